@@ -1,0 +1,132 @@
+"""Terms packs: clauses, what they say, and the rules they authorise.
+
+A pack encodes one terms document. No clause, no measure: a rule reaches a customer only through
+a pack of the customer's terms.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from sekisho.model.lists import Action
+
+
+class RuleKind(enum.StrEnum):
+    DNS_BLOCK = "dns-block"
+    DNS_BUDGET = "dns-budget"
+
+
+class OptOut(enum.StrEnum):
+    """Who may lift a rule for a customer."""
+
+    CUSTOMER = "customer"
+    NOBODY = "nobody"
+
+
+class NoticeTime(enum.StrEnum):
+    NONE = "none"
+    BEFORE = "before"
+    AFTER = "after"
+
+
+class Ede(enum.IntEnum):
+    """Extended DNS Error codes of a blocked answer (RFC 8914)."""
+
+    BLOCKED = 15
+    CENSORED = 16
+    FILTERED = 17
+
+
+class OverBudget(enum.StrEnum):
+    DROP = "drop"
+    TRUNCATE = "truncate"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is kept of a decision and how long (seconds)."""
+
+    fields: tuple[str, ...]
+    retention: float
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRule:
+    """Authorises cutting off name resolution for lists of the given categories."""
+
+    clause: str
+    categories: tuple[str, ...]
+    answer: Action | None
+    opt_out: OptOut
+    consent_required: bool
+    consent_versions: tuple[str, ...]
+    """Terms versions whose consent covers the rule; empty: any."""
+    notice: NoticeTime
+    ede: Ede
+    record: Record
+
+    @property
+    def mandatory(self) -> bool:
+        """A rule nobody can opt out of is asked first and wins (verdict step 5)."""
+        return self.opt_out is OptOut.NOBODY
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetRule:
+    """Authorises a hard query budget: a token bucket per customer."""
+
+    clause: str
+    rate: int
+    """Queries per second."""
+    burst: int
+    """Queries."""
+    over: OverBudget
+    notice: NoticeTime
+    record: Record
+
+
+Rule = BlockRule | BudgetRule
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One clause: its id (`gunma/別記-1`), article and short statement in both languages."""
+
+    id: str
+    article: str
+    ja: str
+    en: str
+    rules: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """One terms document. `version` is the document's own date or number."""
+
+    id: str
+    title: str
+    operator: str
+    version: str
+    clauses: tuple[Clause, ...]
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        return tuple(rule for clause in self.clauses for rule in clause.rules)
+
+    def clause(self, clause_id: str) -> Clause | None:
+        return next((clause for clause in self.clauses if clause.id == clause_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What one combination of terms authorises, list by list.
+
+    `block[order]` is the rule under which the list of that order may be enforced, or None. Where
+    several clauses of the stacked contracts cover a list, a mandatory one wins, then the first.
+    `budget` is the strictest budget of the contracts, or None: no clause, no measure.
+    """
+
+    terms: tuple[str, ...]
+    block: tuple[BlockRule | None, ...]
+    budget: BudgetRule | None
