@@ -1,0 +1,98 @@
+# Sekisho. `make help` lists the targets; `make demo` and `make test` do all set-up themselves.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+# The compile cache of tests and demo: the plane is compiled once a checkout, not once a run.
+export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# The environment is made anew when the project's definition changes, and only then.
+DEFINITION := $(shell sha256sum pyproject.toml 2>/dev/null | cut -c1-16)
+STAMP      := $(VENV)/.sekisho-$(DEFINITION)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint types imports unit property scenarios peers-installed peers uncompiled fuzz bench \
+        schema schema-check format coverage clean all-tests
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## the virtual environment with everything the project needs
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Sekisho needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version). Say which: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || { echo "Making the virtual environment in $(VENV) ..."; $(PYTHON) -m venv $(VENV) || { \
+	  rm -rf $(VENV); \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y python3-venv && $(PYTHON) -m venv $(VENV); \
+	  else echo "python3 -m venv failed; on Debian: apt-get install python3-venv"; exit 1; fi; }; }
+	@echo "Installing dependencies ..."
+	@$(BIN)/python -m pip install -q -e '.[dev]'
+	@rm -f $(VENV)/.sekisho-* && touch $@
+
+demo: venv ## the main job on an embedded default: real queries, blocked and answered by clause
+	@$(BIN)/python -m sekisho.app.demo
+
+test: venv peers-installed lint types imports schema-check uncompiled all-tests ## everything: lint, types, imports, schema, all tests
+
+lint: venv ## ruff
+	@$(BIN)/ruff check --quiet . && echo "ruff: clean"
+
+format: venv ## ruff's formatter over the whole tree
+	@$(BIN)/ruff format .
+
+types: venv ## mypy --strict
+	@$(BIN)/mypy --strict
+
+imports: venv ## import-linter: imports go down only
+	@$(BIN)/lint-imports --no-logo
+
+schema: venv ## write the JSON Schema of terms packs into policies/
+	@$(BIN)/python -m sekisho.terms.schema policies/
+
+schema-check: venv
+	@folder=$$(mktemp -d) && $(BIN)/python -m sekisho.terms.schema $$folder \
+	  && for made in $$folder/*; do cmp -s $$made policies/$${made##*/} \
+	     || { echo "policies/$${made##*/} is not current: run make schema and commit it"; rm -r $$folder; exit 1; }; done \
+	  && rm -r $$folder && echo "schema: current"
+
+peers-installed:
+	@sh tests/peers/install.sh
+
+all-tests: venv
+	@$(BIN)/python -m pytest -q
+
+uncompiled: venv ## tests marked so, with the compiled code run as plain Python
+	@echo "pytest, not compiled:"
+	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m uncompiled
+
+unit: venv ## unit tests alone
+	@$(BIN)/python -m pytest -q tests/unit
+
+property: venv ## property tests, deep
+	@HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest -q tests/property
+
+scenarios: venv ## scenarios in virtual time
+	@$(BIN)/python -m pytest -q tests/scenarios
+
+peers: venv peers-installed ## tests against real servers and clients
+	@$(BIN)/python -m pytest -q tests/peers
+
+fuzz: venv ## hostile packets for minutes (FUZZ_SECONDS=120)
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-120} $(BIN)/python -m pytest -q tests/fuzz
+
+bench: venv ## measurements; the machine should be quiet
+	@$(BIN)/python -m pytest -q -s --override-ini norecursedirs= tests/bench
+
+coverage: venv ## branch coverage: both passes together
+	@rm -f .coverage .coverage.*
+	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest -q -m uncompiled
+	@$(BIN)/python -m coverage run -m pytest -q
+	@$(BIN)/python -m coverage combine -q && $(BIN)/python -m coverage report
+
+clean: ## remove caches and the virtual environment
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist .coverage .coverage.*
+	find daemon exporters tests -name __pycache__ -type d -exec rm -rf {} +

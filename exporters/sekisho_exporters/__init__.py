@@ -1,0 +1,1 @@
+"""Exporters: what Sekisho knows, in the words of other systems. They import the model alone."""

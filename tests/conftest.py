@@ -1,0 +1,47 @@
+"""Set-up of every test: the compile cache, Hypothesis, and the shared helpers as fixtures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import support
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Numba reads this at its first import, which is a test module's: so it is set before them.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".cache" / "numba"))
+
+# The first example may compile a function, and the machine may be busy: no deadline, few examples.
+settings.register_profile("default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("deep", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def require_binary() -> Callable[..., str]:
+    """`require_binary("unbound")`: its path, else skip (with CI=true: fail)."""
+    return support.require_binary
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[..., int]:
+    """`free_port("127.0.0.1")`: a port free for UDP and TCP."""
+    return support.free_port
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[..., Any]:
+    """`wait_until(condition, deadline)`: poll until it holds; AssertionError past the deadline."""
+    return support.wait_until

@@ -1,0 +1,45 @@
+#!/bin/sh
+# Install the real servers and clients the peer tests talk to, from Debian's packages.
+# Only as root, only where one is missing, and never a reason to fail: without them those tests skip.
+set -u
+
+missing=""
+need() { # need PROGRAM PACKAGE
+    PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+need dig dnsutils
+need kdig knot-dnsutils
+need knotd knot
+need unbound unbound
+need named bind9
+need dnsperf dnsperf
+
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" != 0 ]; then
+    echo "peers: not root, so not installing:$missing (their tests are skipped)"
+    exit 0
+fi
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "peers: no apt-get here, so not installing:$missing (their tests are skipped)"
+    exit 0
+fi
+
+# The packages of servers start them. A policy that says no is put in place for the time of the installation.
+policy=/usr/sbin/policy-rc.d
+placed=""
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && placed=yes
+fi
+trap '[ -z "$placed" ] || rm -f "$policy"' EXIT INT TERM
+
+echo "peers: installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+if apt-get update -q >"$log" 2>&1 && apt-get install -q -y --no-install-recommends $missing >>"$log" 2>&1; then
+    echo "peers: installed"
+else
+    echo "peers: not installed (their tests are skipped); apt-get said:"
+    tail -n 5 "$log"
+fi
+rm -f "$log"
+exit 0
