@@ -23,7 +23,7 @@ _C2, _C3 = U64(0x6C7967656E657261), U64(0x7465646279746573)
 _EE, _DD, _FF = U64(0xEE), U64(0xDD), U64(0xFF)
 _R13, _R16, _R17, _R21, _R32 = U64(13), U64(16), U64(17), U64(21), U64(32)
 _L13, _L16, _L17, _L21 = U64(51), U64(48), U64(47), U64(43)
-_EIGHT = U64(8)
+_EIGHT, _ZERO, _ONE = U64(8), U64(0), U64(1)
 
 Key = tuple[Any, Any]
 
@@ -78,11 +78,17 @@ def absorb(buffer, offset, a, b, c, d):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def finish(a, b, c, d):  # type: ignore[no-untyped-def]
-    """The first 64 bits of the digest, and the state from which `finish_second` goes on."""
+    """The first 64 bits of the digest, and the state from which `finish_second` goes on.
+
+    Zero marks an empty place in the table, so a first word of zero is written as one.
+    """
     c = c ^ _EE
     for _ in range(4):
         a, b, c, d = _round(a, b, c, d)
-    return a ^ b ^ c ^ d, a, b, c, d
+    first = a ^ b ^ c ^ d
+    if first == _ZERO:
+        first = _ONE
+    return first, a, b, c, d
 
 
 @njit(cache=True)

@@ -1,0 +1,1 @@
+"""Everything that touches the world: files, sockets, clocks, other servers, the kernel."""

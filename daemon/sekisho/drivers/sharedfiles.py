@@ -1,0 +1,93 @@
+"""Mapping the shared tables' files: created aside and renamed, mapped for reading or writing.
+
+Owns file names and modes in `<runtime>/plane/`. Not what the sections mean (`snapshot.layout`).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sekisho.model.errors import TableError
+from sekisho.snapshot.sections import Array, Header, Kind, pack, unpack
+
+HEAD = "head"
+BUDGETS = "budgets"
+
+
+def snapshot_file(epoch: int) -> str:
+    return f"snapshot-{epoch}"
+
+
+def customers_file(generation: int) -> str:
+    return f"customers-{generation}"
+
+
+def counts_file(worker: int) -> str:
+    return f"counts-{worker}"
+
+
+def hits_file(worker: int) -> str:
+    return f"hits-{worker}"
+
+
+@dataclass(frozen=True, slots=True)
+class MappedTable:
+    """A mapped file: its header, arrays that lie in it, and which file it was when it was mapped."""
+
+    header: Header
+    arrays: dict[str, Array]
+    identity: tuple[int, int]
+    """Device and inode: another identity under the same name means the writer made it anew."""
+
+
+def write_file(path: Path, data: bytes | bytearray | memoryview, *, durable: bool = False, mode: int = 0o640) -> None:
+    """Write aside and rename, so that no reader sees half a file. Raises OSError."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        if durable:
+            os.fsync(descriptor)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+    aside.rename(path)
+    if durable:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def create_table(path: Path, kind: Kind, version: int, number: int, sections: Mapping[str, Array | bytes]) -> None:
+    """Create a mutable table (no checksum)."""
+    write_file(path, pack(kind, version, number, sections, checked=False))
+
+
+def map_table(path: Path, kind: Kind, version: int, *, writable: bool = False, verify: bool = True) -> MappedTable:
+    """Map a table. Raises TableError if it is missing, damaged or of another version."""
+    try:
+        descriptor = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
+    except FileNotFoundError as error:
+        message = f"{path} is missing; the process that writes it has not started"
+        raise TableError(message) from error
+    try:
+        status = os.fstat(descriptor)
+        if status.st_size == 0:
+            message = f"{path} is empty; it is truncated"
+            raise TableError(message)
+        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+        mapped = mmap.mmap(descriptor, status.st_size, access=access)
+    finally:
+        os.close(descriptor)
+    header, arrays = unpack(mapped, kind, version, verify=verify)
+    return MappedTable(header, arrays, (status.st_dev, status.st_ino))

@@ -1,0 +1,180 @@
+"""What each shared file holds: section names, array shapes, versions, limits.
+
+One constant or one NamedTuple for each thing another process relies on; `FORMAT.md` says the same
+in prose. The NamedTuples are what compiled code is handed: bundles of mapped arrays.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sekisho.model.counters import LATENCY_BOUNDS_US, TOTALS
+
+SNAPSHOT_VERSION = 1
+CUSTOMERS_VERSION = 1
+COUNTS_VERSION = 1
+HITS_VERSION = 1
+HEAD_VERSION = 1
+BUDGETS_VERSION = 1
+
+MAX_RULES = 256
+"""Rules a snapshot can name."""
+NO_RULE = 0xFFFF
+NOBODY = 0xFFFFFFFF
+"""Owner of an address entry that is nobody's any more."""
+ALLOWED = 0
+"""Row of the customers table that stands for the operator's allowed networks."""
+RING = 65536
+"""Matches a worker's ring holds."""
+RING_WORDS = 6
+BUCKETS = len(LATENCY_BOUNDS_US) + 1
+CHECK_NAME = b"\x0bsekisho-key\x05check\x07invalid\x00"
+"""The name whose digest stands in every snapshot, so that a wrong key is noticed."""
+
+# Flags of a customer's row.
+ACTIVE = 1
+SILENCED = 2
+TRUNCATE = 4
+"""Over budget: TC=1 instead of no answer."""
+NETWORK = 8
+"""The row of the allowed networks: served unfiltered, no budget."""
+
+# Words of the head file.
+HEAD_EPOCH = 0
+HEAD_GENERATION = 1
+HEAD_HEARTBEAT = 2
+HEAD_WORDS = 16
+
+# Words of the `worker` section of a counts file.
+WORKER_PID = 0
+WORKER_STARTED = 1
+WORKER_HEARTBEAT = 2
+WORKER_EPOCH = 3
+WORKER_GENERATION = 4
+WORKER_REFUSED_EPOCH = 5
+"""A snapshot that was damaged and is not used."""
+WORKER_WORDS = 8
+
+# Columns of the `customers` section of a counts file.
+COUNT_QUERIES = 0
+COUNT_BLOCKED = 1
+COUNT_LIMITED = 2
+COUNT_SILENCED = 3
+COUNT_COLUMNS = 4
+
+
+class Snapshot(NamedTuple):
+    """The immutable tables of one epoch.
+
+    keys     uint64 (slots, 2)   digest of a name; first word 0: empty
+    combo    uint32 (slots)      which combination of lists holds the name
+    holders  uint64 (combos, 2)  mask of lists holding it exactly, mask holding what is below it
+    offsets  uint32 (combos)     where the combination's actions start in `choices`
+    choices  uint32              actions of the exact mask's bits in order, then of the below mask's
+    depths   uint64 (2)          bit n of the two words: some entry has n labels
+    actions  uint32 (n, 4)       kind, first record, records, 0
+    records  uint32 (n, 4)       type, TTL, offset in rdata, length
+    rdata    uint8
+    rules    uint16 (profiles, 64)  rule under which a list reaches a profile, or NO_RULE
+    defaults uint32 (profiles, 64)  action of entries that have none of their own
+    ede      uint16 (profiles, 64)  Extended DNS Error code
+    notes    uint32 (profiles, 64)  row of `spans`: the error's extra text
+    spans    uint32 (n, 2)       offset and length in `text`
+    text     uint8
+    mandatory uint64 (profiles)  lists no opt-out can lift
+    """
+
+    keys: NDArray[np.uint64]
+    combo: NDArray[np.uint32]
+    holders: NDArray[np.uint64]
+    offsets: NDArray[np.uint32]
+    choices: NDArray[np.uint32]
+    depths: NDArray[np.uint64]
+    actions: NDArray[np.uint32]
+    records: NDArray[np.uint32]
+    rdata: NDArray[np.uint8]
+    rules: NDArray[np.uint16]
+    defaults: NDArray[np.uint32]
+    ede: NDArray[np.uint16]
+    notes: NDArray[np.uint32]
+    spans: NDArray[np.uint32]
+    text: NDArray[np.uint8]
+    mandatory: NDArray[np.uint64]
+
+
+class Customers(NamedTuple):
+    """The customers of one generation; single cells are updated in place by the control plane.
+
+    addresses uint64 (slots, 2)  prefix in the 128-bit space, high word first
+    lengths   uint8  (slots)     prefix length + 1; 0: empty. Written last.
+    owners    uint32 (slots)     row of the customer, or NOBODY
+    present   uint64 (3)         bit n: some prefix has length n (three words of 64)
+    masks     uint64 (rows)      lists in force for the customer
+    profiles  uint16 (rows)
+    flags     uint32 (rows)
+    rates     uint32 (rows)      hard budget, queries per second; 0: none
+    bursts    uint32 (rows)      queries
+    """
+
+    addresses: NDArray[np.uint64]
+    lengths: NDArray[np.uint8]
+    owners: NDArray[np.uint32]
+    present: NDArray[np.uint64]
+    masks: NDArray[np.uint64]
+    profiles: NDArray[np.uint16]
+    flags: NDArray[np.uint32]
+    rates: NDArray[np.uint32]
+    bursts: NDArray[np.uint32]
+
+
+class Counts(NamedTuple):
+    """What one worker counts.
+
+    totals    uint64 (64)         `Counter` slots
+    lists     uint64 (2, 64)      matches by list order, for even and odd epochs
+    rules     uint64 (2, 256)     matches by rule, likewise
+    epochs    uint64 (2)          the epoch each half counts for
+    latency   uint64 (buckets)    upstream latency histogram
+    customers uint32 (rows, 4)    queries, blocked, limited, silenced
+    worker    uint64 (8)          `WORKER_` words
+    """
+
+    totals: NDArray[np.uint64]
+    lists: NDArray[np.uint64]
+    rules: NDArray[np.uint64]
+    epochs: NDArray[np.uint64]
+    latency: NDArray[np.uint64]
+    customers: NDArray[np.uint32]
+    worker: NDArray[np.uint64]
+
+
+class Hits(NamedTuple):
+    """One worker's ring of matches.
+
+    ring   uint64 (65536, 6)  sequence number + 1 (written last); time (ns since 1970);
+                              customer row | rule << 32 | list << 48; digest first; digest second;
+                              type | action << 16 | transport << 24 | epoch << 32
+    cursor uint64 (8)         word 0: next sequence number
+    """
+
+    ring: NDArray[np.uint64]
+    cursor: NDArray[np.uint64]
+
+
+def empty_counts(rows: int) -> dict[str, NDArray[np.uint64] | NDArray[np.uint32]]:
+    return {
+        "totals": np.zeros(TOTALS, np.uint64),
+        "lists": np.zeros((2, 64), np.uint64),
+        "rules": np.zeros((2, MAX_RULES), np.uint64),
+        "epochs": np.zeros(2, np.uint64),
+        "latency": np.zeros(BUCKETS, np.uint64),
+        "worker": np.zeros(WORKER_WORDS, np.uint64),
+        "customers": np.zeros((rows, COUNT_COLUMNS), np.uint32),
+    }
+
+
+def empty_hits() -> dict[str, NDArray[np.uint64]]:
+    return {"ring": np.zeros((RING, RING_WORDS), np.uint64), "cursor": np.zeros(8, np.uint64)}
