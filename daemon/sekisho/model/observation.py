@@ -1,0 +1,80 @@
+"""What the daemon knows of itself at one moment: everything exporters may tell.
+
+Counts, ages and flags only. A label of theirs is a step, a list id, a clause id or a word of a
+closed set; nothing here can carry a customer, an address or a queried name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sekisho.model.counters import LATENCY_BOUNDS_US, Counter
+
+
+@dataclass(frozen=True, slots=True)
+class ListObservation:
+    """One list: what is in force of it, and how its source does. Zeros are shown."""
+
+    id: str
+    entries: int = 0
+    """Entries in force."""
+    skipped: int = 0
+    """Lines of the last version fetched that could not be read."""
+    refused: int = 0
+    """Entries refused by a guard: public suffixes and never-block names."""
+    unkept: int = 0
+    """Entries whose meaning cannot be kept (RPZ triggers other than QNAME, for example)."""
+    good_at: float | None = None
+    """UNIX seconds of the last good fetch, or None before the first."""
+    failed: bool = False
+    """The last fetch failed; the last good version is in force."""
+    stale: bool = False
+    """No good fetch for longer than the definition's `stale_after`."""
+    held: bool = False
+    """A version that shrank too much waits for an operator."""
+    matches: int = 0
+    """Queries the list decided."""
+    opted_out: int = 0
+    """Customers who opted out of it."""
+    unconsented: int = 0
+    """Customers whose terms carry the clause but who recorded no consent that covers it."""
+    excepted: int = 0
+    """Exceptions of the operator in force on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The daemon at `at` (UNIX seconds)."""
+
+    at: float
+    version: str
+    lists: tuple[ListObservation, ...] = ()
+    """In the order of their definitions."""
+    clauses: Mapping[str, int] = field(default_factory=dict)
+    """Queries decided under each clause that authorises a measure of the DNS; every such clause is here, at zero too."""
+    totals: Mapping[Counter, int] = field(default_factory=dict)
+    """The plane's counters, summed over its workers; a missing one is zero."""
+    latency: tuple[int, ...] = (0,) * (len(LATENCY_BOUNDS_US) + 1)
+    """Upstream answers by latency: one count per bound of LATENCY_BOUNDS_US, not cumulative, and one above them all."""
+    customers: int = 0
+    opted_out: int = 0
+    """Customers with an opt-out in force from at least one list."""
+    unconsented: int = 0
+    """Customers without the consent that at least one of their clauses needs."""
+    epoch: int = 0
+    """Epoch of the snapshot the control plane published last."""
+    built_at: float | None = None
+    """UNIX seconds at which it was built, or None before the first."""
+    build_seconds: float = 0.0
+    plane_epoch: int = 0
+    """Epoch of the snapshot the plane answers by."""
+    workers: int = 0
+    """Workers the configuration asks for."""
+    workers_alive: int = 0
+    worker_restarts: int = 0
+    hits_lost: int = 0
+    """Matches lost because the ring to the control plane was full."""
+
+    def total(self, counter: Counter) -> int:
+        return self.totals.get(counter, 0)
