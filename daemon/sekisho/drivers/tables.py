@@ -195,10 +195,7 @@ class TableWriter:
     def _load_columns(self, table: MappedTable, columns: Sequence[tuple[int, CustomerRow]]) -> None:
         arrays = table.arrays
         arrays["flags"][layout.ALLOWED] = layout.ACTIVE | layout.NETWORK
-        if len(columns) == 1:
-            where: object = columns[0][0]
-        else:
-            where = np.fromiter((number for number, _ in columns), np.int64, len(columns))
+        where = np.fromiter((number for number, _ in columns), np.int64, len(columns))
         arrays["masks"][where] = np.array([row.mask for _, row in columns], np.uint64)
         arrays["profiles"][where] = np.array([row.profile for _, row in columns], np.uint16)
         arrays["rates"][where] = np.array([row.budget_rate for _, row in columns], np.uint32)
