@@ -1,0 +1,160 @@
+"""The routes: one small function each, from a request to an operation and back to JSON.
+
+    GET    /v1/status
+    GET    /v1/optouts?customer=&list=         POST, DELETE {customer, list, until, by}
+    GET    /v1/customers?after=&limit=         POST {record, replace}
+    GET    /v1/customer?id=                    DELETE {customer}
+    GET    /v1/lists?id=
+    POST   /v1/lists/refresh {list}            POST /v1/lists/accept {list}
+    POST   /v1/exceptions {list, name, subtree, reason}    DELETE {list, name}
+    POST   /v1/explain {customer | address, port, name, type, tcp}
+    GET    /v1/events?customer=&list=&since=&limit=
+    POST   /v1/reload
+
+Ids stand in query strings and bodies, since they may hold any character; names stand in bodies
+only, since addresses of requests are what programs log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+
+from sekisho.api.operations import Json, Operations
+from sekisho.api.requests import MAX_BODY, MAX_LIMIT, BadRequestError, Fields
+
+Endpoint = Callable[[Operations, Fields, str], Awaitable[Json]]
+
+
+async def status(operations: Operations, fields: Fields, _actor: str) -> Json:
+    fields.end()
+    return await operations.status()
+
+
+async def show_opt_outs(operations: Operations, fields: Fields, _actor: str) -> Json:
+    customer, list_id = fields.optional_text("customer"), fields.optional_text("list")
+    fields.end()
+    return await operations.show_opt_outs(customer, list_id)
+
+
+async def add_opt_out(operations: Operations, fields: Fields, actor: str) -> Json:
+    customer, list_id = fields.text("customer"), fields.text("list")
+    until, by = fields.time("until"), fields.optional_text("by")
+    fields.end()
+    return await operations.add_opt_out(customer, list_id, until=until, by=by, actor=actor)
+
+
+async def remove_opt_out(operations: Operations, fields: Fields, actor: str) -> Json:
+    customer, list_id, by = fields.text("customer"), fields.text("list"), fields.optional_text("by")
+    fields.end()
+    return await operations.remove_opt_out(customer, list_id, by=by, actor=actor)
+
+
+async def show_customers(operations: Operations, fields: Fields, _actor: str) -> Json:
+    after, limit = fields.optional_text("after"), fields.integer("limit", 100, 1, MAX_LIMIT)
+    fields.end()
+    return await operations.show_customers(after=after, limit=limit)
+
+
+async def show_customer(operations: Operations, fields: Fields, _actor: str) -> Json:
+    customer = fields.text("id")
+    fields.end()
+    return await operations.show_customer(customer)
+
+
+async def add_customer(operations: Operations, fields: Fields, actor: str) -> Json:
+    record, replace = fields.mapping("record"), fields.flag("replace")
+    fields.end()
+    return await operations.add_customer(record, replace=replace, actor=actor)
+
+
+async def remove_customer(operations: Operations, fields: Fields, actor: str) -> Json:
+    customer = fields.text("customer")
+    fields.end()
+    return await operations.remove_customer(customer, actor=actor)
+
+
+async def show_lists(operations: Operations, fields: Fields, _actor: str) -> Json:
+    list_id = fields.optional_text("id")
+    fields.end()
+    return await operations.show_lists(list_id)
+
+
+async def refresh_lists(operations: Operations, fields: Fields, _actor: str) -> Json:
+    list_id = fields.optional_text("list")
+    fields.end()
+    return await operations.refresh_lists(list_id)
+
+
+async def accept_list(operations: Operations, fields: Fields, actor: str) -> Json:
+    list_id = fields.text("list")
+    fields.end()
+    return await operations.accept_list(list_id, actor=actor)
+
+
+async def add_exception(operations: Operations, fields: Fields, actor: str) -> Json:
+    list_id, name = fields.text("list"), fields.text("name")
+    subtree, reason = fields.flag("subtree"), fields.optional_text("reason") or ""
+    fields.end()
+    return await operations.add_exception(list_id, name, subtree=subtree, reason=reason, actor=actor)
+
+
+async def remove_exception(operations: Operations, fields: Fields, actor: str) -> Json:
+    list_id, name = fields.text("list"), fields.text("name")
+    fields.end()
+    return await operations.remove_exception(list_id, name, actor=actor)
+
+
+async def explain(operations: Operations, fields: Fields, _actor: str) -> Json:
+    customer, address = fields.optional_text("customer"), fields.optional_text("address")
+    name, qtype = fields.text("name"), fields.optional_text("type") or "A"
+    port, tcp = fields.integer("port", 0, 0, 65535), fields.flag("tcp")
+    fields.end()
+    if (customer is None) == (address is None):
+        raise BadRequestError("explain needs a customer or an address and not both; send one of the two")
+    return await operations.explain(customer=customer, address=address, port=port, name=name, qtype=qtype, tcp=tcp)
+
+
+async def events(operations: Operations, fields: Fields, _actor: str) -> Json:
+    customer, list_id = fields.optional_text("customer"), fields.optional_text("list")
+    since, limit = fields.time("since"), fields.integer("limit", 100, 1, MAX_LIMIT)
+    fields.end()
+    return await operations.events(customer=customer, list_id=list_id, since=since, limit=limit)
+
+
+async def reload(operations: Operations, fields: Fields, actor: str) -> Json:
+    fields.end()
+    return await operations.reload(actor=actor)
+
+
+ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
+    ("GET", "/v1/status", status),
+    ("GET", "/v1/optouts", show_opt_outs),
+    ("POST", "/v1/optouts", add_opt_out),
+    ("DELETE", "/v1/optouts", remove_opt_out),
+    ("GET", "/v1/customers", show_customers),
+    ("POST", "/v1/customers", add_customer),
+    ("GET", "/v1/customer", show_customer),
+    ("DELETE", "/v1/customer", remove_customer),
+    ("GET", "/v1/lists", show_lists),
+    ("POST", "/v1/lists/refresh", refresh_lists),
+    ("POST", "/v1/lists/accept", accept_list),
+    ("POST", "/v1/exceptions", add_exception),
+    ("DELETE", "/v1/exceptions", remove_exception),
+    ("POST", "/v1/explain", explain),
+    ("GET", "/v1/events", events),
+    ("POST", "/v1/reload", reload),
+)
+
+
+async def read_fields(request: Request) -> Fields:
+    """The fields of a request: of its query string for GET, of its body otherwise."""
+    if request.method in {"GET", "HEAD"}:
+        return Fields(dict(request.query_params))
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise BadRequestError(f"the request's body is longer than {MAX_BODY} bytes; send less")
+    return Fields.of_body(bytes(body))
