@@ -128,9 +128,7 @@ FAMILIES: tuple[Family, ...] = (
     _total("sekisho_upstream_sent_total", "Queries sent to the upstream resolvers.", Counter.UPSTREAM_SENT),
     _total("sekisho_upstream_answered_total", "Answers of the upstream resolvers.", Counter.UPSTREAM_ANSWERED),
     _total("sekisho_upstream_timeouts_total", "Queries an upstream resolver did not answer in time.", Counter.UPSTREAM_TIMEOUTS),
-    _total(
-        "sekisho_upstream_mismatched_total", "Upstream answers dropped: wrong id, question or form.", Counter.UPSTREAM_MISMATCHED
-    ),
+    _total("sekisho_upstream_mismatched_total", "Upstream answers dropped: wrong id, question or form.", Counter.UPSTREAM_MISMATCHED),
     _total("sekisho_upstream_failovers_total", "Queries sent again to another upstream resolver.", Counter.UPSTREAM_FAILOVERS),
     _total("sekisho_upstream_servfail_total", "SERVFAIL given because no upstream resolver answered.", Counter.UPSTREAM_SERVFAIL),
     _total("sekisho_pending_full_total", "Queries dropped because too many were outstanding.", Counter.PENDING_FULL),

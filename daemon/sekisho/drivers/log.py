@@ -1,0 +1,78 @@
+"""Logging: events with fields, to standard error, for the journal or for people.
+
+Owns the format and the last line of the secrecy of communications: a field that could carry a
+queried name, a list's name or a packet is taken out before anything is written, whoever logged it
+and at whatever level. It does not replace care: the event's own text is a fixed sentence.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal, TextIO
+
+import structlog
+
+LogFormat = Literal["json", "text"]
+
+DENIED = frozenset({"name", "qname", "query", "question", "domain", "fqdn", "hostname", "wire", "packet", "payload", "answer", "rdata"})
+"""Fields no log may carry. A list, a clause or a file is named by `list`, `clause`, `file`."""
+
+WITHHELD = "[withheld]"
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def withhold(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replace the value of every denied field, at any depth; the processor before the last."""
+    for key, value in event.items():
+        if key.lower() in DENIED:
+            event[key] = WITHHELD
+        elif isinstance(value, MutableMapping):
+            withhold(_logger, _method, value)
+    return event
+
+
+def configure(level: str = "info", form: LogFormat | None = None, stream: TextIO | None = None) -> None:
+    """Set the process's logging up, once, at its start.
+
+    `form` None chooses readable text for a terminal and JSON otherwise. Log lines of libraries
+    (asyncio, uvicorn, httpx) go the same way, from `warning` up: what they say below that can carry
+    addresses fetched and asked. Raises ValueError for an unknown level.
+    """
+    if level not in _LEVELS:
+        raise ValueError(f"unknown log level {level!r}; use one of {', '.join(_LEVELS)}")
+    out = sys.stderr if stream is None else stream
+    chosen = form or ("text" if out.isatty() else "json")
+    renderer: Any = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if chosen == "json"
+        else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False)
+    )
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        withhold,
+    ]
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(_LEVELS[level], logging.WARNING))
