@@ -1,0 +1,58 @@
+"""From a source address to the customer: longest prefix first, over the lengths that are present.
+
+IPv4 lives at ::ffff:0:0/96 of the one 128-bit space. Reads the table `snapshot.people` lays out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from sekisho.plane.native import get16, get32
+from sekisho.snapshot.digest import U64
+from sekisho.snapshot.layout import NOBODY
+from sekisho.snapshot.people import find_slot
+
+_V4 = U64(0xFFFF) << U64(32)
+_ONE, _R32, _ALL = U64(1), U64(32), U64(0xFFFFFFFFFFFFFFFF)
+AF_INET, AF_INET6 = 2, 10
+SHORTEST_V4 = 96
+
+
+@njit(cache=True)
+def source_of(names, base):  # type: ignore[no-untyped-def]
+    """High and low word of the address in the sockaddr at `base` of `names` (uint8)."""
+    if names[base] == AF_INET:
+        return U64(0), _V4 | U64(get32(names, base + 4))
+    high = (U64(get32(names, base + 8)) << _R32) | U64(get32(names, base + 12))
+    low = (U64(get32(names, base + 16)) << _R32) | U64(get32(names, base + 20))
+    return high, low
+
+
+@njit(cache=True)
+def source_port(names, base):  # type: ignore[no-untyped-def]
+    """Port in the sockaddr at `base`."""
+    return get16(names, base + 2)
+
+
+@njit(cache=True)
+def find_customer(customers, high, low):  # type: ignore[no-untyped-def]
+    """Row of the customer whose longest prefix holds the address, or -1."""
+    shortest = SHORTEST_V4 if high == U64(0) and (low >> _R32) == U64(0xFFFF) else 0
+    for length in range(128, shortest - 1, -1):
+        if not (customers.present[length >> 6] >> U64(length & 63)) & _ONE:
+            continue
+        if length > 64:  # noqa: PLR2004
+            masked_high = high
+            masked_low = low & (_ALL << U64(128 - length)) if length < 128 else low  # noqa: PLR2004
+        else:
+            masked_high = high & (_ALL << U64(64 - length)) if length > 0 else U64(0)
+            masked_low = U64(0)
+            if length == 64:  # noqa: PLR2004
+                masked_high = high
+        slot = find_slot(customers.addresses, customers.lengths, masked_high, masked_low, length)
+        if slot >= 0:
+            owner = np.int64(customers.owners[slot])
+            if owner != NOBODY:
+                return owner
+    return -1

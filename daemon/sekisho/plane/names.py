@@ -1,0 +1,119 @@
+"""The names index: which lists hold a query name, in one pass over its labels.
+
+Reads what `snapshot.build` wrote. Of one list the most specific entry counts (the longest
+suffix, the exact name before a wildcard at the same length), as RPZ implementations do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from sekisho.model.lists import ActionKind
+from sekisho.snapshot.digest import U64, absorb, finish, finish_second, start
+
+_R32, _ZERO, _ONE = U64(32), U64(0), U64(1)
+_EXCEPT = int(ActionKind.EXCEPT)
+
+
+@njit(cache=True)
+def locate(keys, first, a, b, c, d):  # type: ignore[no-untyped-def]
+    """Slot of the digest whose first word is `first`, or -1, and its second word (0 when not computed)."""
+    slots = keys.shape[0]
+    slot = np.int64(((first >> _R32) * U64(slots)) >> _R32)
+    second = _ZERO
+    known = False
+    for _ in range(slots):
+        stored = keys[slot, 0]
+        if stored == _ZERO:
+            return -1, second
+        if stored == first:
+            if not known:
+                second = finish_second(a, b, c, d)
+                known = True
+            if keys[slot, 1] == second:
+                return slot, second
+        slot += 1
+        if slot == slots:
+            slot = 0
+    return -1, second
+
+
+@njit(cache=True)
+def match(snapshot, k0, k1, lower, labels, count, mask, masks, combos, prints):  # type: ignore[no-untyped-def]
+    """Find every suffix of the name that a list of `mask` holds.
+
+    `lower` uint8: the canonical name, `labels` its label offsets, `count` labels. Fills, for each
+    suffix found, from the shortest: `masks` uint64 (128) the lists of `mask` that hold it,
+    `combos` int64 (128) twice the combination, plus one for the exact name, `prints`
+    uint64 (128, 2) the digest. Returns how many were found.
+    """
+    found = 0
+    a, b, c, d = start(k0, k1)
+    for depth in range(1, count + 1):
+        a, b, c, d = absorb(lower, labels[count - depth], a, b, c, d)
+        if not (snapshot.depths[depth >> 6] >> U64(depth & 63)) & _ONE:
+            continue
+        first, e, f, g, h = finish(a, b, c, d)
+        slot, second = locate(snapshot.keys, first, e, f, g, h)
+        if slot < 0:
+            continue
+        combo = np.int64(snapshot.combo[slot])
+        exact = 1 if depth == count else 0
+        held = snapshot.holders[combo, 1 - exact] & mask
+        if held != _ZERO:
+            masks[found] = held
+            combos[found] = 2 * combo + exact
+            prints[found, 0] = first
+            prints[found, 1] = second
+            found += 1
+    return found
+
+
+@njit(cache=True)
+def bits_below(mask, bit):  # type: ignore[no-untyped-def]
+    """How many bits of `mask` are set below `bit`."""
+    rest = mask if bit == 64 else mask & ((_ONE << U64(bit)) - _ONE)  # noqa: PLR2004
+    count = 0
+    while rest != _ZERO:
+        rest &= rest - _ONE
+        count += 1
+    return count
+
+
+@njit(cache=True)
+def lowest_bit(mask):  # type: ignore[no-untyped-def]
+    """Number of the lowest bit set; 64 if none is."""
+    for bit in range(64):
+        if (mask >> U64(bit)) & _ONE:
+            return bit
+    return 64
+
+
+@njit(cache=True)
+def choose(snapshot, masks, combos, found, within):  # type: ignore[no-untyped-def]
+    """The first list of `within` that holds the name: (order, row of the match, action), or (-1, -1, 0).
+
+    A list whose most specific entry is an operator's exception does not hold the name.
+    """
+    union = _ZERO
+    for row in range(found):
+        union |= masks[row]
+    union &= within
+    while union != _ZERO:
+        order = lowest_bit(union)
+        bit = _ONE << U64(order)
+        for row in range(found - 1, -1, -1):
+            if masks[row] & bit:
+                combo = combos[row] >> 1
+                place = np.int64(snapshot.offsets[combo])
+                if combos[row] & 1:
+                    place += bits_below(snapshot.holders[combo, 0], order)
+                else:
+                    place += bits_below(snapshot.holders[combo, 0], 64) + bits_below(snapshot.holders[combo, 1], order)
+                action = np.int64(snapshot.choices[place])
+                if np.int64(snapshot.actions[action, 0]) != _EXCEPT:
+                    return order, row, action
+                break
+        union &= ~bit
+    return -1, -1, 0
