@@ -9,8 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import MutableMapping
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 FIRST_FD = 3
 """Inherited sockets start after standard error (SD_LISTEN_FDS_START)."""
@@ -19,7 +23,7 @@ FIRST_FD = 3
 class Notifier:
     """Tells the manager named by NOTIFY_SOCKET how the process does."""
 
-    def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         """Read NOTIFY_SOCKET and WATCHDOG_USEC once; `environ` is left as it is."""
         address = environ.get("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
@@ -74,11 +78,40 @@ def inherited_sockets(environ: MutableMapping[str, str] = os.environ, pid: int |
         return ()
     found = [Inherited(FIRST_FD + index, names[index] if index < len(names) else "") for index in range(int(count))]
     for one in found:
-        os.set_inheritable(one.fd, False)  # noqa: FBT003 - the library takes no keyword
+        os.set_inheritable(one.fd, False)
     return tuple(found)
 
 
-def _watchdog(environ: MutableMapping[str, str]) -> float | None:
+class NotifyChannel:
+    """The NOTIFY_SOCKET of the children: each datagram with the process id the kernel vouches for."""
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="sekisho-notify-")
+        self.address = str(Path(self._folder.name) / "notify")
+        self.reader = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.reader.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.reader.bind(self.address)
+        self.reader.setblocking(False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.reader.close()
+        self._folder.cleanup()
+
+    def take(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """Every notification waiting: the sender's process id and its KEY=value lines."""
+        while True:
+            try:
+                data, ancillary, _, _ = self.reader.recvmsg(4096, socket.CMSG_SPACE(12))
+            except BlockingIOError:
+                return
+            for level, kind, raw in ancillary:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                    lines = (line.partition("=") for line in data.decode(errors="replace").splitlines())
+                    yield int.from_bytes(raw[:4], sys.byteorder), {key: value for key, _, value in lines}
+
+
+def _watchdog(environ: Mapping[str, str]) -> float | None:
     interval, addressee = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
     if not interval.isdigit() or int(interval) == 0 or addressee not in ("", str(os.getpid())):
         return None

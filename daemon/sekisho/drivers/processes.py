@@ -1,0 +1,100 @@
+"""Child processes as a service manager starts them: sockets handed over, no orphan left behind.
+
+Owns starting a program and hearing of signals; what is kept running, and for how long, is `app`'s.
+
+A child gets the sockets as LISTEN_FDS from descriptor 3 on, NOTIFY_SOCKET to say it is ready, a
+process group of its own, so that Ctrl-C reaches the supervisor alone, and a signal from the kernel
+when its parent dies, however that died.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import selectors
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+from sekisho.drivers.notify import FIRST_FD
+
+_PR_SET_PDEATHSIG = 1
+_CANNOT_START = 126
+
+
+def spawn(argv: Sequence[str], environ: Mapping[str, str], sockets: Sequence[tuple[str, int]] = ()) -> int:
+    """Start a program and return its process id.
+
+    `sockets` are (name, descriptor) pairs. Call it from the main thread: the child's death signal is
+    bound to the life of the thread that started it.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    parent = os.getpid()
+    child = os.fork()
+    if child:
+        return child
+    # From here on this is the child, and the only way out is a new program or _exit.
+    try:
+        os.setpgid(0, 0)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(_CANNOT_START)
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        os.execve(argv[0], list(argv), _environment(environ, _hand_over(sockets)))  # noqa: S606 - no shell is the point
+    except BaseException as error:  # noqa: BLE001 - nothing of the parent's may run on in the child
+        os.write(2, f"{argv[0]}: {error}\n".encode())
+    os._exit(_CANNOT_START)
+
+
+def _hand_over(sockets: Sequence[tuple[str, int]]) -> list[str]:
+    """Move the descriptors to FIRST_FD and up; first out of each other's way."""
+    beyond = FIRST_FD + len(sockets)
+    aside = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, beyond) for _, fd in sockets]
+    for index, fd in enumerate(aside):
+        os.dup2(fd, FIRST_FD + index, inheritable=True)
+    return [name for name, _ in sockets]
+
+
+def _environment(environ: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    kept = {key: value for key, value in environ.items() if key not in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID")}
+    if names:
+        kept |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(names)), "LISTEN_FDNAMES": ":".join(names)}
+    return kept
+
+
+class Signals:
+    """Signals as bytes on a socket, so that one selector waits for all there is to wait for."""
+
+    _NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+    def __enter__(self) -> Self:
+        self.reader, self._writer = socket.socketpair()
+        self.reader.setblocking(False)
+        self._writer.setblocking(False)
+        self._before = {number: signal.signal(number, lambda *_: None) for number in self._NUMBERS}
+        self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(self._wakeup)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self.reader.close()
+        self._writer.close()
+
+    def take(self) -> list[int]:
+        """The signals received since the last call."""
+        with contextlib.suppress(BlockingIOError):
+            return list(self.reader.recv(4096))
+        return []
+
+    def wait(self, seconds: float) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.reader, selectors.EVENT_READ)
+            selector.select(seconds)

@@ -1,0 +1,198 @@
+"""Programs kept running: each restarted alone, none left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sekisho.app.keeper import PAUSES, STEADY, Keeper, Program
+from support import wait_until
+
+CHILD = """
+import os, signal, socket, sys, time
+folder, name, mode = sys.argv[1:4]
+starts = os.path.join(folder, name + ".starts")
+with open(starts, "a") as file:
+    file.write(f"{os.getpid()} {os.environ.get('LISTEN_FDS', '')} {os.environ.get('LISTEN_FDNAMES', '')} "
+               f"{os.environ.get('LISTEN_PID') == str(os.getpid())}\\n")
+if mode == "refuse":
+    print("sekisho.yaml:3: unknown key", file=sys.stderr)
+    sys.exit(1)
+if mode == "die":
+    os.kill(os.getpid(), signal.SIGKILL)
+signal.signal(signal.SIGHUP, lambda *_: open(os.path.join(folder, name + ".hup"), "w").close())
+if mode == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+    channel.sendto(b"READY=1\\nSTATUS=" + name.encode() + b" serves", os.environ["NOTIFY_SOCKET"])
+while True:
+    time.sleep(60)
+"""
+
+PARENT = """
+import os, socket, sys
+from sekisho.app import keeper
+folder, modes, child, grace = sys.argv[1], sys.argv[2].split(","), sys.argv[3], float(sys.argv[4])
+keeper.GRACE = grace
+one, two = socket.socketpair()
+def program(name, mode, **more):
+    return keeper.Program(name, (sys.executable, child, folder, name, mode), **more)
+sockets = (("tcp-0", one.fileno()), ("udp-0-0", two.fileno()))
+programs = (program("control", modes[0], reloads=True), program("plane", modes[1], sockets=sockets))
+sys.exit(keeper.keep(programs, os.environ, lambda text: print(text, flush=True)))
+"""
+
+
+@dataclass
+class Run:
+    folder: Path
+    process: subprocess.Popen[str]
+
+    def starts(self, name: str) -> list[list[str]]:
+        path = self.folder / f"{name}.starts"
+        return [line.split(" ") for line in path.read_text().splitlines()] if path.exists() else []
+
+    def pid(self, name: str) -> int:
+        return int(self.starts(name)[-1][0])
+
+    @property
+    def said(self) -> str:
+        return (self.folder / "said").read_text()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[object]:
+    (tmp_path / "child.py").write_text(CHILD)
+    (tmp_path / "parent.py").write_text(textwrap.dedent(PARENT))
+    runs: list[Run] = []
+
+    def _start(control: str = "serve", plane: str = "serve", grace: float = 10.0) -> Run:
+        arguments = [tmp_path / "parent.py", tmp_path, f"{control},{plane}", tmp_path / "child.py", str(grace)]
+        with (tmp_path / "said").open("w") as out:
+            process = subprocess.Popen([sys.executable, *map(str, arguments)], stdout=out, stderr=out, text=True)
+        runs.append(Run(tmp_path, process))
+        return runs[-1]
+
+    yield _start
+    for run in runs:
+        if run.process.poll() is None:
+            run.process.kill()
+        run.process.wait(10)
+        for name in ("control", "plane"):
+            for start in run.starts(name):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(start[0]), signal.SIGKILL)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not yet waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def serving(run: Run) -> bool:
+    return "control: ready - control serves" in run.said and "plane: ready - plane serves" in run.said
+
+
+def test_a_process_that_dies_is_started_again_alone(start) -> None:
+    run = start()
+    wait_until(lambda: serving(run))
+    control, plane = run.pid("control"), run.pid("plane")
+    os.kill(plane, signal.SIGKILL)
+    wait_until(lambda: len(run.starts("plane")) == 2)
+    wait_until(lambda: run.said.count("plane: ready") == 2)
+    assert run.pid("plane") != plane
+    assert run.pid("control") == control
+    assert alive(control)
+    assert "plane: ended by SIGKILL; starting it again" in run.said
+
+
+def test_the_plane_is_handed_the_listening_sockets_at_every_start(start) -> None:
+    run = start()
+    wait_until(lambda: serving(run))
+    os.kill(run.pid("plane"), signal.SIGKILL)
+    wait_until(lambda: len(run.starts("plane")) == 2)
+    assert {tuple(one[1:]) for one in run.starts("plane")} == {("2", "tcp-0:udp-0-0", "True")}
+    assert run.starts("control")[0][1:] == ["", "", "False"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_it_stops_both_and_exits_0(start, number: int) -> None:
+    run = start()
+    wait_until(lambda: serving(run))
+    run.process.send_signal(number)
+    assert run.process.wait(10) == 0
+    assert not alive(run.pid("control"))
+    assert not alive(run.pid("plane"))
+
+
+def test_a_process_deaf_to_the_request_is_ended_at_the_deadline(start) -> None:
+    run = start(plane="deaf", grace=0.3)
+    wait_until(lambda: serving(run))
+    run.process.terminate()
+    assert run.process.wait(10) == 0
+    assert "plane: did not stop in time; ended" in run.said
+    assert not alive(run.pid("plane"))
+
+
+def test_no_orphan_is_left_when_the_supervisor_is_killed(start) -> None:
+    run = start()
+    wait_until(lambda: serving(run))
+    run.process.kill()
+    run.process.wait(10)
+    wait_until(lambda: not alive(run.pid("control")) and not alive(run.pid("plane")))
+
+
+def test_a_refused_configuration_stops_everything_with_exit_code_1(start) -> None:
+    run = start(control="refuse")
+    assert run.process.wait(10) == 1
+    assert "sekisho.yaml:3: unknown key" in run.said
+    assert "control: ended with exit code 1 before it was ready" in run.said
+    wait_until(lambda: not any(alive(int(one[0])) for one in run.starts("plane")))
+
+
+def test_a_process_that_never_gets_ready_is_given_up(start) -> None:
+    run = start(plane="die")
+    assert run.process.wait(20) == 1
+    assert len(run.starts("plane")) == 5
+    assert len(run.starts("control")) == 1
+
+
+def test_sighup_reaches_the_control_plane_and_spares_the_plane(start) -> None:
+    run = start()
+    wait_until(lambda: serving(run))
+    run.process.send_signal(signal.SIGHUP)
+    wait_until((run.folder / "control.hup").exists)
+    assert not (run.folder / "plane.hup").exists()
+    assert alive(run.pid("plane"))
+
+
+def test_pauses_grow_with_failures_in_a_row_and_start_anew_after_a_steady_run() -> None:
+    keeper = Keeper(Program("plane", ()))
+    pauses = []
+    now = 0.0
+    for _ in range(len(PAUSES) + 1):
+        keeper.on_start(7, now)
+        pauses.append(keeper.on_exit(now + 1))
+    assert pauses == [*PAUSES, PAUSES[-1]]
+    keeper.on_start(7, now)
+    assert keeper.on_exit(now + STEADY) == PAUSES[0]
+
+
+def test_once_ready_a_process_is_never_given_up() -> None:
+    keeper = Keeper(Program("plane", ()), ever_ready=True)
+    for now in range(100):
+        keeper.on_start(7, now)
+        keeper.on_exit(now)
+        assert not keeper.hopeless(1)
