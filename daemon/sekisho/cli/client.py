@@ -1,0 +1,112 @@
+"""The client of the API socket: standard library only, since every verb pays for what it imports."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from sekisho.model.errors import SekishoError, UnavailableError
+
+DEFAULT_FILES = ("sekisho.yaml", "/etc/sekisho/sekisho.yaml")
+DEFAULT_RUNTIME = "/run/sekisho"
+SOCKET_NAME = "sekishod.sock"
+TIMEOUT = 600.0
+"""Seconds to wait for an answer: a feed of millions of names may be fetched meanwhile."""
+
+Json = dict[str, Any]
+
+
+class AnsweredError(SekishoError):
+    """The daemon refused or failed; `body` is its answer: error, hint and perhaps faults."""
+
+    def __init__(self, body: Json) -> None:
+        self.body = body
+        super().__init__(str(body.get("error", "the daemon refused")))
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def config_file(given: str | None) -> Path:
+    """The configuration file: `--config`, else $SEKISHO_CONFIG, else the first of the usual places there is."""
+    chosen = given or os.environ.get("SEKISHO_CONFIG")
+    if chosen:
+        return Path(chosen)
+    found = next((Path(name) for name in DEFAULT_FILES if Path(name).exists()), None)
+    if found is None:
+        places = " nor ".join(DEFAULT_FILES)
+        raise UnavailableError(f"there is no configuration: neither --config nor SEKISHO_CONFIG is given, nor is there {places}; name one")
+    return found
+
+
+def socket_path(config: Path) -> Path:
+    """Where the daemon of this configuration listens.
+
+    Reads the one key it needs: the daemon's own parser says what is wrong with the rest (`sekisho check`).
+    """
+    import yaml  # noqa: PLC0415 - client verbs start fast
+
+    try:
+        with config.open("rb") as file:
+            document = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
+    except OSError as error:
+        raise UnavailableError(f"the configuration {config} cannot be read ({error.strerror}); name another with --config") from None
+    except yaml.YAMLError:
+        raise UnavailableError(f"the configuration {config} is not YAML; run `sekisho check` to see where") from None
+    runtime = document.get("runtime", DEFAULT_RUNTIME) if isinstance(document, dict) else DEFAULT_RUNTIME
+    return config.parent / str(runtime) / SOCKET_NAME
+
+
+class Client:
+    """Asks one daemon."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get(self, route: str, **fields: Any) -> Json:
+        query = urlencode({name: value for name, value in fields.items() if value is not None})
+        return self._ask("GET", f"{route}?{query}" if query else route, None)
+
+    def post(self, route: str, **fields: Any) -> Json:
+        return self._ask("POST", route, fields)
+
+    def delete(self, route: str, **fields: Any) -> Json:
+        return self._ask("DELETE", route, fields)
+
+    def _ask(self, method: str, target: str, fields: Json | None) -> Json:
+        connection = _Connection(self._path)
+        body = None if fields is None else json.dumps({name: value for name, value in fields.items() if value is not None})
+        try:
+            connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        except PermissionError:
+            raise UnavailableError(f"you may not use the socket {self._path}; become its owner or join its group") from None
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise UnavailableError(f"the daemon is not running (nothing listens on {self._path}); start it with `sekisho run`") from None
+        except TimeoutError:
+            raise UnavailableError(f"the daemon did not answer within {TIMEOUT:.0f} seconds; look at its log") from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise UnavailableError(f"the daemon went away while it was asked ({type(error).__name__}); look at its log") from None
+        finally:
+            connection.close()
+        if not isinstance(answer, dict):
+            raise UnavailableError(f"what listens on {self._path} is not sekishod; see `runtime` in the configuration")
+        if response.status >= http.client.BAD_REQUEST:
+            raise AnsweredError(answer)
+        return answer

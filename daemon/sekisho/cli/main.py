@@ -1,0 +1,55 @@
+"""`sekisho`: the operator's command line."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from sekisho.cli.base import Verbs
+from sekisho.cli.verbs_customers import customers, optout
+from sekisho.cli.verbs_daemon import check, completion, reload, run, status
+from sekisho.cli.verbs_lists import lists
+from sekisho.cli.verbs_verdicts import events, explain
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="sekisho", message="sekisho %(version)s")
+def cli() -> None:
+    """The checkpoint beside your resolver: it carries out what your terms of service say.
+
+    \b
+    Start and look:
+      sekisho check                                  every fault of the configuration at once
+      sekisho run                                    both processes, in the foreground
+      sekisho status                                 how the daemon, the plane and the lists do
+    \b
+    A customer who does not want a list:
+      sekisho optout add c-1001 c2 --by "phone, ticket 4711"
+      sekisho optout show c-1001
+    \b
+    Why was this name blocked, and for whom:
+      sekisho explain --customer c-1001 --name www.example.com
+      sekisho events --customer c-1001 --since 1h
+
+    --config FILE and --json may stand before or after any verb. Exit codes: 0 done, 1 refused or
+    failed, 2 usage.
+    """
+
+
+for command in (run, check, status, optout, customers, lists, explain, events, reload, completion):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Entry point of `sekisho`."""
+    try:
+        cli(prog_name="sekisho")
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough. Nothing more may be written, at exit neither.
+        sys.stdout = None
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Verbs about the daemon itself: run, check, status, reload, completion."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+import click
+from click.shell_completion import get_completion_class
+
+from sekisho.cli.base import Verb, answer, chosen_config, client, fault_bodies, fault_lines, print_json, wants_json
+from sekisho.cli.client import Json
+from sekisho.cli.text import duration, moment, number, plain, table
+from sekisho.model.errors import ConfigError
+
+
+@click.command(cls=Verb)
+def run() -> None:
+    """Run both processes in the foreground.
+
+    The daemon decides and keeps the record, the plane answers; Ctrl-C ends both.
+
+    \b
+      sekisho --config sekisho.yaml run
+
+    Under systemd, start `sekishod` and `sekisho-plane` as services of their own instead.
+    """
+    from sekisho.app import supervise  # noqa: PLC0415 - client verbs start fast
+
+    sys.exit(supervise.run(chosen_config()))
+
+
+@click.command(cls=Verb)
+def check() -> None:
+    """Check the configuration; print every fault at once.
+
+    The daemon's own parser reads the files, so what passes here is what the daemon takes.
+
+    \b
+      sekisho --config sekisho.yaml check
+      sekisho check --json | jq '.faults[].message'
+    """
+    from sekisho.drivers.site import load_site  # noqa: PLC0415 - client verbs start fast
+
+    path = chosen_config()
+    try:
+        site = load_site(path)
+    except ConfigError as error:
+        faults = fault_bodies(error)
+        if wants_json():
+            print_json({"ok": False, "faults": faults, "warnings": []})
+        else:
+            for line in fault_lines(faults):
+                print(line, file=sys.stderr)
+            print(f"{path}: {len(faults)} fault{'' if len(faults) == 1 else 's'}", file=sys.stderr)
+        sys.exit(1)
+    warnings = [{"file": f.file, "line": f.line, "path": f.path, "message": f.message} for f in site.warnings]
+    packs = sorted(site.packs)
+    body = {
+        "ok": True,
+        "faults": [],
+        "warnings": warnings,
+        "terms": packs,
+        "lists": [one.id for one in site.lists],
+        "customers": len(site.customers),
+    }
+    answer(body, lambda _: _checked(path, body, warnings))
+
+
+def _checked(path: object, body: Json, warnings: list[Json]) -> Iterable[str]:
+    for line in fault_lines(warnings):
+        yield f"warning: {line}"
+    yield (
+        f"{plain(path)}: good: terms {plain(', '.join(body['terms'])) or 'none'}; "
+        f"{len(body['lists'])} lists; {number(body['customers'])} customers"
+    )
+
+
+@click.command(cls=Verb)
+def status() -> None:
+    """How the daemon, the plane and the lists do.
+
+    \b
+      sekisho status
+      sekisho status --json | jq '.lists[] | select(.stale or .held)'
+    """
+    answer(client().get("/v1/status"), _status_lines)
+
+
+def _status_lines(body: Json) -> Iterable[str]:
+    daemon, plane, people = body["daemon"], body["plane"], body["customers"]
+    yield f"daemon     running since {moment(daemon['started'])} ({duration(daemon['uptime'])}), version {plain(daemon['version'])}"
+    yield f"           configuration {plain(daemon['config'])}, loaded {moment(daemon['loaded'])}"
+    if plane["running"]:
+        behind = "" if plane["epoch"] == daemon["epoch"] else f"; the daemon published epoch {daemon['epoch']}"
+        yield (
+            f"plane      running: {plane['workers_alive']} workers, epoch {plane['epoch']}{behind}, "
+            f"{number(plane['queries'])} queries, {plane['worker_restarts']} worker restarts"
+        )
+    else:
+        yield "plane      plane not running: no query is answered; start it with `sekisho run` or `systemctl start sekisho-plane`"
+    yield (
+        f"customers  {number(people['known'])} known, {number(people['opted_out'])} opted out of a list, "
+        f"{number(people['unconsented'])} without a consent a clause needs"
+    )
+    yield f"ledger     {number(body['ledger']['acts'])} acts, verified at start"
+    if body["matches"]["lost"]:
+        yield f"matches    {number(body['matches']['lost'])} lost, because the plane's ring was full"
+    if daemon["reload"]["failed"]:
+        yield f"reload     REFUSED {moment(daemon['reload']['at'])}: the configuration has faults; what was in force stays in force"
+        yield from (f"           {line}" for line in fault_lines(daemon["reload"]["faults"]))
+    for warning in body["warnings"]:
+        yield f"warning    {plain(warning)}"
+    yield ""
+    yield from list_table(body["lists"])
+
+
+def list_table(lists: list[Json]) -> Iterable[str]:
+    """The lists, one a line, and below them the sentences of those that need someone."""
+    rows = [
+        (
+            one["id"],
+            one["category"] + (" (sealed)" if one["sealed"] else ""),
+            number(one["entries"]),
+            duration(one["age"]) if one["age"] is not None else "never",
+            number(one["skipped"]),
+            number(one["matches"]),
+            state_of(one),
+        )
+        for one in lists
+    ]
+    yield from table(("LIST", "CATEGORY", "ENTRIES", "AGE", "SKIPPED", "MATCHES", "STATE"), rows, right=(2, 4, 5))
+    for one in lists:
+        if one["error"]:
+            yield f"{plain(one['id'])}: {plain(one['error'])}"
+        if one["held"]:
+            yield (
+                f"{plain(one['id'])}: a version with {number(one['held']['entries'])} entries is held, it lost "
+                f"{one['held']['lost']:.0%}; look at its source, then `sekisho lists accept {plain(one['id'])}`"
+            )
+
+
+def state_of(one: Json) -> str:
+    words = [word for word in ("held", "stale") if one[word]]
+    if one["error"]:
+        words.insert(0, "failed, last good in force" if one["entries"] or one["fetched"] else "failed, nothing in force")
+    elif not one["fetched"]:
+        words.insert(0, "not fetched yet")
+    return ", ".join(words) or "good"
+
+
+@click.command(cls=Verb)
+def reload() -> None:
+    """Read the configuration again. With faults, what was in force stays in force.
+
+    \b
+      sekisho check && sekisho reload
+
+    The same as SIGHUP to sekishod, with an answer. Addresses and folders change at a restart only.
+    """
+    answer(client().post("/v1/reload"), _reloaded)
+
+
+def _reloaded(body: Json) -> Iterable[str]:
+    yield f"reloaded: {len(body['lists'])} lists, {number(body['customers'])} customers, epoch {body['epoch']}"
+    for key in body["restart"]:
+        yield f"`{plain(key)}` changed and takes effect at the next start"
+    for warning in body["warnings"]:
+        yield f"warning: {plain(warning)}"
+
+
+@click.command(cls=Verb)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script for a shell.
+
+    \b
+      sekisho completion bash > /etc/bash_completion.d/sekisho
+      sekisho completion zsh  > "${fpath[1]}/_sekisho"
+      sekisho completion fish > ~/.config/fish/completions/sekisho.fish
+    """
+    root = click.get_current_context().find_root()
+    cls = get_completion_class(shell)
+    if cls is None:
+        raise click.UsageError(f"there is no completion for {shell}")
+    source = cls(root.command, {}, "sekisho", "_SEKISHO_COMPLETE").source()
+    if wants_json():
+        print_json({"shell": shell, "script": source})
+    else:
+        print(source)

@@ -1,0 +1,126 @@
+"""Verbs about lists: show, refresh, accept, except."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+import click
+
+from sekisho.cli.base import Verb, Verbs, answer, client
+from sekisho.cli.client import Json
+from sekisho.cli.text import moment, number, plain, table
+from sekisho.cli.verbs_daemon import list_table, state_of
+
+
+@click.group(cls=Verbs)
+def lists() -> None:
+    """Show, refresh and accept lists; except names."""
+
+
+@lists.command("show", cls=Verb)
+@click.argument("list_id", metavar="[LIST]", required=False)
+def lists_show(list_id: str | None) -> None:
+    """Show all lists, or LIST with its faults and exceptions.
+
+    \b
+      sekisho lists show
+      sekisho lists show c2
+    """
+    body = client().get("/v1/lists", id=list_id)
+    answer(body, lambda it: _one_list(it["lists"][0]) if list_id is not None else list_table(it["lists"]))
+
+
+@lists.command("refresh", cls=Verb)
+@click.argument("list_id", metavar="[LIST]", required=False)
+def lists_refresh(list_id: str | None) -> None:
+    """Fetch LIST, or all lists, now, and put what came in force.
+
+    \b
+      sekisho lists refresh c2
+    """
+    body = client().post("/v1/lists/refresh", list=list_id)
+    answer(body, _refreshed)
+    if any(one["error"] for one in body["lists"]):
+        sys.exit(1)
+
+
+@lists.command("accept", cls=Verb)
+@click.argument("list_id", metavar="LIST")
+def lists_accept(list_id: str) -> None:
+    """Put the held version of LIST in force.
+
+    A version that lost more entries than the list may lose (max_shrink, 30 % unless set) is held:
+    look at what its source says before you accept it.
+
+    \b
+      sekisho lists show c2
+      sekisho lists accept c2
+    """
+    body = client().post("/v1/lists/accept", list=list_id)
+    answer(body, lambda it: [f"accepted {plain(list_id)}: {number(it['entries'])} entries; in force now"])
+
+
+@lists.command("except", cls=Verb)
+@click.argument("list_id", metavar="LIST")
+@click.argument("name")
+@click.option("--subtree", is_flag=True, help="What is below the name too.")
+@click.option("--reason", metavar="TEXT", help="Why, for the record; not the name.")
+@click.option("--remove", is_flag=True, help="Take the exception back.")
+def lists_except(list_id: str, name: str, subtree: bool, reason: str | None, remove: bool) -> None:
+    """Let NAME through on LIST, at once; other lists still may hold it.
+
+    Works on a sealed list too: only the keyed digest of the name is kept and the name is not
+    repeated. NAME - reads it from standard input, so that no shell history has it.
+
+    \b
+      sekisho lists except c2 www.example.com --reason "over-blocked, ticket 4712"
+      sekisho lists except c2 example.com --subtree
+      sekisho lists except sealed -
+      sekisho lists except c2 www.example.com --remove
+    """
+    if name == "-":
+        name = sys.stdin.readline().strip()
+    if not name:
+        raise click.UsageError("NAME is empty; give one domain name")
+    if remove:
+        if subtree or reason:
+            raise click.UsageError("--remove takes the whole exception back; leave --subtree and --reason out")
+        body = client().delete("/v1/exceptions", list=list_id, name=name)
+        answer(body, lambda it: [f"exception {it['entry']} on {plain(list_id)} taken back; in force now"])
+        return
+    body = client().post("/v1/exceptions", list=list_id, name=name, subtree=subtree, reason=reason)
+    scope = "the name and what is below it" if subtree else "the name"
+    answer(body, lambda it: [f"{plain(list_id)} lets {scope} through (entry {it['entry']}); in force now", *_not_held(it)])
+
+
+def _not_held(body: Json) -> list[str]:
+    return [] if body["held"] else ["the list holds no entry of that name now; the exception stands for the day it does"]
+
+
+def _refreshed(body: Json) -> Iterable[str]:
+    yield from list_table(body["lists"])
+
+
+def _one_list(one: Json) -> Iterable[str]:
+    yield f"list       {plain(one['id'])} ({plain(one['category'])}{', sealed' if one['sealed'] else ''}), order {one['order']}"
+    yield f"source     {plain(one['source'])} ({plain(one['format'])})"
+    yield f"state      {state_of(one)}"
+    yield f"version    {plain(one['version'] or '-')}, fetched {moment(one['fetched'])}"
+    yield (
+        f"entries    {number(one['entries'])} in force; {number(one['skipped'])} lines skipped, "
+        f"{number(one['refused'])} refused by a guard, {number(one['unkept'])} of a kind that cannot be kept"
+    )
+    yield f"matches    {number(one['matches'])} since the plane started"
+    yield f"opted out  {number(one['opted_out'])} customers"
+    yield f"clauses    {plain(', '.join(one['clauses'])) or 'none: no terms in use authorise this category, so it reaches nobody'}"
+    if one["error"]:
+        yield f"error      {plain(one['error'])}"
+    if one["held"]:
+        yield f"held       {number(one['held']['entries'])} entries, {one['held']['lost']:.0%} lost"
+    for fault in one["faults"]:
+        yield f"fault      {plain(fault)}"
+    if one["exceptions"]:
+        yield ""
+        rows = [(e["entry"], e["name"], "subtree" if e["subtree"] else "exact", e["reason"]) for e in one["exceptions"]]
+        yield from table(("EXCEPTION", "NAME", "SCOPE", "REASON"), rows)

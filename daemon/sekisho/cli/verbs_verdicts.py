@@ -1,0 +1,93 @@
+"""Verbs about verdicts: explain one, show the matches there were."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+import click
+
+from sekisho.cli.base import Verb, answer, client
+from sekisho.cli.client import Json
+from sekisho.cli.text import moment, number, plain, table
+from sekisho.cli.times import Moment
+from sekisho.cli.verbs_customers import reach_table
+
+
+@click.command(cls=Verb)
+@click.option("--customer", metavar="CUSTOMER", help="Ask as this customer, from its first prefix's first address.")
+@click.option("--address", metavar="ADDRESS", help="Ask from this address.")
+@click.option("--name", required=True, metavar="NAME", help="The name asked for; - reads it from standard input.")
+@click.option("--type", "qtype", default="A", show_default=True, metavar="TYPE", help="The type asked for: A, AAAA, HTTPS, TYPE65.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port asked from, where customers share an address.")
+@click.option("--tcp", is_flag=True, help="Ask over TCP.")
+def explain(customer: str | None, address: str | None, name: str, qtype: str, port: int, tcp: bool) -> None:
+    """Explain a verdict, step by step, by the clause.
+
+    The plane's own verdict function decides over the tables in force; nothing is counted, cached,
+    forwarded or logged.
+
+    \b
+      sekisho explain --customer c-1001 --name www.example.com
+      sekisho explain --address 192.0.2.10 --name www.example.com --type AAAA
+      sekisho explain --json --customer c-1001 --name www.example.com | jq .verdict
+    """
+    if (customer is None) == (address is None):
+        raise click.UsageError("give --customer or --address, one of the two")
+    if name == "-":
+        name = sys.stdin.readline().strip()
+    if not name:
+        raise click.UsageError("--name is empty; give one domain name")
+    fields = {"customer": customer, "address": address, "name": name, "type": qtype, "port": port, "tcp": tcp}
+    answer(client().post("/v1/explain", **fields), _explained)
+
+
+def _explained(body: Json) -> Iterable[str]:
+    who = f"customer {plain(body['customer'])}" if body["customer"] else "nobody's address"
+    yield f"{body['verdict'].upper()}  for {who}, asked from {plain(body['address'])}"
+    yield plain(body["summary"])
+    yield ""
+    for step in body["steps"]:
+        mark = ">" if step["decided"] else " "
+        yield f"{mark} {step['step']}  {plain(step['question'])}"
+        yield f"       {plain(step['outcome'])}"
+    words = body["clause_words"]
+    if words:
+        yield ""
+        yield f"{plain(words['id'])} ({plain(words['article'])}, {plain(words['title'])})"
+        yield f"  {plain(words['ja'])}"
+        yield f"  {plain(words['en'])}"
+    if body["lists"]:
+        yield ""
+        yield from reach_table(body["lists"])
+
+
+@click.command(cls=Verb)
+@click.option("--customer", metavar="CUSTOMER", help="Of this customer only.")
+@click.option("--list", "list_id", metavar="LIST", help="Of this list only.")
+@click.option("--since", type=Moment(past=True), metavar="TIME", help="Not older than: 1h, 7d, 2026-04-01.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="How many at most.")
+def events(customer: str | None, list_id: str | None, since: float | None, limit: int) -> None:
+    """Show matches, newest first.
+
+    Whom a measure reached, under which clause, by which entry.
+
+    Equal matches of one minute are one line with their count. A query that matched nothing leaves
+    no trace here or anywhere. Entries of a sealed list are shown by their digest only.
+
+    \b
+      sekisho events --since 1h
+      sekisho events --customer c-1001 --list c2 --limit 10
+    """
+    answer(client().get("/v1/events", customer=customer, list=list_id, since=since, limit=limit), _events)
+
+
+def _events(body: Json) -> Iterable[str]:
+    rows = [
+        (moment(one["at"]), one["customer"], one["clause"], one["list"], one["name"] or one["entry"], one["action"], number(one["count"]))
+        for one in body["events"]
+    ]
+    if not rows:
+        yield "no matches"
+        return
+    yield from table(("LAST", "CUSTOMER", "CLAUSE", "LIST", "ENTRY", "ACTION", "COUNT"), rows, right=(6,))
