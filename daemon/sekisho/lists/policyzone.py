@@ -1,0 +1,113 @@
+"""What the records of a response policy zone mean (draft-vixie-dnsop-dns-rpz-00).
+
+Kept: QNAME triggers (a name: EXACT; `*.` and a name: BELOW) with every action:
+
+    CNAME .               NXDOMAIN          CNAME rpz-passthru.   PASSTHRU
+    CNAME *.              NODATA            CNAME rpz-drop.       DROP
+    CNAME to itself       PASSTHRU (old)    CNAME rpz-tcp-only.   TCP-only
+    CNAME to other names  CHASE             any other type        local data
+
+The target of a CHASE is kept as it stands, `*.garden.example` with its `*` label: whoever answers
+puts the query name in the star's place (section 4.1.6 of the draft).
+
+Not kept, counted and named: triggers on addresses and name servers (rpz-ip, rpz-nsdname, rpz-nsip,
+rpz-client-ip), actions and triggers under other `rpz-` names, NS, DS and DNAME records. Records at the
+apex and those of DNSSEC are the zone's upkeep and no policy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sekisho.lists import idn
+from sekisho.lists.rows import DROP, NODATA, NXDOMAIN, PASSTHRU, TCP_ONLY, Rows, Tally
+from sekisho.model.lists import Action, ActionKind, LocalRecord, Trigger
+
+CNAME = 5
+SOA = 6
+_NS, _DNAME, _DS = 2, 39, 43
+_UNKEPT_TYPES = {_NS: "NS", _DNAME: "DNAME", _DS: "DS"}
+_UPKEEP = frozenset({SOA, 25, 46, 47, 48, 50, 51, 59, 60, 63})
+"""SOA, KEY, RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, CDS, CDNSKEY, ZONEMD."""
+
+TARGETS = {
+    b"\0": NXDOMAIN,
+    b"\1*\0": NODATA,
+    b"\x0crpz-passthru\0": PASSTHRU,
+    b"\x08rpz-drop\0": DROP,
+    b"\x0crpz-tcp-only\0": TCP_ONLY,
+}
+_TRIGGERS = frozenset({b"rpz-ip", b"rpz-nsdname", b"rpz-nsip", b"rpz-client-ip"})
+
+
+@dataclass(slots=True)
+class PolicyZone:
+    """Takes the records of a zone and writes rows. With `grouped`, records of one trigger become
+    one action when the zone is closed; without, each is a row of its own (for differences).
+    """
+
+    rows: Rows
+    tally: Tally
+    grouped: bool = True
+    _local: dict[tuple[bytes, int], tuple[int, list[LocalRecord]]] = field(default_factory=dict)
+
+    def record(self, labels: list[bytes], line: int, rtype: int, ttl: int, rdata: bytes) -> None:
+        """One record: `labels` of its owner without the zone's, in lower case; `rdata` in uncompressed wire form."""
+        if not labels or rtype in _UPKEEP:
+            return
+        kind = _unkept(labels, rtype)
+        shown = "" if self.tally.sealed else ".".join(label.decode("ascii", "backslashreplace") for label in labels)
+        if kind is not None:
+            self.tally.leave(line, kind, shown)
+            return
+        trigger = Trigger.EXACT
+        if labels[0] == b"*":
+            trigger, labels = Trigger.BELOW, labels[1:]
+            if not labels:
+                self.tally.refuse(line, "it would cover every name")
+                return
+        if labels[-1].isdigit():
+            self.tally.skip(line, "it is an address or ends in a number, not a name", shown)
+            return
+        name = idn.join(labels)
+        if rtype != CNAME:
+            self._keep(name, trigger, line, LocalRecord(rtype, ttl, rdata))
+            return
+        target = rdata.lower()
+        number = PASSTHRU if target == name else TARGETS.get(target)
+        if number is not None:
+            self.rows.add(name, line, trigger, number)
+            return
+        last = idn.split(target)[-1]
+        if last.startswith(b"rpz-"):
+            self.tally.leave(line, f"action {last.decode('ascii', 'replace')}.", shown)
+            return
+        self._keep(name, trigger, line, LocalRecord(rtype, ttl, rdata))
+
+    def close(self) -> None:
+        """Write the local data gathered."""
+        for (name, trigger), (line, records) in self._local.items():
+            self._write(name, trigger, line, records)
+        self._local.clear()
+
+    def _keep(self, name: bytes, trigger: Trigger, line: int, record: LocalRecord) -> None:
+        if not self.grouped:
+            self._write(name, trigger, line, [record])
+            return
+        _, records = self._local.setdefault((name, int(trigger)), (line, []))
+        if records and (records[0].rtype == CNAME or record.rtype == CNAME):
+            self.tally.skip(line, "a name with a CNAME has no other records (RFC 1034 section 3.6.2)")
+        elif record not in records:
+            records.append(record)
+
+    def _write(self, name: bytes, trigger: int, line: int, records: list[LocalRecord]) -> None:
+        kind = ActionKind.CHASE if records[0].rtype == CNAME else ActionKind.LOCAL_DATA
+        self.rows.add(name, line, trigger, self.rows.action(Action(kind, tuple(records))))
+
+
+def _unkept(labels: list[bytes], rtype: int) -> str | None:
+    if labels[-1].startswith(b"rpz-"):
+        return f"{labels[-1].decode()} trigger" if labels[-1] in _TRIGGERS else "trigger under an unknown rpz- name"
+    if rtype in _UNKEPT_TYPES:
+        return f"{_UNKEPT_TYPES[rtype]} record"
+    return None

@@ -1,0 +1,330 @@
+"""The compiled fast path of zones: the lines and records that nearly all of a policy zone is made of.
+
+`name CNAME .` and its kin, from text or from the wire, go straight to rows; every other line or
+record is odd and handed back (see `scan`). What they mean is `policyzone`'s to say: the numbers
+written here are its TARGETS.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from sekisho.lists.rows import DROP, NODATA, NXDOMAIN, PASSTHRU, TCP_ONLY
+from sekisho.lists.scan import DONE, FULL, ODD, blanks, line_end, plain_name
+
+MALFORMED = 3
+"""Status of `scan_records`: the message is not what a server sends."""
+
+_WIDEST = 512
+_LF, _DOT, _STAR, _SEMICOLON, _SPACE, _TAB, _CR = 10, 46, 42, 59, 32, 9, 13
+_CNAME, _IN = 5, 1
+
+
+@njit(cache=True, nogil=True)
+def within(blob, start, end, zone, size):  # type: ignore[no-untyped-def]
+    """Where the zone's labels begin in the name at `start` of `blob`, which ends before `end`; -1: it is outside."""
+    position = start
+    while end - position > size:
+        position += int(blob[position]) + 1
+    if end - position != size:
+        return -1
+    for index in range(size):
+        if blob[position + index] != zone[index]:
+            return -1
+    return position
+
+
+@njit(cache=True, nogil=True)
+def is_plain_trigger(blob, start):  # type: ignore[no-untyped-def]
+    """Whether the name at `start` is not empty, does not end in an `rpz-` label, nor in a number."""
+    if blob[start] == 0:
+        return False
+    last = start
+    position = start
+    while blob[position] != 0:
+        last = position
+        position += int(blob[position]) + 1
+    digits = True
+    for index in range(last + 1, position):
+        if blob[index] < 48 or blob[index] > 57:
+            digits = False
+    if digits:
+        return False
+    return not (blob[last] > 4 and blob[last + 1] == 114 and blob[last + 2] == 112 and blob[last + 3] == 122 and blob[last + 4] == 45)
+
+
+@njit(cache=True, nogil=True)
+def _lower(octet):  # type: ignore[no-untyped-def]
+    if 65 <= octet <= 90:
+        return octet + 32
+    return octet
+
+
+@njit(cache=True, nogil=True)
+def special_target(data, start, end, dotted):  # type: ignore[no-untyped-def]
+    """The action number of a CNAME's target as text (`dotted`: with its last dot), or 0."""
+    length = end - start
+    if dotted:
+        if length == 0 or data[end - 1] != _DOT:
+            return 0
+        length -= 1
+    if length == 0:
+        return NXDOMAIN
+    if length == 1:
+        return NODATA if data[start] == _STAR else 0
+    if length < 8 or _lower(data[start]) != 114 or _lower(data[start + 1]) != 112 or _lower(data[start + 2]) != 122 or data[start + 3] != 45:
+        return 0
+    word = np.uint64(0)
+    for index in range(start + 4, start + length):
+        word = word * np.uint64(31) + np.uint64(_lower(data[index]))
+    if length == 12 and word == _PASSTHRU_WORD:
+        return PASSTHRU
+    if length == 8 and word == _DROP_WORD:
+        return DROP
+    if length == 12 and word == _TCP_ONLY_WORD:
+        return TCP_ONLY
+    return 0
+
+
+def _word(text: bytes) -> np.uint64:
+    word = 0
+    for octet in text:
+        word = word * 31 + octet
+    return np.uint64(word)
+
+
+_PASSTHRU_WORD, _DROP_WORD, _TCP_ONLY_WORD = _word(b"passthru"), _word(b"drop"), _word(b"tcp-only")
+
+
+@njit(cache=True, nogil=True)
+def _scan_line(data, at, blob, used, zone, zone_size, suffix, suffix_size, inside):  # type: ignore[no-untyped-def]
+    """One line `name [ttl] [class] CNAME target [; comment]`: its end, the bytes used, trigger and action; end -1: odd."""
+    size = data.shape[0]
+    trigger = 1
+    if data[at] == _STAR and at + 1 < size and data[at + 1] == _DOT:
+        trigger = 2
+        at += 2
+    end, filled = plain_name(data, at, size, blob, used)
+    if end < 0 or end >= size or (data[end] != _SPACE and data[end] != _TAB):
+        return -1, used, 0, 0
+    if data[end - 1] == _DOT:
+        cut = within(blob, used, filled, zone, zone_size) if zone_size > 1 else -1
+        if cut < 0:
+            return -1, used, 0, 0
+        blob[cut] = 0
+        filled = cut + 1
+    elif not inside:
+        return -1, used, 0, 0
+    else:
+        if filled - used + suffix_size > 255:
+            return -1, used, 0, 0
+        for index in range(suffix_size):
+            blob[filled - 1 + index] = suffix[index]
+        filled += suffix_size
+        blob[filled - 1] = 0
+    if not is_plain_trigger(blob, used):
+        return -1, used, 0, 0
+    at = end
+    found = False
+    while True:
+        at = blanks(data, at)
+        begin = at
+        while at < size and data[at] != _SPACE and data[at] != _TAB and data[at] != _LF and data[at] != _CR and data[at] != _SEMICOLON:
+            at += 1
+        if at == begin:
+            return -1, used, 0, 0
+        if found:
+            break
+        first = _lower(data[begin])
+        if at - begin == 2 and first == 105 and _lower(data[begin + 1]) == 110:
+            continue
+        if at - begin == 5 and first == 99:
+            found = (
+                _lower(data[begin + 1]) == 110
+                and _lower(data[begin + 2]) == 97
+                and _lower(data[begin + 3]) == 109
+                and _lower(data[begin + 4]) == 101
+            )
+            if found:
+                continue
+        for index in range(begin, at):
+            if data[index] < 48 or data[index] > 57:
+                return -1, used, 0, 0
+    action = special_target(data, begin, at, True)
+    at = blanks(data, at)
+    if at < size and data[at] == _SEMICOLON:
+        at = line_end(data, at)
+    if action == 0 or (at < size and data[at] != _LF):
+        return -1, used, 0, 0
+    return at, filled, trigger, action
+
+
+@njit(cache=True, nogil=True)
+def scan_zone_text(data, cursor, blob, offsets, lines, triggers, actions, zone, suffix, sizes):  # type: ignore[no-untyped-def]
+    """A zone file. `zone`: its wire name; `suffix`: labels that stand between a relative name and the
+    zone; `sizes` int64: the bytes used of both, and whether the current origin is inside the zone.
+    """
+    position, line, count, used = cursor[0], cursor[1], cursor[2], cursor[3]
+    size = data.shape[0]
+    status = DONE
+    while position < size:
+        if count == offsets.shape[0] or used + _WIDEST > blob.shape[0]:
+            status = FULL
+            break
+        at = blanks(data, position)
+        if at < size and data[at] == _SEMICOLON:
+            at = line_end(data, at)
+        elif at < size and data[at] != _LF:
+            end = -1
+            filled, trigger, action = used, 0, 0
+            if at == position:
+                end, filled, trigger, action = _scan_line(data, at, blob, used, zone, sizes[0], suffix, sizes[1], sizes[2] != 0)
+            if end < 0:
+                cursor[4] = line_end(data, position)
+                status = ODD
+                break
+            at = end
+            offsets[count] = used
+            lines[count] = line
+            triggers[count] = trigger
+            actions[count] = action
+            count += 1
+            used = filled
+        position = at + 1
+        line += 1
+    cursor[0], cursor[1], cursor[2], cursor[3] = position, line, count, used
+    return status
+
+
+@njit(cache=True, nogil=True)
+def wire_name(message, position, out, used):  # type: ignore[no-untyped-def]
+    """Copy the name at `position` of a message, in lower case and without compression, to `out` at `used`.
+
+    Gives the position after it and the bytes used then; -1: it is malformed. Pointers must lead
+    back, which ends every chain of them.
+    """
+    size = message.shape[0]
+    after = -1
+    at = used
+    lowest = position
+    while True:
+        if position >= size:
+            return -1, used
+        length = int(message[position])
+        if length >= 192:
+            if position + 1 >= size:
+                return -1, used
+            target = ((length & 63) << 8) | int(message[position + 1])
+            if after < 0:
+                after = position + 2
+            if target >= lowest:
+                return -1, used
+            lowest = target
+            position = target
+            continue
+        if length > 63 or position + 1 + length > size or at - used + length + 1 > 254 + (length == 0):
+            return -1, used
+        out[at] = length
+        for index in range(length):
+            out[at + 1 + index] = _lower(message[position + 1 + index])
+        at += length + 1
+        position += length + 1
+        if length == 0:
+            break
+    if after < 0:
+        after = position
+    return after, at
+
+
+@njit(cache=True, nogil=True)
+def scan_records(message, cursor, blob, offsets, lines, triggers, actions, zone, zone_size, records):  # type: ignore[no-untyped-def]
+    """The answer section of a transfer's message, from the record at cursor[0] to number `records`.
+
+    `cursor[1]` counts records of the message, from 0; `cursor[5]` is added to number them in `lines`.
+    """
+    position, number, count, used = cursor[0], cursor[1], cursor[2], cursor[3]
+    size = message.shape[0]
+    scratch = np.empty(_WIDEST, np.uint8)
+    status = DONE
+    while number < records:
+        if count == offsets.shape[0] or used + _WIDEST > blob.shape[0]:
+            status = FULL
+            break
+        after, filled = wire_name(message, position, blob, used)
+        if after < 0 or after + 10 > size:
+            status = MALFORMED
+            break
+        rtype = (int(message[after]) << 8) | int(message[after + 1])
+        rclass = (int(message[after + 2]) << 8) | int(message[after + 3])
+        end = after + 10 + ((int(message[after + 8]) << 8) | int(message[after + 9]))
+        if end > size:
+            status = MALFORMED
+            break
+        action = 0
+        trigger = 1
+        start = used
+        if rtype == _CNAME and rclass == _IN:
+            target_end, target_size = wire_name(message, after + 10, scratch, 0)
+            if target_end != end:
+                status = MALFORMED
+                break
+            if target_size == 1:
+                action = NXDOMAIN
+            elif target_size - 2 == int(scratch[0]):
+                action = special_target(scratch, 1, target_size - 1, False)
+            if action != 0:
+                cut = within(blob, used, filled, zone, zone_size)
+                if cut < 0:
+                    action = 0
+                else:
+                    blob[cut] = 0
+                    filled = cut + 1
+                    if blob[used] == 1 and blob[used + 1] == _STAR:
+                        trigger = 2
+                        start = used + 2
+                    if not is_plain_trigger(blob, start):
+                        action = 0
+        if action == 0:
+            cursor[4] = end
+            status = ODD
+            break
+        offsets[count] = start
+        lines[count] = cursor[5] + number + 1
+        triggers[count] = trigger
+        actions[count] = action
+        count += 1
+        used = filled
+        position = end
+        number += 1
+    cursor[0], cursor[1], cursor[2], cursor[3] = position, number, count, used
+    return status
+
+
+@njit(cache=True, nogil=True)
+def record_starts(message, starts):  # type: ignore[no-untyped-def]
+    """Fill `starts` int64 (2): where the answer section and the last record start. False: malformed."""
+    size = message.shape[0]
+    if size < 12:
+        return False
+    scratch = np.empty(_WIDEST, np.uint8)
+    position = 12
+    for _ in range((int(message[4]) << 8) | int(message[5])):
+        position, _used = wire_name(message, position, scratch, 0)
+        if position < 0 or position + 4 > size:
+            return False
+        position += 4
+    starts[0] = position
+    starts[1] = position
+    records = 0
+    for section in range(6, 12, 2):
+        records += (int(message[section]) << 8) | int(message[section + 1])
+    for _ in range(records):
+        starts[1] = position
+        position, _used = wire_name(message, position, scratch, 0)
+        if position < 0 or position + 10 > size:
+            return False
+        position += 10 + ((int(message[position + 8]) << 8) | int(message[position + 9]))
+        if position > size:
+            return False
+    return position == size
