@@ -11,7 +11,8 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from sekisho.model.errors import UnavailableError
 
@@ -37,6 +38,38 @@ def bind_listeners(addresses: Sequence[tuple[str, int]], workers: int) -> list[t
             one.close()
         raise UnavailableError(_sentence(host, port, error)) from error
     return bound
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """The sockets of one address: at most one stream, and datagram sockets in the order of the workers."""
+
+    host: str
+    port: int
+    stream: socket.socket | None
+    datagrams: tuple[socket.socket, ...]
+
+
+def by_address(sockets: Iterable[socket.socket]) -> tuple[Listener, ...]:
+    """Sockets grouped by the address they are bound to, in the order they come.
+
+    The kernel says what each is, so it does not matter who bound it and by which name: systemd gives
+    every socket of a unit the same one. The sockets become non-blocking. Raises UnavailableError for
+    one that is neither a listening TCP nor a UDP socket.
+    """
+    streams: dict[tuple[str, int], socket.socket] = {}
+    datagrams: dict[tuple[str, int], list[socket.socket]] = {}
+    for one in sockets:
+        if one.family not in (socket.AF_INET, socket.AF_INET6) or one.type not in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            raise UnavailableError(f"an inherited socket ({one.family.name}, {one.type.name}) is neither UDP nor TCP; see the socket unit")
+        one.setblocking(False)
+        address: tuple[str, int] = one.getsockname()[:2]
+        group = datagrams.setdefault(address, [])
+        if one.type == socket.SOCK_STREAM:
+            streams[address] = one
+        else:
+            group.append(one)
+    return tuple(Listener(*address, streams.get(address), tuple(group)) for address, group in datagrams.items())
 
 
 def _bind_stream(host: str, port: int) -> socket.socket:

@@ -25,10 +25,11 @@ _PR_SET_PDEATHSIG = 1
 _CANNOT_START = 126
 
 
-def spawn(argv: Sequence[str], environ: Mapping[str, str], sockets: Sequence[tuple[str, int]] = ()) -> int:
+def spawn(argv: Sequence[str], environ: Mapping[str, str], sockets: Sequence[tuple[str, int]] = (), output: int | None = None) -> int:
     """Start a program and return its process id.
 
-    `sockets` are (name, descriptor) pairs. Call it from the main thread: the child's death signal is
+    `sockets` are (name, descriptor) pairs; `output` is the descriptor its standard output and error
+    go to, None for our own. Call it from the main thread: the child's death signal is
     bound to the life of the thread that started it.
     """
     libc = ctypes.CDLL(None, use_errno=True)
@@ -46,6 +47,9 @@ def spawn(argv: Sequence[str], environ: Mapping[str, str], sockets: Sequence[tup
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        if output is not None:
+            os.dup2(output, 1)
+            os.dup2(output, 2)
         os.execve(argv[0], list(argv), _environment(environ, _hand_over(sockets)))  # noqa: S606 - no shell is the point
     except BaseException as error:  # noqa: BLE001 - nothing of the parent's may run on in the child
         os.write(2, f"{argv[0]}: {error}\n".encode())
