@@ -88,14 +88,14 @@ def test_inherited_sockets_keep_their_names_and_are_closed_to_children(bound, tm
         "import os, sys; sys.path[:0] = sys.argv[1:]\n"
         "from sekisho.drivers.notify import inherited_sockets\n"
         "for one in inherited_sockets():\n"
-        "    print(one.fd, one.name, one.open().getsockname()[0], os.get_inheritable(one.fd), 'LISTEN_FDS' in os.environ)"
+        "    print(one.fd, one.name, os.get_inheritable(one.fd), 'LISTEN_FDS' in os.environ, one.open().getsockname()[0])"
     )
     handed = [(name, one.fileno()) for name, one in bound if name.startswith("udp")]
     with (tmp_path / "said").open("w") as said:
         pid = spawn([sys.executable, "-W", "ignore", "-c", code, *sys.path], os.environ, handed, said.fileno())
     assert os.waitpid(pid, 0)[1] == 0
     assert (tmp_path / "said").read_text().splitlines() == [
-        f"{3 + index} {name} 127.0.0.{1 + index // 2} False False" for index, (name, _) in enumerate(handed)
+        f"{3 + index} {name} False False 127.0.0.{1 + index // 2}" for index, (name, _) in enumerate(handed)
     ]
 
 
