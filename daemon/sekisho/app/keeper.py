@@ -82,6 +82,11 @@ def keep(programs: Sequence[Program], environ: Mapping[str, str], say: Say) -> i
         selector.register(notices.reader, selectors.EVENT_READ)
         keepers = [Keeper(program) for program in programs]
         manager = Notifier(environ)
+
+        def tell(text: str) -> None:
+            say(text)
+            manager.status(text)
+
         inner = {**environ, "NOTIFY_SOCKET": notices.address}
         code: int | None = None
         announced = False
@@ -90,16 +95,16 @@ def keep(programs: Sequence[Program], environ: Mapping[str, str], say: Say) -> i
                 _start_due(keepers, inner)
                 selector.select(_patience(keepers, time.monotonic()))
                 for pid, words in notices.take():
-                    _note(keepers, pid, words, say)
-                code = _handle(keepers, signals.take(), say)
+                    _note(keepers, pid, words, tell)
+                code = _handle(keepers, signals.take(), tell)
                 if code is None:
-                    code = _reap(keepers, say)
+                    code = _reap(keepers, tell)
                 if not announced and all(keeper.ready for keeper in keepers):
                     announced = True
                     manager.ready("both processes do their work")
         finally:
             manager.stopping()
-            _stop(keepers, signals, say)
+            _stop(keepers, signals, tell)
         return code
 
 
