@@ -85,7 +85,7 @@ fuzz: venv ## hostile packets for minutes (FUZZ_SECONDS=120)
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-120} $(BIN)/python -m pytest -q tests/fuzz
 
 bench: venv ## measurements; the machine should be quiet
-	@$(BIN)/python -m pytest -q -s --override-ini norecursedirs= tests/bench
+	@$(BIN)/python -m pytest -q -s --override-ini 'norecursedirs=.*' tests/bench
 
 coverage: venv ## branch coverage: both passes together
 	@rm -f .coverage .coverage.*
