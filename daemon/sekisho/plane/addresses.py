@@ -6,9 +6,9 @@ IPv4 lives at ::ffff:0:0/96 of the one 128-bit space. Reads the table `snapshot.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sekisho.plane.native import get16, get32
+from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64
 from sekisho.snapshot.layout import NOBODY
 from sekisho.snapshot.people import find_slot
@@ -19,7 +19,7 @@ AF_INET, AF_INET6 = 2, 10
 SHORTEST_V4 = 96
 
 
-@njit(cache=True)
+@compiled
 def source_of(names, base):  # type: ignore[no-untyped-def]
     """High and low word of the address in the sockaddr at `base` of `names` (uint8)."""
     if names[base] == AF_INET:
@@ -29,13 +29,13 @@ def source_of(names, base):  # type: ignore[no-untyped-def]
     return high, low
 
 
-@njit(cache=True)
+@compiled
 def source_port(names, base):  # type: ignore[no-untyped-def]
     """Port in the sockaddr at `base`."""
     return get16(names, base + 2)
 
 
-@njit(cache=True)
+@compiled
 def find_customer(customers, high, low):  # type: ignore[no-untyped-def]
     """Row of the customer whose longest prefix holds the address, or -1."""
     shortest = SHORTEST_V4 if high == U64(0) and (low >> _R32) == U64(0xFFFF) else 0

@@ -9,16 +9,16 @@ compare-and-exchange, so packets of one customer may arrive at any worker and th
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sekisho.plane.native import exchange
+from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64
 
 _BILLION = 1_000_000_000
 _TRIES = 16
 
 
-@njit(cache=True)
+@compiled
 def spend(buckets, row, rate, burst, now, charge):  # type: ignore[no-untyped-def]
     """Whether one more query is within budget, taking it from the bucket if `charge`.
 

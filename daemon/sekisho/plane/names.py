@@ -7,16 +7,16 @@ suffix, the exact name before a wildcard at the same length), as RPZ implementat
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sekisho.model.lists import ActionKind
+from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64, absorb, finish, finish_second, start
 
 _R32, _ZERO, _ONE = U64(32), U64(0), U64(1)
 _EXCEPT = int(ActionKind.EXCEPT)
 
 
-@njit(cache=True)
+@compiled
 def locate(keys, first, a, b, c, d):  # type: ignore[no-untyped-def]
     """Slot of the digest whose first word is `first`, or -1, and its second word (0 when not computed)."""
     slots = keys.shape[0]
@@ -39,7 +39,7 @@ def locate(keys, first, a, b, c, d):  # type: ignore[no-untyped-def]
     return -1, second
 
 
-@njit(cache=True)
+@compiled
 def match(snapshot, k0, k1, lower, labels, count, mask, masks, combos, prints):  # type: ignore[no-untyped-def]
     """Find every suffix of the name that a list of `mask` holds.
 
@@ -70,7 +70,7 @@ def match(snapshot, k0, k1, lower, labels, count, mask, masks, combos, prints): 
     return found
 
 
-@njit(cache=True)
+@compiled
 def bits_below(mask, bit):  # type: ignore[no-untyped-def]
     """How many bits of `mask` are set below `bit`."""
     rest = mask if bit == 64 else mask & ((_ONE << U64(bit)) - _ONE)  # noqa: PLR2004
@@ -81,7 +81,7 @@ def bits_below(mask, bit):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(cache=True)
+@compiled
 def lowest_bit(mask):  # type: ignore[no-untyped-def]
     """Number of the lowest bit set; 64 if none is."""
     for bit in range(64):
@@ -90,7 +90,7 @@ def lowest_bit(mask):  # type: ignore[no-untyped-def]
     return 64
 
 
-@njit(cache=True)
+@compiled
 def choose(snapshot, masks, combos, found, within):  # type: ignore[no-untyped-def]
     """The first list of `within` that holds the name: (order, row of the match, action), or (-1, -1, 0).
 

@@ -14,9 +14,11 @@ import ctypes
 from typing import Any
 
 import numpy as np
-from numba import config, njit, types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from sekisho.snapshot.compiling import compiled
 
 U64 = np.uint64
 COMPILED = not config.DISABLE_JIT
@@ -169,7 +171,7 @@ else:
         to[at : at + length] = source[start : start + length].copy()
 
 
-@njit(cache=True, inline="always")
+@compiled
 def get16(array, offset):  # type: ignore[no-untyped-def]
     """Read a big-endian 16-bit number as int64."""
     if offset < 0 or offset + 2 > array.shape[0]:
@@ -177,7 +179,7 @@ def get16(array, offset):  # type: ignore[no-untyped-def]
     return np.int64(_load16be(array, offset))
 
 
-@njit(cache=True, inline="always")
+@compiled
 def get32(array, offset):  # type: ignore[no-untyped-def]
     """Read a big-endian 32-bit number as int64."""
     if offset < 0 or offset + 4 > array.shape[0]:
@@ -185,7 +187,7 @@ def get32(array, offset):  # type: ignore[no-untyped-def]
     return np.int64(_load32be(array, offset))
 
 
-@njit(cache=True, inline="always")
+@compiled
 def put16(array, offset, value):  # type: ignore[no-untyped-def]
     """Write a big-endian 16-bit number."""
     if offset < 0 or offset + 2 > array.shape[0]:
@@ -193,7 +195,7 @@ def put16(array, offset, value):  # type: ignore[no-untyped-def]
     _store16be(array, offset, np.uint16(value))
 
 
-@njit(cache=True, inline="always")
+@compiled
 def put32(array, offset, value):  # type: ignore[no-untyped-def]
     """Write a big-endian 32-bit number."""
     if offset < 0 or offset + 4 > array.shape[0]:
@@ -201,7 +203,7 @@ def put32(array, offset, value):  # type: ignore[no-untyped-def]
     _store32be(array, offset, np.uint32(value))
 
 
-@njit(cache=True, inline="always")
+@compiled
 def load64(array, offset):  # type: ignore[no-untyped-def]
     """Read eight bytes as a little-endian uint64."""
     if offset < 0 or offset + 8 > array.shape[0]:
@@ -209,7 +211,7 @@ def load64(array, offset):  # type: ignore[no-untyped-def]
     return _load64le(array, offset)
 
 
-@njit(cache=True, inline="always")
+@compiled
 def copy(to, at, source, start, length):  # type: ignore[no-untyped-def]
     """Copy `length` bytes between uint8 arrays; the ranges may overlap."""
     if length < 0 or at < 0 or start < 0 or at + length > to.shape[0] or start + length > source.shape[0]:
@@ -218,7 +220,7 @@ def copy(to, at, source, start, length):  # type: ignore[no-untyped-def]
         _copy_bytes(to, at, source, start, length)
 
 
-@njit(cache=True, inline="always")
+@compiled
 def exchange(array, index, expected, value):  # type: ignore[no-untyped-def]
     """Replace `array[index]` (uint64) by `value` if it is `expected`; returns what stood there."""
     if index < 0 or index >= array.shape[0]:
@@ -226,7 +228,7 @@ def exchange(array, index, expected, value):  # type: ignore[no-untyped-def]
     return _exchange(array, index, expected, value)
 
 
-@njit(cache=True)
+@compiled
 def receive(fd, messages, count):  # type: ignore[no-untyped-def]
     """recvmmsg(2) without waiting; -errno on failure. `messages` int64 (n, 8)."""
     if count > messages.shape[0]:
@@ -235,7 +237,7 @@ def receive(fd, messages, count):  # type: ignore[no-untyped-def]
     return np.int64(got) if got >= 0 else -np.int64(_read_errno(_errno()))
 
 
-@njit(cache=True)
+@compiled
 def transmit(fd, messages, first, count):  # type: ignore[no-untyped-def]
     """sendmmsg(2) of rows `first` on, without waiting; -errno on failure. `messages` int64 (n, 8)."""
     if first < 0 or count < 0 or first + count > messages.shape[0]:
@@ -244,7 +246,7 @@ def transmit(fd, messages, first, count):  # type: ignore[no-untyped-def]
     return np.int64(sent) if sent >= 0 else -np.int64(_read_errno(_errno()))
 
 
-@njit(cache=True)
+@compiled
 def send(fd, data, offset, length):  # type: ignore[no-untyped-def]
     """send(2) on a connected socket without waiting; -errno on failure."""
     if offset < 0 or length < 0 or offset + length > data.shape[0]:
@@ -253,7 +255,7 @@ def send(fd, data, offset, length):  # type: ignore[no-untyped-def]
     return np.int64(sent) if sent >= 0 else -np.int64(_read_errno(_errno()))
 
 
-@njit(cache=True)
+@compiled
 def wait(fd, events, count, timeout):  # type: ignore[no-untyped-def]
     """epoll_wait(2), `timeout` in milliseconds. `events` uint8 (12 bytes an event)."""
     if count * 12 > events.shape[0]:
@@ -261,7 +263,7 @@ def wait(fd, events, count, timeout):  # type: ignore[no-untyped-def]
     return np.int64(_epoll_wait(fd, _address(events, 0), count, timeout))
 
 
-@njit(cache=True)
+@compiled
 def clock(which, scratch):  # type: ignore[no-untyped-def]
     """Nanoseconds of a clock; `scratch` int64 (2)."""
     if scratch.shape[0] < 2:  # noqa: PLR2004
@@ -270,7 +272,7 @@ def clock(which, scratch):  # type: ignore[no-untyped-def]
     return scratch[0] * _BILLION + scratch[1]
 
 
-@njit(cache=True)
+@compiled
 def refill(pool):  # type: ignore[no-untyped-def]
     """Fill a uint8 array (at most 256 bytes are promised whole) with random bytes from the kernel."""
     return np.int64(_random(_address(pool, 0), pool.shape[0], 0))

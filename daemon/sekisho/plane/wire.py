@@ -11,9 +11,9 @@ in canonical form, zero padded to eight bytes, and label offsets to `labels` (in
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sekisho.plane.native import get16, get32
+from sekisho.snapshot.compiling import compiled
 
 # Slots of a question.
 Q_LENGTH = 0
@@ -57,7 +57,7 @@ _LABEL_MAX, _NAME_MAX = 63, 255
 _UPPER_A, _UPPER_Z, _CASE = 65, 90, 32
 
 
-@njit(cache=True)
+@compiled
 def parse_query(packet, base, length, question, lower, labels):  # type: ignore[no-untyped-def]
     """Parse the query of `length` bytes at `base` of `packet` (uint8).
 
@@ -90,7 +90,7 @@ def parse_query(packet, base, length, question, lower, labels):  # type: ignore[
     return _judge_type(question[Q_TYPE], question[Q_CLASS])
 
 
-@njit(cache=True)
+@compiled
 def _parse_question(packet, base, length, question, lower, labels):  # type: ignore[no-untyped-def]
     position = HEADER
     count = 0
@@ -126,7 +126,7 @@ def _parse_question(packet, base, length, question, lower, labels):  # type: ign
     return PROCEED
 
 
-@njit(cache=True)
+@compiled
 def _parse_additional(packet, base, length, question, count):  # type: ignore[no-untyped-def]
     position = question[Q_END]
     version = 0
@@ -158,7 +158,7 @@ def _parse_additional(packet, base, length, question, count):  # type: ignore[no
     return BADVERS if version else PROCEED
 
 
-@njit(cache=True)
+@compiled
 def _options_fit(packet, start, size):  # type: ignore[no-untyped-def]
     """Whether the options of an OPT record fill it exactly, and a cookie has a cookie's length."""
     position = 0
@@ -175,7 +175,7 @@ def _options_fit(packet, start, size):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True)
+@compiled
 def _judge_type(kind, klass):  # type: ignore[no-untyped-def]
     """Refuse what a resolver does not serve: transfers, meta types, classes other than IN."""
     if kind in (0, TYPE_OPT):
@@ -185,7 +185,7 @@ def _judge_type(kind, klass):  # type: ignore[no-untyped-def]
     return PROCEED
 
 
-@njit(cache=True)
+@compiled
 def skip_name(packet, base, position, length):  # type: ignore[no-untyped-def]
     """Offset behind the name at `position` of a message of `length` bytes at `base`, or -1.
 

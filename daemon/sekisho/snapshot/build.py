@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sekisho.model.clauses import Profile
 from sekisho.model.errors import RefusedError
 from sekisho.model.lists import MAX_LISTS, Action, ActionKind, ListDefinition
+from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64, Key, digest_name
 from sekisho.snapshot.entries import CompiledList
 from sekisho.snapshot.layout import CHECK_NAME, MAX_RULES, NO_RULE, SNAPSHOT_VERSION
@@ -100,16 +100,16 @@ def build(
 def _gather(lists: Sequence[tuple[ListDefinition, CompiledList]], exceptions: Sequence[Exemption], actions: _Actions) -> _Rows:
     columns: list[_Rows] = []
     excepted = actions.intern(Action(ActionKind.EXCEPT)) if exceptions else 0
-    for definition, compiled in lists:
-        numbers = np.array([0] + [actions.intern(action) for action in compiled.actions], np.uint32)
-        triggers = compiled.triggers
-        exact, below = numbers[compiled.exact], numbers[compiled.below]
+    for definition, entries in lists:
+        numbers = np.array([0] + [actions.intern(action) for action in entries.actions], np.uint32)
+        triggers = entries.triggers
+        exact, below = numbers[entries.exact], numbers[entries.below]
         mine = [item for item in exceptions if item.order == definition.order]
         extra: list[Exemption] = []
         if mine:
             triggers = triggers.copy()
         for item in mine:
-            row = compiled.find(item.first, item.second)
+            row = entries.find(item.first, item.second)
             if row is None:
                 extra.append(item)
                 continue
@@ -118,8 +118,8 @@ def _gather(lists: Sequence[tuple[ListDefinition, CompiledList]], exceptions: Se
                 exact[row] = excepted
             if item.triggers & 2:
                 below[row] = excepted
-        full = np.full(len(compiled), definition.order, np.uint8)
-        columns.append(_Rows(compiled.digests, full, triggers, exact, below, compiled.depths))
+        full = np.full(len(entries), definition.order, np.uint8)
+        columns.append(_Rows(entries.digests, full, triggers, exact, below, entries.depths))
         if extra:
             columns.append(_exempt_rows(extra, excepted))
     if not columns:
@@ -188,7 +188,7 @@ def _index(rows: _Rows) -> dict[str, Array]:
     }
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _place(digests, signature, keys, heads, chain, prints):  # type: ignore[no-untyped-def]
     """Put every row into the table; rows of one name form a chain, and a print of the whole chain."""
     slots = U64(keys.shape[0])

@@ -14,8 +14,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from sekisho.snapshot.compiling import compiled
 
 U64 = np.uint64
 _C0, _C1 = U64(0x736F6D6570736575), U64(0x646F72616E646F6D)
@@ -36,7 +37,7 @@ def key_of(secret: bytes) -> Key:
     return U64(int.from_bytes(secret[:8], "little")), U64(int.from_bytes(secret[8:], "little"))
 
 
-@njit(cache=True, inline="always")
+@compiled
 def _round(a, b, c, d):  # type: ignore[no-untyped-def]
     a = a + b
     b = ((b << _R13) | (b >> _L13)) ^ a
@@ -51,13 +52,13 @@ def _round(a, b, c, d):  # type: ignore[no-untyped-def]
     return a, b, c, d
 
 
-@njit(cache=True)
+@compiled
 def start(k0, k1):  # type: ignore[no-untyped-def]
     """The state before any label."""
     return k0 ^ _C0, k1 ^ _C1 ^ _EE, k0 ^ _C2, k1 ^ _C3
 
 
-@njit(cache=True)
+@compiled
 def absorb(buffer, offset, a, b, c, d):  # type: ignore[no-untyped-def]
     """Take in the label whose length byte stands at `offset` of `buffer` (uint8, lower case)."""
     end = offset + int(buffer[offset]) + 1
@@ -76,7 +77,7 @@ def absorb(buffer, offset, a, b, c, d):  # type: ignore[no-untyped-def]
     return a, b, c, d
 
 
-@njit(cache=True)
+@compiled
 def finish(a, b, c, d):  # type: ignore[no-untyped-def]
     """The first 64 bits of the digest, and the state from which `finish_second` goes on.
 
@@ -91,7 +92,7 @@ def finish(a, b, c, d):  # type: ignore[no-untyped-def]
     return first, a, b, c, d
 
 
-@njit(cache=True)
+@compiled
 def finish_second(a, b, c, d):  # type: ignore[no-untyped-def]
     """The second 64 bits of the digest."""
     b = b ^ _DD
@@ -100,7 +101,7 @@ def finish_second(a, b, c, d):  # type: ignore[no-untyped-def]
     return a ^ b ^ c ^ d
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def digest_names(blob, offsets, k0, k1, digests, depths):  # type: ignore[no-untyped-def]
     """Digest many wire names.
 

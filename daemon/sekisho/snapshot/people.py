@@ -9,9 +9,9 @@ room left is rebuilt as the next generation.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64
 from sekisho.snapshot.layout import CUSTOMERS_VERSION
 from sekisho.snapshot.sections import Kind, pack
@@ -21,7 +21,7 @@ _K3, _K4 = U64(0x165667B19E3779F9), U64(0xD6E8FEB86659FD93)
 _R32 = U64(32)
 
 
-@njit(cache=True, inline="always")
+@compiled
 def place_of(high, low, length, slots):  # type: ignore[no-untyped-def]
     """The slot at which the search for a prefix starts."""
     mixed = (high * _K1) ^ (low * _K2) ^ (U64(length) * _K3)
@@ -30,7 +30,7 @@ def place_of(high, low, length, slots):  # type: ignore[no-untyped-def]
     return np.int64(((mixed >> _R32) * U64(slots)) >> _R32)
 
 
-@njit(cache=True)
+@compiled
 def find_slot(addresses, lengths, high, low, length):  # type: ignore[no-untyped-def]
     """The slot of a prefix, or -1 - the free slot where it would go, or -1 - slots if the table is full."""
     slots = lengths.shape[0]
@@ -47,7 +47,7 @@ def find_slot(addresses, lengths, high, low, length):  # type: ignore[no-untyped
     return -1 - slots
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def fill(addresses, lengths, owners, present, high, low, length, owner):  # type: ignore[no-untyped-def]
     """Enter many prefixes; returns how many slots were newly used. Columns uint64, uint64, uint8, uint32."""
     used = 0

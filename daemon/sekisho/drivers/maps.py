@@ -1,0 +1,101 @@
+"""Mapping the shared tables for reading: what the plane, `explain` and any other reader start with.
+
+Owns turning files into the bundles compiled code is handed. Every array is read-only, so one
+compiled function serves them all.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sekisho.drivers.sharedfiles import HEAD, customers_file, map_table, snapshot_file
+from sekisho.model.errors import TableError
+from sekisho.snapshot import layout
+from sekisho.snapshot.digest import Key, digest_name
+from sekisho.snapshot.layout import Customers, Snapshot
+from sekisho.snapshot.sections import Array, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The ids behind a snapshot's numbers."""
+
+    lists: dict[int, str]
+    clauses: tuple[str, ...]
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MappedSnapshot:
+    epoch: int
+    tables: Snapshot
+    directory: Directory
+
+
+@dataclass(frozen=True, slots=True)
+class MappedCustomers:
+    generation: int
+    tables: Customers
+    identities: Array
+    spans: Array
+
+    @property
+    def rows(self) -> int:
+        return len(self.tables.masks)
+
+    def name(self, row: int) -> str | None:
+        """The id of the customer in a row."""
+        if not 0 <= row < len(self.spans) or not int(self.spans[row, 1]):
+            return None
+        start, length = int(self.spans[row, 0]), int(self.spans[row, 1])
+        return self.identities[start : start + length].tobytes().decode(errors="replace")
+
+
+class Head:
+    """The head file: which epoch and generation are in force."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises TableError if no control plane has ever started here."""
+        self._values = map_table(folder / HEAD, Kind.HEAD, layout.HEAD_VERSION).arrays["values"]
+
+    @property
+    def epoch(self) -> int:
+        return int(self._values[layout.HEAD_EPOCH])
+
+    @property
+    def generation(self) -> int:
+        return int(self._values[layout.HEAD_GENERATION])
+
+    @property
+    def heartbeat(self) -> int:
+        """When the control plane last said it lives, ns since 1970."""
+        return int(self._values[layout.HEAD_HEARTBEAT])
+
+
+def map_snapshot(folder: Path, epoch: int, key: Key | None = None) -> MappedSnapshot:
+    """Map a snapshot. Raises TableError if it is damaged, or if `key` is not the one it was built with."""
+    arrays = map_table(folder / snapshot_file(epoch), Kind.SNAPSHOT, layout.SNAPSHOT_VERSION).arrays
+    if key is not None and digest_name(layout.CHECK_NAME, key) != (int(arrays["check"][0]), int(arrays["check"][1])):
+        message = f"snapshot {epoch} was built with another list key; give both processes the same `list-key` credential"
+        raise TableError(message)
+    document = json.loads(arrays["directory"].tobytes())
+    directory = Directory({item["order"]: item["id"] for item in document["lists"]}, tuple(document["clauses"]), document["about"])
+    return MappedSnapshot(epoch, Snapshot(*(_read_only(arrays[name]) for name in Snapshot._fields)), directory)
+
+
+def map_customers(folder: Path, generation: int) -> MappedCustomers:
+    """Map a generation of customers. Raises TableError."""
+    arrays = map_table(folder / customers_file(generation), Kind.CUSTOMERS, layout.CUSTOMERS_VERSION).arrays
+    tables = Customers(*(_read_only(arrays[name]) for name in Customers._fields))
+    return MappedCustomers(generation, tables, arrays["identities"], arrays["spans"])
+
+
+def _read_only(array: Array) -> Array:
+    view: Array = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,282 @@
+"""The loop of one worker: wait, receive a desk, judge each packet, answer, forward, time out.
+
+Owns the order in which a packet meets the other modules. `serve` returns only when it is told to
+(to take a new snapshot or to stop); a worker's state lives in its arrays and outlasts the call.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sekisho.model.counters import Counter
+from sekisho.model.lists import ActionKind
+from sekisho.model.verdicts import Step
+from sekisho.plane import cache as packets
+from sekisho.plane.addresses import AF_INET, source_of
+from sekisho.plane.answer import EDE_PROHIBITED, EDE_STALE, REFUSED, dress, room_of, write_blocked, write_error, write_truncated
+from sekisho.plane.forward import ask_upstream, choose_upstream, expire, fail_socket, hold, take_answer
+from sekisho.plane.native import CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, clock, receive, wait
+from sekisho.plane.recording import count_customer, publish, record_match
+from sekisho.plane.sending import answer_room, enqueue, flush, next_row
+from sekisho.plane.verdict import R_KIND, R_ROW, decide
+from sekisho.plane.wire import (
+    BADVERS,
+    HEADER,
+    IGNORE,
+    NOTIMP,
+    PROCEED,
+    Q_EDNS,
+    Q_END,
+    Q_LABELS,
+    Q_TYPE,
+    TYPE_ANY,
+    parse_query,
+)
+from sekisho.plane.worker import (
+    BATCH,
+    CONTROL,
+    PACKET,
+    ROW,
+    S_EPOLL,
+    S_MAX_STALE,
+    S_SCOPED,
+    S_STALE_TTL,
+    SIGNAL_RETURN,
+    SOURCE,
+)
+from sekisho.snapshot.compiling import compiled
+from sekisho.snapshot.digest import U64
+from sekisho.snapshot.layout import (
+    COUNT_BLOCKED,
+    COUNT_LIMITED,
+    COUNT_QUERIES,
+    COUNT_SILENCED,
+    TRUNCATE,
+    WORKER_HEARTBEAT,
+)
+
+_UDP4, _UDP6 = int(Counter.QUERIES_UDP4), int(Counter.QUERIES_UDP6)
+_STEPS = int(Counter.STEP_MALFORMED) - int(Step.MALFORMED)
+_DROPPED, _FORMERR = int(Counter.MALFORMED_DROPPED), int(Counter.MALFORMED_FORMERR)
+_NOTIMP, _BADVERS = int(Counter.MALFORMED_NOTIMP), int(Counter.MALFORMED_BADVERS)
+_REFUSED, _MISSES, _PASSTHRU = int(Counter.MALFORMED_REFUSED), int(Counter.CACHE_MISSES), int(Counter.PASSTHRU)
+_TRUNCATED, _STALE, _MISMATCHED = int(Counter.TRUNCATED), int(Counter.CACHE_STALE), int(Counter.UPSTREAM_MISMATCHED)
+_S_MALFORMED, _S_SOURCE, _S_SILENCED = int(Step.MALFORMED), int(Step.SOURCE), int(Step.SILENCED)
+_S_BUDGET, _S_CACHE, _S_FORWARD = int(Step.BUDGET), int(Step.CACHE), int(Step.FORWARD)
+_PASS = int(ActionKind.PASSTHRU)
+_MSG_TRUNC = 0x20
+_BILLION = 1_000_000_000
+_ROUNDS = 4
+_EVENTS = 64
+KIND_LISTENER, KIND_UPSTREAM, KIND_WAKE = 0, 1, 2
+_SHORT_WAIT, _LONG_WAIT = 10, 500
+
+
+@compiled
+def serve(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk):  # type: ignore[no-untyped-def]
+    """Serve until `signal[SIGNAL_RETURN]` is set."""
+    outstanding = 0
+    while desk.signal[SIGNAL_RETURN] == 0:
+        ready = wait(desk.settings[S_EPOLL], desk.events, _EVENTS, _SHORT_WAIT if outstanding > 0 else _LONG_WAIT)
+        now = clock(CLOCK_MONOTONIC, desk.clock)
+        seconds = now // _BILLION
+        counts.worker[WORKER_HEARTBEAT] = U64(clock(CLOCK_REALTIME, desk.clock))
+        for event in range(ready):
+            at = event * 12
+            number = np.int64(desk.events[at + 4]) | np.int64(desk.events[at + 5]) << 8
+            kind = np.int64(desk.events[at + 8])
+            if kind == KIND_LISTENER:
+                serve_listener(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk, desk.listeners[number], now, seconds)
+            elif kind == KIND_UPSTREAM:
+                serve_upstream(desk, cache, number, now, seconds)
+        outstanding = expire(desk, cache, now, seconds)
+        flush(desk)
+        publish(counts, desk)
+
+
+@compiled
+def prepare(desk):  # type: ignore[no-untyped-def]
+    """Reset what the kernel overwrote in the message headers."""
+    for row in range(BATCH):
+        desk.messages[row, 1] = SOURCE
+        desk.messages[row, 5] = CONTROL
+        desk.messages[row, 6] = 0
+
+
+@compiled
+def serve_listener(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk, fd, now, seconds):  # type: ignore[no-untyped-def]
+    """Take what clients sent to one socket, a bounded number of batches at a time."""
+    for _ in range(_ROUNDS):
+        prepare(desk)
+        got = receive(fd, desk.messages, BATCH)
+        for row in range(got):
+            length = desk.messages[row, 7] & 0xFFFFFFFF
+            whole = (desk.messages[row, 6] & _MSG_TRUNC) == 0
+            serve_query(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk, fd, row, min(length, PACKET), whole, now, seconds)
+        flush(desk)
+        if got < BATCH:
+            break
+
+
+@compiled
+def serve_upstream(desk, cache, socket, now, seconds):  # type: ignore[no-untyped-def]
+    """Take what a resolver sent to one socket."""
+    for _ in range(_ROUNDS):
+        prepare(desk)
+        got = receive(desk.sockets[socket], desk.messages, BATCH)
+        if got < 0:
+            if got != -EAGAIN:
+                fail_socket(desk, cache, socket, now, seconds)
+            break
+        for row in range(got):
+            length = desk.messages[row, 7] & 0xFFFFFFFF
+            if (desk.messages[row, 6] & _MSG_TRUNC) != 0:
+                desk.totals[_MISMATCHED] += U64(1)
+                continue
+            take_answer(desk, cache, socket, desk.packets, row * ROW, length, now, seconds)
+        flush(desk)
+        if got < BATCH:
+            break
+
+
+@compiled
+def serve_query(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk, fd, row, length, whole, now, seconds):  # type: ignore[no-untyped-def]
+    """One packet of a client's, through every step of the verdict."""
+    base, source = row * ROW, row * SOURCE
+    question = desk.question
+    desk.totals[_UDP4 if desk.sources[source] == AF_INET else _UDP6] += U64(1)
+    code = parse_query(desk.packets, base, length, question, desk.lower, desk.labels)
+    if code == PROCEED and not whole:
+        code = 1
+    if code != PROCEED:
+        refuse_malformed(desk, fd, row, code)
+        return
+    high, low = source_of(desk.sources, source)
+    step = decide(
+        snapshot, customers, buckets, key, high, low, desk.lower, desk.labels, question[Q_LABELS],
+        now, True, False, desk.masks, desk.combos, desk.prints, desk.ruling,
+    )  # fmt: skip
+    customer = desk.ruling[R_ROW]
+    count_customer(counts, customer, COUNT_QUERIES)
+    if step != _S_CACHE:
+        desk.totals[_STEPS + step] += U64(1)
+        answer_verdict(snapshot, customers, epoch, counts, hits, desk, fd, row, step)
+        return
+    if desk.ruling[R_KIND] == _PASS:
+        desk.totals[_PASSTHRU] += U64(1)
+    serve_allowed(cache, desk, fd, row, customer, now, seconds)
+
+
+@compiled
+def refuse_malformed(desk, fd, row, code):  # type: ignore[no-untyped-def]
+    """Step 1: silence, or an error that says as little as the RFCs ask for."""
+    totals = desk.totals
+    totals[_STEPS + _S_MALFORMED] += U64(1)
+    if code == IGNORE:
+        totals[_DROPPED] += U64(1)
+        return
+    if code == NOTIMP:
+        totals[_NOTIMP] += U64(1)
+        desk.question[Q_END] = HEADER
+        desk.question[Q_EDNS] = 0
+    elif code == BADVERS:
+        totals[_BADVERS] += U64(1)
+    elif code == 1:
+        totals[_FORMERR] += U64(1)
+        desk.question[Q_EDNS] = 0
+    else:
+        totals[_REFUSED] += U64(1)
+    out_row = next_row(desk, fd)
+    size = write_error(desk.packets, row * ROW, desk.question, desk.answers, answer_room(out_row), code, -1, desk.notes)
+    reply(desk, row, out_row, size)
+
+
+@compiled
+def answer_verdict(snapshot, customers, epoch, counts, hits, desk, fd, row, step):  # type: ignore[no-untyped-def]
+    """Steps 2 to 6: the answer, or the silence, of the step that decided."""
+    customer = desk.ruling[R_ROW]
+    if step == _S_SILENCED:
+        count_customer(counts, customer, COUNT_SILENCED)
+        return
+    truncate = False
+    if step == _S_BUDGET:
+        count_customer(counts, customer, COUNT_LIMITED)
+        if not customers.flags[customer] & TRUNCATE:
+            return
+        truncate = True
+    out_row = next_row(desk, fd)
+    out = answer_room(out_row)
+    if truncate:
+        desk.totals[_TRUNCATED] += U64(1)
+        size = write_truncated(desk.packets, row * ROW, desk.question, desk.answers, out)
+    elif step == _S_SOURCE:
+        size = write_error(desk.packets, row * ROW, desk.question, desk.answers, out, REFUSED, EDE_PROHIBITED, desk.notes)
+    else:
+        count_customer(counts, customer, COUNT_BLOCKED)
+        record_match(counts, hits, desk, epoch, 0)
+        size = write_blocked(
+            snapshot, desk.ruling, desk.packets, row * ROW, desk.question, desk.answers, out, room_of(desk.question)
+        )
+    if size > 0:
+        reply(desk, row, out_row, size)
+
+
+@compiled
+def serve_allowed(cache, desk, fd, row, customer, now, seconds):  # type: ignore[no-untyped-def]
+    """Steps 7 and 8: from the cache, else from a resolver. ANY is sent to TCP (RFC 8482 section 4.4)."""
+    settings = desk.settings
+    question = desk.question
+    base = row * ROW
+    if question[Q_TYPE] == TYPE_ANY:
+        desk.totals[_STEPS + _S_FORWARD] += U64(1)
+        desk.totals[_TRUNCATED] += U64(1)
+        out_row = next_row(desk, fd)
+        reply(desk, row, out_row, write_truncated(desk.packets, base, question, desk.answers, answer_room(out_row)))
+        return
+    key_length = packets.make_key(question, desk.lower, customer if settings[S_SCOPED] else 0, desk.cache_key)
+    mixed = packets.hash_key(cache, desk.cache_key, key_length)
+    stale = np.int64(0)
+    at = packets.find(cache, desk.cache_key, key_length, mixed, seconds, stale)
+    ede = -1
+    if at < 0:
+        _, up = choose_upstream(desk, now)
+        if not up:
+            at = packets.find(cache, desk.cache_key, key_length, mixed, seconds, settings[S_MAX_STALE])
+            if at >= 0:
+                ede = EDE_STALE
+                desk.totals[_STALE] += U64(1)
+    if at >= 0:
+        desk.totals[_STEPS + _S_CACHE] += U64(1)
+        out_row = next_row(desk, fd)
+        out = answer_room(out_row)
+        size = packets.read(cache, at, desk.answers, out, seconds, settings[S_STALE_TTL])
+        start, noted = packets.notes_of(cache, at)
+        size = dress(desk.answers, out, size, desk.packets, base, question, cache.data, start, noted, ede, room_of(question))
+        reply(desk, row, out_row, size)
+        return
+    desk.totals[_STEPS + _S_FORWARD] += U64(1)
+    desk.totals[_MISSES] += U64(1)
+    slot = hold(
+        desk, question, desk.packets, base, key_length, mixed, fd, desk.sources, row * SOURCE, desk.messages[row, 1] & 0xFF,
+        desk.controls, row * CONTROL, control_length(desk, row), customer,
+    )  # fmt: skip
+    if slot >= 0:
+        ask_upstream(desk, slot, now)
+
+
+@compiled
+def control_length(desk, row):  # type: ignore[no-untyped-def]
+    """Bytes of ancillary data the row came with; none if it was cut short."""
+    length = desk.messages[row, 5]
+    return length if 0 < length <= CONTROL else 0
+
+
+@compiled
+def reply(desk, row, out_row, size):  # type: ignore[no-untyped-def]
+    """Queue an answer to where the packet of `row` came from."""
+    enqueue(
+        desk, out_row, size, desk.sources, row * SOURCE, desk.messages[row, 1] & 0xFF,
+        desk.controls, row * CONTROL, control_length(desk, row),
+    )  # fmt: skip
+
+

@@ -1,0 +1,60 @@
+"""What a worker writes down: counters for all, a ring record for a match, nothing for anything else.
+
+A query that matched nothing adds to counts and leaves no other trace (gunma/29, nbnet/42). The ring
+overwrites its oldest record and never waits; the reader counts what it lost.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sekisho.model.counters import Counter
+from sekisho.plane.native import CLOCK_REALTIME, clock
+from sekisho.plane.verdict import R_KIND, R_LIST, R_MATCH, R_ROW, R_RULE
+from sekisho.plane.wire import Q_TYPE
+from sekisho.snapshot.compiling import compiled
+from sekisho.snapshot.digest import U64
+from sekisho.snapshot.layout import MAX_RULES, RING
+
+_HITS = int(Counter.HITS)
+
+
+@compiled
+def count_customer(counts, row, column):  # type: ignore[no-untyped-def]
+    """Add one to a customer's column (`COUNT_` of `snapshot.layout`)."""
+    if 0 <= row < counts.customers.shape[0]:
+        counts.customers[row, column] += np.uint32(1)
+
+
+@compiled
+def record_match(counts, hits, desk, epoch, transport):  # type: ignore[no-untyped-def]
+    """Count a match and write it to the ring. `transport` 0 UDP, 1 TCP."""
+    ruling, prints = desk.ruling, desk.prints
+    half = epoch & 1
+    order, rule = ruling[R_LIST], ruling[R_RULE]
+    if 0 <= order < 64:  # noqa: PLR2004
+        counts.lists[half, order] += U64(1)
+    if 0 <= rule < MAX_RULES:
+        counts.rules[half, rule] += U64(1)
+    desk.totals[_HITS] += U64(1)
+    number = hits.cursor[0]
+    slot = np.int64(number % U64(RING))
+    hits.ring[slot, 0] = U64(0)
+    hits.ring[slot, 1] = U64(clock(CLOCK_REALTIME, desk.clock))
+    hits.ring[slot, 2] = U64(ruling[R_ROW]) | (U64(rule) << U64(32)) | (U64(order) << U64(48))
+    hits.ring[slot, 3] = prints[ruling[R_MATCH], 0]
+    hits.ring[slot, 4] = prints[ruling[R_MATCH], 1]
+    hits.ring[slot, 5] = (
+        U64(desk.question[Q_TYPE]) | (U64(ruling[R_KIND]) << U64(16)) | (U64(transport) << U64(24)) | (U64(epoch & 0xFFFFFFFF) << U64(32))
+    )
+    hits.ring[slot, 0] = number + U64(1)
+    hits.cursor[0] = number + U64(1)
+
+
+@compiled
+def publish(counts, desk):  # type: ignore[no-untyped-def]
+    """Bring the worker's own totals to where others read them."""
+    for slot in range(desk.totals.shape[0]):
+        counts.totals[slot] = desk.totals[slot]
+    for bucket in range(desk.latency.shape[0]):
+        counts.latency[bucket] = desk.latency[bucket]

@@ -1,0 +1,124 @@
+"""The verdict: one function per step of the table in `model.verdicts`, asked in its order.
+
+Every transport asks `decide`: the compiled UDP loop, TCP, `explain`, and other processes that map
+the tables. Owns nothing but the decision; what is answered is `answer`'s.
+
+A verdict is written to `ruling` (int64, `R_` slots). Steps 5 and 6 look the name up once: the
+mask asked for is what the customer is entitled to, so for a customer who opted out no match is
+computed (gunma/別記-3).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sekisho.model.lists import ActionKind
+from sekisho.model.verdicts import Step
+from sekisho.plane.addresses import find_customer
+from sekisho.plane.budgets import spend
+from sekisho.plane.names import choose, match
+from sekisho.snapshot.compiling import compiled
+from sekisho.snapshot.digest import U64
+from sekisho.snapshot.layout import ACTIVE, NO_RULE, SILENCED
+
+R_STEP = 0
+R_ROW = 1
+"""Row of the customer, or -1."""
+R_LIST = 2
+"""Order of the list that decided, or -1."""
+R_RULE = 3
+R_ACTION = 4
+"""Row of the snapshot's actions."""
+R_KIND = 5
+"""`ActionKind` of that action."""
+R_MATCH = 6
+"""Row of `prints` with the digest of the entry."""
+R_PROFILE = 7
+R_SLOTS = 8
+
+_MALFORMED, _SOURCE, _SILENCED = int(Step.MALFORMED), int(Step.SOURCE), int(Step.SILENCED)
+_BUDGET, _MANDATORY, _ENTITLED, _CACHE = int(Step.BUDGET), int(Step.MANDATORY), int(Step.ENTITLED), int(Step.CACHE)
+_DEFAULT, _PASSTHRU, _TCP_ONLY = int(ActionKind.DEFAULT), int(ActionKind.PASSTHRU), int(ActionKind.TCP_ONLY)
+_ZERO = U64(0)
+
+
+@compiled
+def decide(snapshot, customers, buckets, key, high, low, lower, labels, count, now, charge, stream, masks, combos, prints, ruling):  # type: ignore[no-untyped-def]
+    """Reach the verdict on one well-formed query and write it to `ruling`; returns the step.
+
+    `high`, `low`: the source in the 128-bit space; `lower`, `labels`, `count`: the name; `now`:
+    monotonic ns; `charge`: take the query from the budget; `stream`: it came over TCP; `masks`,
+    `combos`, `prints`: work space of `names.match`. CACHE means: let through.
+    """
+    ruling[R_LIST] = -1
+    ruling[R_RULE] = NO_RULE
+    ruling[R_ACTION] = 0
+    ruling[R_KIND] = _DEFAULT
+    row = is_served(customers, high, low)
+    ruling[R_ROW] = row
+    if row < 0:
+        step = _SOURCE
+    elif is_silenced(customers, row):
+        step = _SILENCED
+    elif not is_within_budget(customers, buckets, row, now, charge):
+        step = _BUDGET
+    else:
+        step = ask_lists(snapshot, customers, key, row, lower, labels, count, stream, masks, combos, prints, ruling)
+    ruling[R_STEP] = step
+    return step
+
+
+@compiled
+def is_served(customers, high, low):  # type: ignore[no-untyped-def]
+    """Step 2: the customer's row, or -1 (never an open resolver, RFC 5358)."""
+    row = find_customer(customers, high, low)
+    if row >= 0 and not customers.flags[row] & ACTIVE:
+        return -1
+    return row
+
+
+@compiled
+def is_silenced(customers, row):  # type: ignore[no-untyped-def]
+    """Step 3: whether a measure leaves the customer unanswered (nbnet/22-2-5)."""
+    return (customers.flags[row] & SILENCED) != 0
+
+
+@compiled
+def is_within_budget(customers, buckets, row, now, charge):  # type: ignore[no-untyped-def]
+    """Step 4: the hard budget (gunma/19-2, nbnet/22-2-5)."""
+    rate = np.int64(customers.rates[row])
+    if rate == 0 or row >= buckets.shape[0]:
+        return True
+    return spend(buckets, row, rate, np.int64(customers.bursts[row]), now, charge)
+
+
+@compiled
+def ask_lists(snapshot, customers, key, row, lower, labels, count, stream, masks, combos, prints, ruling):  # type: ignore[no-untyped-def]
+    """Steps 5 and 6: mandatory lists first, then those the customer is entitled to."""
+    profile = np.int64(customers.profiles[row])
+    ruling[R_PROFILE] = profile
+    mask = customers.masks[row]
+    if mask == _ZERO or profile >= snapshot.mandatory.shape[0]:
+        return _CACHE
+    found = match(snapshot, key[0], key[1], lower, labels, count, mask, masks, combos, prints)
+    if found == 0:
+        return _CACHE
+    mandatory = snapshot.mandatory[profile]
+    step = _MANDATORY
+    order, where, action = choose(snapshot, masks, combos, found, mandatory)
+    if order < 0:
+        step = _ENTITLED
+        order, where, action = choose(snapshot, masks, combos, found, ~mandatory)
+    if order < 0 or snapshot.rules[profile, order] == NO_RULE:
+        return _CACHE
+    if np.int64(snapshot.actions[action, 0]) == _DEFAULT:
+        action = np.int64(snapshot.defaults[profile, order])
+    kind = np.int64(snapshot.actions[action, 0])
+    ruling[R_LIST] = order
+    ruling[R_RULE] = np.int64(snapshot.rules[profile, order])
+    ruling[R_ACTION] = action
+    ruling[R_KIND] = kind
+    ruling[R_MATCH] = where
+    if kind == _PASSTHRU or (kind == _TCP_ONLY and stream):
+        return _CACHE
+    return step
