@@ -39,7 +39,7 @@ demo: venv ## the main job on an embedded default: real queries, blocked and ans
 test: venv peers-installed lint types imports schema-check uncompiled all-tests ## everything: lint, types, imports, schema, all tests
 
 lint: venv ## ruff
-	@$(BIN)/ruff check --quiet . && echo "ruff: clean"
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . && echo "ruff: clean"
 
 format: venv ## ruff's formatter over the whole tree
 	@$(BIN)/ruff format .

@@ -46,7 +46,9 @@ from sekisho.app.demo_site import (
 from sekisho.app.upstream import Upstream
 from sekisho.drivers.notify import NotifyChannel
 from sekisho.drivers.processes import spawn
+from sekisho.drivers.site import load_site
 from sekisho.model.clauses import BudgetRule
+from sekisho.terms.entitlement import profile_of
 
 START_DEADLINE = 900.0
 """Seconds until both processes must be ready: a first start compiles."""
@@ -152,11 +154,12 @@ def _flood(demo: Demo) -> None:
 
 
 def _budget(site: DemoSite) -> BudgetRule:
-    from sekisho.drivers.site import load_site  # noqa: PLC0415 - read once, where it is needed
-
-    packs = load_site(site.config).packs
-    rules = [rule for pack in FLOODING.terms for rule in packs[pack].rules if isinstance(rule, BudgetRule)]
-    return min(rules, key=lambda rule: rule.rate)
+    """The budget the customer's contracts give, as the daemon works it out."""
+    loaded = load_site(site.config)
+    budget = profile_of(loaded.packs, FLOODING.terms, loaded.lists).budget
+    if budget is None:
+        raise DemoError(f"no clause of {', '.join(FLOODING.terms)} authorises a budget")
+    return budget
 
 
 def _metrics(demo: Demo) -> None:

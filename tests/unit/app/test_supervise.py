@@ -1,13 +1,100 @@
-"""`sekisho run`: addresses bound once, processes told where everything is."""
+"""`sekisho run`: addresses bound once, faults told before anything starts."""
 
 from __future__ import annotations
 
+import json
+import socket
 from pathlib import Path
 
-from sekisho.app.supervise import compile_cache
+import pytest
+
+from sekisho.app import supervise
+from sekisho.app.keeper import Program
+from support import free_port
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "sekisho.yaml"
+    change(
+        path,
+        version=1,
+        listen=[f"127.0.0.1:{free_port()}", f"127.0.0.2:{free_port('127.0.0.2')}"],
+        upstream={"address": "127.0.0.1:9"},
+        state="state",
+        runtime="runtime",
+        workers=2,
+        metrics="off",
+    )
+    return path
+
+
+def change(config: Path, **keys: object) -> None:
+    before = json.loads(config.read_text()) if config.exists() else {}
+    config.write_text(json.dumps(before | keys, indent=1))
+
+
+@pytest.fixture
+def kept(monkeypatch) -> list[tuple[tuple[Program, ...], dict[str, str]]]:
+    """What `run` would have kept running."""
+    found: list[tuple[tuple[Program, ...], dict[str, str]]] = []
+    monkeypatch.setattr(supervise, "keep", lambda programs, environ, _say: found.append((programs, environ)) or 0)
+    return found
+
+
+def test_both_processes_get_the_configuration_and_the_plane_the_sockets(config: Path, kept) -> None:
+    assert supervise.run(config, {"HOME": "/home/op"}, lambda _: None) == 0
+    (((control, plane), environ),) = kept
+    assert control.argv[1:] == ("-m", "sekisho.app.control", "--config", str(config))
+    assert plane.argv[1:] == ("-m", "sekisho.app.plane", "--config", str(config))
+    assert control.sockets == ()
+    assert [name for name, _ in plane.sockets] == ["tcp-0", "udp-0-0", "udp-0-1", "tcp-1", "udp-1-0", "udp-1-1"]
+    assert environ["NUMBA_CACHE_DIR"] == "/home/op/.cache/sekisho/compiled"
+
+
+def test_a_compile_cache_that_was_named_is_kept(config: Path, kept) -> None:
+    supervise.run(config, {"NUMBA_CACHE_DIR": "/elsewhere"}, lambda _: None)
+    assert kept[0][1]["NUMBA_CACHE_DIR"] == "/elsewhere"
+
+
+def test_without_a_number_there_is_a_worker_a_core(config: Path, kept, monkeypatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
+    change(config, workers="auto", listen=[f"127.0.0.1:{free_port()}"])
+    supervise.run(config, {}, lambda _: None)
+    assert [name for name, _ in kept[0][0][1].sockets] == ["tcp-0", "udp-0-0", "udp-0-1", "udp-0-2"]
+
+
+def test_every_fault_of_every_file_is_told_and_nothing_starts(config: Path, kept) -> None:
+    (config.parent / "lists.yaml").write_text('{"version": 1, "lists": [{"id": "c2", "colour": "red"}]}')
+    change(config, lists="lists.yaml", wrokers=2)
+    said: list[str] = []
+    assert supervise.run(config, {}, said.append) == 1
+    (text,) = said
+    assert "wrokers" in text
+    assert "colour" in text
+    assert not kept
+
+
+def test_a_configuration_that_is_not_there_is_named(tmp_path: Path, kept) -> None:
+    said: list[str] = []
+    assert supervise.run(tmp_path / "none.yaml", {}, said.append) == 1
+    assert "none.yaml" in said[0]
+    assert not kept
+
+
+def test_a_taken_address_is_named_with_what_to_do(config: Path, kept) -> None:
+    address = json.loads(config.read_text())["listen"][1]
+    host, port = address.split(":")
+    with socket.socket() as other:
+        other.bind((host, int(port)))
+        other.listen()
+        said: list[str] = []
+        assert supervise.run(config, {}, said.append) == 1
+    assert said == [f"cannot listen on {address}: another process serves this address; stop it, or name another under `listen:`"]
+    assert not kept
 
 
 def test_the_compile_cache_is_systemds_else_the_users() -> None:
-    assert compile_cache({"CACHE_DIRECTORY": "/var/cache/sekisho"}) == Path("/var/cache/sekisho/compiled")
-    assert compile_cache({"XDG_CACHE_HOME": "/x"}) == Path("/x/sekisho/compiled")
-    assert compile_cache({"HOME": "/home/op"}) == Path("/home/op/.cache/sekisho/compiled")
+    assert supervise.compile_cache({"CACHE_DIRECTORY": "/var/cache/sekisho"}) == Path("/var/cache/sekisho/compiled")
+    assert supervise.compile_cache({"XDG_CACHE_HOME": "/x"}) == Path("/x/sekisho/compiled")
+    assert supervise.compile_cache({"HOME": "/home/op"}) == Path("/home/op/.cache/sekisho/compiled")
