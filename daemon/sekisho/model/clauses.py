@@ -65,6 +65,10 @@ class BlockRule:
     notice: NoticeTime
     ede: Ede
     record: Record
+    opt_out_clause: str | None = None
+    """The clause that gives the opt-out, where it is another one (`gunma/別記-3`)."""
+    consent_clause: str | None = None
+    """The clause that requires the consent, likewise (`gunma/別記-2`)."""
 
     @property
     def mandatory(self) -> bool:

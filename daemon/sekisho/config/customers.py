@@ -1,0 +1,207 @@
+"""Customers as files and requests write them.
+
+Owns the keys of a customer, their checks, and the YAML form; `bulk` reads the CSV form with the
+same checks. Whether the packs, lists and clauses a customer names exist is `terms.crosscheck`'s.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, ValidationError, WithJsonSchema
+
+from sekisho.config.document import Document, read_document
+from sekisho.config.prefixes import Numbers, read_prefix
+from sekisho.config.register import Contract, Customers, Faults
+from sekisho.config.validation import FileModel, faults_of, shown, validate
+from sekisho.config.values import Text, Version, as_items, as_text
+from sekisho.model.customers import Consent, Customer, Plan, Prefix
+from sekisho.model.errors import ConfigError
+
+_ID = re.compile(r"[^\s\x00-\x1f\x7f\"'<>]{1,128}")
+_EMAIL = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
+
+
+def as_customer_id(value: object) -> str:
+    """A network ID, user ID or contract number: any printable text without spaces."""
+    text = as_text(value)
+    if not _ID.fullmatch(text):
+        raise ValueError(f"{shown(text)} is no customer id: no spaces, quotes or angle brackets, at most 128 characters")
+    return text
+
+
+def as_moment(value: object) -> str:
+    """An ISO 8601 date or time, kept as it was written."""
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    text = as_text(value)
+    try:
+        dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{shown(text)} is no date; write 2021-02-01 or 2021-02-01T09:00:00+09:00") from None
+    return text
+
+
+def as_email(value: object) -> str:
+    text = as_text(value)
+    if not _EMAIL.fullmatch(text):
+        raise ValueError(f"{shown(text)} is no mail address; write name@example.com")
+    return text
+
+
+def as_capacity(value: object) -> float:
+    """Mbit/s."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+        raise ValueError(f"expected the line's capacity in Mbit/s, more than 0; found {shown(value)}")
+    return float(value)
+
+
+def as_numbers(value: object) -> Numbers:
+    return read_prefix(as_text(value))
+
+
+CustomerId = Annotated[str, BeforeValidator(as_customer_id), WithJsonSchema({"type": "string", "maxLength": 128})]
+Moment = Annotated[str, BeforeValidator(as_moment), WithJsonSchema({"type": "string", "examples": ["2021-02-01"]})]
+Capacity = Annotated[StrictFloat | StrictInt, BeforeValidator(as_capacity), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+PrefixNumbers = Annotated[
+    Any, BeforeValidator(as_numbers), WithJsonSchema({"type": "string", "examples": ["192.0.2.0/29", "2001:db8:1::/48"]})
+]
+_TEXTS = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
+
+
+class ConsentRecord(FileModel):
+    """Comprehensive prior consent, as clauses such as gunma/別記-2 require it."""
+
+    version: Text
+    """Version of the terms consented to."""
+    at: Moment
+    """When, as an ISO 8601 date or time."""
+
+
+class PlanRecord(FileModel):
+    """Line capacity from the customer's side."""
+
+    down_mbps: Capacity
+    """Towards the customer, Mbit/s."""
+    up_mbps: Capacity
+    """From the customer, Mbit/s."""
+
+
+class Contacts(FileModel):
+    """Where notices go."""
+
+    email: Annotated[str, BeforeValidator(as_email), WithJsonSchema({"type": "string", "format": "email"})] | None = None
+    """Mail address."""
+
+
+class CustomerRecord(FileModel):
+    """One customer."""
+
+    id: CustomerId
+    """Network ID, user ID or contract number."""
+    terms: Annotated[tuple[Text, ...], BeforeValidator(as_items), Field(min_length=1), _TEXTS]
+    """Terms pack, or several: contracts stack."""
+    consent: ConsentRecord | None = None
+    """Consent given; without it no rule that needs consent reaches the customer."""
+    prefixes: Annotated[tuple[PrefixNumbers, ...], BeforeValidator(as_items)] = ()
+    """Fixed addresses and prefixes."""
+    plan: PlanRecord | None = None
+    """Line capacity."""
+    group: Text | None = None
+    """Group the customer belongs to."""
+    exempt: Annotated[tuple[Text, ...], BeforeValidator(as_items), _TEXTS] = ()
+    """Lists or clauses that do not reach the customer, by the operator's decision."""
+    contacts: Contacts | None = None
+    """Where notices go."""
+
+
+class CustomersFile(FileModel):
+    """The customers."""
+
+    version: Version
+    customers: tuple[CustomerRecord, ...]
+    """The customers, in any order."""
+
+
+def parse_customer(mapping: Mapping[str, object], file: str = "customer") -> Customer:
+    """One customer, as an operator's command hands it over. Raises ConfigError with every fault."""
+    document = Document(file, dict(mapping))
+    try:
+        record = CustomerRecord.model_validate(document.value)
+    except ValidationError as error:
+        raise ConfigError(faults_of(error, CustomerRecord, document)) from None
+    contract = _contract(record)
+    prefixes = tuple(Prefix(high << 64 | low, length) for high, low, length in dict.fromkeys(record.prefixes))
+    return Customer(record.id, contract.terms, prefixes, _consent(record), contract.plan, contract.group, contract.exempt, _email(record))
+
+
+def record_of(customer: Customer) -> dict[str, object]:
+    """The mapping `parse_customer` reads back: what the ledger keeps of a customer added at run time."""
+    record: dict[str, object] = {"id": customer.id, "terms": list(customer.terms)}
+    if customer.consent:
+        record["consent"] = {"version": customer.consent.version, "at": customer.consent.at}
+    if customer.prefixes:
+        record["prefixes"] = [str(prefix) for prefix in customer.prefixes]
+    if customer.plan:
+        record["plan"] = {"down_mbps": customer.plan.down_mbps, "up_mbps": customer.plan.up_mbps}
+    if customer.group:
+        record["group"] = customer.group
+    if customer.exempt:
+        record["exempt"] = list(customer.exempt)
+    if customer.email:
+        record["contacts"] = {"email": customer.email}
+    return record
+
+
+def parse_customers(text: str, file: str) -> Customers:
+    """The customers of a YAML file. Raises ConfigError with every fault, overlapping prefixes included."""
+    return read_customers(read_document(text, file))
+
+
+def read_customers(document: Document) -> Customers:
+    faults = Faults(document.file)
+    try:
+        validate(CustomersFile, document)
+    except ConfigError as error:
+        for fault in error.faults:
+            faults.add(fault.line, fault.message, fault.path)
+    customers = Customers(document.file)
+    contracts: dict[Contract, int] = {}
+    consents: dict[Consent | None, int] = {None: 0}
+    raw = document.value.get("customers") if isinstance(document.value, dict) else None
+    lines = document.item_lines("customers")
+    for item, line in zip(raw if isinstance(raw, list) else [], lines, strict=False):
+        # Customers without faults are gone on with, so that overlaps are told along with all else.
+        try:
+            record = CustomerRecord.model_validate(item)
+        except ValidationError:
+            continue
+        contract = _contract(record)
+        number = contracts.get(contract)
+        if number is None:
+            number = contracts[contract] = customers.add_contract(contract)
+        consent = _consent(record)
+        agreed = consents.get(consent)
+        if agreed is None:
+            agreed = consents[consent] = customers.add_consent(consent)
+        known = customers.add(record.id, line, number, agreed, dict.fromkeys(record.prefixes), _email(record))
+        if known:
+            faults.add(line, f"customer {record.id} already stands on line {known}; keep one of them", "id")
+    customers.close(faults)
+    return customers
+
+
+def _contract(record: CustomerRecord) -> Contract:
+    plan = Plan(float(record.plan.down_mbps), float(record.plan.up_mbps)) if record.plan else None
+    return Contract(tuple(dict.fromkeys(record.terms)), plan, record.group, tuple(dict.fromkeys(record.exempt)))
+
+
+def _consent(record: CustomerRecord) -> Consent | None:
+    return Consent(record.consent.version, record.consent.at) if record.consent else None
+
+
+def _email(record: CustomerRecord) -> str | None:
+    return record.contacts.email if record.contacts else None

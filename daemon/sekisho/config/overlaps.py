@@ -1,0 +1,74 @@
+"""Prefixes that overlap: found by one sort, whatever their number.
+
+Prefixes either nest or are apart. Sorted by first address and then length, one that holds another
+holds the next one, so a single comparison of neighbours finds whether there is any overlap; only
+the stretches where there is one are walked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+Words = NDArray[np.uint64]
+
+
+def _masks() -> tuple[Words, Words]:
+    full = [(1 << 128) - (1 << (128 - length)) for length in range(129)]
+    high = np.array([mask >> 64 for mask in full], np.uint64)
+    low = np.array([mask & 0xFFFFFFFFFFFFFFFF for mask in full], np.uint64)
+    return high, low
+
+
+MASK_HIGH, MASK_LOW = _masks()
+
+
+def find_overlaps(high: Words, low: Words, lengths: NDArray[np.uint8], owners: NDArray[np.uint32]) -> Iterator[tuple[int, int]]:
+    """Pairs (outer, inner) of rows whose prefixes overlap and whose owners differ.
+
+    `high`, `low`: the address words (n); `lengths`: of the prefixes (n); `owners`: whose each is (n).
+    Every inner prefix is told once, with the narrowest prefix of another owner that holds it. Of
+    equal prefixes the earlier row is the outer.
+    """
+    if len(lengths) < 2:
+        return
+    order = np.lexsort((lengths, low, high))
+    high, low, lengths = high[order], low[order], lengths[order]
+    mask_high, mask_low = MASK_HIGH[lengths[:-1]], MASK_LOW[lengths[:-1]]
+    holds_next = ((high[1:] & mask_high) == high[:-1]) & ((low[1:] & mask_low) == low[:-1])
+    done = 0
+    for begin in np.flatnonzero(holds_next).tolist():
+        if begin >= done:
+            done = yield from _walk(begin, high, low, lengths, order, owners)
+
+
+def _walk(
+    begin: int, high: Words, low: Words, lengths: NDArray[np.uint8], order: NDArray[np.intp], owners: NDArray[np.uint32]
+) -> Generator[tuple[int, int], None, int]:
+    """Walk the rows under the prefix at `begin`; returns the first row beyond it."""
+    enclosing: list[tuple[int, int, int]] = []  # first address, length, row
+    row = begin
+    while row < len(order):
+        value, place = int(high[row]) << 64 | int(low[row]), int(order[row])
+        while enclosing and (value ^ enclosing[-1][0]) >> (128 - enclosing[-1][1]):
+            enclosing.pop()
+        if row > begin and not enclosing:
+            return row
+        owner = owners[place]
+        outer = next((other for _, _, other in reversed(enclosing) if owners[other] != owner), None)
+        if outer is not None:
+            yield outer, place
+        enclosing.append((value, int(lengths[row]), place))
+        row += 1
+    return row
+
+
+def overlapping_rows(value: int, length: int, high: Words, low: Words, lengths: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """The rows whose prefixes overlap one prefix."""
+    shorter = np.minimum(lengths, np.uint8(length))
+    mask_high, mask_low = MASK_HIGH[shorter], MASK_LOW[shorter]
+    word_high, word_low = np.uint64(value >> 64), np.uint64(value & 0xFFFFFFFFFFFFFFFF)
+    apart = ((high ^ word_high) & mask_high) | ((low ^ word_low) & mask_low)
+    return np.flatnonzero(apart == 0)

@@ -1,0 +1,248 @@
+"""The register: every customer of the customer file, in little memory.
+
+A million customers are a million ids and a few arrays: what customers share (terms, plan, group,
+exemptions; consents of one day) is kept once, prefixes are numbers, and a `Customer` is made when
+one is asked for. Lines are kept, so that a fault found later still says where.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sekisho.config.overlaps import Words, find_overlaps, overlapping_rows
+from sekisho.config.prefixes import Numbers, PrefixColumn
+from sekisho.model.customers import Consent, Customer, Plan, Prefix
+from sekisho.model.errors import ConfigError, Fault
+
+MAX_FAULTS = 1000
+"""Faults of one file that are shown; more are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What customers share: all but id, consent, prefixes and contacts."""
+
+    terms: tuple[str, ...]
+    plan: Plan | None = None
+    group: str | None = None
+    exempt: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """A prefix of one customer that overlaps a prefix of another."""
+
+    prefix: Prefix
+    other: str
+    other_prefix: Prefix
+    where: str
+    """`customers.csv:17`, where the other one stands; empty if in no file."""
+
+
+class Faults:
+    """Faults of one file as they are found: the first ones kept, the others counted."""
+
+    def __init__(self, file: str, limit: int = MAX_FAULTS) -> None:
+        self.file = file
+        self._kept: list[Fault] = []
+        self._limit = limit
+        self._more = 0
+        self._more_line = 0
+
+    def __len__(self) -> int:
+        return len(self._kept) + self._more
+
+    def add(self, line: int, message: str, path: str = "") -> None:
+        if len(self._kept) < self._limit:
+            self._kept.append(Fault(self.file, line, message, path))
+        else:
+            self.count(line)
+
+    def count(self, line: int) -> None:
+        """One more fault, not shown."""
+        self._more += 1
+        self._more_line = max(line, self._more_line)
+
+    def all(self) -> list[Fault]:
+        """The kept faults, and one that says how many more there are."""
+        if not self._more:
+            return list(self._kept)
+        line = max(self._more_line, max((fault.line for fault in self._kept), default=0))
+        return [
+            *self._kept,
+            Fault(self.file, line, f"and {self._more} more faults in this file that are not shown; mend these and check again"),
+        ]
+
+
+class Customers:
+    """The customers of one file: sized, iterable in the file's order, asked by id."""
+
+    def __init__(self, file: str = "") -> None:
+        self.file = file
+        self._rows: dict[str, int] = {}
+        self._lines = array("I")
+        self._contracts: list[Contract] = []
+        self._contract_of = array("I")
+        self._consents: list[Consent | None] = [None]
+        self._consent_of = array("I")
+        self._prefixes = PrefixColumn()
+        self._emails: list[str | None] = []
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __iter__(self) -> Iterator[Customer]:
+        for row, identity in enumerate(self._rows):
+            yield self._make(identity, row)
+
+    def __contains__(self, identity: object) -> bool:
+        return identity in self._rows
+
+    def get(self, identity: str) -> Customer | None:
+        row = self._rows.get(identity)
+        return None if row is None else self._make(identity, row)
+
+    def ids(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def line(self, identity: str) -> int:
+        """Where a customer stands in the file; 0 if nowhere."""
+        row = self._rows.get(identity)
+        return 0 if row is None else self._lines[row]
+
+    @property
+    def contracts(self) -> tuple[Contract, ...]:
+        """Every different contract there is."""
+        return tuple(self._contracts)
+
+    def lines_under(self, contracts: Iterable[int]) -> list[tuple[int, int]]:
+        """Lines of the customers under the given contracts, by number: (line, contract)."""
+        of = np.frombuffer(self._contract_of, np.uint32)
+        rows = np.flatnonzero(np.isin(of, np.fromiter(contracts, np.uint32)))
+        return [(self._lines[row], self._contract_of[row]) for row in rows.tolist()]
+
+    def overlaps_with(self, prefixes: Iterable[Prefix], *, but: frozenset[str] = frozenset()) -> list[Overlap]:
+        """Customers, other than `but`, whose prefixes overlap any of these."""
+        high, low, lengths, owners = self.columns()
+        found = []
+        for prefix in prefixes:
+            rows = overlapping_rows(prefix.value, prefix.length, high, low, lengths).tolist()
+            if not rows:
+                continue
+            names = self._names({int(owners[row]) for row in rows})
+            for row in rows:
+                owner = int(owners[row])
+                if names[owner] not in but:
+                    found.append(Overlap(prefix, names[owner], self._prefixes.at(row), f"{self.file}:{self._lines[owner]}"))
+        return found
+
+    def _overlap_faults(self, faults: Faults) -> None:
+        """A fault for every prefix that overlaps one of another customer."""
+        high, low, lengths, owners = self.columns()
+        pairs: list[tuple[int, int]] = []
+        for outer, inner in find_overlaps(high, low, lengths, owners):
+            if len(pairs) < MAX_FAULTS:
+                pairs.append((outer, inner))
+            else:
+                faults.count(max(self._lines[owners[inner]], self._lines[owners[outer]]))
+        names = self._names({int(owners[row]) for pair in pairs for row in pair})
+        for pair in pairs:
+            first, second = sorted(pair)  # told where the later of the two stands
+            mine, other = int(owners[second]), int(owners[first])
+            faults.add(
+                self._lines[mine],
+                f"{self._prefixes.at(second)} of customer {names[mine]} overlaps {self._prefixes.at(first)} of customer {names[other]} "
+                f"({self.file}:{self._lines[other]}); an address can be one customer's only: take one of them away or divide the prefix",
+                "prefixes",
+            )
+
+    def columns(self) -> tuple[Words, Words, NDArray[np.uint8], NDArray[np.uint32]]:
+        """The prefixes of all: high and low words, lengths, and the row each belongs to."""
+        column = self._prefixes
+        starts = np.array(column.starts, np.int64)
+        owners = np.repeat(np.arange(len(self), dtype=np.uint32), starts[1:] - starts[:-1])
+        return np.array(column.high, np.uint64), np.array(column.low, np.uint64), np.array(column.lengths, np.uint8), owners
+
+    def contract_rows(self) -> NDArray[np.uint32]:
+        """The contract of each customer, by number, in the file's order."""
+        return np.array(self._contract_of, np.uint32)
+
+    # Building, by the readers of files.
+
+    def add(self, identity: str, line: int, contract: int, consent: int, prefixes: Iterable[Numbers], email: str | None) -> int:
+        """Add a customer; returns the line of the one that already has the id, or 0."""
+        row = len(self._lines)
+        known = self._rows.setdefault(identity, row)
+        if known != row:
+            return self._lines[known]
+        self._lines.append(line)
+        self._contract_of.append(contract)
+        self._consent_of.append(consent)
+        self._prefixes.append(prefixes)
+        self._emails.append(email)
+        return 0
+
+    def extend(
+        self,
+        identities: Sequence[str],
+        lines: Sequence[int],
+        contracts: Sequence[int],
+        consents: Sequence[int],
+        prefixes: Sequence[str],
+        emails: Sequence[str | None],
+    ) -> bool:
+        """Add many customers at once, or none and return False: some prefix is wrong or some id is known."""
+        row = len(self._lines)
+        fresh = dict(zip(identities, range(row, row + len(identities)), strict=True))
+        if len(fresh) < len(identities) or not self._rows.keys().isdisjoint(fresh):
+            return False
+        try:
+            self._prefixes.extend(prefixes)
+        except ValueError:
+            return False
+        self._rows.update(fresh)
+        self._lines.extend(lines)
+        self._contract_of.extend(contracts)
+        self._consent_of.extend(consents)
+        self._emails.extend(emails)
+        return True
+
+    def add_contract(self, contract: Contract) -> int:
+        self._contracts.append(contract)
+        return len(self._contracts) - 1
+
+    def add_consent(self, consent: Consent | None) -> int:
+        """The number of a consent; 0 is none."""
+        if consent is None:
+            return 0
+        self._consents.append(consent)
+        return len(self._consents) - 1
+
+    def close(self, faults: Faults) -> None:
+        """The file is read: look for overlaps. Raises ConfigError if anything in the file was wrong."""
+        self._prefixes.close()
+        self._overlap_faults(faults)
+        if faults:
+            raise ConfigError(faults.all())
+
+    def _names(self, rows: set[int]) -> dict[int, str]:
+        """Ids of rows. A register is asked by id; the other way takes one pass."""
+        return {row: identity for identity, row in self._rows.items() if row in rows} if rows else {}
+
+    def _make(self, identity: str, row: int) -> Customer:
+        contract = self._contracts[self._contract_of[row]]
+        return Customer(
+            identity,
+            contract.terms,
+            self._prefixes.row(row),
+            self._consents[self._consent_of[row]],
+            contract.plan,
+            contract.group,
+            contract.exempt,
+            self._emails[row],
+        )

@@ -1,0 +1,193 @@
+"""`sekisho.yaml`: what one checkpoint listens on, asks, enforces and keeps.
+
+Owns the keys of the main file and their defaults; `daemon/sekisho.example.yaml` states each of
+them with a comment. Which files the paths name, and what is in them, is `drivers.site`'s.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
+
+from sekisho.config.document import Document, read_document
+from sekisho.config.validation import FileModel, validate
+from sekisho.config.values import (
+    DnsEndpoint,
+    Domain,
+    Endpoint,
+    FilePath,
+    Flag,
+    MetricsEndpoint,
+    Network,
+    Seconds,
+    SomeSeconds,
+    Version,
+    Whole,
+    as_items,
+    as_path,
+    as_text,
+)
+from sekisho.model.errors import ConfigError, Fault
+
+PACK_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+
+
+def _as_pack(value: object, info: ValidationInfo) -> str:
+    """A bare id stays one; anything else is a path to a pack of the operator's own."""
+    text = as_text(value)
+    return text if PACK_ID.fullmatch(text) else str(as_path(text, info))
+
+
+def _as_workers(value: object) -> object:
+    return 0 if value == "auto" else value
+
+
+def _as_metrics(value: object) -> object:
+    return None if value in {None, False, "off"} else value
+
+
+def _one_or_many(item: dict[str, object]) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item}]})
+
+
+_ENDPOINTS = _one_or_many({"type": "string", "examples": ["127.0.0.1:53", "[::1]:53"]})
+PackName = Annotated[str, PlainValidator(_as_pack), WithJsonSchema({"type": "string"})]
+
+
+class Upstream(FileModel):
+    """The resolvers queries are forwarded to."""
+
+    addresses: Annotated[
+        tuple[DnsEndpoint, ...], BeforeValidator(as_items), Field(alias="address", min_length=1, max_length=16), _ENDPOINTS
+    ]
+    """Resolvers in the order they are tried; port 53 where none is given."""
+    proxy_protocol: Flag = False
+    """Prefix each query with a PROXY v2 header that carries the client's address."""
+    timeout: SomeSeconds = 2.0
+    """Time one resolver has to answer before the next is tried."""
+
+
+class Cache(FileModel):
+    """The packet cache."""
+
+    mib: Annotated[Whole, Field(ge=0, le=65536)] = 64
+    """Memory of the cache in MiB; 0 switches it off."""
+    max_stale: Seconds = 86400.0
+    """How long past its TTL an answer may be served while the resolvers fail (RFC 8767); 0 never."""
+    shared: Flag | None = None
+    """One cache for every customer (true), none of one customer's answers for another (false), or null: shared,
+    unless proxy_protocol lets the resolver answer by client address."""
+
+
+class Settings(FileModel):
+    """The main file. Relative paths start at its own folder."""
+
+    version: Version
+    listen: Annotated[tuple[DnsEndpoint, ...], BeforeValidator(as_items), Field(min_length=1, max_length=64), _ENDPOINTS] = (
+        Endpoint("127.0.0.1", 53),
+        Endpoint("::1", 53),
+    )
+    """Where queries come in, over UDP and TCP."""
+    upstream: Upstream
+    """Where queries go that nothing holds."""
+    state: FilePath = Path("/var/lib/sekisho")
+    """Folder of what must survive a restart: ledger, matches, compiled lists, list key."""
+    runtime: FilePath = Path("/run/sekisho")
+    """Folder of the shared tables and the API socket."""
+    terms: Annotated[tuple[PackName, ...], BeforeValidator(as_items), _one_or_many({"type": "string"})] = ()
+    """Terms packs: the id of one shipped with Sekisho, or the path of one of your own."""
+    lists: FilePath | None = None
+    """The list definitions."""
+    customers: FilePath | None = None
+    """The customers, `.yaml` or, for bulk, `.csv`."""
+    metrics: Annotated[MetricsEndpoint | None, BeforeValidator(_as_metrics)] = Endpoint("127.0.0.1", 9153)
+    """Where `/metrics` is served; null or off: nowhere."""
+    allow: Annotated[tuple[Network, ...], BeforeValidator(as_items), _one_or_many({"type": "string"})] = ()
+    """Networks that are no customers and yet are served, unfiltered."""
+    workers: Annotated[
+        Whole,
+        BeforeValidator(_as_workers),
+        Field(ge=0, le=256),
+        WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 0, "maximum": 256}]}),
+    ] = 0
+    """Threads that answer; auto (0): one a core."""
+    cache: Cache = Cache()
+    """The packet cache."""
+    never_block: Annotated[tuple[Domain, ...], BeforeValidator(as_items)] = ()
+    """Names no list may block, nor any name above them; entries that would are refused and reported."""
+    retention: SomeSeconds | None = None
+    """The longest any match is kept, whatever the packs allow; null: as long as the pack of the clause says."""
+
+    @model_validator(mode="after")
+    def _no_loop(self) -> Settings:
+        looped = [str(one) for one in self.upstream.addresses if one in self.listen and one.port]
+        if looped:
+            raise ValueError(
+                f"upstream {', '.join(looped)} is in `listen` too: queries would come back for ever; give the resolver's own address"
+            )
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """The files a main file names, as far as it can be read: what `check` goes on with."""
+
+    terms: tuple[tuple[str, int], ...]
+    """Pack ids or paths, and the line of each."""
+    lists: Path | None
+    lists_line: int
+    customers: Path | None
+    customers_line: int
+
+
+def read_settings(document: Document, folder: Path) -> Settings:
+    """The main file. Raises ConfigError with every fault; `folder` is where relative paths start."""
+    faults: list[Fault] = []
+    settings: Settings | None = None
+    try:
+        settings = validate(Settings, document, {"folder": folder})
+    except ConfigError as error:
+        faults = list(error.faults)
+    faults.extend(_twice(document))
+    if faults or settings is None:
+        raise ConfigError(faults)
+    return settings
+
+
+def parse_settings(text: str, file: str, folder: Path | None = None) -> Settings:
+    """The same from the file's text; relative paths start at the folder of `file` unless told."""
+    return read_settings(read_document(text, file), Path(file).parent if folder is None else folder)
+
+
+def references(document: Document, folder: Path) -> References:
+    """What a main file names, whatever else is wrong with it."""
+    values = document.value if isinstance(document.value, dict) else {}
+
+    def path(key: str) -> Path | None:
+        value = values.get(key)
+        return folder / value if isinstance(value, str) and value.strip() else None
+
+    packs = []
+    named: Any = values.get("terms")
+    for index, item in enumerate(named if isinstance(named, list) else [named]):
+        if isinstance(item, str) and item.strip():
+            line = document.locate(("terms", index))[0]
+            packs.append((item if PACK_ID.fullmatch(item) else str(folder / item), line))
+    return References(tuple(packs), path("lists"), document.locate(("lists",))[0], path("customers"), document.locate(("customers",))[0])
+
+
+def _twice(document: Document) -> Iterator[Fault]:
+    values = document.value if isinstance(document.value, dict) else {}
+    for key in ("listen", "terms", "allow", "never_block"):
+        items = values.get(key)
+        seen: set[str] = set()
+        for index, item in enumerate(items if isinstance(items, list) else []):
+            if isinstance(item, str):
+                if item in seen:
+                    yield document.fault((key, index), f"{item} stands twice; keep one")
+                seen.add(item)

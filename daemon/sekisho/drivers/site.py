@@ -1,0 +1,222 @@
+"""A site: every file of one checkpoint, read together.
+
+Owns finding and reading the files - main file, terms packs, list definitions, customers - and
+what is wrong between them. Faults of all files come in one ConfigError, so that one `check` shows
+everything there is to mend.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from sekisho.config.bulk import parse_bulk
+from sekisho.config.customers import parse_customers
+from sekisho.config.document import Document, read_document
+from sekisho.config.lists import read_lists
+from sekisho.config.register import MAX_FAULTS, Customers, Faults
+from sekisho.config.settings import PACK_ID, References, Settings, read_settings, references
+from sekisho.config.validation import did_you_mean
+from sekisho.model.clauses import Pack
+from sekisho.model.customers import Prefix
+from sekisho.model.errors import ConfigError, Fault
+from sekisho.model.lists import ListDefinition
+from sekisho.terms.crosscheck import unknown_exemptions, unknown_terms, unused_categories
+from sekisho.terms.pack import parse_pack
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the files say. `warnings` are no faults: the site works, and something in it does nothing."""
+
+    settings: Settings
+    packs: dict[str, Pack]
+    lists: tuple[ListDefinition, ...]
+    customers: Customers
+    warnings: tuple[Fault, ...]
+
+
+def load_site(path: Path) -> Site:
+    """Read the main file and all it names. Raises ConfigError with every fault of every file."""
+    reader = _SiteReader(path)
+    site = reader.read()
+    if reader.faults or site is None:
+        raise ConfigError(reader.faults)
+    return site
+
+
+def shipped_packs_folder() -> Path:
+    """Where the packs shipped with Sekisho lie: in the installed package, or in a checkout's `policies/`."""
+    package = Path(str(importlib.resources.files("sekisho")))
+    installed = package / "_policies"
+    return installed if installed.is_dir() else package.parent.parent / "policies"
+
+
+def shipped_packs() -> list[str]:
+    """Ids of the packs shipped with Sekisho."""
+    return sorted(path.stem for path in shipped_packs_folder().glob("*.yaml") if PACK_ID.fullmatch(path.stem))
+
+
+class _SiteReader:
+    """Reads the files of a site, collecting faults."""
+
+    def __init__(self, path: Path) -> None:
+        self.faults: list[Fault] = []
+        self.warnings: list[Fault] = []
+        self._path = path
+        self._file = str(path)
+        self._folder = path.absolute().parent
+
+    def read(self) -> Site | None:
+        document = self._try(lambda: read_document(_text(self._path, self._file), self._file))
+        if document is None:
+            return None
+        settings = self._try(lambda: read_settings(document, self._folder))
+        named = references(document, self._folder)
+        packs = self._packs(named)
+        lists, lists_document = self._lists(named)
+        customers = self._customers(named)
+        self._exchange(packs, lists, customers)
+        if lists_document is not None and packs is not None:
+            for definition, message in unused_categories(packs, lists or ()):
+                self.warnings.append(lists_document.fault(("lists", definition.order, "category"), message))
+        if settings is None or packs is None or lists is None or customers is None:
+            return None
+        self._warn_of(settings)
+        return Site(settings, packs, lists, customers, tuple(sorted(self.warnings)))
+
+    def _try(self, step: Callable[[], T]) -> T | None:
+        try:
+            return step()
+        except ConfigError as error:
+            self.faults.extend(error.faults)
+            return None
+
+    def _missing(self, line: int, key: str, path: Path, what: str) -> None:
+        message = f"{path} is not there; write the file, or name {what} by a path that starts at the folder of this file"
+        self.faults.append(Fault(self._file, line, message, key))
+
+    def _packs(self, named: References) -> dict[str, Pack] | None:
+        """The packs by id; None if any could not be read."""
+        packs: dict[str, Pack] = {}
+        sound = True
+        for name, line in named.terms:
+            bare = PACK_ID.fullmatch(name) is not None
+            path = shipped_packs_folder() / f"{name}.yaml" if bare else Path(name)
+            if not path.is_file():
+                sound = False
+                if bare:
+                    hint = did_you_mean(name, shipped_packs())
+                    message = f"no pack {name} is shipped with Sekisho{hint} For a pack of your own write its path: ./{name}.yaml"
+                    self.faults.append(Fault(self._file, line, message.replace("` For", "`. For"), "terms"))
+                else:
+                    self._missing(line, "terms", path, "the pack")
+                continue
+            pack = self._try(lambda path=path: parse_pack(_text(path, _shown(path)), _shown(path)))  # type: ignore[misc]
+            if pack is None:
+                sound = False
+            elif pack.id in packs:
+                sound = False
+                message = f"{name} is the pack {pack.id}, which is already loaded; a copy of your own needs an id of its own under `pack:`"
+                self.faults.append(Fault(self._file, line, message, "terms"))
+            else:
+                packs[pack.id] = pack
+        return packs if sound else None
+
+    def _lists(self, named: References) -> tuple[tuple[ListDefinition, ...] | None, Document | None]:
+        path = named.lists
+        if path is None:
+            return (), None
+        if not path.is_file():
+            self._missing(named.lists_line, "lists", path, "the list definitions")
+            return None, None
+        document = self._try(lambda: read_document(_text(path, _shown(path)), _shown(path)))
+        if document is None:
+            return None, None
+        return self._try(lambda: read_lists(document, path.parent)), document
+
+    def _customers(self, named: References) -> Customers | None:
+        path = named.customers
+        if path is None:
+            return Customers()
+        if not path.is_file():
+            self._missing(named.customers_line, "customers", path, "the customers")
+            return None
+        if path.suffix.lower() == ".csv":
+            return self._try(lambda: _bulk(path))
+        if path.suffix.lower() in {".yaml", ".yml"}:
+            return self._try(lambda: parse_customers(_text(path, _shown(path)), _shown(path)))
+        message = f"{path.name} is neither .yaml nor .csv; name the customer file by what it holds"
+        self.faults.append(Fault(self._file, named.customers_line, message, "customers"))
+        return None
+
+    def _exchange(self, packs: dict[str, Pack] | None, lists: tuple[ListDefinition, ...] | None, customers: Customers | None) -> None:
+        """Packs, lists and clauses that customers name and that are not there.
+
+        What could not be read is not held against those who name it.
+        """
+        if customers is None or packs is None:
+            return
+        wrong: dict[int, list[tuple[str, str]]] = {}
+        for number, contract in enumerate(customers.contracts):
+            told = [("terms", message) for message in unknown_terms(contract.terms, packs)]
+            if lists is not None:
+                told += [("exempt", message) for message in unknown_exemptions(contract.exempt, packs, lists)]
+            if told:
+                wrong[number] = told
+        faults = Faults(customers.file, MAX_FAULTS)
+        for line, number in customers.lines_under(wrong) if wrong else ():
+            for key, message in wrong[number]:
+                faults.add(line, message, key)
+        self.faults.extend(faults.all())
+
+    def _warn_of(self, settings: Settings) -> None:
+        if not settings.terms:
+            self._warn("terms", "no terms pack is named: no clause, no measure - nothing is enforced")
+        if settings.lists is None:
+            self._warn("lists", "no list definitions are named: nothing is blocked")
+        for prefix in settings.allow:
+            if prefix in {Prefix.parse("0.0.0.0/0"), Prefix.parse("::/0")}:
+                self._warn("allow", f"{prefix} lets the whole Internet ask: an open resolver (RFC 5358)")
+
+    def _warn(self, key: str, message: str) -> None:
+        self.warnings.append(Fault(self._file, 0, message, key))
+
+
+def _shown(path: Path) -> str:
+    """A path as messages show it: relative where that is shorter."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _text(path: Path, file: str) -> str:
+    """The text of a file. Raises ConfigError if it cannot be read or is not UTF-8."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError([Fault(file, 0, "the file is not there; name another one with --config or SEKISHO_CONFIG")]) from None
+    except OSError as error:
+        raise ConfigError([Fault(file, 0, f"cannot be read: {error.strerror}; check its owner and mode")]) from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Fault(file, line, "the text is not UTF-8; save the file as UTF-8")]) from None
+
+
+def _bulk(path: Path) -> Customers:
+    """A customer file of any size, as it streams."""
+    file = _shown(path)
+    try:
+        # What is not UTF-8 becomes characters no cell may have, so that the fault names its line.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+            return parse_bulk(lines, file)
+    except OSError as error:
+        raise ConfigError([Fault(file, 0, f"cannot be read: {error.strerror}; check its owner and mode")]) from None
