@@ -2,7 +2,7 @@
 
     GET    /v1/status
     GET    /v1/optouts?customer=&list=         POST, DELETE {customer, list, until, by}
-    GET    /v1/customers?after=&limit=         POST {record, replace}
+    GET    /v1/customers?after=&limit=         POST {record | text, replace}
     GET    /v1/customer?id=                    DELETE {customer}
     GET    /v1/lists?id=
     POST   /v1/lists/refresh {list}            POST /v1/lists/accept {list}
@@ -64,7 +64,8 @@ async def show_customer(operations: Operations, fields: Fields, _actor: str) -> 
 
 
 async def add_customer(operations: Operations, fields: Fields, actor: str) -> Json:
-    record, replace = fields.mapping("record"), fields.flag("replace")
+    text, replace = fields.optional_text("text"), fields.flag("replace")
+    record = fields.mapping("record") if text is None else text
     fields.end()
     return await operations.add_customer(record, replace=replace, actor=actor)
 

@@ -69,12 +69,14 @@ def listen(path: Path) -> socket.socket:
         aside.rename(path)
     except OSError as error:
         server.close()
-        raise UnavailableError(f"the API socket {path} cannot be made ({error}); make the runtime folder writable for the daemon") from error
+        raise UnavailableError(
+            f"the API socket {path} cannot be made ({error}); make the runtime folder writable for the daemon"
+        ) from error
     return server
 
 
 def server(app: Starlette) -> ApiServer:
-    """The server to run with `await server(app).serve([listen(path)])`; set `should_exit` to end it."""
+    """A server for `serve([listen(path)])`; set its `should_exit` to end it."""
     config = uvicorn.Config(
         app,
         http=PeerProtocol,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -134,20 +133,17 @@ def customers_add(customer: str | None, file: str | None, replace: bool, **optio
       sekisho customers add c-1001 --terms gunma --prefix 192.0.2.10 \\
           --consent-version 2021-02-01 --consent-at 2026-04-01
       sekisho customers add --file customer.yaml
-      echo '{"id": "c-1002", "terms": ["nbnet"], "prefixes": ["2001:db8:2::/48"]}' | sekisho customers add --file -
+      echo '{"id": "c-1002", "terms": ["nbnet"], "prefixes": ["2001:db8:2::/48"]}' | sekisho customers add
     """
     given = {name: value for name, value in options.items() if value}
-    if file is not None:
-        if given:
-            raise click.UsageError("give --file or options that describe the customer, not both")
-        record = _read_record(file)
-        if customer is not None and record.setdefault("id", customer) != customer:
-            raise click.UsageError("CUSTOMER and the id in the file differ; give one of the two")
+    if customer is not None and file is None:
+        body = client().post("/v1/customers", record=_record_of(customer, given), replace=replace)
+    elif given or customer is not None:
+        raise click.UsageError("give CUSTOMER and options, or --file FILE, not both")
+    elif file is None and sys.stdin.isatty():
+        raise click.UsageError("give CUSTOMER and options, or --file FILE, or the customer on standard input")
     else:
-        if customer is None:
-            raise click.UsageError("give CUSTOMER and options, or --file FILE")
-        record = _record_of(customer, given)
-    body = client().post("/v1/customers", record=record, replace=replace)
+        body = client().post("/v1/customers", text=_read(file or "-"), replace=replace)
     answer(body, lambda it: [f"{'replaced' if it['replaced'] else 'added'} {plain(it['customer'])}; in force now"])
 
 
@@ -183,22 +179,17 @@ def _record_of(customer: str, given: dict[str, Any]) -> Json:
     return record
 
 
-def _read_record(file: str) -> Json:
-    import yaml  # noqa: PLC0415 - client verbs start fast
-
+def _read(file: str) -> str:
+    """The document as it is: the daemon reads it with the parser of the customer file."""
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-        # Dates stay text: JSON, which the daemon is sent, has none.
-        document = yaml.load(text, Loader=yaml.BaseLoader) if not text.lstrip().startswith("{") else json.loads(text)  # noqa: S506
     except OSError as error:
         raise click.UsageError(f"{file} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError):
-        raise click.UsageError(f"{file} is neither YAML nor JSON; write one customer as in the customer file") from None
-    if isinstance(document, list) and len(document) == 1:
-        document = document[0]
-    if not isinstance(document, dict):
-        raise click.UsageError(f"{file} does not hold one customer; write `id:`, `terms:`, `prefixes:` as in the customer file")
-    return document
+    except UnicodeDecodeError:
+        raise click.UsageError(f"{file} is not UTF-8 text; write one customer as in the customer file") from None
+    if not text.strip():
+        raise click.UsageError("nothing describes the customer; give CUSTOMER and options, or one customer as in the customer file")
+    return text
 
 
 def _one_customer(body: Json) -> Iterable[str]:

@@ -1,0 +1,330 @@
+"""The command line: options anywhere, exit codes, and answers people and programs can read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from sekisho.api.application import application
+from sekisho.api.server import listen, server
+from sekisho.cli.main import cli
+from sekisho.model.errors import RefusedError
+
+SEALED = "sealed-mark.example"
+
+LIST = {
+    "id": "c2",
+    "order": 0,
+    "category": "c2",
+    "format": "domains",
+    "source": "/feeds/c2.txt",
+    "sealed": False,
+    "entries": 1234567,
+    "version": "abc",
+    "fetched": 1_700_000_000.0,
+    "age": 60.0,
+    "stale": False,
+    "held": None,
+    "error": None,
+    "skipped": 2,
+    "refused": 1,
+    "unkept": 0,
+    "faults": ["c2.txt:3: it has an empty label"],
+    "matches": 5,
+    "opted_out": 1,
+    "unconsented": 0,
+    "excepted": 1,
+    "clauses": ["gunma/別記-1"],
+    "exceptions": [{"entry": "ab" * 16, "name": "www.example.com", "subtree": False, "reason": "\x1b[2Jclear"}],
+}
+HELD = LIST | {"id": "held", "held": {"entries": 10, "lost": 0.9, "version": "def"}, "error": "no route; check it", "stale": True}
+STATUS = {
+    "daemon": {
+        "version": "0.1.0", "pid": 1, "started": 1_700_000_000.0, "uptime": 61.0, "config": "sekisho.yaml", "loaded": 1_700_000_000.0,
+        "epoch": 3, "built": None, "build_seconds": 0.1, "reload": {"at": 0.0, "failed": False, "faults": []},
+    },
+    "plane": {"running": False, "workers_alive": 0, "workers": 2, "worker_restarts": 0, "epoch": 0, "queries": 0},
+    "customers": {"known": 3, "opted_out": 1, "unconsented": 0},
+    "ledger": {"acts": 7},
+    "matches": {"lost": 0},
+    "lists": [LIST, HELD],
+    "warnings": [],
+}  # fmt: skip
+REACH = {"list": "c2", "in_force": False, "clause": "gunma/別記-1", "mandatory": False, "reason": "opted out since 2026 by phone"}
+EXPLAINED = {
+    "verdict": "blocked", "step": "entitled", "customer": "c-1", "address": "192.0.2.1", "list": "c2", "clause": "gunma/別記-1",
+    "summary": "List c2 holds the name.",
+    "clause_words": {"id": "gunma/別記-1", "article": "別記 1", "title": "Gunma", "version": "1", "ja": "遮断します", "en": "cut off"},
+    "steps": [{"step": 6, "label": "entitled", "question": "Does a list hold it?", "outcome": "yes", "decided": True}],
+    "lists": [REACH],
+}  # fmt: skip
+CUSTOMER = {
+    "id": "c-1", "source": "customer file", "terms": ["gunma"], "consent": {"version": "1", "at": "2026-04-01"}, "prefixes": ["192.0.2.1/32"],
+    "group": None, "exempt": [], "plan": None, "contacts": {}, "budget": {"clause": "gunma/19-2", "rate": 100, "burst": 200, "over": "drop"},
+    "lists": [REACH],
+}  # fmt: skip
+EVENT = {
+    "at": 1_700_000_000.0, "customer": "c-1", "clause": "gunma/別記-1", "list": "c2", "entry": "ab" * 16, "name": None,
+    "action": "nxdomain", "count": 3,
+}  # fmt: skip
+OPT_OUT = {"customer": "c-1", "list": "c2", "in_force": True, "since": 1.0, "until": None, "by": "phone"}
+ANSWERS = {
+    "status": STATUS,
+    "add_opt_out": OPT_OUT | {"clause": "gunma/別記-1", "number": 1},
+    "remove_opt_out": OPT_OUT | {"in_force": False, "reach": "the list is in force for them again"},
+    "show_opt_outs": {"customer": "c-1", "list": None, "in_force": True, "opt_outs": [OPT_OUT], "more": False},
+    "show_customers": {"known": 3, "more": True, "customers": [CUSTOMER]},
+    "show_customer": CUSTOMER,
+    "add_customer": {"customer": "c-9", "in_force": True, "replaced": False, "number": 2},
+    "remove_customer": {"customer": "c-9", "in_force": True, "number": 3},
+    "show_lists": {"lists": [LIST]},
+    "refresh_lists": {"lists": [HELD]},
+    "accept_list": {"list": "c2", "entries": 10, "in_force": True},
+    "add_exception": {"list": "c2", "entry": "ab" * 16, "subtree": False, "held": False, "in_force": True, "number": 4},
+    "remove_exception": {"list": "c2", "entry": "ab" * 16, "in_force": True, "number": 5},
+    "explain": EXPLAINED,
+    "events": {"events": [EVENT]},
+    "reload": {"lists": ["c2"], "customers": 3, "epoch": 4, "restart": ["listen"], "warnings": ["nothing"]},
+}
+
+
+class Daemon:
+    """A daemon's API in a thread, with canned answers."""
+
+    def __init__(self, folder):
+        self.config = folder / "sekisho.yaml"
+        self.config.write_text("version: 1\nruntime: run\n")
+        (folder / "run").mkdir()
+        self.calls = []
+        self.error = None
+        self.socket = listen(folder / "run" / "sekishod.sock")
+        self.server = server(application(self))
+        self.thread = threading.Thread(target=lambda: asyncio.run(self.server.serve([self.socket])))
+        self.thread.start()
+
+    def __getattr__(self, name):
+        if name not in ANSWERS:
+            raise AttributeError(name)
+
+        async def operation(*args, **kwargs):
+            self.calls.append((name, args, kwargs))
+            if self.error is not None:
+                raise self.error
+            return ANSWERS[name]
+
+        return operation
+
+    def close(self):
+        self.server.should_exit = True
+        self.thread.join()
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    running = Daemon(tmp_path)
+    yield running
+    running.close()
+
+
+def sekisho(*arguments, config=None, **more):
+    return CliRunner().invoke(cli, [*(["--config", str(config)] if config else []), *arguments], **more)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda c: ["--config", c, "--json", "optout", "add", "c-1", "c2"],
+        lambda c: ["optout", "--config", c, "add", "--json", "c-1", "c2"],
+        lambda c: ["optout", "--json", "add", "c-1", "c2", "--config", c],
+        lambda c: ["optout", "add", "c-1", f"--config={c}", "c2", "--json"],
+    ],
+)
+def test_global_options_stand_before_or_after_the_verb(daemon, place):
+    result = CliRunner().invoke(cli, place(str(daemon.config)))
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output)["in_force"] is True
+
+
+def test_the_configuration_comes_from_the_environment(daemon):
+    result = CliRunner().invoke(cli, ["status"], env={"SEKISHO_CONFIG": str(daemon.config)})
+    assert result.exit_code == 0
+
+
+def test_the_option_goes_before_the_environment(daemon):
+    result = CliRunner().invoke(cli, ["status", "--config", str(daemon.config)], env={"SEKISHO_CONFIG": "/nonexistent.yaml"})
+    assert result.exit_code == 0
+
+
+def test_the_working_folder_is_looked_into(daemon, monkeypatch):
+    monkeypatch.delenv("SEKISHO_CONFIG", raising=False)
+    monkeypatch.chdir(daemon.config.parent)
+    assert CliRunner().invoke(cli, ["status"]).exit_code == 0
+
+
+def test_status_says_that_no_plane_answers(daemon):
+    result = sekisho("status", config=daemon.config)
+    assert "plane not running" in result.output
+    assert "held" in result.output
+    assert "1,234,567" in result.output
+    assert "sekisho lists accept held" in result.output
+
+
+def test_a_refusal_is_exit_code_1_with_what_to_do(daemon):
+    daemon.error = RefusedError("clause nbnet/21-1 lets nobody opt out; use except")
+    result = sekisho("optout", "add", "c-1", "csam", config=daemon.config)
+    assert result.exit_code == 1
+    assert "nbnet/21-1" in result.stderr
+    assert "use except" in result.stderr
+    told = sekisho("optout", "add", "c-1", "csam", "--json", config=daemon.config)
+    assert told.exit_code == 1
+    assert json.loads(told.stdout) == {"error": "clause nbnet/21-1 lets nobody opt out", "hint": "use except"}
+
+
+def test_a_daemon_that_is_not_there_is_told_and_how_to_start_it(tmp_path):
+    (tmp_path / "sekisho.yaml").write_text("version: 1\nruntime: run\n")
+    result = sekisho("status", config=tmp_path / "sekisho.yaml")
+    assert result.exit_code == 1
+    assert "not running" in result.stderr
+    assert "sekisho run" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["optout", "add", "c-1"],
+        ["optout", "add", "c-1", "c2", "--until", "soon"],
+        ["nosuchverb"],
+        ["explain", "--name", "www.example.com"],
+        ["explain", "--customer", "c-1", "--address", "192.0.2.1", "--name", "www.example.com"],
+        ["events", "--limit", "0"],
+        ["customers", "add", "c-1", "--consent-version", "1"],
+        ["customers", "add", "c-1", "--file", "x.yaml"],
+        ["customers", "add", "--file", "/nonexistent.yaml"],
+        ["lists", "except", "c2", "www.example.com", "--remove", "--subtree"],
+        ["completion", "tcsh"],
+        ["status", "extra"],
+    ],
+)
+def test_usage_is_exit_code_2(daemon, arguments):
+    result = sekisho(*arguments, config=daemon.config)
+    assert result.exit_code == 2
+    assert daemon.calls == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["optout", "add", "c-1", "c2", "--until", "7d", "--by", "phone"], "in force now"),
+        (["optout", "remove", "c-1", "c2"], "no longer opted out"),
+        (["optout", "show", "c-1"], "for good"),
+        (["optout", "show"], "phone"),
+        (["customers", "show"], "--after c-1"),
+        (["customers", "show", "c-1"], "opted out since 2026"),
+        (["customers", "add", "c-9", "--terms", "gunma", "--prefix", "192.0.2.9", "--plan", "100", "10"], "added c-9"),
+        (["customers", "remove", "c-9"], "removed c-9"),
+        (["lists", "show"], "1,234,567"),
+        (["lists", "show", "c2"], "it has an empty label"),
+        (["lists", "accept", "c2"], "accepted"),
+        (["lists", "except", "c2", "www.example.com", "--subtree", "--reason", "over-blocked"], "lets the name and what is below it through"),
+        (["lists", "except", "c2", "www.example.com", "--remove"], "taken back"),
+        (["explain", "--customer", "c-1", "--name", "www.example.com"], "遮断します"),
+        (["events", "--since", "1h", "--list", "c2"], "nxdomain"),
+        (["reload"], "takes effect at the next start"),
+    ],
+)
+def test_every_verb_answers_readably_and_in_json(daemon, arguments, said):
+    result = sekisho(*arguments, config=daemon.config)
+    assert result.exit_code == 0, result.output
+    assert said in result.output
+    assert "\x1b" not in result.output
+    told = sekisho(*arguments, "--json", config=daemon.config)
+    assert json.loads(told.output) in ANSWERS.values()
+
+
+def test_a_refresh_that_failed_is_exit_code_1(daemon):
+    assert sekisho("lists", "refresh", config=daemon.config).exit_code == 1
+
+
+def test_options_of_a_customer_become_its_record(daemon):
+    sekisho(
+        "customers", "add", "c-9", "--terms", "gunma", "--terms", "nbnet", "--prefix", "192.0.2.9", "--consent-version", "2021.10",
+        "--consent-at", "2026-04-01", "--exempt", "c2", "--email", "a@example.com", "--group", "g", "--replace", config=daemon.config,
+    )  # fmt: skip
+    (_, (record,), kwargs) = daemon.calls[0]
+    assert record == {
+        "id": "c-9",
+        "terms": ["gunma", "nbnet"],
+        "prefixes": ["192.0.2.9"],
+        "consent": {"version": "2021.10", "at": "2026-04-01"},
+        "exempt": ["c2"],
+        "contacts": {"email": "a@example.com"},
+        "group": "g",
+    }
+    assert kwargs["replace"] is True
+
+
+def test_a_customer_comes_from_standard_input_or_a_file(daemon, tmp_path):
+    text = "id: c-9\nterms: gunma\nconsent: {version: 2.10, at: 2026-04-01}\n"
+    (tmp_path / "c.yaml").write_text(text)
+    for arguments in (["--file", str(tmp_path / "c.yaml")], ["--file", "-"], []):
+        assert sekisho("customers", "add", *arguments, config=daemon.config, input=text).exit_code == 0
+    assert [call[1] for call in daemon.calls] == [(text,)] * 3
+
+
+def test_a_name_may_come_from_standard_input_so_that_no_history_has_it(daemon):
+    result = sekisho("lists", "except", "csam", "-", config=daemon.config, input=f"{SEALED}\n")
+    assert daemon.calls[0][1] == ("csam", SEALED)
+    assert SEALED not in result.output
+
+
+def test_the_name_is_not_repeated_whatever_is_answered(daemon):
+    for more in ([], ["--json"]):
+        assert SEALED not in sekisho("lists", "except", "csam", SEALED, *more, config=daemon.config).output
+        assert SEALED not in sekisho("explain", "--customer", "c-1", "--name", SEALED, *more, config=daemon.config).output
+
+
+def commands(command, path=()):
+    yield path, command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from commands(child, (*path, name))
+
+
+@pytest.mark.parametrize("path", [path for path, _ in commands(cli)], ids=" ".join)
+def test_every_help_text_teaches_by_an_example(path):
+    result = CliRunner().invoke(cli, [*path, "--help"])
+    assert result.exit_code == 0
+    assert "--json" in result.output
+    assert "--config" in result.output
+    if not isinstance(dict(commands(cli))[path], click.Group) or not path:
+        assert "  sekisho " in result.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell):
+    result = CliRunner().invoke(cli, ["completion", shell])
+    assert result.exit_code == 0
+    assert "_SEKISHO_COMPLETE" in result.output
+
+
+def test_client_verbs_start_without_the_compiler_and_without_the_daemons_libraries(daemon):
+    code = (
+        "import sys; from sekisho.cli.main import cli; cli(['status'], standalone_mode=False); "
+        "heavy = {'numba', 'numpy', 'pydantic', 'httpx', 'starlette', 'uvicorn', 'dns'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+    )
+    environment = os.environ | {"SEKISHO_CONFIG": str(daemon.config)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(daemon):
+    command = f'"{sys.executable}" -m sekisho.cli.main status --config "{daemon.config}" | true'
+    done = subprocess.run(["/bin/bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
