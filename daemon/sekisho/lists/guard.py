@@ -4,7 +4,7 @@ An entry is refused when it is
 
 * a *public suffix*: a name under which others register, by the Public Suffix List as the package
   `publicsuffixlist` ships it. Both its sections count, since under a private suffix
-  (`*.example.github.io`'s parent, say) unrelated people live as they do under `.com`. A name of
+  unrelated people live as they do under `.com`. A name of
   one label is a public suffix, listed or not (the list's default rule `*`);
 * a name of the operator's *never-block* list or below one, since a never-block name is meant with
   everything under it;
@@ -12,7 +12,7 @@ An entry is refused when it is
 
 An entry that blocks nothing (PASSTHRU, an exception) is let through. The lists of names are held
 as first words of keyed digests, so that sealed lists are guarded like any other, also when they
-are loaded from disk. A match of 64 bits alone decides: a false one has odds of 1 in 10^14 a name.
+are loaded from disk. A match of 64 bits alone decides: a false one has odds of 1 in 10^15 a name.
 
 The other guard, `shrink`, compares a new version of a list with the one in force.
 """
@@ -108,7 +108,7 @@ def reguard(compiled: CompiledList, guard: Guard) -> tuple[CompiledList, int]:
 
     Works on digests alone; what lies below a never-block name is found only in lists with names.
     """
-    flags = _look_up(np.ascontiguousarray(compiled.digests[:, 0]), guard.keys, guard.flags)
+    flags = _look_up(compiled.digests[:, 0].copy(), guard.keys, guard.flags)
     suffix = ((flags & (SUFFIX | WILDCARD)) != 0) & ((flags & EXCEPTION) == 0) | (compiled.depths == 1)
     bad = suffix | ((flags & PROTECTED) != 0)
     letting = np.array([False] + [action.kind in _LETTING for action in compiled.actions])
@@ -235,7 +235,7 @@ def judge(blob, offsets, triggers, actions, k0, k1, keys, flags, protects, diges
         codes[row] = 0
         if actions[row] != PASSTHRU and actions[row] != EXCEPT:
             marks = _flags_of(first, keys, flags)
-            if count <= 1 or ((marks & (SUFFIX | WILDCARD)) != 0 or (parent & WILDCARD) != 0) and (marks & EXCEPTION) == 0:
+            if count <= 1 or (((marks & (SUFFIX | WILDCARD)) != 0 or (parent & WILDCARD) != 0) and (marks & EXCEPTION) == 0):
                 codes[row] = 1
             elif below or (marks & PROTECTED) != 0:
                 codes[row] = 2

@@ -34,7 +34,7 @@ _MARK = re.compile(r"\s*:\s*")
 def read(data: NDArray[np.uint8], scope: Scope, column: str | None, rows: Rows, tally: Tally) -> None:
     """Read a feed into `rows`."""
     # Surrogates in place of bytes that are no UTF-8 make the name they stand in invalid, and no other.
-    text = bytes(memoryview(data)[start_of_text(data) :]).decode("utf-8", "surrogateescape")
+    text = bytes(data[start_of_text(data) :].data).decode("utf-8", "surrogateescape")
     walker = _Walker(text, column, tally)
     values: list[str] = []
     numbers: list[int] = []

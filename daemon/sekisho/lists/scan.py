@@ -209,9 +209,8 @@ def scan_hosts(data, cursor, blob, offsets, lines, triggers, actions, plain):  #
                     status = FULL
                     break
                 end, next_used = plain_name(data, at, size, blob, filled)
-                if end < 0 or blob[filled + int(blob[filled]) + 1] == 0:
-                    odd = True
-                elif end < size and data[end] != _LF and data[end] != _HASH and blanks(data, end) == end:
+                more = end >= 0 and end < size and data[end] != _LF and data[end] != _HASH
+                if end < 0 or blob[filled + int(blob[filled]) + 1] == 0 or (more and blanks(data, end) == end):
                     odd = True
                 else:
                     offsets[kept] = filled
@@ -284,7 +283,9 @@ def scan_adblock(data, cursor, blob, offsets, lines, triggers, actions, plain, w
 Scanner = Callable[..., Any]
 
 
-def drive(scanner: Scanner, data: NDArray[np.uint8], cursor: NDArray[np.int64], rows: Rows, *arguments: Any) -> Iterator[tuple[int, int, int]]:
+def drive(
+    scanner: Scanner, data: NDArray[np.uint8], cursor: NDArray[np.int64], rows: Rows, *arguments: Any
+) -> Iterator[tuple[int, int, int]]:
     """Run a scanner over `data`; gives each odd line as its number, start and end.
 
     On resuming, the scanner goes on after the odd line, unless whoever read it has moved the
@@ -310,8 +311,10 @@ def cursor_at(position: int = 0, line: int = 1) -> NDArray[np.int64]:
 
 
 def octets(data: bytes | bytearray | memoryview) -> NDArray[np.uint8]:
-    """The data as an array, without copying."""
-    return np.frombuffer(data, np.uint8)
+    """The data as an array, without copying. Read-only, whatever the data: compiled code comes in one form."""
+    array = np.frombuffer(data, np.uint8)
+    array.flags.writeable = False
+    return array
 
 
 def rows_for(data: NDArray[np.uint8]) -> Rows:

@@ -47,7 +47,7 @@ def read(data: NDArray[np.uint8], scope: Scope, column: str | None, rows: Rows, 
 
 def _lines(data: NDArray[np.uint8]) -> Iterator[tuple[int, bytes]]:
     """Lines with their numbers, one at a time: the feed is not split as a whole."""
-    view = memoryview(data)
+    view = data.data
     breaks = np.flatnonzero(data == 10)
     start = start_of_text(data)
     number = 0

@@ -212,7 +212,7 @@ def _absolute(word: str, origin: bytes) -> bytes:
         return wire if word.endswith(".") else wire[:-1] + origin
     try:
         name = dns.name.from_text(word.lower(), dns.name.from_wire(origin, 0)[0])
-        return name.canonicalize().to_wire()
+        return name.canonicalize().to_wire() or b""
     except dns.exception.DNSException:
         raise ValueError("its name is no name") from None
 

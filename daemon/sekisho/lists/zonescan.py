@@ -73,7 +73,9 @@ def special_target(data, start, end, dotted):  # type: ignore[no-untyped-def]
         return NXDOMAIN
     if length == 1:
         return NODATA if data[start] == _STAR else 0
-    if length < 8 or _lower(data[start]) != 114 or _lower(data[start + 1]) != 112 or _lower(data[start + 2]) != 122 or data[start + 3] != 45:
+    if length < 8 or data[start + 3] != 45:
+        return 0
+    if _lower(data[start]) != 114 or _lower(data[start + 1]) != 112 or _lower(data[start + 2]) != 122:
         return 0
     word = np.uint64(0)
     for index in range(start + 4, start + length):

@@ -124,6 +124,8 @@ class ListDefinition:
     """Zone name of `axfr`; the source is then `host:port`."""
     tsig: TsigKey | None = None
     never_block: tuple[str, ...] = field(default=())
+    notify: str | None = None
+    """Of `axfr`: the `host:port` (UDP and TCP) at which the primary's NOTIFY is listened for; None: it is not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,114 @@
+"""Rows brought together: sorted by digest, and one row where a name stands more than once.
+
+The triggers of a name's rows add up (RPZ's `name` and `*.name` are two rows of one name). For each
+trigger the first row of the feed says the action, except that an exception of the list (EXCEPT)
+wins over every other row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from sekisho.lists.rows import EXCEPT
+
+_LONG_RUN = 32
+"""Rows of one first word that are sorted by insertion; more is a feed that repeats itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Sorted by digest, none twice. `rows` int64 (n): the first row of each name; actions as in `Rows`."""
+
+    rows: NDArray[np.int64]
+    digests: NDArray[np.uint64]
+    triggers: NDArray[np.uint8]
+    exact: NDArray[np.uint32]
+    below: NDArray[np.uint32]
+
+
+def merge(digests: NDArray[np.uint64], triggers: NDArray[np.uint8], actions: NDArray[np.uint32], kept: NDArray[np.int64]) -> Merged:
+    """Merge the rows whose numbers are in `kept` (ascending)."""
+    everything = len(kept) == len(digests)
+    first = np.ascontiguousarray(digests[:, 0] if everything else digests[kept, 0])
+    order = np.argsort(first)
+    words = first[order]
+    order = order if everything else kept[order]
+    if not (words[1:] == words[:-1]).any():
+        own = triggers[order]
+        action = actions[order]
+        return Merged(order, digests[order], own, np.where(own & 1, action, 0), np.where(own & 2, action, 0))
+    if not _sort_runs(order, words, digests):
+        order = kept[np.lexsort((kept, digests[kept, 1], first))]
+    count = len(order)
+    merged = Merged(
+        np.empty(count, np.int64),
+        np.empty((count, 2), np.uint64),
+        np.empty(count, np.uint8),
+        np.empty(count, np.uint32),
+        np.empty(count, np.uint32),
+    )
+    unique = _merge(order, digests, triggers, actions, merged.rows, merged.digests, merged.triggers, merged.exact, merged.below)
+    return Merged(
+        merged.rows[:unique].copy(),
+        merged.digests[:unique].copy(),
+        merged.triggers[:unique].copy(),
+        merged.exact[:unique].copy(),
+        merged.below[:unique].copy(),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _sort_runs(order, words, digests):  # type: ignore[no-untyped-def]
+    """Sort runs of equal first words by second word and row; False if a run is too long for that."""
+    count = order.shape[0]
+    begin = 0
+    while begin < count:
+        end = begin + 1
+        while end < count and words[end] == words[begin]:
+            end += 1
+        if end - begin > _LONG_RUN:
+            return False
+        for index in range(begin + 1, end):
+            row = order[index]
+            second = digests[row, 1]
+            at = index
+            while at > begin:
+                before = order[at - 1]
+                if digests[before, 1] < second or (digests[before, 1] == second and before < row):
+                    break
+                order[at] = before
+                at -= 1
+            order[at] = row
+        begin = end
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _merge(order, digests, row_triggers, row_actions, rows, merged, triggers, exact, below):  # type: ignore[no-untyped-def]
+    """Bring rows of one name together; gives how many names there are."""
+    unique = -1
+    for index in range(order.shape[0]):
+        row = order[index]
+        first, second = digests[row, 0], digests[row, 1]
+        if unique < 0 or merged[unique, 0] != first or merged[unique, 1] != second:
+            unique += 1
+            rows[unique] = row
+            merged[unique, 0] = first
+            merged[unique, 1] = second
+            triggers[unique] = 0
+            exact[unique] = 0
+            below[unique] = 0
+        new = row_triggers[row]
+        action = row_actions[row]
+        if action != EXCEPT:
+            new &= ~triggers[unique]
+        if new & 1:
+            exact[unique] = action
+        if new & 2:
+            below[unique] = action
+        triggers[unique] |= new
+    return unique + 1
