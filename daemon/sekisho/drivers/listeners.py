@@ -12,7 +12,6 @@ import errno
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from sekisho.model.errors import UnavailableError
 
@@ -40,36 +39,26 @@ def bind_listeners(addresses: Sequence[tuple[str, int]], workers: int) -> list[t
     return bound
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """The sockets of one address: at most one stream, and datagram sockets in the order of the workers."""
+def name_listeners(sockets: Iterable[socket.socket]) -> dict[str, socket.socket]:
+    """Inherited sockets by the names `bind_listeners` gives, whoever bound them.
 
-    host: str
-    port: int
-    stream: socket.socket | None
-    datagrams: tuple[socket.socket, ...]
-
-
-def by_address(sockets: Iterable[socket.socket]) -> tuple[Listener, ...]:
-    """Sockets grouped by the address they are bound to, in the order they come.
-
-    The kernel says what each is, so it does not matter who bound it and by which name: systemd gives
-    every socket of a unit the same one. The sockets become non-blocking. Raises UnavailableError for
-    one that is neither a listening TCP nor a UDP socket.
+    The kernel says what each is: systemd gives every socket of a unit the same name. Addresses and
+    workers are numbered in the order the sockets come. The sockets become non-blocking. Raises
+    UnavailableError for one that is neither UDP nor TCP.
     """
-    streams: dict[tuple[str, int], socket.socket] = {}
-    datagrams: dict[tuple[str, int], list[socket.socket]] = {}
+    addresses: dict[tuple[str, int], int] = {}
+    named: dict[str, socket.socket] = {}
     for one in sockets:
         if one.family not in (socket.AF_INET, socket.AF_INET6) or one.type not in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
             raise UnavailableError(f"an inherited socket ({one.family.name}, {one.type.name}) is neither UDP nor TCP; see the socket unit")
         one.setblocking(False)
-        address: tuple[str, int] = one.getsockname()[:2]
-        group = datagrams.setdefault(address, [])
+        index = addresses.setdefault(one.getsockname()[:2], len(addresses))
         if one.type == socket.SOCK_STREAM:
-            streams[address] = one
+            named[f"tcp-{index}"] = one
         else:
-            group.append(one)
-    return tuple(Listener(*address, streams.get(address), tuple(group)) for address, group in datagrams.items())
+            worker = sum(1 for name in named if name.startswith(f"udp-{index}-"))
+            named[f"udp-{index}-{worker}"] = one
+    return named
 
 
 def _bind_stream(host: str, port: int) -> socket.socket:
