@@ -105,36 +105,10 @@ def write_site(folder: Path, runtime: Path, upstream_port: int) -> DemoSite:
             "state": str(folder / "state"),
             "runtime": str(runtime),
             "terms": ["gunma", "nbnet"],
-            "lists": "lists.yaml",
+            "lists": str(samples_folder() / "lists.yaml"),
             "customers": "customers.yaml",
             "metrics": f"{host}:{metrics_port}",
             "workers": 2,
-        },
-    )
-    samples = samples_folder()
-    _write(
-        folder / "lists.yaml",
-        {
-            "version": 1,
-            "lists": [
-                {
-                    "id": CHILD_ABUSE_LIST,
-                    "category": "child-abuse",
-                    "source": str(samples / "child-abuse-sample.txt"),
-                    "format": "domains",
-                    "scope": "exact",
-                    "answer": "nxdomain",
-                    "sealed": True,
-                },
-                {
-                    "id": C2_LIST,
-                    "category": "c2",
-                    "source": str(samples / "c2-sample.txt"),
-                    "format": "domains",
-                    "scope": "subtree",
-                    "answer": "nxdomain",
-                },
-            ],
         },
     )
     _write(folder / "customers.yaml", {"version": 1, "customers": [_record(one) for one in CUSTOMERS]})
