@@ -16,7 +16,7 @@ from sekisho.plane.addresses import AF_INET, source_of
 from sekisho.plane.answer import EDE_PROHIBITED, EDE_STALE, REFUSED, dress, room_of, write_blocked, write_error, write_truncated
 from sekisho.plane.forward import ask_upstream, choose_upstream, expire, fail_socket, hold, take_answer
 from sekisho.plane.native import CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, clock, receive, wait
-from sekisho.plane.recording import count_customer, publish, record_match
+from sekisho.plane.recording import count_customer, count_limited, publish, record_match
 from sekisho.plane.sending import answer_room, enqueue, flush, next_row
 from sekisho.plane.verdict import R_KIND, R_ROW, decide
 from sekisho.plane.wire import (
@@ -201,6 +201,7 @@ def answer_verdict(snapshot, customers, epoch, counts, hits, desk, fd, row, step
     truncate = False
     if step == _S_BUDGET:
         count_customer(counts, customer, COUNT_LIMITED)
+        count_limited(snapshot, customers, counts, customer, epoch)
         if not customers.flags[customer] & TRUNCATE:
             return
         truncate = True

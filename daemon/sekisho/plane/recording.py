@@ -52,6 +52,16 @@ def record_match(counts, hits, desk, epoch, transport):  # type: ignore[no-untyp
 
 
 @compiled
+def count_limited(snapshot, customers, counts, row, epoch):  # type: ignore[no-untyped-def]
+    """Count one query over the hard budget under the clause that authorises it."""
+    profile = np.int64(customers.profiles[row])
+    if profile < snapshot.budgets.shape[0]:
+        rule = np.int64(snapshot.budgets[profile])
+        if rule < MAX_RULES:
+            counts.rules[epoch & 1, rule] += U64(1)
+
+
+@compiled
 def publish(counts, desk):  # type: ignore[no-untyped-def]
     """Bring the worker's own totals to where others read them."""
     for slot in range(desk.totals.shape[0]):

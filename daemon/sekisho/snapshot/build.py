@@ -220,6 +220,7 @@ def _policy(
     ede = np.zeros((count, MAX_LISTS), np.uint16)
     notes = np.zeros((count, MAX_LISTS), np.uint32)
     mandatory = np.zeros(count, np.uint64)
+    budgets = np.full(count, NO_RULE, np.uint16)
     clauses: list[str] = []
     texts: list[str] = [""]
     for number, profile in enumerate(profiles):
@@ -239,8 +240,12 @@ def _policy(
             notes[number, order] = texts.index(note)
             if rule.mandatory:
                 mandatory[number] |= np.uint64(1 << order)
+        if profile.budget is not None:
+            if profile.budget.clause not in clauses:
+                clauses.append(profile.budget.clause)
+            budgets[number] = clauses.index(profile.budget.clause)
     if len(clauses) > MAX_RULES:
-        message = f"{len(clauses)} blocking clauses are in use and {MAX_RULES} can be; use fewer terms packs"
+        message = f"{len(clauses)} clauses that authorise a measure are in use and {MAX_RULES} can be; use fewer terms packs"
         raise RefusedError(message)
     encoded = [text.encode() for text in texts]
     starts = np.cumsum([0, *(len(text) for text in encoded)])[:-1]
@@ -250,6 +255,7 @@ def _policy(
         "ede": ede,
         "notes": notes,
         "mandatory": mandatory,
+        "budgets": budgets,
         "spans": np.array([(start, len(text)) for start, text in zip(starts, encoded, strict=True)], np.uint32),
         "text": np.frombuffer(b"".join(encoded) or b"\0", np.uint8),
     }

@@ -46,7 +46,9 @@ NETWORK = 8
 HEAD_EPOCH = 0
 HEAD_GENERATION = 1
 HEAD_HEARTBEAT = 2
-HEAD_WORDS = 16
+HEAD_TAKEN = 32
+"""From here on, by worker: the sequence number up to which the control plane has taken its matches."""
+HEAD_WORDS = 320
 
 # Words of the `worker` section of a counts file.
 WORKER_PID = 0
@@ -56,6 +58,8 @@ WORKER_EPOCH = 3
 WORKER_GENERATION = 4
 WORKER_REFUSED_EPOCH = 5
 """A snapshot that was damaged and is not used."""
+WORKER_ROLE = 6
+"""0: a UDP worker; 1: the TCP server."""
 WORKER_WORDS = 8
 
 # Columns of the `customers` section of a counts file.
@@ -85,6 +89,7 @@ class Snapshot(NamedTuple):
     spans    uint32 (n, 2)       offset and length in `text`
     text     uint8
     mandatory uint64 (profiles)  lists no opt-out can lift
+    budgets  uint16 (profiles)   rule of the hard budget, or NO_RULE
     """
 
     keys: NDArray[np.uint64]
@@ -103,6 +108,7 @@ class Snapshot(NamedTuple):
     spans: NDArray[np.uint32]
     text: NDArray[np.uint8]
     mandatory: NDArray[np.uint64]
+    budgets: NDArray[np.uint16]
 
 
 class Customers(NamedTuple):

@@ -1,0 +1,201 @@
+"""The life of the data plane: wait for tables, compile, serve, follow the tables, stop.
+
+Owns the order of these, and the watcher. It never answers before lists and customers are there, and
+a table that is damaged is refused: the one in force stays, and the refusal is told in the counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+import structlog
+
+from sekisho.config.settings import Settings
+from sekisho.drivers.listeners import bind_listeners
+from sekisho.drivers.listkey import load_key
+from sekisho.drivers.maps import Head, MappedCustomers, MappedSnapshot, map_customers, map_snapshot
+from sekisho.drivers.notify import Notifier, inherited_sockets
+from sekisho.drivers.planeworkers import PlaneSettings, Tables, UdpWorker, WorkerFiles
+from sekisho.model.errors import TableError
+from sekisho.snapshot import layout
+
+_POLL = 0.02
+"""Seconds between looks at the head file; an opt-out does not wait for it, it is a store into a mapped table."""
+_WAIT_NOTE = 5.0
+_JOIN = 2.0
+
+
+class PlaneProcess:
+    """The data plane of one site."""
+
+    def __init__(self, settings: Settings, notifier: Notifier) -> None:
+        self._settings = settings
+        self._notifier = notifier
+        self._folder = settings.runtime / "plane"
+        self._files = WorkerFiles(self._folder)
+        self._log = structlog.get_logger("plane")
+        self._workers: list[UdpWorker] = []
+        self._tables: Tables | None = None
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. Raises SekishoError if it cannot start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        sockets = self._sockets()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._key = load_key(self._settings.state)
+        tables = await self._first_tables()
+        if tables is None:
+            return
+        self._tables = tables
+        self._make_workers(sockets)
+        await self._compile()
+        tcp = await self._start_tcp(sockets)
+        for worker in self._workers:
+            worker.start()
+        self._notifier.ready(f"answering; epoch {tables.snapshot.epoch}, {len(self._workers)} workers")
+        self._log.info("answering", epoch=tables.snapshot.epoch, workers=len(self._workers))
+        await self._watch(tcp)
+        self._notifier.stopping()
+        await tcp.stop()
+        for worker in self._workers:
+            worker.stop()
+        for worker in self._workers:
+            await asyncio.to_thread(worker.join, _JOIN)
+
+    def _sockets(self) -> dict[str, Any]:
+        """The sockets by name: inherited from systemd or `sekisho run`, else bound here."""
+        found = {one.name: one.open() for one in inherited_sockets()}
+        if found:
+            return found
+        count = self._settings.workers or len(os.sched_getaffinity(0))
+        return dict(bind_listeners([(one.host, one.port) for one in self._settings.listen], count))
+
+    async def _first_tables(self) -> Tables | None:
+        """Wait for a control plane to publish; None if told to stop before."""
+        noted = time.monotonic()
+        while not self._stop.is_set():
+            with contextlib.suppress(TableError):
+                head = Head(self._folder)
+                if head.epoch and head.generation:
+                    self._head = head
+                    return self._map(head.epoch, head.generation, None)
+            if time.monotonic() - noted > _WAIT_NOTE:
+                noted = float("inf")
+                self._log.warning("waiting for sekishod to publish lists and customers; nothing is answered until then")
+                self._notifier.status("waiting for sekishod to publish lists and customers")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), _POLL)
+        return None
+
+    def _map(self, epoch: int, generation: int, before: Tables | None) -> Tables:
+        """Map what is not yet mapped. Raises TableError."""
+        snapshot: MappedSnapshot | None = before.snapshot if before and before.snapshot.epoch == epoch else None
+        customers: MappedCustomers | None = before.customers if before and before.customers.generation == generation else None
+        customers = customers or map_customers(self._folder, generation)
+        snapshot = snapshot or map_snapshot(self._folder, epoch, self._key)
+        return Tables(snapshot, customers, self._files.budgets(customers.rows), self._key)
+
+    def _make_workers(self, sockets: dict[str, Any]) -> None:
+        settings, tables = self._settings, self._tables
+        assert tables is not None
+        by_worker: dict[int, list[Any]] = {}
+        for name, one in sockets.items():
+            kind, _, rest = name.partition("-")
+            if kind == "udp":
+                by_worker.setdefault(int(rest.split("-")[1]), []).append(one)
+        shared = settings.cache.shared if settings.cache.shared is not None else not settings.upstream.proxy_protocol
+        plane = PlaneSettings(
+            upstreams=tuple((one.host, one.port) for one in settings.upstream.addresses),
+            timeout=settings.upstream.timeout,
+            proxy_protocol=settings.upstream.proxy_protocol,
+            scoped_cache=not shared,
+            cache_bytes=settings.cache.mib * (1 << 20) // max(1, len(by_worker)),
+            max_stale=int(settings.cache.max_stale),
+        )
+        self._plane_settings = plane
+        for number in sorted(by_worker):
+            worker = UdpWorker(number, by_worker[number], self._files, plane, self._on_death)
+            worker.prepare(tables)
+            self._workers.append(worker)
+
+    async def _compile(self) -> None:
+        """Compile the packet path, or load it; say so when it takes time."""
+        start = time.monotonic()
+        task = asyncio.create_task(asyncio.to_thread(self._workers[0].compile))
+        told = False
+        while not task.done():
+            await asyncio.wait({task}, timeout=2.0)
+            if not task.done():
+                told = True
+                elapsed = int(time.monotonic() - start)
+                print(f"sekisho-plane: first start compiles the packet path, about half a minute: {elapsed} s", file=sys.stderr, flush=True)
+                self._notifier.status(f"first start compiles the packet path: {elapsed} s")
+        await task
+        if told:
+            print(f"sekisho-plane: compiled in {time.monotonic() - start:.0f} s; later starts load it", file=sys.stderr, flush=True)
+
+    async def _start_tcp(self, sockets: dict[str, Any]) -> Any:
+        from sekisho.drivers.tcpserver import TcpContext, TcpServer  # noqa: PLC0415 - after compilation
+
+        tables = self._tables
+        assert tables is not None
+        number = len(self._workers)
+        counts = self._files.counts(number, tables.customers.rows)
+        counts.worker[layout.WORKER_ROLE] = 1
+        context = TcpContext(tables=_bundle(tables), counts=counts, hits=self._files.hits(number))
+        self._tcp_context = context
+        server = TcpServer(context, self._plane_settings.upstreams, self._plane_settings)
+        await server.start([one for name, one in sockets.items() if name.startswith("tcp")])
+        return server
+
+    async def _watch(self, tcp: Any) -> None:
+        """Follow the head file, keep the gauges, pat the watchdog, until told to stop."""
+        refused = 0
+        measured = 0.0
+        while not self._stop.is_set():
+            tables = self._tables
+            assert tables is not None
+            epoch, generation = self._head.epoch, self._head.generation
+            if (epoch, generation) != (tables.snapshot.epoch, tables.customers.generation) and epoch != refused:
+                refused = await self._follow(epoch, generation, tables)
+            if time.monotonic() - measured > 1:
+                measured = time.monotonic()
+                for worker in self._workers:
+                    worker.measure_cache()
+                self._notifier.watchdog()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), _POLL)
+
+    async def _follow(self, epoch: int, generation: int, before: Tables) -> int:
+        """Take new tables; returns the epoch that was refused, or 0."""
+        try:
+            tables = await asyncio.to_thread(self._map, epoch, generation, before)
+        except TableError as error:
+            if (self._head.epoch, self._head.generation) != (epoch, generation):
+                return 0
+            for worker in self._workers:
+                worker.counts.worker[layout.WORKER_REFUSED_EPOCH] = epoch
+            self._log.error("tables refused, the last good ones stay in force", epoch=epoch, reason=str(error))
+            return epoch
+        self._tables = tables
+        for worker in self._workers:
+            worker.take(tables)
+        self._tcp_context.tables = _bundle(tables)
+        self._log.info("tables taken", epoch=epoch, generation=generation)
+        return 0
+
+    def _on_death(self, number: int, error: BaseException) -> None:
+        self._log.error("a worker failed on a packet and goes on", worker=number, kind=type(error).__name__)
+
+
+def _bundle(tables: Tables) -> tuple[Any, Any, Any, Any, int]:
+    return tables.snapshot.tables, tables.customers.tables, tables.buckets, tables.key, tables.snapshot.epoch

@@ -1,0 +1,268 @@
+"""The plane's workers: threads around the compiled loop, and the watcher that swaps their tables.
+
+Owns threads, descriptors and the files the plane writes. A worker enters `loop.serve`, which holds
+no GIL, and leaves it only to take new tables or to stop; its desk and cache outlast the swap. A
+worker that raises is counted, its batch is lost, and it goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sekisho.drivers.maps import MappedCustomers, MappedSnapshot
+from sekisho.drivers.sharedfiles import BUDGETS, counts_file, create_table, hits_file, map_table
+from sekisho.drivers.upstreamsockets import open_upstream, register, spread
+from sekisho.model.counters import Counter
+from sekisho.model.errors import TableError
+from sekisho.plane import cache as packets
+from sekisho.plane import worker as desks
+from sekisho.plane.loop import KIND_LISTENER, KIND_UPSTREAM, KIND_WAKE, serve
+from sekisho.snapshot import layout
+from sekisho.snapshot.digest import Key
+from sekisho.snapshot.layout import Counts, Hits
+from sekisho.snapshot.sections import Kind
+
+_IP_PKTINFO, _IPV6_RECVPKTINFO = 8, 49
+_SO_RCVBUFFORCE, _RECEIVE_BUFFER = 33, 4 << 20
+_BILLION = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneSettings:
+    """What the packet path is told at start. Times in seconds."""
+
+    upstreams: tuple[tuple[str, int], ...]
+    timeout: float = 2.0
+    tries: int = 2
+    proxy_protocol: bool = False
+    scoped_cache: bool = False
+    cache_bytes: int = 64 << 20
+    """Bytes of packet cache of each worker."""
+    max_stale: int = 86400
+    stale_ttl: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What a verdict is reached with: swapped as one."""
+
+    snapshot: MappedSnapshot
+    customers: MappedCustomers
+    buckets: Any
+    key: Key
+
+
+class WorkerFiles:
+    """The files the plane writes in the tables' folder: budgets for all, counts and hits for each worker."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def budgets(self, rows: int) -> Any:
+        """The token buckets with room for `rows` customers; what they held is kept."""
+        path = self._folder / BUDGETS
+        with contextlib.suppress(TableError):
+            found = map_table(path, Kind.BUDGETS, layout.BUDGETS_VERSION, writable=True).arrays["full"]
+            if len(found) >= rows:
+                return found
+        held = np.zeros(rows + rows // 4, np.uint64)
+        with contextlib.suppress(TableError):
+            before = map_table(path, Kind.BUDGETS, layout.BUDGETS_VERSION).arrays["full"]
+            held[: len(before)] = before
+        create_table(path, Kind.BUDGETS, layout.BUDGETS_VERSION, 0, {"full": held})
+        return map_table(path, Kind.BUDGETS, layout.BUDGETS_VERSION, writable=True).arrays["full"]
+
+    def counts(self, worker: int, rows: int, before: Counts | None = None) -> Counts:
+        """A worker's counts, made anew with room for `rows` customers; `before` is carried over."""
+        path = self._folder / counts_file(worker)
+        fresh = layout.empty_counts(rows + rows // 4)
+        if before is not None:
+            for name in ("totals", "lists", "rules", "epochs", "latency", "worker"):
+                fresh[name][:] = getattr(before, name)
+            fresh["customers"][: len(before.customers)] = before.customers
+        else:
+            fresh["worker"][layout.WORKER_PID] = os.getpid()
+            fresh["worker"][layout.WORKER_STARTED] = time.time_ns()
+        create_table(path, Kind.COUNTS, layout.COUNTS_VERSION, worker, fresh)
+        arrays = map_table(path, Kind.COUNTS, layout.COUNTS_VERSION, writable=True).arrays
+        return Counts(*(arrays[name] for name in Counts._fields))
+
+    def hits(self, worker: int) -> Hits:
+        """A worker's ring of matches; one left by an earlier plane goes on, so nothing unread is lost."""
+        path = self._folder / hits_file(worker)
+        try:
+            arrays = map_table(path, Kind.HITS, layout.HITS_VERSION, writable=True).arrays
+        except TableError:
+            create_table(path, Kind.HITS, layout.HITS_VERSION, worker, layout.empty_hits())
+            arrays = map_table(path, Kind.HITS, layout.HITS_VERSION, writable=True).arrays
+        return Hits(*(arrays[name] for name in Hits._fields))
+
+
+def enter_epoch(counts: Counts, tables: Tables) -> None:
+    """Tell the counts which epoch follows; the half it counts in starts from zero."""
+    epoch, half = tables.snapshot.epoch, tables.snapshot.epoch & 1
+    if int(counts.epochs[half]) != epoch:
+        counts.lists[half] = 0
+        counts.rules[half] = 0
+        counts.epochs[half] = epoch
+    counts.worker[layout.WORKER_EPOCH] = epoch
+    counts.worker[layout.WORKER_GENERATION] = tables.customers.generation
+
+
+@dataclass(slots=True)
+class UdpWorker:
+    """One worker: its sockets, desk, cache, files and thread."""
+
+    number: int
+    sockets: Sequence[socket.socket]
+    files: WorkerFiles
+    settings: PlaneSettings
+    on_death: Callable[[int, BaseException], None]
+    tables: Tables | None = None
+    desk: Any = None
+    cache: Any = None
+    counts: Any = None
+    hits: Any = None
+    stopping: bool = False
+    _wake: int = -1
+    _epoll: select.epoll | None = None
+    _upstreams: list[socket.socket] = field(default_factory=list)
+    _thread: threading.Thread | None = None
+
+    def prepare(self, tables: Tables) -> None:
+        """Open what the worker needs. Raises UnavailableError if a resolver's address cannot be reached at all."""
+        self.tables = tables
+        self.desk = desks.make_desk()
+        self.cache = packets.make_cache(self.settings.cache_bytes, secrets.randbits(62))
+        self.counts = self.files.counts(self.number, tables.customers.rows)
+        self.hits = self.files.hits(self.number)
+        enter_epoch(self.counts, tables)
+        each = spread(self.settings.upstreams, desks.MAX_SOCKETS)
+        self._upstreams = [open_upstream(host, port) for host, port in self.settings.upstreams for _ in range(each)]
+        self._configure(each)
+        self._register()
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=f"plane-{self.number}", daemon=True)
+        self._thread.start()
+
+    def take(self, tables: Tables) -> None:
+        """Swap the tables: the worker leaves its loop for the length of a few calls and goes on with these."""
+        self.tables = tables
+        self._signal()
+
+    def stop(self) -> None:
+        self.stopping = True
+        self._signal()
+
+    def join(self, seconds: float) -> None:
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def compile(self) -> None:
+        """Compile, or load, everything the loop calls, by entering it with the order to return."""
+        self.desk.signal[desks.SIGNAL_RETURN] = 1
+        self._serve()
+        self.desk.signal[desks.SIGNAL_RETURN] = 0
+
+    def measure_cache(self) -> None:
+        """Bring the cache's gauges up to date."""
+        entries, used = packets.usage(self.cache)
+        self.desk.totals[int(Counter.CACHE_ENTRIES)] = entries
+        self.desk.totals[int(Counter.CACHE_BYTES)] = used
+
+    def _signal(self) -> None:
+        self.desk.signal[desks.SIGNAL_RETURN] = 1
+        os.eventfd_write(self._wake, 1)
+
+    def _run(self) -> None:
+        while not self.stopping:
+            try:
+                self._serve()
+            except Exception as error:  # noqa: BLE001 - the boundary of a thread: a worker that dies is restarted and counted
+                self.desk.totals[int(Counter.WORKER_RESTARTS)] += np.uint64(1)
+                self.desk.queued[0] = 0
+                self.on_death(self.number, error)
+            self.desk.signal[desks.SIGNAL_RETURN] = 1 if self.stopping else 0
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._wake)
+            self._follow()
+
+    def _follow(self) -> None:
+        """Make the worker's own files fit the tables it goes on with."""
+        tables = self.tables
+        if tables is None:
+            return
+        if tables.customers.rows > len(self.counts.customers):
+            self.counts = self.files.counts(self.number, tables.customers.rows, self.counts)
+        enter_epoch(self.counts, tables)
+
+    def _serve(self) -> None:
+        tables = self.tables
+        if tables is not None:
+            serve(
+                tables.snapshot.tables, tables.customers.tables, tables.buckets, tables.key, tables.snapshot.epoch,
+                self.cache, self.counts, self.hits, self.desk,
+            )  # fmt: skip
+
+    def _configure(self, each: int) -> None:
+        settings = self.desk.settings
+        settings[desks.S_TIMEOUT] = int(self.settings.timeout * _BILLION)
+        settings[desks.S_TRIES] = max(self.settings.tries, len(self.settings.upstreams))
+        settings[desks.S_MAX_STALE] = self.settings.max_stale
+        settings[desks.S_STALE_TTL] = self.settings.stale_ttl
+        settings[desks.S_PROXY] = int(self.settings.proxy_protocol)
+        settings[desks.S_SCOPED] = int(self.settings.scoped_cache)
+        settings[desks.S_SOCKETS] = each
+        settings[desks.S_UPSTREAMS] = len(self.settings.upstreams)
+
+    def _register(self) -> None:
+        self._epoll = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.desk.settings[desks.S_EPOLL] = self._epoll.fileno()
+        register(self._epoll, self._wake, 0, KIND_WAKE)
+        self.desk.listeners[:] = -1
+        for number, one in enumerate(self.sockets):
+            prepare_listener(one)
+            self.desk.listeners[number] = one.fileno()
+            start = number * desks.PROXY_ROW
+            address = sockaddr(one)
+            self.desk.proxies[start : start + len(address)] = np.frombuffer(address, np.uint8)
+            register(self._epoll, one.fileno(), number, KIND_LISTENER)
+        for number, one in enumerate(self._upstreams):
+            self.desk.sockets[number] = one.fileno()
+            register(self._epoll, one.fileno(), number, KIND_UPSTREAM)
+
+
+def prepare_listener(one: socket.socket) -> None:
+    """Non-blocking, a deep queue, and on a wildcard address the word which address was asked."""
+    one.setblocking(False)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+    except OSError:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+    host = one.getsockname()[0]
+    if host == "0.0.0.0":  # noqa: S104 - a comparison
+        one.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+    elif host == "::":
+        one.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
+
+
+def sockaddr(one: socket.socket) -> bytes:
+    """The socket's own address, laid out as in a C sockaddr."""
+    host, port = one.getsockname()[:2]
+    if one.family == socket.AF_INET:
+        return int(one.family).to_bytes(2, "little") + port.to_bytes(2, "big") + socket.inet_pton(one.family, host) + bytes(8)
+    return int(one.family).to_bytes(2, "little") + port.to_bytes(2, "big") + bytes(4) + socket.inet_pton(one.family, host) + bytes(4)
