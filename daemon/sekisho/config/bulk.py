@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from sekisho.config.cells import Cells, read_consent, read_email, read_group, read_plan, read_terms, several
+from sekisho.config.cells import Cells, read_consent, read_contract, read_email, read_group, read_plan, read_terms, several
 from sekisho.config.customers import as_customer_id
 from sekisho.config.prefixes import read_prefix
 from sekisho.config.register import Contract, Customers, Faults
@@ -75,16 +75,26 @@ class _Reader(Protocol):
 
 def parse_bulk(lines: Iterable[str], file: str) -> Customers:
     """The customers of a CSV file, streaming. Raises ConfigError with its faults, overlapping prefixes included."""
+    customers, faults = read_bulk(lines, file)
+    if faults:
+        raise ConfigError(faults)
+    return customers
+
+
+def read_bulk(lines: Iterable[str], file: str) -> tuple[Customers, list[Fault]]:
+    """The same for one who looks on for further faults: of a row with a fault, what is sound is in the register.
+
+    Raises ConfigError for a header no row can be read by.
+    """
     faults = Faults(file)
     customers = Customers(file)
     reader = csv.reader(lines, strict=True)
     try:
-        header = _header(reader, file)
-        _rows(reader, _Layout.of(header), customers, faults)
+        _rows(reader, _Layout.of(_header(reader, file)), customers, faults)
     except csv.Error as error:
         faults.add(reader.line_num, f"broken CSV: {error}; a quote inside a quoted cell is written twice")
     customers.close(faults)
-    return customers
+    return customers, faults.all()
 
 
 def _header(reader: _Reader, file: str) -> list[str]:
@@ -183,7 +193,9 @@ def _enter_together(rows: list[list[str]], lines: list[int], layout: _Layout, cu
     if not (_PLAIN_IDS.fullmatch("\n".join(identities)) and _PLAIN_EMAILS.fullmatch("\n".join(emails))):
         return False
     try:
-        contracts = _numbers(columns, layout.contract, layout.contracts, lambda cells: _contract_number(cells, layout, customers))
+        contracts = _numbers(
+            columns, layout.contract, layout.contracts, lambda cells: _contract_number(read_contract(cells), layout, customers)
+        )
         consents = _numbers(columns, layout.consent, layout.consents, lambda cells: customers.add_consent(read_consent(cells)))
     except ValueError:
         return False
@@ -202,9 +214,7 @@ def _numbers(
     return [known[key] for key in keys]
 
 
-def _contract_number(cells: Cells, layout: _Layout, customers: Customers) -> int:
-    """The number of the contract these cells say. Raises ValueError with the first thing wrong."""
-    contract = Contract(read_terms(cells), read_plan(cells), read_group(cells), several(cells.get("exempt", "")))
+def _contract_number(contract: Contract, layout: _Layout, customers: Customers) -> int:
     number = layout.numbers.get(contract)
     if number is None:
         number = layout.numbers[contract] = customers.add_contract(contract)
@@ -212,11 +222,10 @@ def _contract_number(cells: Cells, layout: _Layout, customers: Customers) -> int
 
 
 def _enter_one(row: list[str], line: int, layout: _Layout, customers: Customers, faults: Faults) -> None:
-    """Enter one row, or tell every fault of it."""
+    """Enter what is sound of one row, and tell every fault of it."""
     if len(row) != layout.width:
         faults.add(line, f"the row has {len(row)} cells, the header {layout.width}; a cell with a comma in it stands in quotes")
         return
-    before = len(faults)
 
     def told(column: str, step: Callable[[A], T], value: A) -> T | None:
         try:
@@ -227,16 +236,15 @@ def _enter_one(row: list[str], line: int, layout: _Layout, customers: Customers,
 
     cells = {column: row[at] for column, at in (layout.contract | layout.consent).items()}
     identity = told("id", as_customer_id, row[layout.identity])
-    told("terms", read_terms, cells)
-    told("plan", read_plan, cells)
-    told("group", read_group, cells)
+    terms = told("terms", read_terms, cells)
+    contract = Contract(terms or (), told("plan", read_plan, cells), told("group", read_group, cells), several(cells.get("exempt", "")))
     consent = told("consent", read_consent, cells)
     texts = row[layout.prefixes].split() if layout.prefixes is not None else []
     prefixes = [one for text in texts if (one := told("prefixes", read_prefix, text))]
     email = told("contacts.email", read_email, row[layout.email]) if layout.email is not None else None
-    if len(faults) > before or identity is None:
+    if identity is None:
         return
-    contract = _contract_number(cells, layout, customers)
-    known = customers.add(identity, line, contract, customers.add_consent(consent), dict.fromkeys(prefixes), email)
+    number = _contract_number(contract, layout, customers)
+    known = customers.add(identity, line, number, customers.add_consent(consent), dict.fromkeys(prefixes), email)
     if known:
         faults.add(line, f"customer {identity} already stands on line {known}; keep one of them", "id")

@@ -9,6 +9,7 @@ import re
 
 from sekisho.config.customers import as_capacity, as_email, as_moment
 from sekisho.config.document import read_document
+from sekisho.config.register import Contract
 from sekisho.config.validation import shown
 from sekisho.config.values import as_text
 from sekisho.model.customers import Consent, Plan
@@ -18,6 +19,10 @@ Cells = dict[str, str]
 """Cells of one row by the full name of their column."""
 
 _SEVERAL = re.compile(r"[\s,;]+")
+
+
+def read_contract(cells: Cells) -> Contract:
+    return Contract(read_terms(cells), read_plan(cells), read_group(cells), several(cells.get("exempt", "")))
 
 
 def read_terms(cells: Cells) -> tuple[str, ...]:

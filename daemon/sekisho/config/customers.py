@@ -13,13 +13,13 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, ValidationError, WithJsonSchema
 
-from sekisho.config.document import Document, read_document
+from sekisho.config.document import Document, scan_document
 from sekisho.config.prefixes import Numbers, read_prefix
 from sekisho.config.register import Contract, Customers, Faults
 from sekisho.config.validation import FileModel, faults_of, shown, validate
 from sekisho.config.values import Text, Version, as_items, as_text
 from sekisho.model.customers import Consent, Customer, Plan, Prefix
-from sekisho.model.errors import ConfigError
+from sekisho.model.errors import ConfigError, Fault
 
 _ID = re.compile(r"[^\s\x00-\x1f\x7f\"'<>]{1,128}")
 _EMAIL = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
@@ -158,10 +158,14 @@ def record_of(customer: Customer) -> dict[str, object]:
 
 def parse_customers(text: str, file: str) -> Customers:
     """The customers of a YAML file. Raises ConfigError with every fault, overlapping prefixes included."""
-    return read_customers(read_document(text, file))
+    customers, faults = read_customers(scan_document(text, file))
+    if faults:
+        raise ConfigError(faults)
+    return customers
 
 
-def read_customers(document: Document) -> Customers:
+def read_customers(document: Document) -> tuple[Customers, list[Fault]]:
+    """The same for one who looks on for further faults: of a customer with a fault, what is sound is in the register."""
     faults = Faults(document.file)
     try:
         validate(CustomersFile, document)
@@ -172,26 +176,40 @@ def read_customers(document: Document) -> Customers:
     contracts: dict[Contract, int] = {}
     consents: dict[Consent | None, int] = {None: 0}
     raw = document.value.get("customers") if isinstance(document.value, dict) else None
-    lines = document.item_lines("customers")
-    for item, line in zip(raw if isinstance(raw, list) else [], lines, strict=False):
-        # Customers without faults are gone on with, so that overlaps are told along with all else.
-        try:
-            record = CustomerRecord.model_validate(item)
-        except ValidationError:
+    for item, line in zip(raw if isinstance(raw, list) else [], document.item_lines("customers"), strict=False):
+        record = _salvage(item)
+        if record is None:
             continue
-        contract = _contract(record)
-        number = contracts.get(contract)
-        if number is None:
-            number = contracts[contract] = customers.add_contract(contract)
-        consent = _consent(record)
-        agreed = consents.get(consent)
-        if agreed is None:
-            agreed = consents[consent] = customers.add_consent(consent)
-        known = customers.add(record.id, line, number, agreed, dict.fromkeys(record.prefixes), _email(record))
+        contract, consent = _contract(record), _consent(record)
+        if contract not in contracts:
+            contracts[contract] = customers.add_contract(contract)
+        if consent not in consents:
+            consents[consent] = customers.add_consent(consent)
+        known = customers.add(record.id, line, contracts[contract], consents[consent], dict.fromkeys(record.prefixes), _email(record))
         if known:
             faults.add(line, f"customer {record.id} already stands on line {known}; keep one of them", "id")
     customers.close(faults)
-    return customers
+    return customers, faults.all()
+
+
+def _salvage(item: object) -> CustomerRecord | None:
+    """A customer without what is wrong in it, or None if too little is left. The faults are told already."""
+    try:
+        return CustomerRecord.model_validate(item)
+    except ValidationError as error:
+        if not isinstance(item, dict):
+            return None
+        wrong = [detail["loc"] for detail in error.errors(include_url=False, include_input=False)]
+    left = {key: value for key, value in item.items() if (key,) not in wrong}
+    for key in {loc[0] for loc in wrong if len(loc) > 1}:
+        places = {loc[1] for loc in wrong if len(loc) > 1 and loc[0] == key}
+        value = left.pop(key, None)
+        if isinstance(value, list):
+            left[key] = [one for place, one in enumerate(value) if place not in places]
+    try:
+        return CustomerRecord.model_validate(left)
+    except ValidationError:
+        return None
 
 
 def _contract(record: CustomerRecord) -> Contract:

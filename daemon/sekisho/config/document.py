@@ -55,6 +55,8 @@ class Document:
     file: str
     value: object
     node: yaml.Node | None = None
+    faults: tuple[Fault, ...] = ()
+    """What is wrong with the document as such: keys that stand twice."""
 
     def locate(self, path: Path) -> tuple[int, tuple[str | int, ...]]:
         """The line of what is at `path`, and as much of the path as means something in the file.
@@ -95,6 +97,17 @@ def dotted(path: Path) -> str:
 
 def read_document(text: str, file: str) -> Document:
     """Read one YAML document. Raises ConfigError with every duplicate key, or the one place it is broken at."""
+    document = scan_document(text, file)
+    if document.faults:
+        raise ConfigError(list(document.faults))
+    return document
+
+
+def scan_document(text: str, file: str) -> Document:
+    """The same for one who looks on for further faults: of a key that stands twice the first is taken.
+
+    Raises ConfigError only for what cannot be read at all.
+    """
     try:
         loader = _Loader(text)
         try:
@@ -108,10 +121,7 @@ def read_document(text: str, file: str) -> Document:
     if node is None:
         raise ConfigError([Fault(file, 0, "the file is empty; it starts with `version: 1`")])
     reader = _Reader(file)
-    value = reader.value(node, ())
-    if reader.faults:
-        raise ConfigError(reader.faults)
-    return Document(file, value, node)
+    return Document(file, reader.value(node, ()), node, tuple(reader.faults))
 
 
 class _Reader:

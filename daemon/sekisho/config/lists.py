@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
-from sekisho.config.document import Document, read_document
+from sekisho.config.document import Document, scan_document
 from sekisho.config.validation import FileModel, did_you_mean, shown, validate
 from sekisho.config.values import (
     ByteCount,
@@ -174,7 +174,7 @@ class ListsFile(FileModel):
 
 def parse_lists(text: str, file: str, folder: Path | None = None) -> tuple[ListDefinition, ...]:
     """The definitions of a file. Raises ConfigError with every fault."""
-    return read_lists(read_document(text, file), Path(file).parent if folder is None else folder)
+    return read_lists(scan_document(text, file), Path(file).parent if folder is None else folder)
 
 
 def read_lists(document: Document, folder: Path) -> tuple[ListDefinition, ...]:

@@ -7,7 +7,8 @@ the stretches where there is one are walked.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from bisect import bisect_left
+from collections.abc import Collection, Generator, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +26,23 @@ def _masks() -> tuple[Words, Words]:
 MASK_HIGH, MASK_LOW = _masks()
 
 
-def find_overlaps(high: Words, low: Words, lengths: NDArray[np.uint8], owners: NDArray[np.uint32]) -> Iterator[tuple[int, int]]:
+def sorted_order(high: Words, low: Words, lengths: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """The rows by first address, then length, then as they stand."""
+    return np.lexsort((lengths, low, high))
+
+
+def find_overlaps(
+    high: Words, low: Words, lengths: NDArray[np.uint8], owners: NDArray[np.uint32], order: NDArray[np.intp]
+) -> Iterator[tuple[int, int]]:
     """Pairs (outer, inner) of rows whose prefixes overlap and whose owners differ.
 
-    `high`, `low`: the address words (n); `lengths`: of the prefixes (n); `owners`: whose each is (n).
+    `high`, `low`: the address words (n); `lengths`: of the prefixes (n); `owners`: whose each is (n);
+    `order`: `sorted_order`'s.
     Every inner prefix is told once, with the narrowest prefix of another owner that holds it. Of
     equal prefixes the earlier row is the outer.
     """
     if len(lengths) < 2:
         return
-    order = np.lexsort((lengths, low, high))
     high, low, lengths = high[order], low[order], lengths[order]
     mask_high, mask_low = MASK_HIGH[lengths[:-1]], MASK_LOW[lengths[:-1]]
     holds_next = ((high[1:] & mask_high) == high[:-1]) & ((low[1:] & mask_low) == low[:-1])
@@ -65,10 +73,24 @@ def _walk(
     return row
 
 
-def overlapping_rows(value: int, length: int, high: Words, low: Words, lengths: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """The rows whose prefixes overlap one prefix."""
-    shorter = np.minimum(lengths, np.uint8(length))
-    mask_high, mask_low = MASK_HIGH[shorter], MASK_LOW[shorter]
-    word_high, word_low = np.uint64(value >> 64), np.uint64(value & 0xFFFFFFFFFFFFFFFF)
-    apart = ((high ^ word_high) & mask_high) | ((low ^ word_low) & mask_low)
-    return np.flatnonzero(apart == 0)
+def overlapping_rows(
+    value: int, length: int, high: Words, low: Words, lengths: NDArray[np.uint8], order: NDArray[np.intp], present: Collection[int]
+) -> Iterator[int]:
+    """The rows whose prefixes overlap one prefix; `order` is `sorted_order`'s, `present` the lengths there are."""
+
+    def first_address(row: int) -> int:
+        return int(high[row]) << 64 | int(low[row])
+
+    for shorter in sorted(present):  # those that hold it, each at its own first address
+        if shorter < length:
+            start = value >> (128 - shorter) << (128 - shorter)
+            place = bisect_left(order, start, key=first_address)
+            while place < len(order) and first_address(order[place]) == start:
+                if lengths[order[place]] == shorter:
+                    yield int(order[place])
+                place += 1
+    place, last = bisect_left(order, value, key=first_address), value | (1 << (128 - length)) - 1
+    while place < len(order) and first_address(order[place]) <= last:  # those it holds
+        if lengths[order[place]] >= length:
+            yield int(order[place])
+        place += 1

@@ -8,16 +8,16 @@ one is asked for. Lines are kept, so that a fault found later still says where.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sekisho.config.overlaps import Words, find_overlaps, overlapping_rows
+from sekisho.config.overlaps import Words, find_overlaps, overlapping_rows, sorted_order
 from sekisho.config.prefixes import Numbers, PrefixColumn
 from sekisho.model.customers import Consent, Customer, Plan, Prefix
-from sekisho.model.errors import ConfigError, Fault
+from sekisho.model.errors import Fault
 
 MAX_FAULTS = 1000
 """Faults of one file that are shown; more are counted."""
@@ -92,6 +92,10 @@ class Customers:
         self._consent_of = array("I")
         self._prefixes = PrefixColumn()
         self._emails: list[str | None] = []
+        self._names: list[str] = []
+        self._owners: NDArray[np.uint32] | None = None
+        self._order: NDArray[np.intp] = np.empty(0, np.intp)
+        self._present: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -126,47 +130,33 @@ class Customers:
         rows = np.flatnonzero(np.isin(of, np.fromiter(contracts, np.uint32)))
         return [(self._lines[row], self._contract_of[row]) for row in rows.tolist()]
 
-    def overlaps_with(self, prefixes: Iterable[Prefix], *, but: frozenset[str] = frozenset()) -> list[Overlap]:
-        """Customers, other than `but`, whose prefixes overlap any of these."""
+    def overlaps_with(self, prefixes: Iterable[Prefix], *, but: Container[str] = ()) -> list[Overlap]:
+        """Customers, other than `but`, whose prefixes overlap any of these. Takes no pass over all of them."""
         high, low, lengths, owners = self.columns()
+        order, present = self._order, self._present
         found = []
         for prefix in prefixes:
-            rows = overlapping_rows(prefix.value, prefix.length, high, low, lengths).tolist()
-            if not rows:
-                continue
-            names = self._names({int(owners[row]) for row in rows})
-            for row in rows:
+            for row in overlapping_rows(prefix.value, prefix.length, high, low, lengths, order, present):
                 owner = int(owners[row])
-                if names[owner] not in but:
-                    found.append(Overlap(prefix, names[owner], self._prefixes.at(row), f"{self.file}:{self._lines[owner]}"))
+                name = self._names[owner]
+                if name not in but:
+                    found.append(Overlap(prefix, name, self._prefixes.at(row), f"{self.file}:{self._lines[owner]}"))
         return found
-
-    def _overlap_faults(self, faults: Faults) -> None:
-        """A fault for every prefix that overlaps one of another customer."""
-        high, low, lengths, owners = self.columns()
-        pairs: list[tuple[int, int]] = []
-        for outer, inner in find_overlaps(high, low, lengths, owners):
-            if len(pairs) < MAX_FAULTS:
-                pairs.append((outer, inner))
-            else:
-                faults.count(max(self._lines[owners[inner]], self._lines[owners[outer]]))
-        names = self._names({int(owners[row]) for pair in pairs for row in pair})
-        for pair in pairs:
-            first, second = sorted(pair)  # told where the later of the two stands
-            mine, other = int(owners[second]), int(owners[first])
-            faults.add(
-                self._lines[mine],
-                f"{self._prefixes.at(second)} of customer {names[mine]} overlaps {self._prefixes.at(first)} of customer {names[other]} "
-                f"({self.file}:{self._lines[other]}); an address can be one customer's only: take one of them away or divide the prefix",
-                "prefixes",
-            )
 
     def columns(self) -> tuple[Words, Words, NDArray[np.uint8], NDArray[np.uint32]]:
         """The prefixes of all: high and low words, lengths, and the row each belongs to."""
         column = self._prefixes
-        starts = np.array(column.starts, np.int64)
-        owners = np.repeat(np.arange(len(self), dtype=np.uint32), starts[1:] - starts[:-1])
-        return np.array(column.high, np.uint64), np.array(column.low, np.uint64), np.array(column.lengths, np.uint8), owners
+        if self._owners is None:
+            starts = np.array(column.starts, np.int64)
+            self._owners = np.repeat(np.arange(len(self), dtype=np.uint32), starts[1:] - starts[:-1])
+        if not len(column):
+            return np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, np.uint8), self._owners
+        return (
+            np.frombuffer(column.high, np.uint64),
+            np.frombuffer(column.low, np.uint64),
+            np.frombuffer(column.lengths, np.uint8),
+            self._owners,
+        )
 
     def contract_rows(self) -> NDArray[np.uint32]:
         """The contract of each customer, by number, in the file's order."""
@@ -224,15 +214,27 @@ class Customers:
         return len(self._consents) - 1
 
     def close(self, faults: Faults) -> None:
-        """The file is read: look for overlaps. Raises ConfigError if anything in the file was wrong."""
+        """The file is read, and nothing is added any more: put the prefixes in order and tell those that overlap."""
         self._prefixes.close()
-        self._overlap_faults(faults)
-        if faults:
-            raise ConfigError(faults.all())
-
-    def _names(self, rows: set[int]) -> dict[int, str]:
-        """Ids of rows. A register is asked by id; the other way takes one pass."""
-        return {row: identity for identity, row in self._rows.items() if row in rows} if rows else {}
+        self._names = list(self._rows)
+        high, low, lengths, owners = self.columns()
+        self._order = sorted_order(high, low, lengths)
+        self._present = frozenset(np.unique(lengths).tolist())
+        told = 0
+        for outer, inner in find_overlaps(high, low, lengths, owners, self._order):
+            first, second = sorted((outer, inner))  # told where the later of the two stands
+            mine, other = int(owners[second]), int(owners[first])
+            if told == MAX_FAULTS:
+                faults.count(self._lines[mine])
+                continue
+            told += 1
+            faults.add(
+                self._lines[mine],
+                f"{self._prefixes.at(second)} of customer {self._names[mine]} overlaps {self._prefixes.at(first)} of customer "
+                f"{self._names[other]} ({self.file}:{self._lines[other]}); an address can be one customer's only: "
+                "take one of them away or divide the prefix",
+                "prefixes",
+            )
 
     def _make(self, identity: str, row: int) -> Customer:
         contract = self._contracts[self._contract_of[row]]

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
 
-from sekisho.config.document import Document, read_document
-from sekisho.config.validation import FileModel, validate
+from sekisho.config.document import Document, scan_document
+from sekisho.config.validation import FileModel, shown, validate
 from sekisho.config.values import (
     DnsEndpoint,
     Domain,
@@ -43,8 +43,12 @@ def _as_pack(value: object, info: ValidationInfo) -> str:
     return text if PACK_ID.fullmatch(text) else str(as_path(text, info))
 
 
-def _as_workers(value: object) -> object:
-    return 0 if value == "auto" else value
+def _as_workers(value: object) -> int:
+    if value == "auto":
+        return 0
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"expected a number of threads, or auto for one a core; found {shown(value)}")
+    return value
 
 
 def _as_metrics(value: object) -> object:
@@ -110,7 +114,7 @@ class Settings(FileModel):
     allow: Annotated[tuple[Network, ...], BeforeValidator(as_items), _one_or_many({"type": "string"})] = ()
     """Networks that are no customers and yet are served, unfiltered."""
     workers: Annotated[
-        Whole,
+        int,
         BeforeValidator(_as_workers),
         Field(ge=0, le=256),
         WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 0, "maximum": 256}]}),
@@ -161,7 +165,7 @@ def read_settings(document: Document, folder: Path) -> Settings:
 
 def parse_settings(text: str, file: str, folder: Path | None = None) -> Settings:
     """The same from the file's text; relative paths start at the folder of `file` unless told."""
-    return read_settings(read_document(text, file), Path(file).parent if folder is None else folder)
+    return read_settings(scan_document(text, file), Path(file).parent if folder is None else folder)
 
 
 def references(document: Document, folder: Path) -> References:

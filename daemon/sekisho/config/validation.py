@@ -42,14 +42,18 @@ _KINDS = {
 
 
 def validate(model: type[Model], document: Document, context: Mapping[str, Any] | None = None) -> Model:
-    """The document as its model. Raises ConfigError with every fault."""
-    if document.value is None or isinstance(document.value, str | list):
+    """The document as its model. Raises ConfigError with every fault, those of the document as such included."""
+    faults = list(document.faults)
+    if not isinstance(document.value, dict):
         message = f"expected a mapping of keys to values, found {shown(document.value)}; the file starts with `version: 1`"
-        raise ConfigError([document.fault((), message)])
+        raise ConfigError([*faults, document.fault((), message)])
     try:
-        return model.model_validate(document.value, context=dict(context or {}))
+        valid = model.model_validate(document.value, context=dict(context or {}))
     except ValidationError as error:
-        raise ConfigError(faults_of(error, model, document)) from None
+        raise ConfigError(faults + faults_of(error, model, document)) from None
+    if faults:
+        raise ConfigError(faults)
+    return valid
 
 
 def faults_of(error: ValidationError, model: type[BaseModel], document: Document) -> list[Fault]:
@@ -115,12 +119,12 @@ def _keys_beside(model: type[BaseModel], path: tuple[str | int, ...]) -> set[str
     """The keys the models at `path` know, where `path` is pydantic's."""
     models = [model]
     for part in path:
-        fields = [field for one in models for name, field in one.model_fields.items() if name == part]
+        fields = [field for one in models for name, field in one.model_fields.items() if part in {name, field.alias}]
         if fields:
             models = [one for field in fields for one in _models_in(field.annotation)]
         elif isinstance(part, str):  # the tag of a union
             models = [one for one in models if part in _tags(one)] or models
-    return {name for one in models for name in one.model_fields}
+    return {field.alias or name for one in models for name, field in one.model_fields.items()}
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import importlib.resources
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from sekisho.config.bulk import parse_bulk
-from sekisho.config.customers import parse_customers
-from sekisho.config.document import Document, read_document
+from sekisho.config.bulk import read_bulk
+from sekisho.config.customers import read_customers
+from sekisho.config.document import Document, scan_document
 from sekisho.config.lists import read_lists
-from sekisho.config.register import MAX_FAULTS, Customers, Faults
+from sekisho.config.register import Customers, Faults
 from sekisho.config.settings import PACK_ID, References, Settings, read_settings, references
 from sekisho.config.validation import did_you_mean
 from sekisho.model.clauses import Pack
@@ -25,7 +25,7 @@ from sekisho.model.customers import Prefix
 from sekisho.model.errors import ConfigError, Fault
 from sekisho.model.lists import ListDefinition
 from sekisho.terms.crosscheck import unknown_exemptions, unknown_terms, unused_categories
-from sekisho.terms.pack import parse_pack
+from sekisho.terms.pack import read_pack
 
 T = TypeVar("T")
 
@@ -62,6 +62,14 @@ def shipped_packs() -> list[str]:
     return sorted(path.stem for path in shipped_packs_folder().glob("*.yaml") if PACK_ID.fullmatch(path.stem))
 
 
+@dataclass(slots=True)
+class _Unread:
+    """What a site names and could not be read: nobody is blamed for naming what is in it."""
+
+    packs: set[str] = field(default_factory=set)
+    lists: bool = False
+
+
 class _SiteReader:
     """Reads the files of a site, collecting faults."""
 
@@ -71,23 +79,24 @@ class _SiteReader:
         self._path = path
         self._file = str(path)
         self._folder = path.absolute().parent
+        self._unread = _Unread()
+        self._known_lists: set[str] = set()
+        self._lists_document: Document | None = None
 
     def read(self) -> Site | None:
-        document = self._try(lambda: read_document(_text(self._path, self._file), self._file))
+        document = self._scan(self._path, self._file)
         if document is None:
             return None
         settings = self._try(lambda: read_settings(document, self._folder))
         named = references(document, self._folder)
         packs = self._packs(named)
-        lists, lists_document = self._lists(named)
+        lists = self._lists(named)
         customers = self._customers(named)
-        self._exchange(packs, lists, customers)
-        if lists_document is not None and packs is not None:
-            for definition, message in unused_categories(packs, lists or ()):
-                self.warnings.append(lists_document.fault(("lists", definition.order, "category"), message))
-        if settings is None or packs is None or lists is None or customers is None:
+        if customers is not None:
+            self._exchange(customers, packs)
+        if settings is None or lists is None or customers is None or self.faults:
             return None
-        self._warn_of(settings)
+        self._warn_of(settings, packs, lists)
         return Site(settings, packs, lists, customers, tuple(sorted(self.warnings)))
 
     def _try(self, step: Callable[[], T]) -> T | None:
@@ -97,89 +106,108 @@ class _SiteReader:
             self.faults.extend(error.faults)
             return None
 
-    def _missing(self, line: int, key: str, path: Path, what: str) -> None:
-        message = f"{path} is not there; write the file, or name {what} by a path that starts at the folder of this file"
+    def _scan(self, path: Path, file: str) -> Document | None:
+        return self._try(lambda: scan_document(_text(path, file), file))
+
+    def _missing(self, line: int, key: str, path: Path) -> None:
+        message = f"{_shown(path)} is not there; write the file, or mend the path (it starts at the folder of this file)"
         self.faults.append(Fault(self._file, line, message, key))
 
-    def _packs(self, named: References) -> dict[str, Pack] | None:
-        """The packs by id; None if any could not be read."""
+    def _packs(self, named: References) -> dict[str, Pack]:
+        """The packs by id: those that can be read."""
         packs: dict[str, Pack] = {}
-        sound = True
         for name, line in named.terms:
             bare = PACK_ID.fullmatch(name) is not None
             path = shipped_packs_folder() / f"{name}.yaml" if bare else Path(name)
             if not path.is_file():
-                sound = False
+                self._unread.packs.add(path.stem)
                 if bare:
-                    hint = did_you_mean(name, shipped_packs())
-                    message = f"no pack {name} is shipped with Sekisho{hint} For a pack of your own write its path: ./{name}.yaml"
-                    self.faults.append(Fault(self._file, line, message.replace("` For", "`. For"), "terms"))
+                    known = shipped_packs()
+                    message = f"no pack {name} is shipped with Sekisho; for one of your own write its path, ./{name}.yaml"
+                    self.faults.append(Fault(self._file, line, message + did_you_mean(name, known), "terms"))
                 else:
-                    self._missing(line, "terms", path, "the pack")
+                    self._missing(line, "terms", path)
                 continue
-            pack = self._try(lambda path=path: parse_pack(_text(path, _shown(path)), _shown(path)))  # type: ignore[misc]
+            document = self._scan(path, _shown(path))
+            pack = self._try(lambda document=document: read_pack(document)) if document else None  # type: ignore[misc]
             if pack is None:
-                sound = False
+                values = document.value if document and isinstance(document.value, dict) else {}
+                self._unread.packs.add(str(values.get("pack", path.stem)))
             elif pack.id in packs:
-                sound = False
-                message = f"{name} is the pack {pack.id}, which is already loaded; a copy of your own needs an id of its own under `pack:`"
+                message = f"{name} is the pack {pack.id}, which is loaded already; a copy of your own needs an id of its own under `pack:`"
                 self.faults.append(Fault(self._file, line, message, "terms"))
             else:
                 packs[pack.id] = pack
-        return packs if sound else None
+        return packs
 
-    def _lists(self, named: References) -> tuple[tuple[ListDefinition, ...] | None, Document | None]:
+    def _lists(self, named: References) -> tuple[ListDefinition, ...] | None:
         path = named.lists
         if path is None:
-            return (), None
+            return ()
         if not path.is_file():
-            self._missing(named.lists_line, "lists", path, "the list definitions")
-            return None, None
-        document = self._try(lambda: read_document(_text(path, _shown(path)), _shown(path)))
-        if document is None:
-            return None, None
-        return self._try(lambda: read_lists(document, path.parent)), document
+            self._missing(named.lists_line, "lists", path)
+            self._unread.lists = True
+            return None
+        document = self._lists_document = self._scan(path, _shown(path))
+        lists = self._try(lambda: read_lists(document, path.parent)) if document else None
+        if lists is not None:
+            self._known_lists = {one.id for one in lists}
+            return lists
+        raw = document.value.get("lists") if document and isinstance(document.value, dict) else None
+        self._unread.lists = not isinstance(raw, list)
+        self._known_lists = {str(item.get("id")) for item in raw if isinstance(item, dict)} if isinstance(raw, list) else set()
+        return None
 
     def _customers(self, named: References) -> Customers | None:
+        """The customers, whatever was wrong with some of them; None if there is nothing to go on with."""
         path = named.customers
         if path is None:
             return Customers()
         if not path.is_file():
-            self._missing(named.customers_line, "customers", path, "the customers")
+            self._missing(named.customers_line, "customers", path)
             return None
-        if path.suffix.lower() == ".csv":
-            return self._try(lambda: _bulk(path))
-        if path.suffix.lower() in {".yaml", ".yml"}:
-            return self._try(lambda: parse_customers(_text(path, _shown(path)), _shown(path)))
-        message = f"{path.name} is neither .yaml nor .csv; name the customer file by what it holds"
-        self.faults.append(Fault(self._file, named.customers_line, message, "customers"))
-        return None
+        file, suffix = _shown(path), path.suffix.lower()
+        if suffix == ".csv":
+            found = self._try(lambda: _bulk(path))
+        elif suffix in {".yaml", ".yml"}:
+            found = self._try(lambda: read_customers(scan_document(_text(path, file), file)))
+        else:
+            message = f"{path.name} is neither .yaml nor .csv; name the customer file by what it holds"
+            self.faults.append(Fault(self._file, named.customers_line, message, "customers"))
+            return None
+        if found is None:
+            return None
+        self.faults.extend(found[1])
+        return found[0]
 
-    def _exchange(self, packs: dict[str, Pack] | None, lists: tuple[ListDefinition, ...] | None, customers: Customers | None) -> None:
+    def _exchange(self, customers: Customers, packs: dict[str, Pack]) -> None:
         """Packs, lists and clauses that customers name and that are not there.
 
-        What could not be read is not held against those who name it.
+        A file that could not be read is not held against those who name what it should have said.
         """
-        if customers is None or packs is None:
-            return
+        clauses = {clause.id for pack in packs.values() for clause in pack.clauses}
         wrong: dict[int, list[tuple[str, str]]] = {}
         for number, contract in enumerate(customers.contracts):
-            told = [("terms", message) for message in unknown_terms(contract.terms, packs)]
-            if lists is not None:
-                told += [("exempt", message) for message in unknown_exemptions(contract.exempt, packs, lists)]
+            named = [name for name in contract.exempt if name.partition("/")[0] not in self._unread.packs or "/" not in name]
+            judged = [name for name in named if "/" in name or not self._unread.lists]
+            told = [("terms", message) for message in unknown_terms(contract.terms, packs, self._unread.packs)]
+            told += [("exempt", message) for message in unknown_exemptions(judged, clauses | self._known_lists)]
             if told:
                 wrong[number] = told
-        faults = Faults(customers.file, MAX_FAULTS)
+        faults = Faults(customers.file)
         for line, number in customers.lines_under(wrong) if wrong else ():
             for key, message in wrong[number]:
                 faults.add(line, message, key)
         self.faults.extend(faults.all())
 
-    def _warn_of(self, settings: Settings) -> None:
+    def _warn_of(self, settings: Settings, packs: dict[str, Pack], lists: tuple[ListDefinition, ...]) -> None:
         if not settings.terms:
             self._warn("terms", "no terms pack is named: no clause, no measure - nothing is enforced")
         if settings.lists is None:
             self._warn("lists", "no list definitions are named: nothing is blocked")
+        if self._lists_document is not None:
+            for definition, message in unused_categories(packs, lists):
+                self.warnings.append(self._lists_document.fault(("lists", definition.order, "category"), message))
         for prefix in settings.allow:
             if prefix in {Prefix.parse("0.0.0.0/0"), Prefix.parse("::/0")}:
                 self._warn("allow", f"{prefix} lets the whole Internet ask: an open resolver (RFC 5358)")
@@ -211,12 +239,12 @@ def _text(path: Path, file: str) -> str:
         raise ConfigError([Fault(file, line, "the text is not UTF-8; save the file as UTF-8")]) from None
 
 
-def _bulk(path: Path) -> Customers:
+def _bulk(path: Path) -> tuple[Customers, list[Fault]]:
     """A customer file of any size, as it streams."""
     file = _shown(path)
     try:
         # What is not UTF-8 becomes characters no cell may have, so that the fault names its line.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-            return parse_bulk(lines, file)
+            return read_bulk(lines, file)
     except OSError as error:
         raise ConfigError([Fault(file, 0, f"cannot be read: {error.strerror}; check its owner and mode")]) from None

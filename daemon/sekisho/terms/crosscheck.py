@@ -15,19 +15,19 @@ from sekisho.model.errors import RefusedError
 from sekisho.model.lists import ListDefinition
 
 
-def unknown_terms(terms: Collection[str], packs: Collection[str]) -> Iterator[str]:
+def unknown_terms(terms: Collection[str], packs: Collection[str], unread: Collection[str] = ()) -> Iterator[str]:
+    """`unread` are packs that ought to be there, and whose absence is told elsewhere."""
     for name in terms:
-        if name not in packs:
-            hint = did_you_mean(name, packs) if packs else "; no pack is loaded"
-            yield f"there is no terms pack {name}{hint}; name a pack that `terms:` of the main file loads"
+        if name not in packs and name not in unread:
+            yield f"there is no terms pack {name} among those that `terms:` of the main file loads{did_you_mean(name, packs)}"
 
 
-def unknown_exemptions(exempt: Collection[str], packs: Mapping[str, Pack], lists: Sequence[ListDefinition]) -> Iterator[str]:
-    known = {one.id for one in lists} | {clause.id for pack in packs.values() for clause in pack.clauses}
+def unknown_exemptions(exempt: Collection[str], known: Collection[str]) -> Iterator[str]:
+    """`known` are the ids of lists and clauses."""
     for name in exempt:
         if name not in known:
             what = "clause" if "/" in name else "list or clause"
-            yield f"there is no {what} {name}{did_you_mean(name, known)}; an exemption names a list's id or a clause of a loaded pack"
+            yield f"there is no {what} {name}; an exemption names a list's id or a clause of a loaded pack{did_you_mean(name, known)}"
 
 
 def unused_categories(packs: Mapping[str, Pack], lists: Sequence[ListDefinition]) -> Iterator[tuple[ListDefinition, str]]:
@@ -44,7 +44,8 @@ def check_customer(
     customer: Customer, packs: Mapping[str, Pack], lists: Sequence[ListDefinition], overlaps: Sequence[Overlap] = ()
 ) -> None:
     """Check a customer added at run time against all else. Raises RefusedError with every sentence."""
-    sentences = [*unknown_terms(customer.terms, packs), *unknown_exemptions(customer.exempt, packs, lists)]
+    known = {one.id for one in lists} | {clause.id for pack in packs.values() for clause in pack.clauses}
+    sentences = [*unknown_terms(customer.terms, packs), *unknown_exemptions(customer.exempt, known)]
     for overlap in overlaps:
         where = f" ({overlap.where})" if overlap.where else ""
         sentences.append(

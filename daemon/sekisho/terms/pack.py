@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from sekisho.config.document import Document, read_document
+from sekisho.config.document import Document, scan_document
 from sekisho.config.lists import AnswerField
 from sekisho.config.validation import FileModel, did_you_mean, shown, validate
 from sekisho.config.values import Flag, Identifier, Paragraph, SomeSeconds, Text, Version, Whole, as_items, as_text
@@ -175,7 +175,7 @@ class PackFile(FileModel):
 
 def parse_pack(text: str, file: str) -> Pack:
     """The pack of a file's text. Raises ConfigError with every fault."""
-    return read_pack(read_document(text, file))
+    return read_pack(scan_document(text, file))
 
 
 def read_pack(document: Document) -> Pack:
