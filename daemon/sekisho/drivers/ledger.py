@@ -142,7 +142,8 @@ class Ledger:
                     connection = _connect(self.path)
                 events = self._commit(connection, batch)
             except (sqlite3.Error, LedgerError) as error:
-                self._tell(batch, [], LedgerError(f"the ledger {self.path} could not be written ({error}); nothing was changed; see that its disk has room and works"))
+                failure = f"the ledger {self.path} could not be written ({error}), nothing changed; see that its disk has room and works"
+                self._tell(batch, [], LedgerError(failure))
             else:
                 self._tell(batch, events, None)
         if connection is not None:
@@ -260,7 +261,9 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
         connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
     elif version != SCHEMA_VERSION:
-        raise LedgerError(f"the ledger {path} has schema version {version} and this program reads {SCHEMA_VERSION}; run the version that wrote it")
+        raise LedgerError(
+            f"the ledger {path} has schema version {version} and this program reads {SCHEMA_VERSION}; run the version that wrote it"
+        )
 
 
 def _fold(connection: sqlite3.Connection, path: Path) -> tuple[State, Verifier]:
@@ -268,7 +271,9 @@ def _fold(connection: sqlite3.Connection, path: Path) -> tuple[State, Verifier]:
     for event in _rows(connection):
         found = verifier.check(event)
         if found is not None:
-            raise LedgerError(f"the ledger {path} does not verify: {found}. Put back its last good copy; nothing after that event can be relied on")
+            raise LedgerError(
+                f"the ledger {path} does not verify: {found}; put back its last good copy, nothing from that event on can be relied on"
+            )
         act = recorded(event)
         if act is not None:
             state.apply(act)

@@ -56,7 +56,9 @@ def _parse(raw: bytes, path: Path) -> bytes:
     except ValueError:
         secret = b""
     if len(secret) != SIZE:
-        raise TableError(f"the list key {path} is not {SIZE} bytes nor {SIZE * 2} hexadecimal digits; put back the right one, sealed lists depend on it")
+        raise TableError(
+            f"the list key {path} is not {SIZE} bytes nor {SIZE * 2} hexadecimal digits; put back the right one, sealed lists depend on it"
+        )
     return secret
 
 

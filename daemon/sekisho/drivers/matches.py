@@ -13,13 +13,15 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from sekisho.model.errors import LedgerError
 from sekisho.model.events import Match
+
+T = TypeVar("T")
 
 SCHEMA_VERSION = 1
 MINUTE = 60
@@ -76,9 +78,13 @@ class MatchStore:
                 connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
                 version = SCHEMA_VERSION
         except (OSError, sqlite3.Error) as error:
-            raise LedgerError(f"the record of matches {path} is damaged or cannot be used ({error}); move it aside to start an empty one") from error
+            raise LedgerError(
+                f"the record of matches {path} is damaged or cannot be used ({error}); move it aside to start an empty one"
+            ) from error
         if version != SCHEMA_VERSION:
-            raise LedgerError(f"the record of matches {path} has schema version {version} and this program reads {SCHEMA_VERSION}; move it aside")
+            raise LedgerError(
+                f"the record of matches {path} has schema version {version} and this program reads {SCHEMA_VERSION}; move it aside"
+            )
         return cls(connection, path)
 
     async def record(self, matches: Iterable[Match]) -> None:
@@ -106,11 +112,13 @@ class MatchStore:
         await self._run(self._connection.close)
         self._thread.shutdown()
 
-    async def _run(self, function, *arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN202
+    async def _run(self, function: Callable[..., T], *arguments: object) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
         except sqlite3.Error as error:
-            raise LedgerError(f"the record of matches {self.path} could not be used ({error}); see that its disk has room and works") from error
+            raise LedgerError(
+                f"the record of matches {self.path} could not be used ({error}); see that its disk has room and works"
+            ) from error
 
     def _record(self, rows: list[tuple[object, ...]]) -> None:
         self._connection.execute("BEGIN IMMEDIATE")

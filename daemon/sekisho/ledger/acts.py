@@ -22,9 +22,7 @@ _KINDS: dict[str, type[Any]] = {act.kind: act for act in ACTS}
 def encode(act: Act) -> bytes:
     """The canonical JSON of an act. Raises LedgerError for content that JSON cannot carry."""
     try:
-        text = json.dumps(
-            dataclasses.asdict(act), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        )
+        text = json.dumps(dataclasses.asdict(act), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return text.encode()
     except (TypeError, ValueError) as error:
         message = f"the act {act.kind} has content the ledger cannot write down: {type(error).__name__}"

@@ -1,0 +1,92 @@
+"""What the daemon is made of while it runs: one object, handed to the operations on it.
+
+Owns nothing but the parts and what was last asked of the configuration. Each part has its own
+module; operations are functions over the core (`control_optouts`, `control_customers`, ...).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from sekisho.app.control_expiry import Expiry
+from sekisho.app.control_lists import Lists
+from sekisho.app.control_matches import Recorder, Ring
+from sekisho.app.control_people import People
+from sekisho.app.control_tables import Tables
+from sekisho.drivers.ledger import Ledger
+from sekisho.drivers.matches import MatchStore
+from sekisho.drivers.site import Site
+from sekisho.drivers.tablereader import PlaneObservation
+from sekisho.drivers.verdicts import Explanation
+from sekisho.ledger.state import State
+from sekisho.model.errors import Fault, SekishoError
+from sekisho.snapshot.digest import Key
+
+log = structlog.get_logger("sekisho.control")
+
+
+class PlaneReader(Ring, Protocol):
+    """What the plane writes, and its verdict function over the tables in force (`drivers.tablereader.TableReader`)."""
+
+    def observe(self) -> PlaneObservation: ...
+
+    def explain(self, address: str, port: int, name: bytes, qtype: int, tcp: bool = False) -> Explanation: ...
+
+
+@dataclass(slots=True)
+class Reload:
+    """The last reading of the configuration. `faults` are why it was refused."""
+
+    at: float
+    faults: tuple[Fault, ...] = ()
+    loaded: float = 0.0
+    """When the configuration in force was read."""
+
+
+@dataclass(slots=True)
+class Core:
+    """The running daemon."""
+
+    config: Path
+    ledger: Ledger
+    key: Key
+    tables: Tables
+    lists: Lists
+    matches: MatchStore
+    recorder: Recorder
+    reader: PlaneReader
+    reload: Reload
+    expiry: Expiry = field(default_factory=Expiry)
+    clock: Callable[[], float] = time.time
+    started: float = 0.0
+    changes: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while customers or the configuration change: what was checked still holds when it is done."""
+
+    async def list_changed(self, list_id: str) -> None:
+        """Another version of a list is to be in force: changes that come together share one snapshot."""
+        status = self.lists.status(self.people.definition(list_id), self.clock())
+        log.info("list-changed", list=list_id, entries=status.entries, skipped=status.skipped, refused=status.refused)
+        try:
+            await self.tables.rebuild(self.clock())
+        except SekishoError as error:
+            # The tables in force stay; `Tables.is_behind` says so until it is made good.
+            log.error("snapshot-failed", error=str(error))  # noqa: TRY400 - the sentence says it all
+
+    @property
+    def people(self) -> People:
+        return self.tables.people
+
+    @property
+    def site(self) -> Site:
+        return self.tables.people.site
+
+    @property
+    def state(self) -> State:
+        return self.ledger.state

@@ -1,0 +1,85 @@
+"""Customers shown, added and removed at run time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sekisho.app.control_core import Core
+from sekisho.app.control_explain import reach_body
+from sekisho.config.customers import record_of
+from sekisho.config.document import read_document
+from sekisho.model.customers import Customer
+from sekisho.model.errors import RefusedError
+from sekisho.model.events import CustomerAdded, CustomerRemoved
+
+Json = dict[str, Any]
+
+
+def page(core: Core, after: str | None, limit: int) -> Json:
+    """A page of all customers, in the order of the file and then of their adding."""
+    found, more = core.people.page(after, limit)
+    return {"known": len(core.people), "more": more, "customers": [_body(core, customer) for customer in found]}
+
+
+def show(core: Core, customer_id: str) -> Json:
+    """One customer, and for each list whether it is in force and why."""
+    customer = core.people.get(customer_id)
+    budget = core.people.budget(customer)
+    return _body(core, customer) | {
+        "plan": {"down_mbps": customer.plan.down_mbps, "up_mbps": customer.plan.up_mbps} if customer.plan else None,
+        "contacts": {"email": customer.email} if customer.email else {},
+        "budget": {"clause": budget.clause, "rate": budget.rate, "burst": budget.burst, "over": budget.over.value} if budget else None,
+        "lists": [reach_body(reach) for reach in core.people.reaches(customer, core.clock())],
+    }
+
+
+async def add(core: Core, record: Json | str, replace: bool, actor: str) -> Json:
+    """Add a customer, or put it in another's place.
+
+    Raises ConfigError with every fault of the record, RefusedError if it cannot stand beside the others.
+    """
+    mapping = _read(record) if isinstance(record, str) else record
+    async with core.changes:
+        customer = core.people.parse(mapping, replace=replace)
+        before = core.people.find(customer.id)
+        recorded = await core.ledger.append(CustomerAdded(customer.id, record_of(customer)), actor, core.clock())
+        now = core.clock()
+        core.people.recount(before, customer, now)
+        core.people.added(customer)
+        await core.tables.put(customer, now)
+    return {"customer": customer.id, "in_force": True, "replaced": before is not None, "number": recorded.number}
+
+
+async def remove(core: Core, customer_id: str, actor: str) -> Json:
+    """Remove a customer. Raises RefusedError if there is none of that id."""
+    async with core.changes:
+        customer = core.people.get(customer_id)
+        recorded = await core.ledger.append(CustomerRemoved(customer_id), actor, core.clock())
+        core.people.recount(customer, None, core.clock())
+        core.people.removed(customer_id)
+        await core.tables.remove(customer_id)
+    return {"customer": customer_id, "in_force": True, "number": recorded.number}
+
+
+def _read(text: str) -> Json:
+    """The one customer a document holds: the mapping itself, or a customer file with one."""
+    value: object = read_document(text, "customer").value
+    if isinstance(value, dict) and isinstance(value.get("customers"), list):
+        value = value["customers"]
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, dict):
+        raise RefusedError("the document does not hold one customer; write `id:`, `terms:` and `prefixes:` as in the customer file")
+    return value
+
+
+def _body(core: Core, customer: Customer) -> Json:
+    return {
+        "id": customer.id,
+        "source": core.people.source(customer.id),
+        "terms": list(customer.terms),
+        "consent": {"version": customer.consent.version, "at": customer.consent.at} if customer.consent else None,
+        "prefixes": [str(prefix) for prefix in customer.prefixes],
+        "group": customer.group,
+        "exempt": list(customer.exempt),
+    }

@@ -1,0 +1,200 @@
+"""The daemon's life: started in order, run as one group of tasks, stopped with nothing lost.
+
+The order of the start is the order of safety: the record first, then the lists and customers it
+speaks of, then the tables the plane answers by, and only then the doors (API, metrics).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import structlog
+
+from sekisho.api.application import application
+from sekisho.api.server import SOCKET_NAME, ApiServer, listen, server
+from sekisho.app.control_core import Core, Reload
+from sekisho.app.control_lists import Lists
+from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
+from sekisho.app.control_metrics import bind_metrics, metrics_application, metrics_server
+from sekisho.app.control_operations import Control
+from sekisho.app.control_people import People
+from sekisho.app.control_reload import reload
+from sekisho.app.control_status import observe
+from sekisho.app.control_tables import Tables
+from sekisho.drivers.ledger import Ledger
+from sekisho.drivers.listkey import load_key
+from sekisho.drivers.matches import MatchStore
+from sekisho.drivers.notify import Notifier
+from sekisho.drivers.site import Site
+from sekisho.drivers.tablereader import TableReader
+from sekisho.drivers.tables import TableWriter
+from sekisho.model.errors import ConfigError, SekishoError
+
+log = structlog.get_logger("sekisho.control")
+
+DRAIN_EVERY = 0.25
+"""Seconds between two looks at the ring of matches."""
+BEAT_EVERY = 0.5
+PURGE_EVERY = 3600.0
+EXPIRY_EVERY = 0.25
+"""Seconds after its end in which an opt-out has ended."""
+
+
+@contextlib.asynccontextmanager
+async def running(config: Path, site: Site) -> AsyncIterator[Core]:
+    """The core with its tables in force; closed in the reverse order at the end.
+
+    Raises SekishoError, with a sentence, for whatever keeps it from starting.
+    """
+    state, runtime = site.settings.state, site.settings.runtime
+    async with contextlib.AsyncExitStack() as stack:
+        ledger = await asyncio.to_thread(Ledger.open, state / "ledger.db")
+        stack.push_async_callback(ledger.close)
+        key = load_key(state)
+        matches = MatchStore.open(state / "matches.db")
+        stack.push_async_callback(matches.close)
+        lists = Lists(state, key)
+        stack.push_async_callback(lists.close)
+        now = time.time()
+        await lists.adopt(site, ledger.state, now)
+        people = await asyncio.to_thread(People, site, ledger.state)
+        folder = runtime / "plane"
+        tables = Tables(TableWriter(folder), people, ledger.state, lists, key, state / "snapshot")
+        await tables.start(now)
+        reader = TableReader(folder, key)
+        core = Core(config, ledger, key, tables, lists, matches, Recorder(reader, matches), reader, Reload(now, (), now), started=now)
+        core.expiry.add_all(ledger.state.each_opt_out())
+        tables.heartbeat(time.time_ns())
+        yield core
+        # What the plane matched until now belongs to the record.
+        with contextlib.suppress(SekishoError):
+            await core.recorder.drain(_retentions(core))
+
+
+async def serve(config: Path, site: Site, notifier: Notifier) -> None:
+    """Run until SIGTERM or SIGINT. Raises SekishoError if the daemon cannot start."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    notifier.status("loading lists and customers")
+    async with running(config, site) as core:
+        hang_up = asyncio.Event()
+        loop.add_signal_handler(signal.SIGHUP, hang_up.set)
+        doors = _open_doors(core)
+        tasks = [
+            asyncio.create_task(_every(DRAIN_EVERY, "drain", lambda: _drain(core))),
+            asyncio.create_task(_every(BEAT_EVERY, "heartbeat", lambda: _beat(core, notifier))),
+            asyncio.create_task(_every(EXPIRY_EVERY, "expiry", lambda: _expire(core))),
+            asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
+            asyncio.create_task(_reload_when(hang_up, core)),
+            *(asyncio.create_task(door.serve([opened])) for door, opened in doors),
+        ]
+        core.lists.keep_fresh(core.list_changed)
+        log.info("ready", customers=len(core.people), lists=len(core.people.lists), epoch=core.tables.published.epoch)
+        notifier.ready(f"{len(core.people)} customers, {len(core.people.lists)} lists")
+        try:
+            await _until_stopped(stop, tasks)
+        finally:
+            notifier.stopping()
+            log.info("stopping")
+            await _close(doors, tasks)
+            (core.site.settings.runtime / SOCKET_NAME).unlink(missing_ok=True)
+
+
+def _open_doors(core: Core) -> list[tuple[ApiServer, socket.socket]]:
+    doors = [(server(application(Control(core))), listen(core.site.settings.runtime / SOCKET_NAME))]
+    endpoint = core.site.settings.metrics
+    if endpoint is not None:
+        doors.append((metrics_server(metrics_application(lambda: observe(core))), bind_metrics(endpoint.host, endpoint.port)))
+    return doors
+
+
+async def _until_stopped(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+    """Wait for the signal. A task that ends before it is a fault of ours, and the process ends for it."""
+    waiting = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {waiting}:
+            task.result()
+    finally:
+        waiting.cancel()
+
+
+async def _close(doors: list[tuple[ApiServer, socket.socket]], tasks: list[asyncio.Task[None]]) -> None:
+    for door, _ in doors:
+        door.should_exit = True
+    serving = tasks[len(tasks) - len(doors) :]
+    for task in tasks[: len(tasks) - len(doors)]:
+        task.cancel()
+    await asyncio.wait(serving, timeout=5.0)
+    for task in serving:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _every(seconds: float, what: str, step: Callable[[], Awaitable[object]]) -> None:
+    """Do a step again and again. What fails on purpose is logged, once for as long as it fails, and tried again."""
+    failing = False
+    while True:
+        try:
+            await step()
+        except SekishoError as error:
+            if not failing:
+                log.error("failing", task=what, error=str(error))  # noqa: TRY400 - the sentence says it all
+            failing = True
+        else:
+            if failing:
+                log.info("recovered", task=what)
+            failing = False
+        await asyncio.sleep(seconds)
+
+
+async def _drain(core: Core) -> None:
+    await core.recorder.drain(_retentions(core))
+
+
+async def _beat(core: Core, notifier: Notifier) -> None:
+    core.tables.heartbeat(time.time_ns())
+    core.lists.check()
+    if core.tables.is_behind() and not core.changes.locked():
+        await core.tables.rebuild(core.clock())
+    if notifier.watchdog_seconds is not None:
+        notifier.watchdog()
+
+
+async def _expire(core: Core) -> None:
+    for customer in core.expiry.due(core.clock()):
+        await core.tables.refresh_mask(customer, core.clock())
+
+
+async def _purge(core: Core) -> None:
+    longest = core.site.settings.retention
+    otherwise = DEFAULT_RETENTION if longest is None else min(DEFAULT_RETENTION, longest)
+    removed = await core.matches.purge(_retentions(core), otherwise, core.clock())
+    if removed:
+        log.info("matches-purged", rows=removed)
+
+
+async def _reload_when(hang_up: asyncio.Event, core: Core) -> None:
+    """SIGHUP: the same as the operation, answered by the log and `status`."""
+    while True:
+        await hang_up.wait()
+        hang_up.clear()
+        try:
+            await reload(core, "signal:SIGHUP")
+        except ConfigError as error:
+            for fault in error.faults:
+                log.error("fault", fault=str(fault))  # noqa: TRY400
+        except SekishoError as error:
+            log.error("reload-failed", error=str(error))  # noqa: TRY400
+
+
+def _retentions(core: Core) -> dict[str, float]:
+    return retentions(core.site.packs.values(), core.site.settings.retention)

@@ -1,0 +1,299 @@
+"""Who the customers are now, and what is in force for each: the file, the acts since, the terms.
+
+Owns the merging of the customer file with what was added and removed at run time, the numbers of
+profiles, and the rows of the customers table. Does not own the table (`drivers.tables`), the acts
+(`ledger.state`), nor what terms entitle to (`terms.entitlement`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sekisho.app.control_prefixes import PrefixIndex
+from sekisho.config.customers import parse_customer
+from sekisho.drivers.site import Site
+from sekisho.drivers.tables import CustomerRow
+from sekisho.ledger.state import State
+from sekisho.model.clauses import BlockRule, BudgetRule, OverBudget, Profile
+from sekisho.model.customers import Consent, Customer, Prefix
+from sekisho.model.errors import ConfigError, RefusedError
+from sekisho.model.lists import ListDefinition
+from sekisho.terms.entitlement import Entitlement, budget_of, entitle, find_list, profile_of
+
+Contract = tuple[tuple[str, ...], Consent | None, tuple[str, ...]]
+"""What entitlement depends on, opt-outs aside: terms, consent, exemptions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Whether one list is in force for one customer, under which rule, and why or why not."""
+
+    list: str
+    in_force: bool
+    rule: BlockRule | None
+    reason: str
+
+
+class People:
+    """The customers in force, by one site and the acts of the ledger."""
+
+    def __init__(self, site: Site, state: State, before: People | None = None) -> None:
+        """Blocks for long with many customers: not for the loop. `before` is what a reload takes the place of."""
+        self.site = site
+        self._state = state
+        # A number keeps its terms for as long as the process lives: rows and snapshots change one after the other.
+        self._numbers: dict[tuple[str, ...], int] = dict(before._numbers) if before is not None else {}  # noqa: SLF001
+        self._profiles = [self._profile(terms) for terms in self._numbers]
+        self._unconsented: Counter[int] = Counter()
+        for contract in site.customers.contracts:
+            self.profile_number(contract.terms)
+        self._added, self._prefixes, self.warnings = self._read_added()
+        for customer in self._added.values():
+            self.profile_number(customer.terms)
+
+    @property
+    def lists(self) -> tuple[ListDefinition, ...]:
+        return self.site.lists
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """What each combination of terms authorises, by number."""
+        return tuple(self._profiles)
+
+    def profile_number(self, terms: tuple[str, ...]) -> int:
+        """The number of the profile of these terms; a new combination gets the next number."""
+        number = self._numbers.get(terms)
+        if number is None:
+            number = self._numbers[terms] = len(self._profiles)
+            self._profiles.append(self._profile(terms))
+        return number
+
+    def __len__(self) -> int:
+        file = self.site.customers
+        hidden = sum(1 for identity in self._state.customers if identity in file)
+        return len(file) - hidden + len(self._added)
+
+    def find(self, identity: str) -> Customer | None:
+        if identity in self._state.customers:
+            return self._added.get(identity)
+        return self.site.customers.get(identity)
+
+    def get(self, identity: str) -> Customer:
+        """Raises RefusedError if there is no such customer."""
+        customer = self.find(identity)
+        if customer is None:
+            raise RefusedError(f"there is no customer {identity}; `sekisho customers show` lists those there are")
+        return customer
+
+    def source(self, identity: str) -> str:
+        return "added at run time" if identity in self._added else "customer file"
+
+    def ids(self) -> Iterator[str]:
+        """Every customer's id: those of the file in its order, then those added at run time."""
+        changed = self._state.customers
+        yield from (identity for identity in self.site.customers.ids() if identity not in changed)
+        yield from list(self._added)
+
+    def each(self) -> Iterator[Customer]:
+        """Every customer, in the same order."""
+        changed = self._state.customers
+        yield from (customer for customer in self.site.customers if customer.id not in changed)
+        yield from list(self._added.values())
+
+    def page(self, after: str | None, limit: int) -> tuple[list[Customer], bool]:
+        """`limit` customers that follow `after`, and whether there are more."""
+        ids = self.ids()
+        if after is not None:
+            for identity in ids:
+                if identity == after:
+                    break
+        found = [customer for customer in map(self.find, itertools.islice(ids, limit + 1)) if customer is not None]
+        return found[:limit], len(found) > limit
+
+    def parse(self, record: dict[str, object], *, replace: bool) -> Customer:
+        """A customer to add. Raises RefusedError or ConfigError if it cannot be one."""
+        customer = parse_customer(record)
+        if not replace and self.find(customer.id) is not None:
+            raise RefusedError(f"customer {customer.id} is there already; use --replace to put this one in its place")
+        unknown = [pack for pack in customer.terms if pack not in self.site.packs]
+        if unknown:
+            known = ", ".join(sorted(self.site.packs)) or "none"
+            raise RefusedError(
+                f"the configuration has no terms pack {', '.join(unknown)} (it has {known}); add it to `terms:` or name another"
+            )
+        self._check_exempt(customer)
+        conflict = self._conflict(customer, self._prefixes)
+        if conflict is not None:
+            raise RefusedError(conflict)
+        return customer
+
+    def added(self, customer: Customer) -> None:
+        """The act that added a customer stands in the ledger."""
+        self.removed(customer.id)
+        self._added[customer.id] = customer
+        self._prefixes.add(customer.prefixes, customer.id)
+
+    def removed(self, identity: str) -> None:
+        """The act that removed a customer stands in the ledger."""
+        before = self._added.pop(identity, None)
+        if before is not None:
+            self._prefixes.remove(before.prefixes)
+
+    def entitlement(self, customer: Customer, now: float) -> Entitlement:
+        return entitle(self.profile(customer), self.lists, customer, self._state.opted_out(customer.id, now))
+
+    def row(self, customer: Customer, now: float) -> CustomerRow:
+        """The customer as the plane is to see it."""
+        return self._row(customer, self.entitlement(customer, now).mask)
+
+    def rows(self, now: float, unconsented: Counter[int]) -> Iterator[CustomerRow]:
+        """Every customer's row; `unconsented` is filled on the way. Equal contracts are worked out once."""
+        known: dict[Contract, Entitlement] = {}
+        opt_outs = self._state.opt_outs
+        for customer in self.each():
+            if customer.id in opt_outs:
+                entitlement = self.entitlement(customer, now)
+            else:
+                contract = (customer.terms, customer.consent, customer.exempt)
+                found = known.get(contract)
+                if found is None:
+                    found = known[contract] = self.entitlement(customer, now)
+                entitlement = found
+            if entitlement.unconsented:
+                unconsented[entitlement.unconsented] += 1
+            yield self._row(customer, entitlement.mask)
+
+    def loaded(self, unconsented: Counter[int]) -> None:
+        """All rows were written; `unconsented` is what `rows` filled."""
+        self._unconsented = unconsented
+
+    def recount(self, before: Customer | None, after: Customer | None, now: float) -> None:
+        """Keep the count of missing consents when one customer changes."""
+        for customer, step in ((before, -1), (after, 1)):
+            mask = self.entitlement(customer, now).unconsented if customer is not None else 0
+            if mask:
+                self._unconsented[mask] += step
+
+    def unconsented(self) -> tuple[int, list[int]]:
+        """Customers a list does not reach for want of consent: of any list, and by order of the list."""
+        per_list = [0] * len(self.lists)
+        for mask, count in self._unconsented.items():
+            for order in range(len(per_list)):
+                per_list[order] += count if mask >> order & 1 else 0
+        return sum(self._unconsented.values()), per_list
+
+    def opted_out(self, now: float) -> tuple[int, list[int]]:
+        """Customers with an opt-out in force: from any list, and by order of the list."""
+        orders = {definition.id: definition.order for definition in self.lists}
+        per_list, people = [0] * len(self.lists), 0
+        for customer, records in self._state.opt_outs.items():
+            if self._state.customers.get(customer, {}) is None:
+                continue
+            held = [orders[one.list] for one in records.values() if one.list in orders and one.in_force(now)]
+            people += bool(held)
+            for order in held:
+                per_list[order] += 1
+        return people, per_list
+
+    def profile(self, customer: Customer) -> Profile:
+        """What the customer's terms authorise."""
+        return self._profiles[self.profile_number(customer.terms)]
+
+    def budget(self, customer: Customer) -> BudgetRule | None:
+        return budget_of(self.profile(customer), customer)
+
+    def reaches(self, customer: Customer, now: float) -> list[Reach]:
+        """For every list, in order, whether it is in force for the customer and why."""
+        entitlement = self.entitlement(customer, now)
+        return [self._reach(customer, definition, entitlement, now) for definition in self.lists]
+
+    def definition(self, list_id: str) -> ListDefinition:
+        """Raises RefusedError if no such list is defined."""
+        return find_list(self.lists, list_id)
+
+    def _reach(self, customer: Customer, definition: ListDefinition, entitlement: Entitlement, now: float) -> Reach:
+        rule, bit = self.profile(customer).block[definition.order], 1 << definition.order
+        if entitlement.mask & bit:
+            reason = "mandatory: nobody can opt out" if rule is not None and rule.mandatory else "consent recorded, not opted out"
+            if rule is not None and not rule.mandatory and not rule.consent_required:
+                reason = "the terms say so; not opted out"
+            return Reach(definition.id, True, rule, reason)
+        if rule is None:
+            terms = ", ".join(customer.terms)
+            return Reach(definition.id, False, None, f"no clause of {terms} authorises blocking {definition.category} names")
+        if definition.id in customer.exempt or rule.clause in customer.exempt:
+            return Reach(definition.id, False, rule, "exempt, by the operator's decision")
+        record = self._state.opt_out(customer.id, definition.id)
+        if record is not None and record.in_force(now):
+            return Reach(definition.id, False, rule, f"opted out since {_iso(record.since)} by {record.by}")
+        if entitlement.unconsented & bit:
+            accepted = ", ".join(rule.consent_versions)
+            consent = customer.consent
+            missing = "no consent recorded" if consent is None else f"consent is to version {consent.version}, the clause needs {accepted}"
+            return Reach(definition.id, False, rule, missing)
+        return Reach(definition.id, False, rule, "not in force")
+
+    def _profile(self, terms: tuple[str, ...]) -> Profile:
+        """Terms that a reload took away authorise nothing."""
+        known = tuple(pack for pack in terms if pack in self.site.packs)
+        return profile_of(self.site.packs, known, self.lists)
+
+    def _row(self, customer: Customer, mask: int) -> CustomerRow:
+        number = self.profile_number(customer.terms)
+        budget = budget_of(self._profiles[number], customer)
+        if budget is None:
+            return CustomerRow(customer.id, customer.prefixes, mask, number)
+        truncate = budget.over is OverBudget.TRUNCATE
+        return CustomerRow(customer.id, customer.prefixes, mask, number, budget.rate, budget.burst, truncate)
+
+    def _read_added(self) -> tuple[dict[str, Customer], PrefixIndex, tuple[str, ...]]:
+        """Customers added at run time, as far as they fit the site; a sentence for each that does not."""
+        added: dict[str, Customer] = {}
+        index = PrefixIndex()
+        warnings = []
+        for identity, record in list(self._state.customers.items()):
+            if record is None:
+                continue
+            try:
+                customer = parse_customer(record)
+                conflict = self._conflict(customer, index)
+            except ConfigError as error:
+                conflict = error.faults[0].message
+            if conflict is not None:
+                warnings.append(f"customer {identity}, added at run time, is left out: {conflict}")
+                continue
+            added[identity] = customer
+            index.add(customer.prefixes, identity)
+        return added, index, tuple(warnings)
+
+    def _conflict(self, customer: Customer, index: PrefixIndex) -> str | None:
+        """Why the customer's prefixes cannot be its own, or None."""
+        advice = "an address can be one customer's only: take one of them away or divide the prefix"
+        but = frozenset(self._state.customers) | {customer.id}
+        for overlap in self.site.customers.overlaps_with(customer.prefixes, but=but):
+            return f"{overlap.prefix} overlaps {overlap.other_prefix} of customer {overlap.other} ({overlap.where}); {advice}"
+        for prefix in customer.prefixes:
+            found = index.overlap(prefix, customer.id)
+            if found is not None:
+                return f"{prefix} overlaps {found[0]} of customer {found[1]}, added at run time; {advice}"
+        return None
+
+    def _check_exempt(self, customer: Customer) -> None:
+        known = {definition.id for definition in self.lists}
+        known |= {clause.id for pack in self.site.packs.values() for clause in pack.clauses}
+        unknown = [item for item in customer.exempt if item not in known]
+        if unknown:
+            raise RefusedError(f"`exempt` names {', '.join(unknown)}, which is no list and no clause; name a list id or a clause id")
+
+
+def first_address(prefixes: Sequence[Prefix]) -> str | None:
+    """The first address of the first prefix, as text."""
+    return str(prefixes[0]).rpartition("/")[0] if prefixes else None
+
+
+def _iso(seconds: float) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="seconds")

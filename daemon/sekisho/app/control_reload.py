@@ -1,0 +1,56 @@
+"""Reading the configuration again: built aside, checked whole, then put in force; or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import structlog
+
+from sekisho.app.control_core import Core, Reload
+from sekisho.app.control_people import People
+from sekisho.app.control_status import warnings
+from sekisho.drivers.site import load_site
+from sekisho.model.errors import ConfigError, SekishoError
+
+log = structlog.get_logger("sekisho.control")
+
+Json = dict[str, Any]
+
+RESTART = ("listen", "upstream", "state", "runtime", "metrics", "workers", "cache")
+"""Keys that take effect when the processes start."""
+
+
+async def reload(core: Core, actor: str) -> Json:
+    """Put the configuration as it stands in the files in force.
+
+    Raises ConfigError with every fault; what was in force stays in force then, and `status` says so.
+    """
+    async with core.changes:
+        now = core.clock()
+        before = core.site
+        try:
+            site = await asyncio.to_thread(load_site, core.config)
+        except ConfigError as error:
+            core.reload = Reload(now, tuple(error.faults), core.reload.loaded)
+            log.warning("reload-refused", actor=actor, faults=len(error.faults))
+            raise
+        people = await asyncio.to_thread(People, site, core.state, core.people)
+        try:
+            await core.lists.adopt(site, core.state, now)
+            await core.tables.replace(people, core.clock())
+        except SekishoError:
+            await core.lists.adopt(before, core.state, core.clock())
+            raise
+        finally:
+            core.lists.keep_fresh(core.list_changed)
+        core.reload = Reload(now, (), now)
+    restart = [key for key in RESTART if getattr(site.settings, key) != getattr(before.settings, key)]
+    log.info("reloaded", actor=actor, lists=len(site.lists), customers=len(people), restart=restart)
+    return {
+        "lists": [definition.id for definition in site.lists],
+        "customers": len(people),
+        "epoch": core.tables.published.epoch,
+        "restart": restart,
+        "warnings": warnings(core),
+    }

@@ -1,0 +1,208 @@
+"""What the plane reads, kept as the record says: snapshots built and published, customers' rows.
+
+Owns the order in which tables change, and when a change is in force. One lock: while all customers
+are loaded anew a single row waits, so that no change is written into a table that is on its way
+out. Does not own the tables' form (`drivers.tables`) nor what is compiled (`snapshot.build`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import struct
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from sekisho.app.control_people import People
+from sekisho.drivers.sharedfiles import write_file
+from sekisho.drivers.tables import TableWriter
+from sekisho.ledger.state import State
+from sekisho.lists.compile import version_of
+from sekisho.model.customers import Customer
+from sekisho.model.errors import TableError
+from sekisho.model.events import ExceptionAdded
+from sekisho.model.lists import ListDefinition
+from sekisho.snapshot.build import Exemption, build
+from sekisho.snapshot.digest import Key, digest_name
+from sekisho.snapshot.entries import CompiledList
+from sekisho.snapshot.layout import CHECK_NAME, SNAPSHOT_VERSION
+from sekisho.snapshot.sections import Kind, unpack
+
+log = structlog.get_logger("sekisho.control")
+
+_EPOCH = struct.Struct("<Q")
+_EPOCH_AT = 16
+"""Where a table's number stands in its header (`snapshot.sections`); its checksum covers what follows the header."""
+
+
+class Compiled(Protocol):
+    """Who knows the lists in force."""
+
+    def compiled(self, definition: ListDefinition) -> CompiledList: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The snapshot in force. `built_at` is UNIX seconds; `seconds` what building it took."""
+
+    epoch: int = 0
+    built_at: float | None = None
+    seconds: float = 0.0
+
+
+class Tables:
+    """The control plane's tables, and the customers they were made of (`people`)."""
+
+    def __init__(self, writer: TableWriter, people: People, state: State, lists: Compiled, key: Key, saved: Path) -> None:
+        """`saved` is where the last good snapshot is kept for a fast start."""
+        self.people = people
+        self.published = Published()
+        self._writer = writer
+        self._state = state
+        self._lists = lists
+        self._key = key
+        self._saved = saved
+        self._lock = asyncio.Lock()
+        self._wanted = 0
+        self._done = 0
+        self._compiled: dict[str, CompiledList] = {}
+
+    async def start(self, now: float) -> None:
+        """Put the first snapshot and all customers in force: the saved one if it says what is in force now."""
+        async with self._lock:
+            await self._publish(self.people, now, fast=True)
+            await self._load(self.people, now)
+
+    async def replace(self, people: People, now: float) -> None:
+        """Put another configuration in force: its snapshot and all of its customers."""
+        async with self._lock:
+            await self._publish(people, now)
+            await self._load(people, now)
+            self.people = people
+
+    async def rebuild(self, now: float) -> None:
+        """Build and publish what is known now. Callers that wait together share one build."""
+        self._wanted += 1
+        ticket = self._wanted
+        async with self._lock:
+            if self._done < ticket:
+                reached = self._wanted
+                await self._publish(self.people, now)
+                self._done = reached
+
+    async def put(self, customer: Customer, now: float) -> None:
+        """A customer's row, in force on return. A new combination of terms goes into the snapshot first."""
+        known = len(self.people.profiles)
+        if self.people.profile_number(customer.terms) >= known:
+            await self.rebuild(now)
+        async with self._lock:
+            self._writer.put_customer(self.people.row(customer, now))
+
+    async def remove(self, identity: str) -> None:
+        async with self._lock:
+            self._writer.remove_customer(identity)
+
+    async def refresh_mask(self, identity: str, now: float) -> None:
+        """Lists in force for a customer as the record says now; in force on return.
+
+        A customer who has gone meanwhile has no row, and nothing is in force for them.
+        """
+        async with self._lock:
+            customer = self.people.find(identity)
+            if customer is not None:
+                self._writer.set_mask(identity, self.people.entitlement(customer, now).mask)
+
+    def is_behind(self) -> bool:
+        """Whether another version of some list is there than the snapshot in force was built of."""
+        return any(self._lists.compiled(one) is not self._compiled.get(one.id) for one in self.people.lists)
+
+    def heartbeat(self, now_ns: int) -> None:
+        self._writer.heartbeat(now_ns)
+
+    async def _publish(self, people: People, now: float, *, fast: bool = False) -> None:
+        lists = [(definition, self._lists.compiled(definition)) for definition in people.lists]
+        exceptions = exemptions(people.lists, self._state.exceptions)
+        epoch = max(self._writer.epoch, self.published.epoch) + 1
+        began = time.monotonic()
+        data = await asyncio.to_thread(self._make, epoch, lists, people, exceptions, fast=fast)
+        await asyncio.to_thread(_written, lambda: self._writer.publish_snapshot(data, epoch))
+        self._compiled = {definition.id: compiled for definition, compiled in lists}
+        self.published = Published(epoch, now, time.monotonic() - began)
+        log.info("snapshot-published", epoch=epoch, lists=len(lists), entries=sum(len(one) for _, one in lists))
+
+    def _make(
+        self,
+        epoch: int,
+        lists: Sequence[tuple[ListDefinition, CompiledList]],
+        people: People,
+        exceptions: Sequence[Exemption],
+        *,
+        fast: bool,
+    ) -> bytes | bytearray:
+        """In a thread: the snapshot's bytes, from the saved file if that is the same; saved otherwise."""
+        print_ = fingerprint(lists, people, exceptions, self._key)
+        if fast:
+            saved = self._read_saved(print_)
+            if saved is not None:
+                _EPOCH.pack_into(saved, _EPOCH_AT, epoch)
+                return saved
+        data = build(epoch, lists, people.profiles, exceptions, self._key, {"fingerprint": print_})
+        try:
+            write_file(self._saved, data, durable=True)
+        except OSError as error:
+            log.warning("snapshot-not-saved", file=str(self._saved), error=error.strerror)
+        return data
+
+    def _read_saved(self, print_: str) -> bytearray | None:
+        try:
+            data = bytearray(self._saved.read_bytes())
+            _, sections = unpack(data, Kind.SNAPSHOT, SNAPSHOT_VERSION)
+            about = json.loads(bytes(sections["directory"])).get("about", {})
+        except (OSError, TableError, ValueError, KeyError) as error:
+            if not isinstance(error, FileNotFoundError):
+                log.warning("saved-snapshot-unusable", file=str(self._saved), error=type(error).__name__)
+            return None
+        del sections
+        return data if about.get("fingerprint") == print_ else None
+
+    async def _load(self, people: People, now: float) -> None:
+        unconsented: Counter[int] = Counter()
+        count = len(people)
+        began = time.monotonic()
+        allow = people.site.settings.allow
+        await asyncio.to_thread(_written, lambda: self._writer.replace_customers(people.rows(now, unconsented), allow, count))
+        people.loaded(unconsented)
+        log.info("customers-loaded", customers=count, seconds=round(time.monotonic() - began, 3))
+
+
+def _written(step: Callable[[], None]) -> None:
+    """Do a step that writes shared files; a disk that does not take them is told in a sentence."""
+    try:
+        step()
+    except OSError as error:
+        raise TableError(f"the tables cannot be written ({error.strerror}); see that the runtime folder has room") from error
+
+
+def exemptions(lists: Sequence[ListDefinition], exceptions: Mapping[str, Mapping[str, ExceptionAdded]]) -> list[Exemption]:
+    """The operator's exceptions on the lists that are defined."""
+    return [
+        Exemption(definition.order, int(act.digest[:16], 16), int(act.digest[16:], 16), act.depth, act.triggers)
+        for definition in lists
+        for act in exceptions.get(definition.id, {}).values()
+    ]
+
+
+def fingerprint(lists: Sequence[tuple[ListDefinition, CompiledList]], people: People, exceptions: Sequence[Exemption], key: Key) -> str:
+    """Equal for snapshots that say the same: everything that goes into a build, digested."""
+    state = hashlib.blake2b(digest_size=16)
+    for definition, compiled in lists:
+        state.update(f"{definition!r} {version_of(compiled)}\n".encode())
+    state.update(repr((SNAPSHOT_VERSION, people.profiles, exceptions, digest_name(CHECK_NAME, key))).encode())
+    return state.hexdigest()
