@@ -49,7 +49,7 @@ def error_body(error: SekishoError) -> dict[str, Any]:
     """An error as the API and the command line say it."""
     if isinstance(error, ConfigError):
         faults = [{"file": f.file, "line": f.line, "path": f.path, "message": f.message} for f in error.faults]
-        count = f"{len(faults)} fault{'' if len(faults) == 1 else 's'} in the configuration"
+        count = "1 fault was found" if len(faults) == 1 else f"{len(faults)} faults were found"
         return {"error": count, "hint": "correct them and ask again; what was in force stays in force", "faults": faults}
     wrong, _, hint = str(error).partition("; ")
     return {"error": wrong, "hint": hint}

@@ -77,14 +77,12 @@ class Tables:
     async def start(self, now: float) -> None:
         """Put the first snapshot and all customers in force: the saved one if it says what is in force now."""
         async with self._lock:
-            await self._publish(self.people, now, fast=True)
-            await self._load(self.people, now)
+            await self._publish_all(self.people, now, fast=True)
 
     async def replace(self, people: People, now: float) -> None:
         """Put another configuration in force: its snapshot and all of its customers."""
         async with self._lock:
-            await self._publish(people, now)
-            await self._load(people, now)
+            await self._publish_all(people, now)
             self.people = people
 
     async def rebuild(self, now: float) -> None:
@@ -126,16 +124,42 @@ class Tables:
     def heartbeat(self, now_ns: int) -> None:
         self._writer.heartbeat(now_ns)
 
-    async def _publish(self, people: People, now: float, *, fast: bool = False) -> None:
+    async def _publish(self, people: People, now: float) -> None:
+        """Put another snapshot in force; customers stay as they are."""
+        data, published, lists = await self._build(people, now)
+        await asyncio.to_thread(_written, lambda: self._writer.publish_snapshot(data, published.epoch))
+        self._in_force(published, lists)
+
+    async def _publish_all(self, people: People, now: float, *, fast: bool = False) -> None:
+        """Put a snapshot and all of its customers in force together: masks and profiles are of their snapshot."""
+        data, published, lists = await self._build(people, now, fast=fast)
+        unconsented: Counter[int] = Counter()
+        count, allow, began = len(people), people.site.settings.allow, time.monotonic()
+
+        def load() -> None:
+            self._writer.stage_snapshot(data, published.epoch)
+            self._writer.replace_customers(people.rows(now, unconsented), allow, count, published.epoch)
+
+        await asyncio.to_thread(_written, load)
+        people.loaded(unconsented)
+        self._in_force(published, lists)
+        log.info("customers-loaded", customers=count, seconds=round(time.monotonic() - began, 3))
+
+    async def _build(
+        self, people: People, now: float, *, fast: bool = False
+    ) -> tuple[bytes | bytearray, Published, list[tuple[ListDefinition, CompiledList]]]:
         lists = [(definition, self._lists.compiled(definition)) for definition in people.lists]
         exceptions = exemptions(people.lists, self._state.exceptions)
         epoch = max(self._writer.epoch, self.published.epoch) + 1
         began = time.monotonic()
         data = await asyncio.to_thread(self._make, epoch, lists, people, exceptions, fast=fast)
-        await asyncio.to_thread(_written, lambda: self._writer.publish_snapshot(data, epoch))
+        return data, Published(epoch, now, time.monotonic() - began), lists
+
+    def _in_force(self, published: Published, lists: Sequence[tuple[ListDefinition, CompiledList]]) -> None:
+        self.published = published
         self._compiled = {definition.id: compiled for definition, compiled in lists}
-        self.published = Published(epoch, now, time.monotonic() - began)
-        log.info("snapshot-published", epoch=epoch, lists=len(lists), entries=sum(len(one) for _, one in lists))
+        entries = sum(len(compiled) for _, compiled in lists)
+        log.info("snapshot-published", epoch=published.epoch, lists=len(lists), entries=entries, seconds=round(published.seconds, 3))
 
     def _make(
         self,
@@ -171,15 +195,6 @@ class Tables:
             return None
         del sections
         return data if about.get("fingerprint") == print_ else None
-
-    async def _load(self, people: People, now: float) -> None:
-        unconsented: Counter[int] = Counter()
-        count = len(people)
-        began = time.monotonic()
-        allow = people.site.settings.allow
-        await asyncio.to_thread(_written, lambda: self._writer.replace_customers(people.rows(now, unconsented), allow, count))
-        people.loaded(unconsented)
-        log.info("customers-loaded", customers=count, seconds=round(time.monotonic() - began, 3))
 
 
 def _written(step: Callable[[], None]) -> None:

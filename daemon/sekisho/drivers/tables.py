@@ -75,14 +75,19 @@ class TableWriter:
 
     def publish_snapshot(self, data: bytes | bytearray, epoch: int) -> None:
         """Put a snapshot in force: written aside, then one store. The one before it is kept, older ones go."""
-        path = self._folder / snapshot_file(epoch)
-        write_file(path, data)
-        previous = self.epoch
-        self._head[layout.HEAD_EPOCH] = epoch
-        self._remove_old("snapshot-", {epoch, previous})
+        self.stage_snapshot(data, epoch)
+        self._enter_epoch(epoch)
 
-    def replace_customers(self, rows: Iterable[CustomerRow], allow: Sequence[Prefix], count: int) -> None:
-        """Load all customers as a new generation, put in force by one store. `count` is how many to make room for."""
+    def stage_snapshot(self, data: bytes | bytearray, epoch: int) -> None:
+        """Write a snapshot that is to come in force with its customers (`replace_customers`)."""
+        write_file(self._folder / snapshot_file(epoch), data)
+
+    def replace_customers(self, rows: Iterable[CustomerRow], allow: Sequence[Prefix], count: int, epoch: int | None = None) -> None:
+        """Load all customers as a new generation, put in force by one store. `count` is how many to make room for.
+
+        `epoch` names a staged snapshot that the rows' masks and profiles are of: both come in force
+        together, so that no row is read by the other configuration's lists while a million are loaded.
+        """
         generation = int(self._head[layout.HEAD_GENERATION]) + 1
         highs, lows, lengths, owners = array("Q"), array("Q"), array("B"), array("I")
         prefixes: dict[int, tuple[Prefix, ...]] = {}
@@ -114,6 +119,8 @@ class TableWriter:
         )  # fmt: skip
         arrays["used"][1] = used
         self._table, self._prefixes, self._allow = table, prefixes, tuple(allow)
+        if epoch is not None:
+            self._enter_epoch(epoch)
         self._head[layout.HEAD_GENERATION] = generation
         self._remove_old("customers-", {generation, generation - 1})
 
@@ -155,6 +162,11 @@ class TableWriter:
     def heartbeat(self, now_ns: int) -> None:
         """Say that the control plane lives; nanoseconds since 1970."""
         self._head[layout.HEAD_HEARTBEAT] = now_ns
+
+    def _enter_epoch(self, epoch: int) -> None:
+        previous = self.epoch
+        self._head[layout.HEAD_EPOCH] = epoch
+        self._remove_old("snapshot-", {epoch, previous})
 
     def _row(self, name: str) -> int:
         if name not in self._rows:

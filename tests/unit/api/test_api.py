@@ -101,7 +101,7 @@ def test_refusals_say_what_is_wrong_and_what_to_do(tmp_path, error, status):
 
 def test_every_fault_of_a_configuration_is_told_at_once():
     body = error_body(ConfigError([Fault("b.yaml", 2, "second"), Fault("a.yaml", 1, "first", "lists")]))
-    assert body["error"] == "2 faults in the configuration"
+    assert body["error"] == "2 faults were found"
     assert body["faults"][0] == {"file": "a.yaml", "line": 1, "path": "lists", "message": "first"}
 
 
