@@ -64,8 +64,9 @@ class Document:
         A part that is not in the file is passed over, unless it is the last: that is a missing key.
         """
         node, line, known = self.node, 0, list[str | int]()
-        if node is not None:
-            line = node.start_mark.line + 1
+        if node is None:
+            return 0, tuple(path)
+        line = node.start_mark.line + 1
         for index, part in enumerate(path):
             found = _child(node, part)
             if found is not None:

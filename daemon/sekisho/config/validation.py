@@ -58,8 +58,11 @@ def validate(model: type[Model], document: Document, context: Mapping[str, Any] 
 
 def faults_of(error: ValidationError, model: type[BaseModel], document: Document) -> list[Fault]:
     """Every fault pydantic found, each once."""
-    found = [document.fault(detail["loc"], _sentence(detail, model)) for detail in error.errors(include_url=False)]
-    return list(dict.fromkeys(found))
+    details = error.errors(include_url=False)
+    places = {detail["loc"][:depth] for detail in details for depth in range(len(detail["loc"]))}
+    # A list whose items are all wrong is also too short to pydantic: its items say it all.
+    told = [detail for detail in details if detail["type"] != "too_short" or detail["loc"] not in places]
+    return list(dict.fromkeys(document.fault(detail["loc"], _sentence(detail, model)) for detail in told))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -79,7 +82,9 @@ def shown(value: object) -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
-    text = str(value) if not isinstance(value, bool) else str(value).lower()
+    if isinstance(value, bool | int | float):
+        return str(value).lower()
+    text = str(value)
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 

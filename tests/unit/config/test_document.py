@@ -34,7 +34,8 @@ def test_a_tab_in_the_indentation_is_one_fault_at_its_line():
 
 
 @pytest.mark.parametrize(
-    "text", ["version: 1\nlisten: [a, b\nworkers: 1\n", 'version: 1\na: "b\n', "a: b: c\n", "a: *nobody\n", "a: 1\n---\nb: 2\n", "a: \x01\n"]
+    "text",
+    ["version: 1\nlisten: [a, b\nworkers: 1\n", 'version: 1\na: "b\n', "a: b: c\n", "a: *nobody\n", "a: 1\n---\nb: 2\n", "a: \x01\n"],
 )
 def test_broken_yaml_is_one_fault_with_a_line(text):
     (fault,) = _faults(text)

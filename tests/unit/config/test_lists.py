@@ -96,8 +96,16 @@ def test_every_answer_has_its_action(word):
         ("id: a, category: c2, source: x, format: hosts, scope: exact, refresh: 0s", "refresh", "longer"),
         ("id: a, category: c2, source: x, format: hosts, scope: exact, max_shrink: 300%", "max_shrink", "share"),
         ("id: a, category: c2, source: x, format: hosts, scope: exact, refesh: 1h", "refesh", "`refresh`"),
-        ("id: a, category: c2, source: x, format: axfr, zone: z.example, tsig: {name: k, secret: s, secret_file: f}", "tsig.secret", "secret_file"),
-        ("id: a, category: c2, source: x, format: axfr, zone: z, tsig: {name: k, secret_file: f, algorithm: md5}", "tsig.algorithm", "sha256"),
+        (
+            "id: a, category: c2, source: x, format: axfr, zone: z.example, tsig: {name: k, secret: s, secret_file: f}",
+            "tsig.secret",
+            "secret_file",
+        ),
+        (
+            "id: a, category: c2, source: x, format: axfr, zone: z, tsig: {name: k, secret_file: f, algorithm: md5}",
+            "tsig.algorithm",
+            "sha256",
+        ),
     ],
 )
 def test_a_definition_that_contradicts_itself_is_refused_where_it_stands(entry, path, words):

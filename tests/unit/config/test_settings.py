@@ -85,7 +85,8 @@ def test_the_example_file_names_every_key_there_is(root):
 
 def test_every_fault_is_told_at_once_with_its_line_and_path():
     faults = _faults(
-        "version: 1\nlisten: [nonsense]\nupstream: {adress: 192.0.2.53}\nallow: [192.0.2.1/24]\nworkers: some\ncache: {mib: -1}\n", "/x/s.yaml"
+        "version: 1\nlisten: [nonsense]\nupstream: {adress: 192.0.2.53}\nallow: [192.0.2.1/24]\nworkers: some\ncache: {mib: -1}\n",
+        "/x/s.yaml",
     )
     assert {(fault.file, fault.line, fault.path) for fault in faults} == {
         ("/x/s.yaml", 2, "listen[0]"),
@@ -132,13 +133,17 @@ def test_a_file_that_is_no_mapping_is_refused():
     assert "version: 1" in _fault("5\n").message
 
 
-@pytest.mark.parametrize("text", ["::1:53", "[::1", "[::1]53", "192.0.2.1:", "192.0.2.1:99999", "host.example:53", "192.0.2.256", "[192.0.2.1]:53"])
+@pytest.mark.parametrize(
+    "text", ["::1:53", "[::1", "[::1]53", "192.0.2.1:", "192.0.2.1:99999", "host.example:53", "192.0.2.256", "[192.0.2.1]:53"]
+)
 def test_what_is_no_endpoint_is_refused_with_a_sentence(text):
     with pytest.raises(ValueError, match=r".{15,}"):
         read_endpoint(text, 53)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("5m", 300), ("1h", 3600), ("7d", 604800), ("1.5h", 5400), ("250ms", 0.25), (9, 9)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30), ("5m", 300), ("1h", 3600), ("7d", 604800), ("1.5h", 5400), ("250ms", 0.25), (9, 9)]
+)
 def test_durations_are_read(text, seconds):
     assert as_seconds(text) == pytest.approx(seconds)
 

@@ -1,0 +1,185 @@
+"""A whole site: every fault of every file, and what is wrong between files."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from sekisho.drivers.site import load_site, shipped_packs, shipped_packs_folder
+from sekisho.model.errors import ConfigError
+
+MAIN = """\
+version: 1
+listen: "127.0.0.1:5353"
+upstream: {address: "127.0.0.1:5300"}
+state: state
+runtime: run
+terms: [gunma, nbnet]
+lists: lists.yaml
+customers: customers.csv
+"""
+LISTS = """\
+version: 1
+lists:
+  - {id: c2, category: c2, source: c2.txt, format: domains, scope: subtree}
+  - {id: cam, category: child-abuse, source: cam.txt, format: domains, scope: exact, sealed: true}
+"""
+CUSTOMERS = "id,terms,prefixes,exempt\na,gunma,192.0.2.1,c2\nb,gunma nbnet,192.0.2.2,nbnet/21-1\n"
+
+
+@pytest.fixture
+def site(tmp_path):
+    (tmp_path / "sekisho.yaml").write_text(MAIN)
+    (tmp_path / "lists.yaml").write_text(LISTS)
+    (tmp_path / "customers.csv").write_text(CUSTOMERS)
+    return tmp_path
+
+
+def _faults(site):
+    with pytest.raises(ConfigError) as caught:
+        load_site(site / "sekisho.yaml")
+    return [(fault.file.rpartition("/")[2], fault.line, fault.path, fault.message) for fault in caught.value.faults]
+
+
+def _change(site, name, old, new):
+    text = (site / name).read_text()
+    assert old in text
+    (site / name).write_text(text.replace(old, new))
+
+
+def test_a_site_is_read_from_its_main_file(site):
+    found = load_site(site / "sekisho.yaml")
+    assert sorted(found.packs) == ["gunma", "nbnet"]
+    assert [one.id for one in found.lists] == ["c2", "cam"]
+    assert found.lists[0].source == str(site / "c2.txt")
+    assert [customer.id for customer in found.customers] == ["a", "b"]
+    assert found.settings.state == site / "state"
+    assert found.warnings == ()
+
+
+def test_a_relative_main_file_means_the_same(site, monkeypatch):
+    monkeypatch.chdir(site)
+    found = load_site(type(site)("sekisho.yaml"))
+    assert found.lists[0].source == str(site / "c2.txt")
+
+
+def test_faults_of_all_files_are_told_at_once(site):
+    _change(site, "sekisho.yaml", "upstream:", "upstrem:")
+    _change(site, "sekisho.yaml", "gunma, nbnet", "gunma, nbnet, ./mine.yaml, ./theirs.yaml")
+    (site / "mine.yaml").write_text("version: 1\npack: mine\n")
+    _change(site, "lists.yaml", "scope: subtree", "scope: all")
+    _change(site, "customers.csv", "192.0.2.2", "192.0.2.1")
+    told = {(file, line) for file, line, _, _ in _faults(site)}
+    assert told == {
+        ("sekisho.yaml", 1),
+        ("sekisho.yaml", 3),
+        ("sekisho.yaml", 6),
+        ("mine.yaml", 1),
+        ("lists.yaml", 3),
+        ("customers.csv", 3),
+    }
+
+
+def test_a_customer_of_an_unknown_pack_is_told_with_its_line(site):
+    _change(site, "customers.csv", "b,gunma nbnet", "b,gunma nbmet")
+    ((file, line, path, message),) = _faults(site)
+    assert (file, line, path) == ("customers.csv", 3, "terms")
+    assert "did you mean `nbnet`?" in message
+
+
+def test_every_customer_of_an_unknown_pack_is_told(site):
+    _change(site, "sekisho.yaml", "[gunma, nbnet]", "[nbnet]")
+    told = {(file, line) for file, line, _, _ in _faults(site)}
+    assert told == {("customers.csv", 2), ("customers.csv", 3)}
+
+
+@pytest.mark.parametrize(("wrong", "words"), [("c3", "no list or clause c3"), ("gunma/別記-9", "no clause gunma/別記-9")])
+def test_an_exemption_from_what_is_not_there_is_told_with_its_line(site, wrong, words):
+    _change(site, "customers.csv", "192.0.2.1,c2", f"192.0.2.1,{wrong}")
+    ((file, line, path, message),) = _faults(site)
+    assert (file, line, path) == ("customers.csv", 2, "exempt")
+    assert words in message
+
+
+def test_customers_in_yaml_are_checked_alike(site):
+    (site / "customers.yaml").write_text(
+        "version: 1\ncustomers:\n  - id: a\n    terms: gumna\n  - {id: b, terms: nbnet, exempt: [nothing]}\n"
+    )
+    _change(site, "sekisho.yaml", "customers.csv", "customers.yaml")
+    assert [(file, line, path) for file, line, path, _ in _faults(site)] == [
+        ("customers.yaml", 3, "terms"),
+        ("customers.yaml", 5, "exempt"),
+    ]
+
+
+def test_nobody_is_blamed_for_naming_what_an_unreadable_file_should_have_said(site):
+    _change(site, "lists.yaml", "id: c2,", "id: c2, scop: x,")
+    _change(site, "sekisho.yaml", "[gunma, nbnet]", "[gunma, ./nbnet.yaml]")
+    (site / "nbnet.yaml").write_text("version: 1\npack: nbnet\nclauses: []\n")
+    assert {file for file, _, _, _ in _faults(site)} == {"lists.yaml", "nbnet.yaml"}
+    (site / "nbnet.yaml").write_text("version: [\n")
+    (site / "lists.yaml").write_text("version: [\n")
+    assert {file for file, _, _, _ in _faults(site)} == {"lists.yaml", "nbnet.yaml"}
+
+
+@pytest.mark.parametrize("name", ["lists.yaml", "customers.csv"])
+def test_a_file_that_is_not_there_is_told_where_it_is_named(site, name):
+    (site / name).unlink()
+    assert ("sekisho.yaml", MAIN.splitlines().index(f"{name.partition('.')[0]}: {name}") + 1) in {
+        (file, line) for file, line, _, _ in _faults(site)
+    }
+
+
+def test_a_main_file_that_is_not_there_is_told_how_to_name_one(tmp_path):
+    ((file, _, _, message),) = _faults(tmp_path)
+    assert file == "sekisho.yaml"
+    assert "--config" in message
+
+
+def test_a_file_that_is_not_utf8_is_told_by_line(site):
+    (site / "lists.yaml").write_bytes(LISTS.encode() + b"# \xff\n")
+    assert [(file, line) for file, line, _, _ in _faults(site)] == [("lists.yaml", 5)]
+    (site / "lists.yaml").write_text(LISTS)
+    (site / "customers.csv").write_bytes(b"\xef\xbb\xbf" + CUSTOMERS.encode() + b"\xff,nbnet,,\n")
+    assert [(file, line, path) for file, line, path, _ in _faults(site)] == [("customers.csv", 4, "id")]
+
+
+def test_a_customer_file_of_another_kind_is_refused(site):
+    _change(site, "sekisho.yaml", "customers.csv", "customers.txt")
+    (site / "customers.txt").write_text(CUSTOMERS)
+    assert ".csv" in _faults(site)[0][3]
+
+
+def test_a_list_whose_category_no_pack_names_is_a_warning(site):
+    _change(site, "lists.yaml", "category: c2", "category: gambling")
+    (warning,) = load_site(site / "sekisho.yaml").warnings
+    assert (warning.line, warning.path) == (3, "lists[0].category")
+    assert "reaches nobody" in warning.message
+
+
+def test_a_site_that_enforces_nothing_says_so(site):
+    (site / "sekisho.yaml").write_text('version: 1\nupstream: {address: 192.0.2.53}\nallow: ["0.0.0.0/0"]\n')
+    found = load_site(site / "sekisho.yaml")
+    assert {warning.path for warning in found.warnings} == {"terms", "lists", "allow"}
+    assert len(found.customers) == 0
+
+
+def test_a_pack_of_ones_own_is_named_by_its_path(site):
+    shutil.copy(shipped_packs_folder() / "gunma.yaml", site / "gunma-copy.yaml")
+    _change(site, "sekisho.yaml", "[gunma, nbnet]", "[./gunma-copy.yaml, nbnet]")
+    assert sorted(load_site(site / "sekisho.yaml").packs) == ["gunma", "nbnet"]
+    _change(site, "sekisho.yaml", "[./gunma-copy.yaml, nbnet]", "[./gunma-copy.yaml, nbnet, gunma]")
+    assert "an id of its own" in _faults(site)[0][3]
+
+
+def test_an_unknown_shipped_pack_is_told_the_nearest_and_how_to_name_ones_own(site):
+    _change(site, "sekisho.yaml", "[gunma, nbnet]", "[gunma, nbnet, nbnett]")
+    ((_, line, _, message),) = _faults(site)
+    assert line == 6
+    assert "./nbnett.yaml" in message
+    assert "did you mean `nbnet`?" in message
+
+
+def test_the_shipped_packs_are_found():
+    assert {"gunma", "nbnet"} <= set(shipped_packs())
