@@ -1,0 +1,287 @@
+"""The verdict on a query that came over TCP, and the bytes of every answer.
+
+Owns the way between a message (bytes) and the compiled functions all transports share: nothing is
+decided or phrased here that `plane` does not decide and phrase. What differs from UDP:
+
+* answers have up to 65535 bytes and are never truncated to less;
+* silence (silenced customers, DROP, a customer over the hard budget) leaves the connection open.
+  TC=1, which a budget may ask for, is no answer over TCP: it would send the client where it is;
+* a query shorter than a header ends the connection, and so does the REFUSED of a stranger;
+* CNAME local data (CHASE) is answered, TCP-only lets through, and nothing comes from the cache.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sekisho.drivers.tcpcontext import Tables, TcpContext
+from sekisho.model.counters import Counter
+from sekisho.model.lists import ActionKind
+from sekisho.model.verdicts import Step
+from sekisho.plane import recording
+from sekisho.plane.answer import EDE_PROHIBITED, REFUSED, dress, write_blocked, write_error
+from sekisho.plane.forward import note_latency
+from sekisho.plane.recording import count_customer, record_match
+from sekisho.plane.reply import A_LENGTH, A_NOTED, read_answer, same_question
+from sekisho.plane.verdict import R_ACTION, R_KIND, R_LIST, R_PROFILE, R_ROW, decide, is_served
+from sekisho.plane.wire import (
+    BADVERS,
+    FORMERR,
+    HEADER,
+    IGNORE,
+    NOTIMP,
+    PROCEED,
+    Q_DO,
+    Q_EDNS,
+    Q_END,
+    Q_FLAGS,
+    Q_LABELS,
+    Q_TYPE,
+    parse_query,
+)
+from sekisho.snapshot.compiling import compiled
+from sekisho.snapshot.digest import U64
+from sekisho.snapshot.layout import (
+    COUNT_BLOCKED,
+    COUNT_LIMITED,
+    COUNT_QUERIES,
+    COUNT_SILENCED,
+    WORKER_HEARTBEAT,
+)
+
+LIMIT = 65535
+"""Bytes of the longest message (RFC 1035 section 4.2.2)."""
+_ROOM = LIMIT + 513
+_MAX_TTLS = 6000
+"""More records than a message has room for."""
+
+_TCP4, _TCP6 = int(Counter.QUERIES_TCP4), int(Counter.QUERIES_TCP6)
+_STEPS = int(Counter.STEP_MALFORMED) - int(Step.MALFORMED)
+_DROPPED, _FORMERR = int(Counter.MALFORMED_DROPPED), int(Counter.MALFORMED_FORMERR)
+_NOTIMP, _BADVERS, _REFUSED = int(Counter.MALFORMED_NOTIMP), int(Counter.MALFORMED_BADVERS), int(Counter.MALFORMED_REFUSED)
+_PASSTHRU = int(Counter.PASSTHRU)
+_S_MALFORMED, _S_SOURCE, _S_SILENCED = int(Step.MALFORMED), int(Step.SOURCE), int(Step.SILENCED)
+_S_BUDGET, _S_CACHE, _S_FORWARD = int(Step.BUDGET), int(Step.CACHE), int(Step.FORWARD)
+_PASS, _CHASE_KIND, _TRANSPORT_TCP = int(ActionKind.PASSTHRU), int(ActionKind.CHASE), 1
+
+
+class Outcome(enum.IntEnum):
+    """What is to be done with a query."""
+
+    SILENCE = 0
+    ANSWER = 1
+    LAST = 2
+    """Answer, then close."""
+    CLOSE = 3
+    FORWARD = 4
+    CHASE = 5
+    """Answer with the CNAME of the list and what its target resolves to."""
+
+
+_SILENCE, _ANSWER, _LAST = int(Outcome.SILENCE), int(Outcome.ANSWER), int(Outcome.LAST)
+_CLOSE, _FORWARD, _CHASE = int(Outcome.CLOSE), int(Outcome.FORWARD), int(Outcome.CHASE)
+
+
+@compiled
+def rule_on(
+    snapshot: Any, customers: Any, buckets: Any, key: Any, epoch: Any, counts: Any, hits: Any,
+    desk: Any, packet: Any, length: Any, out: Any, high: Any, low: Any, four: Any, now: Any,
+) -> Any:  # fmt: skip
+    """Take the query of `length` bytes in `packet` through the verdict; returns (outcome, bytes of answer in `out`)."""
+    question = desk.question
+    desk.totals[_TCP4 if four else _TCP6] += U64(1)
+    code = parse_query(packet, 0, length, question, desk.lower, desk.labels)
+    if code != PROCEED:
+        return refuse_malformed(desk, packet, out, code)
+    step = decide(
+        snapshot, customers, buckets, key, high, low, desk.lower, desk.labels, question[Q_LABELS],
+        now, True, True, desk.masks, desk.combos, desk.prints, desk.ruling,
+    )  # fmt: skip
+    customer = desk.ruling[R_ROW]
+    count_customer(counts, customer, COUNT_QUERIES)
+    if step == _S_CACHE:
+        desk.totals[_STEPS + _S_FORWARD] += U64(1)
+        if desk.ruling[R_KIND] == _PASS:
+            desk.totals[_PASSTHRU] += U64(1)
+        return _FORWARD, 0
+    desk.totals[_STEPS + step] += U64(1)
+    if step == _S_SOURCE:
+        return _LAST, write_error(packet, 0, question, out, 0, REFUSED, EDE_PROHIBITED, desk.notes)
+    if step in (_S_SILENCED, _S_BUDGET):
+        count_customer(counts, customer, COUNT_SILENCED if step == _S_SILENCED else COUNT_LIMITED)
+        return _SILENCE, 0
+    count_customer(counts, customer, COUNT_BLOCKED)
+    record_match(counts, hits, desk, epoch, _TRANSPORT_TCP)
+    if desk.ruling[R_KIND] == _CHASE_KIND:
+        return _CHASE, 0
+    size = write_blocked(snapshot, desk.ruling, packet, 0, question, out, 0, LIMIT)
+    return _ANSWER if size > 0 else _SILENCE, size
+
+
+@compiled
+def refuse_malformed(desk: Any, packet: Any, out: Any, code: Any) -> Any:
+    """Step 1, as over UDP: silence, or an error that says as little as the RFCs ask for."""
+    totals, question = desk.totals, desk.question
+    totals[_STEPS + _S_MALFORMED] += U64(1)
+    if code == IGNORE:
+        totals[_DROPPED] += U64(1)
+        return _CLOSE if question[0] < HEADER else _SILENCE, 0
+    if code == NOTIMP:
+        totals[_NOTIMP] += U64(1)
+        question[Q_END] = HEADER
+        question[Q_EDNS] = 0
+    elif code == BADVERS:
+        totals[_BADVERS] += U64(1)
+    elif code == FORMERR:
+        totals[_FORMERR] += U64(1)
+        question[Q_EDNS] = 0
+    else:
+        totals[_REFUSED] += U64(1)
+    return _ANSWER, write_error(packet, 0, question, out, 0, code, -1, desk.notes)
+
+
+@compiled
+def check_answer(desk: Any, packet: Any, length: Any, asked: Any, end: Any, ttls: Any, elapsed: Any) -> Any:
+    """Bytes of a resolver's answer without its OPT record, or -1 if it is not the answer to what was asked."""
+    if length < HEADER or not same_question(packet, 0, length, asked, 0, end):
+        return -1
+    if not read_answer(packet, 0, length, end, desk.facts, ttls, desk.notes):
+        return -1
+    note_latency(desk, elapsed)
+    return desk.facts[A_LENGTH]
+
+
+@compiled
+def finish(desk: Any, out: Any, length: Any, asked: Any, noted: Any, ede: Any) -> Any:
+    """Dress the answer in `out` for the client whose question stands in the desk; `noted` bytes of `desk.notes` go along."""
+    return dress(out, 0, length, asked, 0, desk.question, desk.notes, 0, noted, ede, LIMIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query let through: its header and question as the client sent them, and what its EDNS said."""
+
+    head: bytes
+    flags: int
+    qtype: int
+    edns: int
+    dnssec: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A resolver's answer, checked, without OPT; `notes` are its Extended DNS Errors, as options."""
+
+    message: bytes
+    notes: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which action and which rule decided: rows and columns of the snapshot's tables."""
+
+    action: int
+    profile: int
+    order: int
+
+
+def _buffer(size: int) -> tuple[NDArray[np.uint8], memoryview]:
+    """One piece of memory as an array, for compiled code, and as bytes."""
+    memory = bytearray(size)
+    return np.frombuffer(memory, np.uint8), memoryview(memory)
+
+
+class Judge:
+    """Asks the compiled functions, on the work space of one desk. Nothing is kept from call to call."""
+
+    def __init__(self, context: TcpContext) -> None:
+        self._context = context
+        (self._packet, self._packet_view), (self._out, self._out_view) = _buffer(_ROOM), _buffer(_ROOM)
+        self._asked, self._asked_view = _buffer(512)
+        self._ttls = np.zeros(_MAX_TTLS, np.int64)
+        desk = context.desk
+        self._question, self._ruling, self._notes, self._facts = desk["question"], desk["ruling"], desk["notes"], desk["facts"]
+        self.totals = desk["totals"]
+
+    def compile(self) -> None:
+        """Compile what a query will need, or bring it from the cache. Counts nothing."""
+        before = self.totals.copy()
+        self.rule(b"", np.uint64(0), np.uint64(0), four=True)
+        query = Query(bytes(HEADER), 0, 0, 0, 0)
+        self.check(query.head, bytes(HEADER), 0)
+        self.dress(query, Reply(bytes(HEADER), b""))
+        self.error(query, 0, -1)
+        self.owner(np.uint64(0), np.uint64(0))
+        self.totals[:] = before
+        self.publish()
+
+    def count(self, counter: Counter) -> None:
+        self.totals[counter] += np.uint64(1)
+
+    def publish(self) -> None:
+        """Bring the counts to where others read them, with a sign of life."""
+        counts = self._context.counts
+        recording.publish(counts, self._context.desk)
+        counts.worker[WORKER_HEARTBEAT] = time.time_ns()
+
+    def owner(self, high: np.uint64, low: np.uint64) -> int:
+        """Row of the customer an address belongs to; -1 for nobody's."""
+        return int(is_served(self._context.tables[1], high, low))
+
+    def rule(self, message: bytes, high: np.uint64, low: np.uint64, *, four: bool) -> tuple[Outcome, bytes, Tables]:
+        """The outcome for one message of a client's, its answer if there is one, and the tables that were asked."""
+        tables = self._context.tables
+        size = len(message)
+        self._packet_view[:size] = message
+        outcome, length = rule_on(
+            *tables, self._context.counts, self._context.hits, self._context.desk,
+            self._packet, size, self._out, high, low, four, time.monotonic_ns(),
+        )  # fmt: skip
+        return Outcome(outcome), bytes(self._out_view[:length]), tables
+
+    def query(self) -> Query:
+        """The query last ruled on."""
+        values = self._question.tolist()
+        return Query(bytes(self._packet_view[: values[Q_END]]), values[Q_FLAGS], values[Q_TYPE], values[Q_EDNS], values[Q_DO])
+
+    def match(self) -> Match:
+        """What decided, of the query last ruled on."""
+        values = self._ruling.tolist()
+        return Match(values[R_ACTION], values[R_PROFILE], values[R_LIST])
+
+    def check(self, head: bytes, message: bytes, elapsed: int) -> Reply | None:
+        """The answer to the question in `head`, or None if `message` is not one. `elapsed` in ns."""
+        self._packet_view[: len(message)] = message
+        self._asked_view[: len(head)] = head
+        length = check_answer(self._context.desk, self._packet, len(message), self._asked, len(head), self._ttls, elapsed)
+        if length < 0:
+            return None
+        return Reply(bytes(self._packet_view[:length]), self._notes[: self._facts[A_NOTED]].tobytes())
+
+    def dress(self, query: Query, reply: Reply) -> bytes:
+        """The answer as the client gets it: its id and spelling, its flags, its EDNS."""
+        self._restore(query)
+        size = len(reply.message)
+        self._out_view[:size] = reply.message
+        self._notes[: len(reply.notes)] = np.frombuffer(reply.notes, np.uint8)
+        length = finish(self._context.desk, self._out, size, self._asked, len(reply.notes), -1)
+        return bytes(self._out_view[:length])
+
+    def error(self, query: Query, rcode: int, ede: int) -> bytes:
+        """An answer that is only an RCODE, with an Extended DNS Error unless `ede` is negative."""
+        self._restore(query)
+        length = write_error(self._asked, 0, self._question, self._out, 0, rcode, ede, self._notes)
+        return bytes(self._out_view[:length])
+
+    def _restore(self, query: Query) -> None:
+        self._asked_view[: len(query.head)] = query.head
+        self._question[Q_END] = len(query.head)
+        self._question[Q_FLAGS] = query.flags
+        self._question[Q_EDNS] = query.edns
+        self._question[Q_DO] = query.dnssec
