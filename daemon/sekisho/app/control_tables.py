@@ -25,6 +25,7 @@ from sekisho.drivers.sharedfiles import write_file
 from sekisho.drivers.tables import TableWriter
 from sekisho.ledger.state import State
 from sekisho.lists.compile import version_of
+from sekisho.model.clauses import Profile
 from sekisho.model.customers import Customer
 from sekisho.model.errors import TableError
 from sekisho.model.events import ExceptionAdded
@@ -57,6 +58,17 @@ class Published:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything a snapshot is built of, as it was when the build began."""
+
+    epoch: int
+    lists: tuple[tuple[ListDefinition, CompiledList], ...]
+    profiles: tuple[Profile, ...]
+    exceptions: tuple[Exemption, ...]
+    key: Key
+
+
 class Tables:
     """The control plane's tables, and the customers they were made of (`people`)."""
 
@@ -73,6 +85,7 @@ class Tables:
         self._wanted = 0
         self._done = 0
         self._compiled: dict[str, CompiledList] = {}
+        self._profiles = 0
 
     async def start(self, now: float) -> None:
         """Put the first snapshot and all customers in force: the saved one if it says what is in force now."""
@@ -97,8 +110,7 @@ class Tables:
 
     async def put(self, customer: Customer, now: float) -> None:
         """A customer's row, in force on return. A new combination of terms goes into the snapshot first."""
-        known = len(self.people.profiles)
-        if self.people.profile_number(customer.terms) >= known:
+        if self.people.profile_number(customer.terms) >= self._profiles:
             await self.rebuild(now)
         async with self._lock:
             self._writer.put_customer(self.people.row(customer, now))
@@ -126,58 +138,52 @@ class Tables:
 
     async def _publish(self, people: People, now: float) -> None:
         """Put another snapshot in force; customers stay as they are."""
-        data, published, lists = await self._build(people, now)
-        await asyncio.to_thread(_written, lambda: self._writer.publish_snapshot(data, published.epoch))
-        self._in_force(published, lists)
+        inputs = self._inputs(people)
+        began = time.monotonic()
+        data = await asyncio.to_thread(self._make, inputs, fast=False)
+        took = time.monotonic() - began
+        await asyncio.to_thread(_written, lambda: self._writer.publish_snapshot(data, inputs.epoch))
+        self._in_force(inputs, now, took)
 
     async def _publish_all(self, people: People, now: float, *, fast: bool = False) -> None:
         """Put a snapshot and all of its customers in force together: masks and profiles are of their snapshot."""
-        data, published, lists = await self._build(people, now, fast=fast)
+        inputs = self._inputs(people)
+        began = time.monotonic()
+        data = await asyncio.to_thread(self._make, inputs, fast=fast)
+        took = time.monotonic() - began
         unconsented: Counter[int] = Counter()
-        count, allow, began = len(people), people.site.settings.allow, time.monotonic()
+        count, allow = len(people), people.site.settings.allow
 
         def load() -> None:
-            self._writer.stage_snapshot(data, published.epoch)
-            self._writer.replace_customers(people.rows(now, unconsented), allow, count, published.epoch)
+            self._writer.stage_snapshot(data, inputs.epoch)
+            self._writer.replace_customers(people.rows(now, unconsented), allow, count, inputs.epoch)
 
         await asyncio.to_thread(_written, load)
         people.loaded(unconsented)
-        self._in_force(published, lists)
-        log.info("customers-loaded", customers=count, seconds=round(time.monotonic() - began, 3))
+        self._in_force(inputs, now, took)
+        log.info("customers-loaded", customers=count, seconds=round(time.monotonic() - began - took, 3))
 
-    async def _build(
-        self, people: People, now: float, *, fast: bool = False
-    ) -> tuple[bytes | bytearray, Published, list[tuple[ListDefinition, CompiledList]]]:
-        lists = [(definition, self._lists.compiled(definition)) for definition in people.lists]
-        exceptions = exemptions(people.lists, self._state.exceptions)
+    def _inputs(self, people: People) -> Inputs:
         epoch = max(self._writer.epoch, self.published.epoch) + 1
-        began = time.monotonic()
-        data = await asyncio.to_thread(self._make, epoch, lists, people, exceptions, fast=fast)
-        return data, Published(epoch, now, time.monotonic() - began), lists
+        lists = tuple((definition, self._lists.compiled(definition)) for definition in people.lists)
+        return Inputs(epoch, lists, people.profiles, exemptions(people.lists, self._state.exceptions), self._key)
 
-    def _in_force(self, published: Published, lists: Sequence[tuple[ListDefinition, CompiledList]]) -> None:
-        self.published = published
-        self._compiled = {definition.id: compiled for definition, compiled in lists}
-        entries = sum(len(compiled) for _, compiled in lists)
-        log.info("snapshot-published", epoch=published.epoch, lists=len(lists), entries=entries, seconds=round(published.seconds, 3))
+    def _in_force(self, inputs: Inputs, now: float, took: float) -> None:
+        self.published = Published(inputs.epoch, now, took)
+        self._compiled = {definition.id: compiled for definition, compiled in inputs.lists}
+        self._profiles = len(inputs.profiles)
+        entries = sum(len(compiled) for _, compiled in inputs.lists)
+        log.info("snapshot-published", epoch=inputs.epoch, lists=len(inputs.lists), entries=entries, seconds=round(took, 3))
 
-    def _make(
-        self,
-        epoch: int,
-        lists: Sequence[tuple[ListDefinition, CompiledList]],
-        people: People,
-        exceptions: Sequence[Exemption],
-        *,
-        fast: bool,
-    ) -> bytes | bytearray:
+    def _make(self, inputs: Inputs, *, fast: bool) -> bytes | bytearray:
         """In a thread: the snapshot's bytes, from the saved file if that is the same; saved otherwise."""
-        print_ = fingerprint(lists, people, exceptions, self._key)
+        print_ = fingerprint(inputs)
         if fast:
             saved = self._read_saved(print_)
             if saved is not None:
-                _EPOCH.pack_into(saved, _EPOCH_AT, epoch)
+                _EPOCH.pack_into(saved, _EPOCH_AT, inputs.epoch)
                 return saved
-        data = build(epoch, lists, people.profiles, exceptions, self._key, {"fingerprint": print_})
+        data = build(inputs.epoch, inputs.lists, inputs.profiles, inputs.exceptions, inputs.key, {"fingerprint": print_})
         try:
             write_file(self._saved, data, durable=True)
         except OSError as error:
@@ -205,19 +211,19 @@ def _written(step: Callable[[], None]) -> None:
         raise TableError(f"the tables cannot be written ({error.strerror}); see that the runtime folder has room") from error
 
 
-def exemptions(lists: Sequence[ListDefinition], exceptions: Mapping[str, Mapping[str, ExceptionAdded]]) -> list[Exemption]:
+def exemptions(lists: Sequence[ListDefinition], exceptions: Mapping[str, Mapping[str, ExceptionAdded]]) -> tuple[Exemption, ...]:
     """The operator's exceptions on the lists that are defined."""
-    return [
+    return tuple(
         Exemption(definition.order, int(act.digest[:16], 16), int(act.digest[16:], 16), act.depth, act.triggers)
         for definition in lists
         for act in exceptions.get(definition.id, {}).values()
-    ]
+    )
 
 
-def fingerprint(lists: Sequence[tuple[ListDefinition, CompiledList]], people: People, exceptions: Sequence[Exemption], key: Key) -> str:
-    """Equal for snapshots that say the same: everything that goes into a build, digested."""
+def fingerprint(inputs: Inputs) -> str:
+    """Equal for snapshots that say the same, whatever their epoch: everything that goes into a build, digested."""
     state = hashlib.blake2b(digest_size=16)
-    for definition, compiled in lists:
+    for definition, compiled in inputs.lists:
         state.update(f"{definition!r} {version_of(compiled)}\n".encode())
-    state.update(repr((SNAPSHOT_VERSION, people.profiles, exceptions, digest_name(CHECK_NAME, key))).encode())
+    state.update(repr((SNAPSHOT_VERSION, inputs.profiles, inputs.exceptions, digest_name(CHECK_NAME, inputs.key))).encode())
     return state.hexdigest()
