@@ -25,6 +25,8 @@ STEADY = 30.0
 """Seconds of running after which earlier failures no longer count."""
 HOPELESS = 5
 """Failures in a row, before a process was ready even once, after which the supervisor gives up."""
+NEWS = 10.0
+"""Seconds after which a status that changed in its figures alone is told again."""
 REFUSED_CONFIGURATION = 1
 """Exit code of a process that read its configuration and refused it."""
 
@@ -55,10 +57,12 @@ class Keeper:
     """When to start it; None while it runs."""
     ready: bool = False
     ever_ready: bool = False
-    status: str = ""
+    told: str = ""
+    """The last status told, without its figures."""
+    told_at: float = 0.0
 
     def on_start(self, pid: int, now: float) -> None:
-        self.pid, self.started, self.start_at, self.ready, self.status = pid, now, None, False, ""
+        self.pid, self.started, self.start_at, self.ready, self.told = pid, now, None, False, ""
 
     def on_exit(self, now: float) -> float:
         """It died: when to start it again, growing with failures in a row. Returns the pause, seconds."""
@@ -66,6 +70,14 @@ class Keeper:
         pause = PAUSES[min(self.failures, len(PAUSES)) - 1]
         self.pid, self.ready, self.start_at = 0, False, now + pause
         return pause
+
+    def worth_telling(self, status: str, now: float) -> bool:
+        """Whether a status is news: other words, or the same with other figures after a while."""
+        words = "".join(letter for letter in status if not letter.isdigit())
+        if self.ready or (words == self.told and now - self.told_at < NEWS):
+            return False
+        self.told, self.told_at = words, now
+        return True
 
     def hopeless(self, code: int) -> bool:
         """Whether starting it again would only repeat the failure: it never was ready, and refuses or keeps dying."""
@@ -129,9 +141,8 @@ def _note(keepers: Sequence[Keeper], pid: int, words: Mapping[str, str], say: Sa
     if words.get("READY") == "1" and not keeper.ready:
         keeper.ready = keeper.ever_ready = True
         say(f"{keeper.program.name}: ready{f' - {status}' if status else ''}")
-    elif status and status != keeper.status and not keeper.ready:
+    elif status and keeper.worth_telling(status, time.monotonic()):
         say(f"{keeper.program.name}: {status}")
-    keeper.status = status or keeper.status
 
 
 def _group(pid: int, leader: int) -> int:

@@ -196,3 +196,14 @@ def test_once_ready_a_process_is_never_given_up() -> None:
         keeper.on_start(7, now)
         keeper.on_exit(now)
         assert not keeper.hopeless(1)
+
+
+def test_progress_is_told_in_other_words_at_once_and_in_other_figures_now_and_then() -> None:
+    keeper = Keeper(Program("plane", ()))
+    keeper.on_start(7, 0.0)
+    assert keeper.worth_telling("compiling: 2 s", 2.0)
+    assert not keeper.worth_telling("compiling: 4 s", 4.0)
+    assert keeper.worth_telling("compiling: 12 s", 12.0)
+    assert keeper.worth_telling("loading", 13.0)
+    keeper.ready = True
+    assert not keeper.worth_telling("answering", 99.0)
