@@ -21,6 +21,7 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol, TypeVar
 
 from sekisho.config.cells import Cells, read_consent, read_contract, read_email, read_group, read_plan, read_terms, several
@@ -161,32 +162,37 @@ class _Layout:
 
 def _rows(reader: _Reader, layout: _Layout, customers: Customers, faults: Faults) -> None:
     """Read the rows, many at a time: what is sound goes in by columns, and what is not is told row by row."""
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    try:
-        for row in reader:
-            if not row or row[0].startswith("#"):
-                continue
-            rows.append(row)
-            lines.append(reader.line_num)
-            if len(rows) == _TOGETHER:
-                _enter(rows, lines, layout, customers, faults)
-                rows, lines = [], []
-    finally:
-        _enter(rows, lines, layout, customers, faults)
+    rows: list[list[str]] = [[]]
+    while rows:
+        before, rows = reader.line_num, []
+        try:
+            rows.extend(islice(reader, _TOGETHER))
+        finally:  # what was read before broken CSV is entered all the same
+            lines: Sequence[int] = range(before + 1, before + 1 + len(rows))
+            if reader.line_num != before + len(rows):
+                lines = _lines(rows, before)
+            if rows and not _enter_together(rows, lines, layout, customers):
+                for row, line in zip(rows, lines, strict=True):
+                    if row and not row[0].startswith("#"):
+                        _enter_one(row, line, layout, customers, faults)
 
 
-def _enter(rows: list[list[str]], lines: list[int], layout: _Layout, customers: Customers, faults: Faults) -> None:
-    if rows and not _enter_together(rows, lines, layout, customers):
-        for row, line in zip(rows, lines, strict=True):
-            _enter_one(row, line, layout, customers, faults)
+def _lines(rows: list[list[str]], before: int) -> list[int]:
+    """The line at which each row ends, where cells of several lines stand among them."""
+    lines = []
+    for row in rows:
+        before += 1 + sum(cell.count("\n") for cell in row)
+        lines.append(before)
+    return lines
 
 
-def _enter_together(rows: list[list[str]], lines: list[int], layout: _Layout, customers: Customers) -> bool:
+def _enter_together(rows: list[list[str]], lines: Sequence[int], layout: _Layout, customers: Customers) -> bool:
     """Enter rows by columns; False, and nothing entered, if any of them needs a closer look."""
     if set(map(len, rows)) != {layout.width}:
         return False
     columns = list(zip(*rows, strict=True))
+    if "\n#" in "\n".join(("", *columns[0])):
+        return False
     identities = columns[layout.identity]
     emails: Sequence[str] = columns[layout.email] if layout.email is not None else [""] * len(rows)
     prefixes: Sequence[str] = columns[layout.prefixes] if layout.prefixes is not None else [""] * len(rows)
@@ -208,10 +214,13 @@ def _numbers(
     columns: Sequence[tuple[str, ...]], places: dict[str, int], known: dict[tuple[str, ...], int], make: Callable[[Cells], int]
 ) -> list[int]:
     """The number of what the cells at `places` say, row by row; what is not known yet is made. Raises ValueError."""
-    keys = list(zip(*[columns[at] for at in places.values()], strict=True))
-    for key in set(keys).difference(known):
-        known[key] = make(dict(zip(places, key, strict=True)))
-    return [known[key] for key in keys]
+    cells = [columns[at] for at in places.values()]
+    numbers = list(map(known.get, zip(*cells, strict=True)))
+    if None in numbers:
+        for key in set(zip(*cells, strict=True)).difference(known):
+            known[key] = make(dict(zip(places, key, strict=True)))
+        numbers = list(map(known.get, zip(*cells, strict=True)))
+    return [number for number in numbers if number is not None]
 
 
 def _contract_number(contract: Contract, layout: _Layout, customers: Customers) -> int:

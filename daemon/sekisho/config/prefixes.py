@@ -95,9 +95,10 @@ class PrefixColumn:
         before = len(self.lengths)
         networks, hosts, routes, groups = self._networks, self._hosts, self._routes, self._groups
         for cell in cells:
-            texts = cell.split()
-            if len(texts) > 1:
-                texts = list(dict.fromkeys(texts))
+            if " " in cell:
+                texts: Iterable[str] = dict.fromkeys(cell.split())
+            else:
+                texts = (cell,) if cell else ()
             for text in texts:
                 if ":" in text:
                     # 2001:db8:1:2::/64 - the last group, the length and what stands before: each is read once.
