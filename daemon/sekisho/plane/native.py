@@ -18,7 +18,7 @@ from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from sekisho.snapshot.compiling import compiled
+from sekisho.snapshot.compiling import compiled, inlined
 
 U64 = np.uint64
 COMPILED = not config.DISABLE_JIT
@@ -171,7 +171,7 @@ else:
         to[at : at + length] = source[start : start + length].copy()
 
 
-@compiled
+@inlined
 def get16(array, offset):  # type: ignore[no-untyped-def]
     """Read a big-endian 16-bit number as int64."""
     if offset < 0 or offset + 2 > array.shape[0]:
@@ -179,7 +179,7 @@ def get16(array, offset):  # type: ignore[no-untyped-def]
     return np.int64(_load16be(array, offset))
 
 
-@compiled
+@inlined
 def get32(array, offset):  # type: ignore[no-untyped-def]
     """Read a big-endian 32-bit number as int64."""
     if offset < 0 or offset + 4 > array.shape[0]:
@@ -187,7 +187,7 @@ def get32(array, offset):  # type: ignore[no-untyped-def]
     return np.int64(_load32be(array, offset))
 
 
-@compiled
+@inlined
 def put16(array, offset, value):  # type: ignore[no-untyped-def]
     """Write a big-endian 16-bit number."""
     if offset < 0 or offset + 2 > array.shape[0]:
@@ -195,7 +195,7 @@ def put16(array, offset, value):  # type: ignore[no-untyped-def]
     _store16be(array, offset, np.uint16(value))
 
 
-@compiled
+@inlined
 def put32(array, offset, value):  # type: ignore[no-untyped-def]
     """Write a big-endian 32-bit number."""
     if offset < 0 or offset + 4 > array.shape[0]:
@@ -203,7 +203,7 @@ def put32(array, offset, value):  # type: ignore[no-untyped-def]
     _store32be(array, offset, np.uint32(value))
 
 
-@compiled
+@inlined
 def load64(array, offset):  # type: ignore[no-untyped-def]
     """Read eight bytes as a little-endian uint64."""
     if offset < 0 or offset + 8 > array.shape[0]:
@@ -211,7 +211,7 @@ def load64(array, offset):  # type: ignore[no-untyped-def]
     return _load64le(array, offset)
 
 
-@compiled
+@inlined
 def copy(to, at, source, start, length):  # type: ignore[no-untyped-def]
     """Copy `length` bytes between uint8 arrays; the ranges may overlap."""
     if length < 0 or at < 0 or start < 0 or at + length > to.shape[0] or start + length > source.shape[0]:
@@ -220,7 +220,7 @@ def copy(to, at, source, start, length):  # type: ignore[no-untyped-def]
         _copy_bytes(to, at, source, start, length)
 
 
-@compiled
+@inlined
 def exchange(array, index, expected, value):  # type: ignore[no-untyped-def]
     """Replace `array[index]` (uint64) by `value` if it is `expected`; returns what stood there."""
     if index < 0 or index >= array.shape[0]:

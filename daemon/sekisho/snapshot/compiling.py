@@ -1,4 +1,4 @@
-"""How this product compiles: one decorator, so that no function forgets a flag.
+"""How this product compiles: two decorators, so that no function forgets a flag.
 
 Bounds are checked in production: hostile input meets an IndexError, never memory. Compiled code
 is cached on disk and holds no GIL.
@@ -11,3 +11,6 @@ from typing import Any
 from numba import njit
 
 compiled: Any = njit(cache=True, boundscheck=True, nogil=True)
+
+inlined: Any = njit(cache=True, boundscheck=True, nogil=True, inline="always")
+"""For a few lines called with arrays of many types: put into the caller instead of being compiled for each."""
