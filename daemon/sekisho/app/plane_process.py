@@ -21,8 +21,11 @@ from sekisho.drivers.listeners import bind_listeners
 from sekisho.drivers.listkey import load_key
 from sekisho.drivers.maps import Head, MappedCustomers, MappedSnapshot, map_customers, map_snapshot
 from sekisho.drivers.notify import Notifier, inherited_sockets
-from sekisho.drivers.planeworkers import PlaneSettings, Tables, UdpWorker, WorkerFiles
+from sekisho.drivers.planeworkers import PlaneSettings, Tables, UdpWorker, WorkerFiles, enter_epoch
+from sekisho.drivers.tcpcontext import TcpContext, TcpSettings
+from sekisho.drivers.tcpserver import TcpServer
 from sekisho.model.errors import TableError
+from sekisho.plane.worker import make_desk
 from sekisho.snapshot import layout
 
 _POLL = 0.02
@@ -63,7 +66,7 @@ class PlaneProcess:
             worker.start()
         self._notifier.ready(f"answering; epoch {tables.snapshot.epoch}, {len(self._workers)} workers")
         self._log.info("answering", epoch=tables.snapshot.epoch, workers=len(self._workers))
-        await self._watch(tcp)
+        await self._watch()
         self._notifier.stopping()
         await tcp.stop()
         for worker in self._workers:
@@ -143,21 +146,28 @@ class PlaneProcess:
         if told:
             print(f"sekisho-plane: compiled in {time.monotonic() - start:.0f} s; later starts load it", file=sys.stderr, flush=True)
 
-    async def _start_tcp(self, sockets: dict[str, Any]) -> Any:
-        from sekisho.drivers.tcpserver import TcpContext, TcpServer  # noqa: PLC0415 - after compilation
-
-        tables = self._tables
+    async def _start_tcp(self, sockets: dict[str, Any]) -> TcpServer:
+        tables, plane = self._tables, self._plane_settings
         assert tables is not None
         number = len(self._workers)
         counts = self._files.counts(number, tables.customers.rows)
         counts.worker[layout.WORKER_ROLE] = 1
-        context = TcpContext(tables=_bundle(tables), counts=counts, hits=self._files.hits(number))
-        self._tcp_context = context
-        server = TcpServer(context, self._plane_settings.upstreams, self._plane_settings)
+        enter_epoch(counts, tables)
+        self._tcp_context = TcpContext(tables=_bundle(tables), counts=counts, hits=self._files.hits(number), desk=make_desk())
+        settings = TcpSettings(timeout=plane.timeout, proxy_protocol=plane.proxy_protocol)
+        server = TcpServer(self._tcp_context, plane.upstreams, settings)
         await server.start([one for name, one in sockets.items() if name.startswith("tcp")])
         return server
 
-    async def _watch(self, tcp: Any) -> None:
+    def _follow_tcp(self, tables: Tables) -> None:
+        """The TCP side's swap: its counts first, so that an epoch never counts in the half of another."""
+        context = self._tcp_context
+        if tables.customers.rows > len(context.counts.customers):
+            context.counts = self._files.counts(len(self._workers), tables.customers.rows, context.counts)
+        enter_epoch(context.counts, tables)
+        context.tables = _bundle(tables)
+
+    async def _watch(self) -> None:
         """Follow the head file, keep the gauges, pat the watchdog, until told to stop."""
         refused = 0
         measured = 0.0
@@ -189,7 +199,7 @@ class PlaneProcess:
         self._tables = tables
         for worker in self._workers:
             worker.take(tables)
-        self._tcp_context.tables = _bundle(tables)
+        self._follow_tcp(tables)
         self._log.info("tables taken", epoch=epoch, generation=generation)
         return 0
 
