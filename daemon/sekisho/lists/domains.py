@@ -28,7 +28,9 @@ def read(data: NDArray[np.uint8], scope: Scope, rows: Rows, tally: Tally) -> Non
         text = ""
         try:
             text = odd_text(data, start, end)
-            add_name(_uncommented(text), line, scope, rows)
+            name = _uncommented(text)
+            if name:
+                add_name(name, line, scope, rows)
         except ValueError as error:
             tally.skip(line, str(error), text)
 
@@ -67,8 +69,10 @@ def triggers_of(scope: Scope) -> tuple[int, int]:
 
 
 def _uncommented(text: str) -> str:
-    """What stands before white space and a comment."""
+    """What stands before white space and a comment; empty for a line that is a comment."""
     words = text.split()
+    if not words or words[0][0] in "#;!":
+        return ""
     if len(words) > 1 and words[1][0] in "#;":
         return words[0]
     return text.strip()

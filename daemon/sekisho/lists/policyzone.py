@@ -74,7 +74,7 @@ class PolicyZone:
             self._keep(name, trigger, line, LocalRecord(rtype, ttl, rdata))
             return
         target = rdata.lower()
-        number = PASSTHRU if target == name else TARGETS.get(target)
+        number = TARGETS.get(target, PASSTHRU if target == name else None)
         if number is not None:
             self.rows.add(name, line, trigger, number)
             return

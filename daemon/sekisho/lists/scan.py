@@ -154,11 +154,8 @@ def scan_domains(data, cursor, blob, offsets, lines, triggers, actions, plain, w
 
 @njit(cache=True, nogil=True)
 def sink_address(data, position):  # type: ignore[no-untyped-def]
-    """The position after the address at `position` if it is dotted, `::` or `::1`; else -1.
-
-    Numbers are not checked against 255: whatever stands there is not used.
-    """
-    dots, digits, size = 0, 0, data.shape[0]
+    """The position after the address at `position` if it is IPv4, `::` or `::1`; else -1."""
+    dots, digits, value, size = 0, 0, 0, data.shape[0]
     if position + 1 < size and data[position] == _COLON and data[position + 1] == _COLON:
         position += 2
         if position < size and data[position] == 49:
@@ -169,8 +166,12 @@ def sink_address(data, position):  # type: ignore[no-untyped-def]
             if octet == _DOT and digits > 0:
                 dots += 1
                 digits = 0
-            elif 48 <= octet <= 57 and digits < 3:
+                value = 0
+            elif 48 <= octet <= 57 and (digits == 0 or value > 0):
                 digits += 1
+                value = value * 10 + int(octet) - 48
+                if value > 255:
+                    return -1
             else:
                 break
             position += 1

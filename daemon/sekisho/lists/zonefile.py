@@ -85,13 +85,15 @@ class _Reader:
         self.origin = origin
         self.memo.clear()
         zone = self.zone or b""
-        suffix = _relative(origin, zone)
+        suffix = None if self.zone is None else _relative(origin, zone)
         self.zone_array[: len(zone)] = np.frombuffer(zone, np.uint8)
         self.suffix_array[: len(suffix or b"")] = np.frombuffer(suffix or b"", np.uint8)
         self.sizes[:] = len(zone), len(suffix or b""), suffix is not None
 
     def entry(self, text: str, line: int) -> None:
         """One entry of the file. Raises ValueError, without the text, for what is none."""
+        if not text.strip() or text.lstrip().startswith(";"):
+            return
         if text.startswith("$"):
             self._directive(text)
             return

@@ -73,7 +73,7 @@ def special_target(data, start, end, dotted):  # type: ignore[no-untyped-def]
         return NXDOMAIN
     if length == 1:
         return NODATA if data[start] == _STAR else 0
-    if length < 8 or data[start + 3] != 45:
+    if length < 8 or length > 12 or data[start + 3] != 45:
         return 0
     if _lower(data[start]) != 114 or _lower(data[start + 1]) != 112 or _lower(data[start + 2]) != 122:
         return 0
@@ -119,7 +119,7 @@ def _scan_line(data, at, blob, used, zone, zone_size, suffix, suffix_size, insid
     elif not inside:
         return -1, used, 0, 0
     else:
-        if filled - used + suffix_size > 255:
+        if filled - used + suffix_size + max(zone_size - 1, 0) > 255:
             return -1, used, 0, 0
         for index in range(suffix_size):
             blob[filled - 1 + index] = suffix[index]
