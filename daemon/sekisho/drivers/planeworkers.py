@@ -263,6 +263,6 @@ def prepare_listener(one: socket.socket) -> None:
 def sockaddr(one: socket.socket) -> bytes:
     """The socket's own address, laid out as in a C sockaddr."""
     host, port = one.getsockname()[:2]
-    if one.family == socket.AF_INET:
-        return int(one.family).to_bytes(2, "little") + port.to_bytes(2, "big") + socket.inet_pton(one.family, host) + bytes(8)
-    return int(one.family).to_bytes(2, "little") + port.to_bytes(2, "big") + bytes(4) + socket.inet_pton(one.family, host) + bytes(4)
+    start = int(one.family).to_bytes(2, "little") + int(port).to_bytes(2, "big")
+    address = socket.inet_pton(one.family, host)
+    return start + address + bytes(8) if one.family == socket.AF_INET else start + bytes(4) + address + bytes(4)

@@ -117,7 +117,14 @@ class TableReader:
         lists, rules = dict(self._lists), dict(self._rules)
         epoch = min(epochs, default=0)
         return PlaneObservation(
-            named, lists, rules, [int(count) for count in latency], alive, epoch, named[Counter.WORKER_RESTARTS], refused if refused > epoch else 0
+            named,
+            lists,
+            rules,
+            [int(count) for count in latency],
+            alive,
+            epoch,
+            named[Counter.WORKER_RESTARTS],
+            refused if refused > epoch else 0,
         )
 
     def drain_hits(self, limit: int) -> tuple[list[Hit], int]:
@@ -142,7 +149,7 @@ class TableReader:
                 sums += columns[row]
         return int(sums[0]), int(sums[1]), int(sums[2]), int(sums[3])
 
-    def explain(self, address: str, port: int, name: bytes, qtype: int, tcp: bool = False) -> Explanation:  # noqa: FBT001, FBT002
+    def explain(self, address: str, port: int, name: bytes, qtype: int, tcp: bool = False) -> Explanation:
         """The plane's own verdict on a query, charging no budget and leaving no trace.
 
         Raises UnavailableError if no tables are published yet.

@@ -153,7 +153,7 @@ class TableWriter:
         """Set the lists in force for a customer: one store, in force at once. Raises RefusedError for an unknown id."""
         self._loaded().arrays["masks"][self._known(id)] = mask
 
-    def set_silenced(self, id: str, silenced: bool) -> None:  # noqa: A002, FBT001
+    def set_silenced(self, id: str, silenced: bool) -> None:  # noqa: A002
         """Silence a customer or end its silence, at once. Raises RefusedError for an unknown id."""
         flags = self._loaded().arrays["flags"]
         number = self._known(id)

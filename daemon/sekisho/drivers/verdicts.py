@@ -55,7 +55,16 @@ class Explanation:
 
 
 def explain(
-    folder: Path, snapshot: MappedSnapshot, customers: MappedCustomers, key: Key, address: str, port: int, name: bytes, qtype: int, *, tcp: bool
+    folder: Path,
+    snapshot: MappedSnapshot,
+    customers: MappedCustomers,
+    key: Key,
+    address: str,
+    port: int,
+    name: bytes,
+    qtype: int,
+    *,
+    tcp: bool,
 ) -> Explanation:
     """Ask the compiled verdict about one query. `name` is canonical wire form.
 
@@ -98,8 +107,22 @@ def _decide(
     buckets.flags.writeable = True
     return int(
         decide(
-            snapshot.tables, customers.tables, buckets, key, U64(number >> 64), U64(number & (2**64 - 1)), lower, labels, count,
-            time.monotonic_ns(), False, tcp, np.zeros(_WORK, np.uint64), np.zeros(_WORK, np.int64), np.zeros((_WORK, 2), np.uint64), ruling,
+            snapshot.tables,
+            customers.tables,
+            buckets,
+            key,
+            U64(number >> 64),
+            U64(number & (2**64 - 1)),
+            lower,
+            labels,
+            count,
+            time.monotonic_ns(),
+            False,
+            tcp,
+            np.zeros(_WORK, np.uint64),
+            np.zeros(_WORK, np.int64),
+            np.zeros((_WORK, 2), np.uint64),
+            ruling,
         )  # fmt: skip
     )
 

@@ -42,13 +42,13 @@ def find_customer(customers, high, low):  # type: ignore[no-untyped-def]
     for length in range(128, shortest - 1, -1):
         if not (customers.present[length >> 6] >> U64(length & 63)) & _ONE:
             continue
-        if length > 64:  # noqa: PLR2004
+        if length > 64:
             masked_high = high
-            masked_low = low & (_ALL << U64(128 - length)) if length < 128 else low  # noqa: PLR2004
+            masked_low = low & (_ALL << U64(128 - length)) if length < 128 else low
         else:
             masked_high = high & (_ALL << U64(64 - length)) if length > 0 else U64(0)
             masked_low = U64(0)
-            if length == 64:  # noqa: PLR2004
+            if length == 64:
                 masked_high = high
         slot = find_slot(customers.addresses, customers.lengths, masked_high, masked_low, length)
         if slot >= 0:

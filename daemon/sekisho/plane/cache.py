@@ -36,7 +36,8 @@ MASK16 = 0xFFFF
 
 class Cache(NamedTuple):
     """data uint8 (size) and words int64 (size / 8) over the same bytes; hashes uint64 and positions
-    int64 (buckets * 4), position -1: empty; state int64 (4): head position, seed."""
+    int64 (buckets * 4), position -1: empty; state int64 (4): head position, seed.
+    """
 
     data: NDArray[np.uint8]
     words: NDArray[np.int64]
@@ -83,7 +84,7 @@ def _same(cache, at, key, length):  # type: ignore[no-untyped-def]
     if (cache.words[at // 8 + 3] & MASK16) != length:
         return False
     start = at + _HEAD_BYTES
-    for index in range(length):
+    for index in range(length):  # noqa: SIM110 - compiled: a loop, not a generator
         if cache.data[start + index] != key[index]:
             return False
     return True

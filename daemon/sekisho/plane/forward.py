@@ -342,9 +342,7 @@ def give_up(desk, slot):  # type: ignore[no-untyped-def]
     held = slot * PENDING_ROW
     row = next_row(desk, desk.pending[slot, F_FD])
     out = answer_room(row)
-    size = write_error(
-        desk.held, held, desk.question, desk.answers, out, SERVFAIL, EDE_NETWORK, desk.notes
-    )
+    size = write_error(desk.held, held, desk.question, desk.answers, out, SERVFAIL, EDE_NETWORK, desk.notes)
     desk.totals[_SERVFAIL] += U64(1)
     _finish(desk, slot, row, size)
 

@@ -112,7 +112,8 @@ def serve_listener(snapshot, customers, buckets, key, epoch, cache, counts, hits
         for row in range(got):
             length = desk.messages[row, 7] & 0xFFFFFFFF
             whole = (desk.messages[row, 6] & _MSG_TRUNC) == 0
-            serve_query(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk, fd, row, min(length, PACKET), whole, now, seconds)
+            length = min(length, PACKET)
+            serve_query(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk, fd, row, length, whole, now, seconds)
         flush(desk)
         if got < BATCH:
             break
@@ -215,9 +216,7 @@ def answer_verdict(snapshot, customers, epoch, counts, hits, desk, fd, row, step
     else:
         count_customer(counts, customer, COUNT_BLOCKED)
         record_match(counts, hits, desk, epoch, 0)
-        size = write_blocked(
-            snapshot, desk.ruling, desk.packets, row * ROW, desk.question, desk.answers, out, room_of(desk.question)
-        )
+        size = write_blocked(snapshot, desk.ruling, desk.packets, row * ROW, desk.question, desk.answers, out, room_of(desk.question))
     if size > 0:
         reply(desk, row, out_row, size)
 
@@ -279,5 +278,3 @@ def reply(desk, row, out_row, size):  # type: ignore[no-untyped-def]
         desk, out_row, size, desk.sources, row * SOURCE, desk.messages[row, 1] & 0xFF,
         desk.controls, row * CONTROL, control_length(desk, row),
     )  # fmt: skip
-
-

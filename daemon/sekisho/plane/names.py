@@ -73,7 +73,7 @@ def match(snapshot, k0, k1, lower, labels, count, mask, masks, combos, prints): 
 @compiled
 def bits_below(mask, bit):  # type: ignore[no-untyped-def]
     """How many bits of `mask` are set below `bit`."""
-    rest = mask if bit == 64 else mask & ((_ONE << U64(bit)) - _ONE)  # noqa: PLR2004
+    rest = mask if bit == 64 else mask & ((_ONE << U64(bit)) - _ONE)
     count = 0
     while rest != _ZERO:
         rest &= rest - _ONE

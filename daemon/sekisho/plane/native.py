@@ -50,7 +50,7 @@ if COMPILED:
 
         return types.voidptr(array, types.intp), codegen
 
-    def _load(width: Any, swap: bool) -> Any:  # noqa: FBT001
+    def _load(width: Any, swap: bool) -> Any:
         @intrinsic
         def load(typingctx: Any, array: Any, offset: Any) -> Any:
             def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -65,7 +65,7 @@ if COMPILED:
 
         return load
 
-    def _store(width: Any, swap: bool) -> Any:  # noqa: FBT001
+    def _store(width: Any, swap: bool) -> Any:
         @intrinsic
         def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
             def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -80,8 +80,8 @@ if COMPILED:
 
         return store
 
-    _load16be, _load32be, _load64le = _load(types.uint16, True), _load(types.uint32, True), _load(types.uint64, False)  # noqa: FBT003
-    _store16be, _store32be = _store(types.uint16, True), _store(types.uint32, True)  # noqa: FBT003
+    _load16be, _load32be, _load64le = _load(types.uint16, True), _load(types.uint32, True), _load(types.uint64, False)
+    _store16be, _store32be = _store(types.uint16, True), _store(types.uint32, True)
 
     @intrinsic
     def _read_errno(typingctx: Any, location: Any) -> Any:
@@ -248,7 +248,7 @@ def transmit(fd, messages, first, count):  # type: ignore[no-untyped-def]
 
 @compiled
 def send(fd, data, offset, length):  # type: ignore[no-untyped-def]
-    """send(2) on a connected socket without waiting; -errno on failure."""
+    """Call send(2) on a connected socket, without waiting; -errno on failure."""
     if offset < 0 or length < 0 or offset + length > data.shape[0]:
         raise IndexError
     sent = _send(fd, _address(data, offset), length, MSG_DONTWAIT)
@@ -266,7 +266,7 @@ def wait(fd, events, count, timeout):  # type: ignore[no-untyped-def]
 @compiled
 def clock(which, scratch):  # type: ignore[no-untyped-def]
     """Nanoseconds of a clock; `scratch` int64 (2)."""
-    if scratch.shape[0] < 2:  # noqa: PLR2004
+    if scratch.shape[0] < 2:
         raise IndexError
     _clock(which, _address(scratch, 0))
     return scratch[0] * _BILLION + scratch[1]

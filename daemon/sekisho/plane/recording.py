@@ -32,7 +32,7 @@ def record_match(counts, hits, desk, epoch, transport):  # type: ignore[no-untyp
     ruling, prints = desk.ruling, desk.prints
     half = epoch & 1
     order, rule = ruling[R_LIST], ruling[R_RULE]
-    if 0 <= order < 64:  # noqa: PLR2004
+    if 0 <= order < 64:
         counts.lists[half, order] += U64(1)
     if 0 <= rule < MAX_RULES:
         counts.rules[half, rule] += U64(1)

@@ -90,10 +90,10 @@ def read_answer(packet, base, length, end, facts, ttls, notes):  # type: ignore[
         ttls[facts[A_TTLS]] = position + 4
         facts[A_TTLS] += 1
         ttl = get32(packet, base + position + 4)
-        if ttl > 0x7FFFFFFF:  # noqa: PLR2004
+        if ttl > 0x7FFFFFFF:
             ttl = 0
         lowest = min(lowest, ttl)
-        if kind == TYPE_SOA and answers <= row < answers + authority and size >= 22:  # noqa: PLR2004
+        if kind == TYPE_SOA and answers <= row < answers + authority and size >= 22:
             negative = min(ttl, get32(packet, base + after - 4))
         position = after
     facts[A_LENGTH] = position
@@ -115,7 +115,7 @@ def _take_notes(packet, start, size, facts, notes):  # type: ignore[no-untyped-d
         whole = 4 + length
         if position + whole > size:
             return
-        if get16(packet, start + position) == OPTION_EDE and length >= 2 and facts[A_NOTED] + whole <= MAX_NOTES:  # noqa: PLR2004
+        if get16(packet, start + position) == OPTION_EDE and length >= 2 and facts[A_NOTED] + whole <= MAX_NOTES:
             copy(notes, facts[A_NOTED], packet, start + position, whole)
             facts[A_NOTED] += whole
         position += whole

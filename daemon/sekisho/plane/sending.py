@@ -66,5 +66,3 @@ def flush(desk):  # type: ignore[no-untyped-def]
             desk.totals[_SEND_FAILED] += U64(1)
             first += 1
     desk.queued[0] = 0
-
-

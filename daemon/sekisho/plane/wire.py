@@ -196,7 +196,7 @@ def skip_name(packet, base, position, length):  # type: ignore[no-untyped-def]
         label = np.int64(packet[base + position])
         if label == 0:
             return position + 1
-        if label >= 0xC0:  # noqa: PLR2004
+        if label >= 0xC0:
             if position + 2 > length or (get16(packet, base + position) & 0x3FFF) >= start:
                 return -1
             return position + 2

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sekisho.model.lists import Action, ActionKind, LocalRecord
-from sekisho.snapshot.sections import Kind, pack, unpack
+from sekisho.snapshot.sections import Array, Kind, pack, unpack
 
 VERSION = 1
 
@@ -66,7 +66,7 @@ class CompiledList:
 def encode(compiled: CompiledList, about: dict[str, object]) -> bytearray:
     """The file of a compiled list; `about` is any JSON the owner keeps with it (no names of a sealed list)."""
     actions = [[int(a.kind), [[r.rtype, r.ttl, r.rdata.hex()] for r in a.records]] for a in compiled.actions]
-    sections = {
+    sections: dict[str, Array | bytes] = {
         "digests": compiled.digests,
         "triggers": compiled.triggers,
         "exact": compiled.exact,

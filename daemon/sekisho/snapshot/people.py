@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64
 from sekisho.snapshot.layout import CUSTOMERS_VERSION
-from sekisho.snapshot.sections import Kind, pack
+from sekisho.snapshot.sections import Array, Kind, pack
 
 _K1, _K2 = U64(0x9E3779B97F4A7C15), U64(0xC2B2AE3D27D4EB4F)
 _K3, _K4 = U64(0x165667B19E3779F9), U64(0xD6E8FEB86659FD93)
@@ -68,7 +68,7 @@ def build_customers(generation: int, rows: int, prefixes: int, identities: int) 
     """An empty customers file with room for `rows` customers, `prefixes` prefixes and `identities` bytes of ids."""
     slots = max(64, prefixes * 2)
     zero: NDArray[np.uint64] = np.zeros(rows, np.uint64)
-    sections = {
+    sections: dict[str, Array | bytes] = {
         "addresses": np.zeros((slots, 2), np.uint64),
         "lengths": np.zeros(slots, np.uint8),
         "owners": np.zeros(slots, np.uint32),
