@@ -59,7 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="sekisho-plane", description="The data plane of Sekisho. `sekisho --help` shows the operator's commands."
     )
     parser.add_argument("--config", metavar="FILE", help=f"the configuration; default $SEKISHO_CONFIG, then {_DEFAULT}")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default=os.environ.get("SEKISHO_LOG_LEVEL", "info"))
+    level = os.environ.get("SEKISHO_LOG_LEVEL", "info")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default=level)
     parser.add_argument("--log-format", choices=("json", "text"), help="default: text on a terminal, JSON otherwise")
     parser.add_argument("--version", action="version", version=f"sekisho-plane {sekisho.__version__}")
     return parser

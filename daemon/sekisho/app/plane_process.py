@@ -44,7 +44,6 @@ class PlaneProcess:
         self._files = WorkerFiles(self._folder)
         self._log = structlog.get_logger("plane")
         self._workers: list[UdpWorker] = []
-        self._tables: Tables | None = None
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
@@ -82,6 +81,9 @@ class PlaneProcess:
         count = self._settings.workers or len(os.sched_getaffinity(0))
         return dict(bind_listeners([(one.host, one.port) for one in self._settings.listen], count))
 
+    _tables: Tables
+    """The tables in force; set before anything is served."""
+
     async def _first_tables(self) -> Tables | None:
         """Wait for a control plane to publish; None if told to stop before."""
         noted = time.monotonic()
@@ -109,7 +111,6 @@ class PlaneProcess:
 
     def _make_workers(self, sockets: dict[str, Any]) -> None:
         settings, tables = self._settings, self._tables
-        assert tables is not None
         by_worker: dict[int, list[Any]] = {}
         for name, one in sockets.items():
             kind, _, rest = name.partition("-")
@@ -140,15 +141,14 @@ class PlaneProcess:
             if not task.done():
                 told = True
                 elapsed = int(time.monotonic() - start)
-                print(f"sekisho-plane: first start compiles the packet path, about half a minute: {elapsed} s", file=sys.stderr, flush=True)
+                _tell(f"first start compiles the packet path, about half a minute: {elapsed} s")
                 self._notifier.status(f"first start compiles the packet path: {elapsed} s")
         await task
         if told:
-            print(f"sekisho-plane: compiled in {time.monotonic() - start:.0f} s; later starts load it", file=sys.stderr, flush=True)
+            _tell(f"compiled in {time.monotonic() - start:.0f} s; later starts load it")
 
     async def _start_tcp(self, sockets: dict[str, Any]) -> TcpServer:
         tables, plane = self._tables, self._plane_settings
-        assert tables is not None
         number = len(self._workers)
         counts = self._files.counts(number, tables.customers.rows)
         counts.worker[layout.WORKER_ROLE] = 1
@@ -173,7 +173,6 @@ class PlaneProcess:
         measured = 0.0
         while not self._stop.is_set():
             tables = self._tables
-            assert tables is not None
             epoch, generation = self._head.epoch, self._head.generation
             if (epoch, generation) != (tables.snapshot.epoch, tables.customers.generation) and epoch != refused:
                 refused = await self._follow(epoch, generation, tables)
@@ -209,3 +208,8 @@ class PlaneProcess:
 
 def _bundle(tables: Tables) -> tuple[Any, Any, Any, Any, int]:
     return tables.snapshot.tables, tables.customers.tables, tables.buckets, tables.key, tables.snapshot.epoch
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"sekisho-plane: {text}\n")
+    sys.stderr.flush()

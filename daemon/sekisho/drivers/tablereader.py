@@ -117,14 +117,14 @@ class TableReader:
         lists, rules = dict(self._lists), dict(self._rules)
         epoch = min(epochs, default=0)
         return PlaneObservation(
-            named,
-            lists,
-            rules,
-            [int(count) for count in latency],
-            alive,
-            epoch,
-            named[Counter.WORKER_RESTARTS],
-            refused if refused > epoch else 0,
+            totals=named,
+            per_list=lists,
+            per_rule=rules,
+            latency=[int(count) for count in latency],
+            workers_alive=alive,
+            epoch=epoch,
+            restarts=named[Counter.WORKER_RESTARTS],
+            refused_epoch=refused if refused > epoch else 0,
         )
 
     def drain_hits(self, limit: int) -> tuple[list[Hit], int]:

@@ -123,7 +123,7 @@ def _decide(
             np.zeros(_WORK, np.int64),
             np.zeros((_WORK, 2), np.uint64),
             ruling,
-        )  # fmt: skip
+        )
     )
 
 

@@ -248,7 +248,7 @@ def transmit(fd, messages, first, count):  # type: ignore[no-untyped-def]
 
 @compiled
 def send(fd, data, offset, length):  # type: ignore[no-untyped-def]
-    """Call send(2) on a connected socket, without waiting; -errno on failure."""
+    """Hand bytes to a connected socket, without waiting; -errno on failure."""
     if offset < 0 or length < 0 or offset + length > data.shape[0]:
         raise IndexError
     sent = _send(fd, _address(data, offset), length, MSG_DONTWAIT)
