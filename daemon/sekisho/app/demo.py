@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+import unicodedata
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,7 +91,13 @@ class Demo:
         found = explained.get("clause") if explained["verdict"] == "blocked" else None
         outcome = f"blocked by clause {found}" if found else "answered"
         held = found == clause and got.blocked == (clause is not None)
-        self.expect(held, f"{customer.id:<8} {name:<20} {got.text:<34} {outcome:<32} {because}")
+        self.expect(held, f"{padded(customer.id, 8)} {padded(name, 18)} {padded(got.text, 24)} {padded(outcome, 32)} {because}")
+
+
+def padded(text: str, width: int) -> str:
+    """`text` in `width` columns of a terminal, where Japanese characters take two."""
+    columns = sum(2 if unicodedata.east_asian_width(letter) in "FW" else 1 for letter in text)
+    return text + " " * max(0, width - columns)
 
 
 def tell(text: str = "") -> None:
@@ -124,7 +131,7 @@ def scenario(demo: Demo) -> None:
 
     tell("\nWho is no customer is refused (never an open resolver):")
     stranger = ask(demo.site.host, demo.site.port, STRANGER, HARMLESS_NAME)
-    demo.expect(stranger.refused, f"{STRANGER:<8} {HARMLESS_NAME:<20} {stranger.text}")
+    demo.expect(stranger.refused, f"{STRANGER} {HARMLESS_NAME} {stranger.text}")
 
     tell(f"\n{FLOODING.id} floods and is held by the hard budget, while the others are served:")
     _flood(demo)
@@ -168,7 +175,7 @@ def _metrics(demo: Demo) -> None:
         lines = response.read().decode().splitlines()
     tell(f"\nThe metrics are at {url}; among them:")
     wanted = ("sekisho_verdicts_total", "sekisho_list_matches_total", "sekisho_clause_matches_total", "sekisho_customers")
-    shown = [line for line in lines if line.startswith(wanted)]
+    shown = [line for line in lines if line.startswith(wanted) and not line.endswith(" 0.0")]
     for line in shown:
         tell(f"      {line}")
     matched = [line for line in shown if f'list="{C2_LIST}"' in line or f'list="{CHILD_ABUSE_LIST}"' in line]
@@ -251,9 +258,9 @@ def _await_ready(channel: NotifyChannel, pid: int, log: Path) -> None:
                     return
             if os.waitpid(pid, os.WNOHANG)[0]:
                 raise DemoError(f"sekisho run ended before it was ready:\n{log.read_text(errors='replace')[-4000:]}")
-            if time.monotonic() - told > 10:
+            if time.monotonic() - told > 15:
                 told = time.monotonic()
-                tell(f"  {told - began:5.1f} s  still starting; a first start compiles for a minute or two")
+                tell(f"  {told - began:5.1f} s  still starting")
     raise DemoError(f"sekisho run was not ready within {START_DEADLINE:.0f} s:\n{log.read_text(errors='replace')[-4000:]}")
 
 
@@ -264,6 +271,7 @@ def main() -> int:
     try:
         with running_upstream() as upstream_port:
             site = write_site(folder, runtime, upstream_port)
+            tell("Sekisho's demo. A first start compiles the packet path, for a minute or more; later ones take seconds.")
             tell(f"A resolver's stand-in on 127.0.0.1:{upstream_port}, the checkpoint on {site.host}:{site.port}, files in {folder}")
             with running_checkpoint(site):
                 return _show(Demo(site))
