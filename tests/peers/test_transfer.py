@@ -262,7 +262,7 @@ def test_a_wrong_secret_is_said_to_be_one(primary: Primary, tmp_path: Path) -> N
 
 
 def test_no_key_where_the_primary_wants_one_is_refused_in_a_sentence(primary: Primary) -> None:
-    with pytest.raises(FeedError, match="refused with (REFUSED|NOTAUTH)"):
+    with pytest.raises(FeedError, match=r"refused with (REFUSED|NOTAUTH)"):
         asyncio.run(transfer(replace(primary.definition, tsig=None), KEY, None))
 
 
@@ -302,7 +302,9 @@ def test_notify_brings_a_change_at_once(primary: Primary, tmp_path: Path) -> Non
     asyncio.run(scenario())
 
 
-def test_a_primary_that_is_down_leaves_the_last_good_zone_in_force(primary: Primary, tmp_path: Path, wait_until: Callable[..., object]) -> None:
+def test_a_primary_that_is_down_leaves_the_last_good_zone_in_force(
+    primary: Primary, tmp_path: Path, wait_until: Callable[..., object]
+) -> None:
     async def scenario() -> None:
         store = ListStore(tmp_path / "state", KEY)
         await store.define([primary.definition])

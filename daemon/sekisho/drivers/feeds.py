@@ -208,10 +208,11 @@ def _read_file(definition: ListDefinition, known: Validators | None) -> Fetched 
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise FeedError(f"{path} cannot be read ({error.strerror}); check the path and that the daemon may read it") from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise FeedError(f"{path} is no plain file; set `source` of the list to one")
     with os.fdopen(descriptor, "rb", buffering=0) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise FeedError(f"{path} is no plain file; set `source` of the list to one")
         validators = Validators(etag=f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}")
         if known == validators:
             return None

@@ -139,7 +139,7 @@ def shrink(previous: CompiledList | None, new: CompiledList, max_shrink: float) 
     """The share of entries a new version loses (0 to 1) if that is more than `max_shrink`, else None."""
     if previous is None or not len(previous):
         return None
-    share = 1.0 - len(new) / len(previous)
+    share = (len(previous) - len(new)) / len(previous)
     return share if share > max_shrink else None
 
 
