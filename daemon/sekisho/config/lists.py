@@ -18,6 +18,7 @@ from sekisho.config.document import Document, scan_document
 from sekisho.config.validation import FileModel, did_you_mean, shown, validate
 from sekisho.config.values import (
     ByteCount,
+    DnsEndpoint,
     Domain,
     FilePath,
     Flag,
@@ -160,6 +161,8 @@ class ListEntry(FileModel):
     """Zone to transfer, for axfr; for rpz the origin of the zone file, where it does not say."""
     tsig: Tsig | None = None
     """Key of the transfer, for axfr."""
+    notify: DnsEndpoint | None = None
+    """For axfr: address[:port] at which the primary's NOTIFY is listened for. Left out: it is not."""
     never_block: Annotated[tuple[Domain, ...], BeforeValidator(as_items)] = ()
     """Names this list may not block."""
 
@@ -233,6 +236,7 @@ def _contradictions(entry: ListEntry) -> Iterator[tuple[str, str]]:
         ("zone", transferred and entry.zone is None, "an axfr list needs the name of the zone to transfer"),
         ("zone", not zoned and entry.zone is not None, f"leave it out: only axfr and rpz lists have a zone, this one is {kind}"),
         ("tsig", not transferred and entry.tsig is not None, f"leave it out: only axfr lists are transferred, this one is {kind}"),
+        ("notify", not transferred and entry.notify is not None, f"leave it out: only axfr lists have a primary, this one is {kind}"),
     )
     return ((key, message) for key, wrong, message in checks if wrong)
 
@@ -272,6 +276,7 @@ def _definition(order: int, entry: ListEntry, folder: Path) -> ListDefinition:
         timeout=entry.timeout,
         column=entry.column,
         zone=entry.zone,
+        notify=None if entry.notify is None else str(entry.notify),
         tsig=None if tsig is None else TsigKey(tsig.name, tsig.algorithm, str(tsig.secret_file)),
         never_block=entry.never_block,
     )

@@ -10,7 +10,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from sekisho.model.customers import Prefix
 
@@ -138,9 +139,16 @@ class PrefixColumn:
         self.lengths.extend(lengths)
         self.starts.extend(starts)
 
+    def rows(self) -> Iterator[tuple[Prefix, ...]]:
+        """The prefixes of every row, in one pass."""
+        prefixes = map(_prefix_of, self.high, self.low, self.lengths)
+        begin = 0
+        for end in islice(self.starts, 1, None):
+            yield (next(prefixes),) if end - begin == 1 else tuple(islice(prefixes, end - begin))
+            begin = end
+
     def row(self, row: int) -> tuple[Prefix, ...]:
-        high, low, lengths = self.high, self.low, self.lengths
-        return tuple([Prefix(high[at] << 64 | low[at], lengths[at]) for at in range(self.starts[row], self.starts[row + 1])])
+        return tuple([self.at(index) for index in range(self.starts[row], self.starts[row + 1])])
 
     def at(self, index: int) -> Prefix:
         return Prefix(self.high[index] << 64 | self.low[index], self.lengths[index])
@@ -148,6 +156,10 @@ class PrefixColumn:
     def close(self) -> None:
         """No more cells are read: forget what was kept to read them fast."""
         self._networks, self._hosts, self._routes, self._groups = {}, {}, {}, {}
+
+
+def _prefix_of(high: int, low: int, length: int) -> Prefix:
+    return Prefix(high << 64 | low, length)
 
 
 def _read_any(text: str) -> Numbers:

@@ -101,8 +101,11 @@ class Customers:
         return len(self._lines)
 
     def __iter__(self) -> Iterator[Customer]:
-        for row, identity in enumerate(self._rows):
-            yield self._make(identity, row)
+        contracts, consents, prefixes = self._contracts, self._consents, self._prefixes
+        rows = zip(self._rows, self._contract_of, self._consent_of, self._emails, prefixes.rows(), strict=True)
+        for identity, number, agreed, email, held in rows:
+            contract = contracts[number]
+            yield Customer(identity, contract.terms, held, consents[agreed], contract.plan, contract.group, contract.exempt, email)
 
     def __contains__(self, identity: object) -> bool:
         return identity in self._rows

@@ -93,9 +93,11 @@ def test_other_ways_to_write_the_columns_mean_the_same(header, row):
     assert list(_bulk(row.format(*cells), header=header)) == [FULL]
 
 
-def test_comments_blank_lines_and_a_byte_order_of_columns_are_passed_over():
+def test_comments_and_blank_lines_are_passed_over():
     customers = parse_bulk(["# version: 1\n", "# ours\n", "terms,id\n", "\n", "nbnet,a\n", "#nbnet,b\n"], "c.csv")
     assert [customer.id for customer in customers] == ["a"]
+    customers = parse_bulk(["terms,id\n", "#nbnet,b\n", "nbnet,a\n"], "c.csv")
+    assert [(customer.id, customers.line(customer.id)) for customer in customers] == [("a", 3)]
 
 
 def test_a_csv_of_another_version_is_refused():
@@ -164,6 +166,11 @@ def test_a_row_of_too_few_cells_and_a_broken_quote_are_told():
 def test_half_a_consent_is_no_consent(cell):
     (fault,) = _faults(f"a,gunma,{cell}", header="id,terms,consent")
     assert fault.path == "consent"
+
+
+def test_a_consent_without_its_date_is_told_that_both_are_needed():
+    assert "needs both" in _faults("a,gunma,2021-02-01", header="id,terms,consent")[0].message
+    assert "needs both" in _faults("a,gunma,,2021-03-15", header="id,terms,consent.version,consent.at")[0].message
 
 
 @pytest.mark.parametrize("cell", ["1000", "0/5", "fast/slow", "nan/1", "inf/1", "-1/5"])

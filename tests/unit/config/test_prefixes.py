@@ -130,3 +130,18 @@ def test_rows_that_overlap_one_prefix_are_those_that_comparing_each_finds(found,
     prefix = Prefix.parse(str(asked))
     rows = overlapping_rows(prefix.value, prefix.length, high, low, lengths, sorted_order(high, low, lengths), set(lengths.tolist()))
     assert sorted(rows) == [row for row, one in enumerate(found) if _meet(one, asked)]
+
+
+@pytest.mark.parametrize(
+    ("known", "wrong"),
+    [
+        (["2001:db8:0:100::/56", "2001:db8:1:1::/64"], "2001:db8:0:1::/56"),
+        (["10.0.0.0/8", "10.1.2.3/32"], "10.1.2.0/8"),
+        (["192.0.2.0/24", "198.51.100.7"], "192.0.2.7/24"),
+    ],
+)
+def test_parts_of_addresses_known_from_before_do_not_hide_host_bits(known, wrong):
+    column = PrefixColumn()
+    column.extend(known)
+    with pytest.raises(ValueError, match="bits set"):
+        column.extend([wrong])
