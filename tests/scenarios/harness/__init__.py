@@ -1,0 +1,21 @@
+"""Whole checkpoints for tests: a site's files, both processes, real sockets, and a resolver that behaves as it is told."""
+
+from scenarios.harness.asking import addresses, ask, ede_code, silence, soa_name
+from scenarios.harness.checkpoint import Checkpoint, Customer, running
+from scenarios.harness.resolver import Resolver
+from scenarios.harness.site import Site, folders, write_site
+
+__all__ = [
+    "Checkpoint",
+    "Customer",
+    "Resolver",
+    "Site",
+    "addresses",
+    "ask",
+    "ede_code",
+    "folders",
+    "running",
+    "silence",
+    "soa_name",
+    "write_site",
+]
