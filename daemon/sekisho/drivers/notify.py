@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+_PATIENCE = 1.0
+"""Seconds a word to a busy manager may wait; one about the watchdog is said again and does not."""
+
 FIRST_FD = 3
 """Inherited sockets start after standard error (SD_LISTEN_FDS_START)."""
 
@@ -51,6 +54,8 @@ class Notifier:
         lines = [line for line in (state, f"STATUS={' '.join(status.split())}" if status else "") if line]
         # A manager that went away is no reason to stop doing the work.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            # Nor is one that does not read: its queue holds ten, and the next word would wait for ever.
+            channel.settimeout(0.0 if state == "WATCHDOG=1" else _PATIENCE)
             channel.sendto("\n".join(lines).encode(), self._address)
 
 

@@ -1,0 +1,154 @@
+"""`sekishod` as a process: starts whole or says why not, and loses nothing it acknowledged."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from unit.control.sites import CUSTOMERS, Folder
+
+
+class Process:
+    """A sekishod of its own process."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        address = folder.path / "notify"
+        address.unlink(missing_ok=True)
+        self.channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.channel.bind(str(address))
+        self.channel.settimeout(60)
+        environment = os.environ | {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "2000000"}
+        self.log = (folder.path / "log").open("ab")
+        argv = [sys.executable, "-m", "sekisho.app.control", "--config", str(folder.config), "--log-level", "debug"]
+        self.child = subprocess.Popen(argv, env=environment, stdout=self.log, stderr=self.log)
+
+    def wait_for(self, word):
+        while word not in (said := self.channel.recv(4096)):
+            pass
+        return said
+
+    def end(self, number=signal.SIGTERM):
+        self.child.send_signal(number)
+        code = self.child.wait(30)
+        self.close()
+        return code
+
+    def close(self):
+        if self.child.poll() is None:
+            self.child.kill()
+            self.child.wait()
+        self.channel.close()
+        self.log.close()
+
+
+@pytest.fixture
+def start(folder):
+    started = []
+
+    def begin():
+        process = Process(folder)
+        started.append(process)
+        process.wait_for(b"READY=1")
+        return process
+
+    yield begin
+    for process in started:
+        process.close()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory, free_port):
+    """One daemon for the tests that only look, or change what no other looks at."""
+    folder = Folder(tmp_path_factory.mktemp("site"))
+    folder.port = free_port()
+    folder.set(metrics=f"127.0.0.1:{folder.port}")
+    process = Process(folder)
+    process.wait_for(b"READY=1")
+    yield process
+    process.close()
+
+
+def sekisho(folder, *arguments):
+    argv = [sys.executable, "-m", "sekisho.cli.main", "--config", str(folder.config), "--json", *arguments]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_no_opt_out_is_lost_by_kill_9_between_its_acknowledgement_and_the_restart(folder, start):
+    process = start()
+    code, answer = sekisho(folder, "optout", "add", "c-1", "c2")
+    process.end(signal.SIGKILL)
+    assert (code, answer["in_force"]) == (0, True)
+    process = start()
+    assert sekisho(folder, "explain", "--customer", "c-1", "--name", "c2.example")[1]["verdict"] == "answered"
+    assert sekisho(folder, "optout", "show", "c-1")[1]["in_force"] is True
+    assert process.end() == 0
+    assert not (folder.path / "run" / "sekishod.sock").exists()
+
+
+def test_the_caller_is_on_record_and_the_plane_that_is_not_there_is_told(running):
+    _, answer = sekisho(running.folder, "optout", "add", "c-2", "c2")
+    assert answer["by"].startswith(f"uid:{os.getuid()}")
+    _, status = sekisho(running.folder, "status")
+    assert status["plane"]["running"] is False
+    assert status["customers"]["unconsented"] == 1
+
+
+def test_the_manager_is_told_that_the_daemon_lives(running):
+    running.wait_for(b"WATCHDOG=1")
+
+
+def test_hanging_up_reads_the_configuration_again(running, wait_until):
+    running.folder.customers([*CUSTOMERS, {"id": "c-77", "terms": "nbnet"}])
+    running.child.send_signal(signal.SIGHUP)
+    wait_until(lambda: sekisho(running.folder, "customers", "show", "c-77")[0] == 0, 30)
+
+
+def test_metrics_show_zeros_and_no_customer_address_or_name(running):
+    sekisho(running.folder, "optout", "add", "c-1", "c2")
+    with urllib.request.urlopen(f"http://127.0.0.1:{running.folder.port}/metrics") as response:
+        text = response.read().decode()
+    assert 'sekisho_list_matches_total{list="c2"} 0.0' in text
+    assert 'sekisho_list_entries{list="csam"} 1.0' in text
+    assert 'sekisho_list_opted_out{list="csam"} 0.0' in text
+    assert 'sekisho_clause_matches_total{clause="nbnet/21-1"} 0.0' in text
+    assert "sekisho_customers_opted_out 0.0" not in text
+    for secret in ("c-1", "192.0.2.", "example"):
+        assert secret not in text
+
+
+def test_a_process_that_keeps_secrets_leaves_no_core_file(running):
+    with Path(f"/proc/{running.child.pid}/limits").open(encoding="ascii") as file:
+        core = next(line for line in file if line.startswith("Max core file size"))
+    assert core.split()[4:6] == ["0", "0"]
+
+
+def test_every_fault_of_the_configuration_is_told_and_nothing_is_started(folder):
+    folder.lists([{"id": "c2"}])
+    folder.customers([{"id": "c-1", "terms": "nosuchpack"}])
+    argv = [sys.executable, "-m", "sekisho.app.control", "--config", str(folder.config)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "lists.yaml" in done.stderr
+    assert "customers.yaml" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder.path / "state").exists()
+
+
+def test_a_metrics_address_that_is_taken_is_told(folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        folder.set(metrics=f"127.0.0.1:{taken.getsockname()[1]}")
+        argv = [sys.executable, "-m", "sekisho.app.control", "--config", str(folder.config)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "metrics cannot be served" in done.stderr
+    assert "Traceback" not in done.stderr
