@@ -71,7 +71,7 @@ def running(**settings: object) -> Iterator[Checkpoint]:
     folder, runtime = make_folders()
     try:
         with running_upstream() as upstream_port:
-            site = write_site(folder, runtime, upstream_port)
+            site = write_site(folder, runtime, upstream_port, (0, 0))
             site.config.write_text(json.dumps(json.loads(site.config.read_text()) | settings))
             with running_checkpoint(site) as supervisor:
                 yield Checkpoint(site, supervisor)

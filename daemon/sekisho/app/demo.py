@@ -7,6 +7,7 @@ every expectation held and 1 otherwise. Nothing is left behind.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -20,7 +21,7 @@ import threading
 import time
 import unicodedata
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -200,8 +201,8 @@ def _to_try(site: DemoSite) -> None:
 
 
 @contextlib.contextmanager
-def running_upstream() -> Iterator[int]:
-    """The built-in upstream on a thread of its own; gives its port."""
+def running_upstream(wanted: int = 0) -> Iterator[int]:
+    """The built-in upstream on a thread of its own; gives its port, which is `wanted` if that is free."""
     started: list[int] = []
     ready, loop = threading.Event(), asyncio.new_event_loop()
     stop = asyncio.Event()
@@ -209,7 +210,7 @@ def running_upstream() -> Iterator[int]:
     async def serve() -> None:
         async with contextlib.AsyncExitStack() as stack:
             try:
-                upstream = await stack.enter_async_context(Upstream(port=5300))
+                upstream = await stack.enter_async_context(Upstream(port=wanted))
             except OSError:
                 upstream = await stack.enter_async_context(Upstream())
             started.append(upstream.port)
@@ -264,13 +265,16 @@ def _await_ready(channel: NotifyChannel, pid: int, log: Path) -> None:
     raise DemoError(f"sekisho run was not ready within {START_DEADLINE:.0f} s:\n{log.read_text(errors='replace')[-4000:]}")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Run the demo. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m sekisho.app.demo", description="Sekisho's main job on an embedded default.")
+    parser.add_argument("--any-port", action="store_true", help="take any free ports; default: 5353, 9153 and 5300 where they are free")
+    any_port = parser.parse_args(arguments).any_port
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder, runtime = make_folders()
     try:
-        with running_upstream() as upstream_port:
-            site = write_site(folder, runtime, upstream_port)
+        with running_upstream(0 if any_port else 5300) as upstream_port:
+            site = write_site(folder, runtime, upstream_port, (0, 0) if any_port else (5353, 9153))
             tell("Sekisho's demo. A first start compiles the packet path, for a minute or more; later ones take seconds.")
             tell(f"A resolver's stand-in on 127.0.0.1:{upstream_port}, the checkpoint on {site.host}:{site.port}, files in {folder}")
             with running_checkpoint(site):
@@ -303,4 +307,4 @@ def _show(demo: Demo) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -89,11 +89,11 @@ def make_folders() -> tuple[Path, Path]:
     return folder, Path(tempfile.mkdtemp(prefix="sekisho-demo-", dir=shared_memory_folder() or folder))
 
 
-def write_site(folder: Path, runtime: Path, upstream_port: int) -> DemoSite:
-    """Write the configuration into `folder`."""
+def write_site(folder: Path, runtime: Path, upstream_port: int, wanted: tuple[int, int] = (5353, 9153)) -> DemoSite:
+    """Write the configuration into `folder`; `wanted` are the ports of DNS and metrics, 0 for any."""
     host = "127.0.0.1"
-    port = choose_port(host, 5353, (upstream_port,))
-    metrics_port = choose_port(host, 9153, (upstream_port, port))
+    port = choose_port(host, wanted[0], (upstream_port,))
+    metrics_port = choose_port(host, wanted[1], (upstream_port, port))
     config = folder / "sekisho.yaml"
     # JSON is YAML; the product's own example shows the form a person writes.
     _write(

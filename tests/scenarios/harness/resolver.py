@@ -165,7 +165,7 @@ def respond(packet: bytes, address: str = "198.51.100.7", limit: int | None = No
     query = dns.message.from_wire(packet)
     answer = dns.message.make_response(query, recursion_available=True, our_payload=1232)
     _fill(answer, query.question[0].name, query.question[0].rdtype, address)
-    wire = answer.to_wire()
+    wire = answer.to_wire(max_size=65535)
     if limit is not None and len(wire) > min(limit, max(512, query.payload)):
         cut = dns.message.make_response(query, recursion_available=True, our_payload=1232)
         cut.flags |= dns.flags.TC
