@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,14 +37,18 @@ class Identity:
     """Digest of where it comes from and how it is read: the address itself may carry a password."""
     scope: str
     sealed: bool
+    guard: str
+    """Digest of the never-block names it was guarded by: with others the source is read anew."""
     key: str
     """Digest of a fixed name by the list key: the digests of another key find nothing."""
 
     @classmethod
-    def of(cls, definition: ListDefinition, key: Key) -> Identity:
+    def of(cls, definition: ListDefinition, key: Key, never_block: Collection[bytes] = ()) -> Identity:
+        guarded = json.dumps([sorted(name.hex() for name in never_block), sorted(definition.never_block)])
+        guard = hashlib.blake2b(guarded.encode(), digest_size=16).hexdigest()
         origin = json.dumps([definition.source, definition.format, definition.column, definition.zone])
         source = hashlib.blake2b(origin.encode(), digest_size=16).hexdigest()
-        return cls(source, str(definition.scope or ""), definition.sealed, entry_id(*digest_name(_CHECK, key)))
+        return cls(source, str(definition.scope or ""), definition.sealed, guard, entry_id(*digest_name(_CHECK, key)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,9 +132,9 @@ class ListStore:
         entries: dict[str, _Entry] = {}
         await asyncio.to_thread(self._files.clean)
         for definition in definitions:
-            identity = Identity.of(definition, self._key)
+            identity = Identity.of(definition, self._key, self._never_block)
             known = self._entries.get(definition.id)
-            if known is not None and known.identity == identity and known.definition.never_block == definition.never_block:
+            if known is not None and known.identity == identity:
                 known.definition = definition
                 entries[definition.id] = known
                 continue
@@ -309,9 +309,7 @@ class ListStore:
                 entry.stored = replace(stored, fetched_at=now)
                 await asyncio.to_thread(self._files.touch, list_id, now)
             return False
-        same_source = stored is not None and stored.identity.source == fresh.identity.source
-        previous = stored.compiled if stored is not None and same_source else None
-        lost = shrink(previous, fresh.compiled, entry.definition.max_shrink)
+        lost = _lost(stored, fresh, entry.definition.max_shrink)
         if lost is not None:
             if entry.held is None or entry.held.report.version != fresh.report.version:
                 held = replace(fresh, shrink=lost)
@@ -388,6 +386,22 @@ def _fitting(stored: Stored, identity: Identity) -> Stored | None:
         narrowed = replace(stored.compiled, triggers=triggers)
         return replace(stored, compiled=select(narrowed, triggers != 0))
     return stored
+
+
+def _lost(stored: Stored | None, fresh: Stored, max_shrink: float) -> float | None:
+    """The share of entries a version loses if that is too much for it to be put in force, else None.
+
+    Another source is the operator's own decision. So are other never-block names: what they took out
+    of the list is not the feed's loss, so what the guards refused counts as if it were there.
+    """
+    if stored is None or stored.identity.source != fresh.identity.source:
+        return None
+    lost = shrink(stored.compiled, fresh.compiled, max_shrink)
+    if lost is None or stored.identity.guard == fresh.identity.guard:
+        return lost
+    before, after = (version.report.entries + version.report.refused for version in (stored, fresh))
+    share = (before - after) / before if before else 0.0
+    return share if share > max_shrink else None
 
 
 def _as_stored(result: FeedResult, identity: Identity, now: float, *, serial: int | None = None) -> Stored:

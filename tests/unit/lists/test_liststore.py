@@ -232,6 +232,12 @@ def test_a_never_block_name_added_later_takes_its_entry_out_of_the_stored_list(s
         store = await site.store(never_block=[idn.to_wire("c3.c2.example")])
         assert not holds(store, "c3.c2.example")
         assert store.status("sample", 1000.0).entries == 9
+        store = await site.store(never_block=[idn.to_wire("c2.example")])
+        assert await store.refresh("sample", 1001.0), "the source did not change but is read anew"
+        assert store.status("sample", 1001.0).entries == 0, "that is the operator's decision and no loss of the feed's"
+        store = await site.store()
+        await store.refresh("sample", 1002.0)
+        assert store.status("sample", 1002.0).entries == 10
 
     run(story())
 
