@@ -13,19 +13,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from sekisho.app.control_prefixes import PrefixIndex
 from sekisho.config.customers import parse_customer
 from sekisho.drivers.site import Site
-from sekisho.drivers.tables import CustomerRow
+from sekisho.drivers.tablerows import BulkRows, CustomerRow
 from sekisho.ledger.state import State
 from sekisho.model.clauses import BlockRule, BudgetRule, OverBudget, Profile
-from sekisho.model.customers import Consent, Customer, Prefix
+from sekisho.model.customers import Customer, Prefix
 from sekisho.model.errors import ConfigError, RefusedError
 from sekisho.model.lists import ListDefinition
 from sekisho.terms.entitlement import Entitlement, budget_of, entitle, find_list, profile_of
-
-Contract = tuple[tuple[str, ...], Consent | None, tuple[str, ...]]
-"""What entitlement depends on, opt-outs aside: terms, consent, exemptions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,25 +149,34 @@ class People:
         """The customer as the plane is to see it."""
         return self._row(customer, self.entitlement(customer, now).mask)
 
-    def rows(self, now: float, unconsented: Counter[int]) -> Iterator[CustomerRow]:
-        """Every customer's row; `unconsented` is filled on the way. Equal contracts are worked out once."""
-        known: dict[Contract, Entitlement] = {}
-        opt_outs = self._state.opt_outs
-        for customer in self.each():
-            if customer.id in opt_outs:
-                entitlement = self.entitlement(customer, now)
-            else:
-                contract = (customer.terms, customer.consent, customer.exempt)
-                found = known.get(contract)
-                if found is None:
-                    found = known[contract] = self.entitlement(customer, now)
-                entitlement = found
-            if entitlement.unconsented:
-                unconsented[entitlement.unconsented] += 1
-            yield self._row(customer, entitlement.mask)
+    def bulk(self, now: float, unconsented: Counter[int]) -> tuple[BulkRows, list[CustomerRow]]:
+        """Every customer's row: those of the file in columns, and apart from them those with acts of their own.
+
+        `unconsented` is filled on the way. Customers who are alike to the terms are worked out once.
+        """
+        file, changed, opt_outs = self.site.customers, self._state.customers, self._state.opt_outs
+        groups, shared = file.groups()
+        entitlements = [self.entitlement(customer, now) for customer in shared]
+        apart = frozenset(identity for identity in itertools.chain(changed, opt_outs) if identity in file)
+        singles = [customer for customer in map(file.get, apart - changed.keys()) if customer is not None]
+        singles += self._added.values()
+        rows = []
+        for customer in singles:
+            entitlement = self.entitlement(customer, now)
+            unconsented[entitlement.unconsented] += 1
+            rows.append(self._row(customer, entitlement.mask))
+        sizes = np.bincount(groups, minlength=len(shared)).tolist()
+        for entitlement, size in zip(entitlements, sizes, strict=True):
+            unconsented[entitlement.unconsented] += size
+        numbers = {identity: number for number, identity in enumerate(file.ids()) if identity in apart} if apart else {}
+        for number in numbers.values():
+            unconsented[entitlements[int(groups[number])].unconsented] -= 1
+        del unconsented[0]
+        templates = [self._row(customer, one.mask) for customer, one in zip(shared, entitlements, strict=True)]
+        return BulkRows(list(file.ids()), groups, templates, *file.columns(), frozenset(apart)), rows
 
     def loaded(self, unconsented: Counter[int]) -> None:
-        """All rows were written; `unconsented` is what `rows` filled."""
+        """All rows were written; `unconsented` is what `bulk` filled."""
         self._unconsented = unconsented
 
     def recount(self, before: Customer | None, after: Customer | None, now: float) -> None:

@@ -156,7 +156,8 @@ class Tables:
 
         def load() -> None:
             self._writer.stage_snapshot(data, inputs.epoch)
-            self._writer.replace_customers(people.rows(now, unconsented), allow, count, inputs.epoch)
+            bulk, rows = people.bulk(now, unconsented)
+            self._writer.load_customers(bulk, rows, allow, count, inputs.epoch)
 
         await asyncio.to_thread(_written, load)
         people.loaded(unconsented)

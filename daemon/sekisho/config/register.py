@@ -165,6 +165,25 @@ class Customers:
         """The contract of each customer, by number, in the file's order."""
         return np.array(self._contract_of, np.uint32)
 
+    def groups(self) -> tuple[NDArray[np.int64], list[Customer]]:
+        """Customers that are alike to the terms: the group of each, in the file's order, and what a group's share.
+
+        Alike means the same contract and consent to the same version; the customers returned stand for
+        their groups and have no id, prefixes nor contacts.
+        """
+        versions = [None if one is None else one.version for one in self._consents]
+        known = list(dict.fromkeys(versions))
+        numbers = {version: number for number, version in enumerate(known)}
+        version_of = np.array([numbers[version] for version in versions], np.int64)
+        pairs = np.array(self._contract_of, np.int64) * len(known) + version_of[np.array(self._consent_of, np.int64)]
+        found, groups = np.unique(pairs, return_inverse=True)
+        shared = []
+        for pair in found.tolist():
+            contract, version = self._contracts[pair // len(known)], known[pair % len(known)]
+            agreed = None if version is None else Consent(version, "")
+            shared.append(Customer("", contract.terms, (), agreed, contract.plan, contract.group, contract.exempt))
+        return groups.astype(np.int64).reshape(-1), shared
+
     # Building, by the readers of files.
 
     def add(self, identity: str, line: int, contract: int, consent: int, prefixes: Iterable[Numbers], email: str | None) -> int:

@@ -7,46 +7,19 @@ restarts of the control plane too, so what the plane counted by row keeps its me
 
 from __future__ import annotations
 
-import os
-from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sekisho.drivers.sharedfiles import HEAD, MappedTable, create_table, customers_file, map_table, snapshot_file, write_file
+from sekisho.drivers.tablerows import LOW, BulkRows, CustomerRow, allowed, columns_of, kept_prefixes, load_bulk, owned, prefixes_of
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError, TableError
 from sekisho.snapshot import layout
-from sekisho.snapshot.layout import Customers
 from sekisho.snapshot.people import build_customers, fill, find_slot
 from sekisho.snapshot.sections import Kind
-
-_LOW = (1 << 64) - 1
-
-
-@dataclass(frozen=True, slots=True)
-class CustomerRow:
-    """A customer as the plane sees it. `budget_rate` in queries per second, 0: no budget."""
-
-    id: str
-    prefixes: tuple[Prefix, ...]
-    mask: int
-    profile: int
-    budget_rate: int = 0
-    budget_burst: int = 0
-    over_truncate: bool = False
-    silenced: bool = False
-
-    @property
-    def flags(self) -> int:
-        flags = layout.ACTIVE
-        if self.over_truncate:
-            flags |= layout.TRUNCATE
-        if self.silenced:
-            flags |= layout.SILENCED
-        return flags
 
 
 class TableWriter:
@@ -64,7 +37,6 @@ class TableWriter:
         self._table: MappedTable | None = None
         self._rows: dict[str, int] = {}
         self._next_row = layout.ALLOWED + 1
-        self._prefixes: dict[int, tuple[Prefix, ...]] = {}
         self._allow: tuple[Prefix, ...] = ()
         self._recall_rows()
 
@@ -79,72 +51,60 @@ class TableWriter:
         self._enter_epoch(epoch)
 
     def stage_snapshot(self, data: bytes | bytearray, epoch: int) -> None:
-        """Write a snapshot that is to come in force with its customers (`replace_customers`)."""
+        """Write a snapshot that is to come in force with its customers (`load_customers`)."""
         write_file(self._folder / snapshot_file(epoch), data)
 
     def replace_customers(self, rows: Iterable[CustomerRow], allow: Sequence[Prefix], count: int, epoch: int | None = None) -> None:
-        """Load all customers as a new generation, put in force by one store. `count` is how many to make room for.
+        """Load all customers as `load_customers` does, each by a row of its own."""
+        self.load_customers(None, list(rows), allow, count, epoch)
 
-        `epoch` names a staged snapshot that the rows' masks and profiles are of: both come in force
-        together, so that no row is read by the other configuration's lists while a million are loaded.
+    def load_customers(
+        self, bulk: BulkRows | None, rows: Sequence[CustomerRow], allow: Sequence[Prefix], count: int = 0, epoch: int | None = None
+    ) -> None:
+        """Load all customers as a new generation, put in force by one store: `bulk`, and `rows` besides.
+
+        `count` is how many to make room for. `epoch` names a staged snapshot that the masks and
+        profiles are of: both come in force together, so that no row is read by the other
+        configuration's lists while a million are loaded.
         """
-        generation = int(self._head[layout.HEAD_GENERATION]) + 1
-        highs, lows, lengths, owners = array("Q"), array("Q"), array("B"), array("I")
-        prefixes: dict[int, tuple[Prefix, ...]] = {}
-        columns: list[tuple[int, CustomerRow]] = []
-        for prefix in allow:
-            _append(prefix, layout.ALLOWED, highs, lows, lengths, owners)
-        for row in rows:
-            number = self._row(row.id)
-            columns.append((number, row))
-            prefixes[number] = row.prefixes
-            for prefix in row.prefixes:
-                _append(prefix, number, highs, lows, lengths, owners)
+        numbers = self._numbers(bulk.ids) if bulk is not None else np.empty(0, np.int64)
+        singles = [(self._row(row.id), row) for row in rows]
+        parts = [allowed(allow), prefixes_of(singles)]
+        if bulk is not None:
+            parts.append(kept_prefixes(bulk, numbers))
+        highs, lows, lengths, owners = (np.concatenate(column) for column in zip(*parts, strict=True))
         room = max(count, self._next_row) + max(1024, self._next_row // 4)
-        names = sum(len(name.encode()) for name in self._rows)
-        buffer = build_customers(generation, room, len(owners) + room // 4, names + 64 * 1024 + names // 4)
-        path = self._folder / customers_file(generation)
-        write_file(path, buffer)
-        del buffer
-        table = map_table(path, Kind.CUSTOMERS, layout.CUSTOMERS_VERSION, writable=True)
-        self._load_columns(table, columns)
-        self._load_identities(table)
+        table, path = self._create(room, len(owners))
+        if bulk is not None:
+            load_bulk(table, bulk, numbers)
+        self._load_columns(table, singles)
         arrays = table.arrays
-        used = fill(
-            arrays["addresses"], arrays["lengths"], arrays["owners"], arrays["present"],
-            np.frombuffer(highs, np.uint64) if highs else np.empty(0, np.uint64),
-            np.frombuffer(lows, np.uint64) if lows else np.empty(0, np.uint64),
-            np.frombuffer(lengths, np.uint8) if lengths else np.empty(0, np.uint8),
-            np.frombuffer(owners, np.uint32) if owners else np.empty(0, np.uint32),
-        )  # fmt: skip
+        used = fill(arrays["addresses"], arrays["lengths"], arrays["owners"], arrays["present"], highs, lows, lengths, owners)
         arrays["used"][1] = used
-        self._table, self._prefixes, self._allow = table, prefixes, tuple(allow)
+        self._allow = tuple(allow)
         if epoch is not None:
             self._enter_epoch(epoch)
-        self._head[layout.HEAD_GENERATION] = generation
-        self._remove_old("customers-", {generation, generation - 1})
+        self._put_in_force(table, path)
 
     def put_customer(self, row: CustomerRow) -> None:
         """Add or replace one customer, in force at once. Prefixes it no longer has become nobody's."""
         number = self._row(row.id)
         table = self._loaded()
         if number >= len(table.arrays["masks"]) or self._is_full(table, len(row.prefixes), len(row.id.encode())):
-            self._grow(row)
-            return
+            table = self._grow(len(row.prefixes))
         self._load_columns(table, [(number, row)])
         self._load_identity(table, number, row.id)
-        for prefix in self._prefixes.get(number, ()):
+        for prefix in owned(table, number):
             if prefix not in row.prefixes:
-                self._own(table, prefix, layout.NOBODY)
+                self._own(table, prefix, layout.ALLOWED if prefix in self._allow else layout.NOBODY)
         for prefix in row.prefixes:
             self._own(table, prefix, number)
-        self._prefixes[number] = row.prefixes
 
     def remove_customer(self, id: str) -> None:  # noqa: A002 - the field's own name
         """Take a customer out, at once. Raises RefusedError if there is none of that id."""
         number = self._known(id)
         table = self._loaded()
-        for prefix in self._prefixes.pop(number, ()):
+        for prefix in owned(table, number):
             self._own(table, prefix, layout.ALLOWED if prefix in self._allow else layout.NOBODY)
         table.arrays["masks"][number] = 0
         table.arrays["flags"][number] = 0
@@ -174,11 +134,19 @@ class TableWriter:
             self._next_row += 1
         return self._rows[name]
 
+    def _numbers(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """The rows of many ids, in their order."""
+        if not self._rows:
+            self._rows = dict(zip(names, range(self._next_row, self._next_row + len(names)), strict=True))
+            self._next_row += len(names)
+        return np.fromiter(map(self._row, names), np.int64, len(names))
+
     def _known(self, name: str) -> int:
-        if name not in self._rows or self._rows[name] not in self._prefixes:
+        number = self._rows.get(name)
+        if number is None or not int(self._loaded().arrays["flags"][number]) & layout.ACTIVE:
             message = f"customer {name} is not in the tables; add it first"
             raise RefusedError(message)
-        return self._rows[name]
+        return number
 
     def _loaded(self) -> MappedTable:
         if self._table is None:
@@ -191,39 +159,49 @@ class TableWriter:
         slots = len(table.arrays["lengths"])
         return int(used[1]) + prefixes > slots * 7 // 10 or int(used[2]) + identity > len(table.arrays["identities"])
 
-    def _grow(self, row: CustomerRow) -> None:
-        old = Customers(*(self._loaded().arrays[name] for name in Customers._fields))
-        names = {number: name for name, number in self._rows.items()}
-        rows = [
-            CustomerRow(
-                names[number], held, int(old.masks[number]), int(old.profiles[number]), int(old.rates[number]), int(old.bursts[number]),
-                bool(old.flags[number] & layout.TRUNCATE), bool(old.flags[number] & layout.SILENCED),
-            )
-            for number, held in self._prefixes.items()
-            if names[number] != row.id
-        ]  # fmt: skip
-        self.replace_customers([*rows, row], self._allow, len(rows) * 2)
+    def _create(self, room: int, prefixes: int) -> tuple[MappedTable, Path]:
+        """A new generation with the ids in it, not yet in force."""
+        generation = int(self._head[layout.HEAD_GENERATION]) + 1
+        names = "".join(self._rows).encode()
+        path = self._folder / customers_file(generation)
+        write_file(path, build_customers(generation, room, prefixes + room // 4, len(names) + 64 * 1024 + len(names) // 4))
+        table = map_table(path, Kind.CUSTOMERS, layout.CUSTOMERS_VERSION, writable=True)
+        arrays = table.arrays
+        lengths = np.fromiter((len(name) if name.isascii() else len(name.encode()) for name in self._rows), np.int64, len(self._rows))
+        where = np.fromiter(self._rows.values(), np.int64, len(self._rows))
+        arrays["identities"][: len(names)] = np.frombuffer(names, np.uint8)
+        arrays["spans"][where, 0] = np.cumsum(lengths) - lengths
+        arrays["spans"][where, 1] = lengths
+        arrays["flags"][layout.ALLOWED] = layout.ACTIVE | layout.NETWORK
+        arrays["used"][0] = self._next_row
+        arrays["used"][2] = len(names)
+        return table, path
+
+    def _put_in_force(self, table: MappedTable, path: Path) -> None:
+        generation = int(path.name.removeprefix("customers-"))
+        self._table = table
+        self._head[layout.HEAD_GENERATION] = generation
+        self._remove_old("customers-", {generation, generation - 1})
+
+    def _grow(self, prefixes: int) -> MappedTable:
+        """The same customers in a roomier generation."""
+        old = self._loaded().arrays
+        live = np.flatnonzero((old["lengths"] > 0) & (old["owners"] != layout.NOBODY))
+        table, path = self._create(self._next_row + max(1024, self._next_row // 4), len(live) + prefixes)
+        arrays = table.arrays
+        for name in ("masks", "profiles", "flags", "rates", "bursts"):
+            arrays[name][: len(old[name])] = old[name]
+        columns = (old["addresses"][live, 0], old["addresses"][live, 1], old["lengths"][live] - np.uint8(1), old["owners"][live])
+        arrays["used"][1] = fill(arrays["addresses"], arrays["lengths"], arrays["owners"], arrays["present"], *columns)
+        self._put_in_force(table, path)
+        return table
 
     def _load_columns(self, table: MappedTable, columns: Sequence[tuple[int, CustomerRow]]) -> None:
         arrays = table.arrays
-        arrays["flags"][layout.ALLOWED] = layout.ACTIVE | layout.NETWORK
         where = np.fromiter((number for number, _ in columns), np.int64, len(columns))
-        arrays["masks"][where] = np.array([row.mask for _, row in columns], np.uint64)
-        arrays["profiles"][where] = np.array([row.profile for _, row in columns], np.uint16)
-        arrays["rates"][where] = np.array([row.budget_rate for _, row in columns], np.uint32)
-        arrays["bursts"][where] = np.array([row.budget_burst for _, row in columns], np.uint32)
-        arrays["flags"][where] = np.array([row.flags for _, row in columns], np.uint32)
+        for name, values in columns_of([row for _, row in columns]).items():
+            arrays[name][where] = values
         arrays["used"][0] = self._next_row
-
-    def _load_identities(self, table: MappedTable) -> None:
-        names = [(number, name.encode()) for name, number in self._rows.items()]
-        blob = b"".join(name for _, name in names)
-        lengths = np.fromiter((len(name) for _, name in names), np.int64, len(names))
-        where = np.fromiter((number for number, _ in names), np.int64, len(names))
-        table.arrays["identities"][: len(blob)] = np.frombuffer(blob, np.uint8)
-        table.arrays["spans"][where, 0] = np.cumsum(lengths) - lengths
-        table.arrays["spans"][where, 1] = lengths
-        table.arrays["used"][2] = len(blob)
 
     def _load_identity(self, table: MappedTable, number: int, name: str) -> None:
         if int(table.arrays["spans"][number, 1]):
@@ -236,7 +214,7 @@ class TableWriter:
 
     def _own(self, table: MappedTable, prefix: Prefix, owner: int) -> None:
         arrays = table.arrays
-        high, low = np.uint64(prefix.value >> 64), np.uint64(prefix.value & _LOW)
+        high, low = np.uint64(prefix.value >> 64), np.uint64(prefix.value & LOW)
         slot = find_slot(arrays["addresses"], arrays["lengths"], high, low, prefix.length)
         if slot >= 0:
             arrays["owners"][slot] = owner
@@ -263,7 +241,7 @@ class TableWriter:
         for path in self._folder.glob(f"{start}*"):
             number = path.name.removeprefix(start)
             if number.isdigit() and int(number) not in keep:
-                os.unlink(path)  # noqa: PTH108 - already a name from the folder
+                path.unlink()
 
 
 def identities(blob: bytes, spans: np.ndarray[tuple[int, ...], np.dtype[np.uint32]]) -> dict[str, int]:
@@ -273,10 +251,3 @@ def identities(blob: bytes, spans: np.ndarray[tuple[int, ...], np.dtype[np.uint3
         start, length = int(spans[number, 0]), int(spans[number, 1])
         found[blob[start : start + length].decode()] = int(number)
     return found
-
-
-def _append(prefix: Prefix, owner: int, highs: array[int], lows: array[int], lengths: array[int], owners: array[int]) -> None:
-    highs.append(prefix.value >> 64)
-    lows.append(prefix.value & _LOW)
-    lengths.append(prefix.length)
-    owners.append(owner)
