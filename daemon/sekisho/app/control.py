@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import sekisho
+from sekisho.drivers.compilecache import use_compile_cache
 from sekisho.drivers.log import configure
 from sekisho.drivers.notify import Notifier
 from sekisho.drivers.site import load_site
@@ -36,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ConfigError as error:
         _tell(f"{error}\nsekishod: {len(error.faults)} faults in the configuration; correct them and start again")
         return 1
+    use_compile_cache()
     # Imported once the configuration holds: it brings the compiled parts with it.
     from sekisho.app.control_daemon import serve  # noqa: PLC0415
 

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from sekisho.config.settings import Settings
-from sekisho.drivers.listeners import bind_listeners
+from sekisho.drivers.listeners import bind_listeners, name_listeners
 from sekisho.drivers.listkey import load_key
 from sekisho.drivers.maps import Head, MappedCustomers, MappedSnapshot, map_customers, map_snapshot
 from sekisho.drivers.notify import Notifier, inherited_sockets
@@ -75,7 +75,7 @@ class PlaneProcess:
 
     def _sockets(self) -> dict[str, Any]:
         """The sockets by name: inherited from systemd or `sekisho run`, else bound here."""
-        found = {one.name: one.open() for one in inherited_sockets()}
+        found = dict(name_listeners(one.open() for one in inherited_sockets()))
         if found:
             return found
         count = self._settings.workers or len(os.sched_getaffinity(0))
@@ -140,12 +140,18 @@ class PlaneProcess:
             await asyncio.wait({task}, timeout=2.0)
             if not task.done():
                 told = True
-                elapsed = int(time.monotonic() - start)
-                _tell(f"first start compiles the packet path, about half a minute: {elapsed} s")
-                self._notifier.status(f"first start compiles the packet path: {elapsed} s")
+                self._progress(f"first start compiles the packet path, half a minute or more: {time.monotonic() - start:.0f} s")
         await task
         if told:
-            _tell(f"compiled in {time.monotonic() - start:.0f} s; later starts load it")
+            self._progress(f"compiled in {time.monotonic() - start:.0f} s; later starts load it")
+
+    def _progress(self, text: str) -> None:
+        """Tell it to whoever started us: the service manager, which shows it, or else a person."""
+        if os.environ.get("NOTIFY_SOCKET"):
+            self._notifier.status(text)
+        else:
+            sys.stderr.write(f"sekisho-plane: {text}\n")
+            sys.stderr.flush()
 
     async def _start_tcp(self, sockets: dict[str, Any]) -> TcpServer:
         tables, plane = self._tables, self._plane_settings
@@ -195,6 +201,8 @@ class PlaneProcess:
                 worker.counts.worker[layout.WORKER_REFUSED_EPOCH] = epoch
             self._log.error("tables refused, the last good ones stay in force", epoch=epoch, reason=str(error))
             return epoch
+        if (self._head.epoch, self._head.generation) != (epoch, generation):
+            return 0  # the one was read before, the other after both were changed: they are not of one configuration
         self._tables = tables
         for worker in self._workers:
             worker.take(tables)
@@ -208,8 +216,3 @@ class PlaneProcess:
 
 def _bundle(tables: Tables) -> tuple[Any, Any, Any, Any, int]:
     return tables.snapshot.tables, tables.customers.tables, tables.buckets, tables.key, tables.snapshot.epoch
-
-
-def _tell(text: str) -> None:
-    sys.stderr.write(f"sekisho-plane: {text}\n")
-    sys.stderr.flush()

@@ -114,6 +114,7 @@ def enter_epoch(counts: Counts, tables: Tables) -> None:
     """Tell the counts which epoch follows; the half it counts in starts from zero."""
     epoch, half = tables.snapshot.epoch, tables.snapshot.epoch & 1
     if int(counts.epochs[half]) != epoch:
+        counts.epochs[half] = 0
         counts.lists[half] = 0
         counts.rules[half] = 0
         counts.epochs[half] = epoch

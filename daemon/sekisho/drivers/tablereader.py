@@ -201,6 +201,8 @@ class TableReader:
             if directory is None:
                 continue
             lists, rules = arrays["lists"][half].astype(np.int64), arrays["rules"][half].astype(np.int64)
+            if int(arrays["epochs"][half]) != epoch:
+                continue  # the worker went on to another epoch in between
             before = source.cells.get(epoch)
             for order in np.flatnonzero(lists if before is None else lists - before[0]):
                 name = directory.lists.get(int(order))
