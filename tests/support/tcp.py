@@ -32,7 +32,7 @@ from sekisho.snapshot.entries import CompiledList
 KEY = key_of(bytes(range(16)))
 ALLOWED, CUSTOMER, BUDGET, TRUNCATING, SILENCED, OTHER, STRANGER = (f"127.0.0.{last}" for last in (1, 2, 3, 4, 5, 6, 9))
 CLAUSE = "gunma/別記-1"
-RULE = BlockRule(CLAUSE, ("c2",), None, OptOut.CUSTOMER, True, (), NoticeTime.NONE, Ede.BLOCKED, Record((), 1))  # noqa: FBT003
+RULE = BlockRule(CLAUSE, ("c2",), None, OptOut.CUSTOMER, True, (), NoticeTime.NONE, Ede.BLOCKED, Record((), 1))
 
 
 def wire(name: str) -> bytes:

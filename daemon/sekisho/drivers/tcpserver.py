@@ -50,7 +50,7 @@ class TcpServer:
 
     async def start(self, sockets: list[socket.socket]) -> None:
         """Accept on the sockets, which become the server's."""
-        self._judge.compile()
+        await asyncio.to_thread(self._judge.compile)
         self._publisher = asyncio.create_task(self._publish())
         for one in sockets:
             self._servers.append(await asyncio.start_server(self._accept, sock=one, limit=2 * CHUNK, backlog=BACKLOG))

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sekisho.drivers.tcpcontext import Tables, TcpContext
 from sekisho.model.counters import Counter
@@ -57,9 +56,8 @@ from sekisho.snapshot.layout import (
 
 LIMIT = 65535
 """Bytes of the longest message (RFC 1035 section 4.2.2)."""
-_ROOM = LIMIT + 513
-_MAX_TTLS = 6000
-"""More records than a message has room for."""
+_RECORDS = 6000
+"""More records than such a message can hold, of eleven bytes each."""
 
 _TCP4, _TCP6 = int(Counter.QUERIES_TCP4), int(Counter.QUERIES_TCP6)
 _STEPS = int(Counter.STEP_MALFORMED) - int(Step.MALFORMED)
@@ -91,14 +89,17 @@ _CLOSE, _FORWARD, _CHASE = int(Outcome.CLOSE), int(Outcome.FORWARD), int(Outcome
 @compiled
 def rule_on(
     snapshot: Any, customers: Any, buckets: Any, key: Any, epoch: Any, counts: Any, hits: Any,
-    desk: Any, packet: Any, length: Any, out: Any, high: Any, low: Any, four: Any, now: Any,
+    desk: Any, length: Any, high: Any, low: Any, four: Any, now: Any,
 ) -> Any:  # fmt: skip
-    """Take the query of `length` bytes in `packet` through the verdict; returns (outcome, bytes of answer in `out`)."""
-    question = desk.question
+    """Take the query of `length` bytes in the desk's `packets` through the verdict.
+
+    Returns (outcome, bytes of answer in the desk's `answers`).
+    """
+    question, packet, out = desk.question, desk.packets, desk.answers
     desk.totals[_TCP4 if four else _TCP6] += U64(1)
     code = parse_query(packet, 0, length, question, desk.lower, desk.labels)
     if code != PROCEED:
-        return refuse_malformed(desk, packet, out, code)
+        return refuse_malformed(desk, code)
     step = decide(
         snapshot, customers, buckets, key, high, low, desk.lower, desk.labels, question[Q_LABELS],
         now, True, True, desk.masks, desk.combos, desk.prints, desk.ruling,
@@ -125,7 +126,7 @@ def rule_on(
 
 
 @compiled
-def refuse_malformed(desk: Any, packet: Any, out: Any, code: Any) -> Any:
+def refuse_malformed(desk: Any, code: Any) -> Any:
     """Step 1, as over UDP: silence, or an error that says as little as the RFCs ask for."""
     totals, question = desk.totals, desk.question
     totals[_STEPS + _S_MALFORMED] += U64(1)
@@ -143,24 +144,30 @@ def refuse_malformed(desk: Any, packet: Any, out: Any, code: Any) -> Any:
         question[Q_EDNS] = 0
     else:
         totals[_REFUSED] += U64(1)
-    return _ANSWER, write_error(packet, 0, question, out, 0, code, -1, desk.notes)
+    return _ANSWER, write_error(desk.packets, 0, question, desk.answers, 0, code, -1, desk.notes)
 
 
 @compiled
-def check_answer(desk: Any, packet: Any, length: Any, asked: Any, end: Any, ttls: Any, elapsed: Any) -> Any:
-    """Bytes of a resolver's answer without its OPT record, or -1 if it is not the answer to what was asked."""
-    if length < HEADER or not same_question(packet, 0, length, asked, 0, end):
+def check_answer(desk: Any, length: Any, end: Any, ttls: Any, elapsed: Any) -> Any:
+    """Bytes, without its OPT record, of the resolver's answer in `packets`; -1 if it does not answer what stands in `held`."""
+    if length < HEADER or not same_question(desk.packets, 0, length, desk.held, 0, end):
         return -1
-    if not read_answer(packet, 0, length, end, desk.facts, ttls, desk.notes):
+    if not read_answer(desk.packets, 0, length, end, desk.facts, ttls, desk.notes):
         return -1
     note_latency(desk, elapsed)
     return desk.facts[A_LENGTH]
 
 
 @compiled
-def finish(desk: Any, out: Any, length: Any, asked: Any, noted: Any, ede: Any) -> Any:
-    """Dress the answer in `out` for the client whose question stands in the desk; `noted` bytes of `desk.notes` go along."""
-    return dress(out, 0, length, asked, 0, desk.question, desk.notes, 0, noted, ede, LIMIT)
+def dress_answer(desk: Any, length: Any, noted: Any) -> Any:
+    """Dress the answer in `answers` for the client whose query stands in `held` and `question`; `noted` bytes of `notes` go along."""
+    return dress(desk.answers, 0, length, desk.held, 0, desk.question, desk.notes, 0, noted, -1, LIMIT)
+
+
+@compiled
+def make_error(desk: Any, rcode: Any, ede: Any) -> Any:
+    """Answer the client whose query stands in `held` and `question` with an RCODE alone."""
+    return write_error(desk.held, 0, desk.question, desk.answers, 0, rcode, ede, desk.notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,21 +198,15 @@ class Match:
     order: int
 
 
-def _buffer(size: int) -> tuple[NDArray[np.uint8], memoryview]:
-    """One piece of memory as an array, for compiled code, and as bytes."""
-    memory = bytearray(size)
-    return np.frombuffer(memory, np.uint8), memoryview(memory)
-
-
 class Judge:
     """Asks the compiled functions, on the work space of one desk. Nothing is kept from call to call."""
 
     def __init__(self, context: TcpContext) -> None:
-        self._context = context
-        (self._packet, self._packet_view), (self._out, self._out_view) = _buffer(_ROOM), _buffer(_ROOM)
-        self._asked, self._asked_view = _buffer(512)
-        self._ttls = np.zeros(_MAX_TTLS, np.int64)
-        desk = context.desk
+        self._context, desk = context, context.desk
+        self._packet_view, self._out_view, self._asked_view = (memoryview(desk[name]) for name in ("packets", "answers", "held"))
+        if min(len(self._packet_view), len(self._out_view)) < LIMIT:
+            raise ValueError(f"a desk's packets and answers must have room for {LIMIT} bytes")
+        self._ttls = np.zeros(_RECORDS, np.int64)
         self._question, self._ruling, self._notes, self._facts = desk["question"], desk["ruling"], desk["notes"], desk["facts"]
         self.totals = desk["totals"]
 
@@ -241,7 +242,7 @@ class Judge:
         self._packet_view[:size] = message
         outcome, length = rule_on(
             *tables, self._context.counts, self._context.hits, self._context.desk,
-            self._packet, size, self._out, high, low, four, time.monotonic_ns(),
+            size, high, low, four, time.monotonic_ns(),
         )  # fmt: skip
         return Outcome(outcome), bytes(self._out_view[:length]), tables
 
@@ -259,7 +260,7 @@ class Judge:
         """The answer to the question in `head`, or None if `message` is not one. `elapsed` in ns."""
         self._packet_view[: len(message)] = message
         self._asked_view[: len(head)] = head
-        length = check_answer(self._context.desk, self._packet, len(message), self._asked, len(head), self._ttls, elapsed)
+        length = check_answer(self._context.desk, len(message), len(head), self._ttls, elapsed)
         if length < 0:
             return None
         return Reply(bytes(self._packet_view[:length]), self._notes[: self._facts[A_NOTED]].tobytes())
@@ -270,13 +271,13 @@ class Judge:
         size = len(reply.message)
         self._out_view[:size] = reply.message
         self._notes[: len(reply.notes)] = np.frombuffer(reply.notes, np.uint8)
-        length = finish(self._context.desk, self._out, size, self._asked, len(reply.notes), -1)
+        length = dress_answer(self._context.desk, size, len(reply.notes))
         return bytes(self._out_view[:length])
 
     def error(self, query: Query, rcode: int, ede: int) -> bytes:
         """An answer that is only an RCODE, with an Extended DNS Error unless `ede` is negative."""
         self._restore(query)
-        length = write_error(self._asked, 0, self._question, self._out, 0, rcode, ede, self._notes)
+        length = make_error(self._context.desk, rcode, ede)
         return bytes(self._out_view[:length])
 
     def _restore(self, query: Query) -> None:
