@@ -16,6 +16,8 @@ from sekisho.snapshot.digest import U64
 
 _BILLION = 1_000_000_000
 _TRIES = 16
+_SLACK = _BILLION
+"""How much further ahead than a full debt a word may lie: workers read the clock once a batch, so theirs differ a little."""
 
 
 @compiled
@@ -23,15 +25,20 @@ def spend(buckets, row, rate, burst, now, charge):  # type: ignore[no-untyped-de
     """Whether one more query is within budget, taking it from the bucket if `charge`.
 
     `buckets` uint64 (rows), `rate` queries per second (> 0), `burst` queries, `now` ns.
-    Under contention that outlasts every try, the query passes: a budget never invents an excess.
+    Under contention that outlasts every try, the query passes: a budget never invents an excess. So
+    does one whose word lies further ahead than any debt can be: it was written by another boot's clock, and counts
+    as a full bucket.
     """
     cost = _BILLION // rate
     depth = cost * max(1, burst)
     for _ in range(_TRIES):
-        before = np.int64(buckets[row])
-        after = max(before, now) + cost
+        before = buckets[row]
+        full = np.int64(before)
+        if full - now > depth + _SLACK:
+            full = now
+        after = max(full, now) + cost
         if after - now > depth:
             return False
-        if not charge or exchange(buckets, row, U64(before), U64(after)) == U64(before):
+        if not charge or exchange(buckets, row, before, U64(after)) == before:
             return True
     return True
