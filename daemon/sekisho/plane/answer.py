@@ -19,6 +19,7 @@ from sekisho.plane.wire import (
     AD,
     CD,
     HEADER,
+    OPCODE,
     OPTION_EDE,
     Q_DO,
     Q_EDNS,
@@ -56,7 +57,7 @@ def write_head(packet, at, question, out, base, rcode, flags):  # type: ignore[n
     """Header and question of an answer to the query at `at` of `packet`; returns the length."""
     end = question[Q_END]
     copy(out, base, packet, at, end)
-    put16(out, base + 2, QR | flags | RA | (question[Q_FLAGS] & (RD | CD)) | (rcode & 15))
+    put16(out, base + 2, QR | flags | RA | (question[Q_FLAGS] & (OPCODE | RD | CD)) | (rcode & 15))
     put16(out, base + 4, 1 if end > HEADER else 0)
     put16(out, base + 6, 0)
     put16(out, base + 8, 0)
@@ -229,6 +230,12 @@ def dress(out, base, length, packet, at, question, notes, start, size, ede, limi
         put16(out, base + length - size - 2, size + 6)
         length += 6
     return length
+
+
+@compiled
+def stale_error(out, base):  # type: ignore[no-untyped-def]
+    """The Extended DNS Error of an expired answer at `base` of `out`: NXDOMAIN has its own (RFC 8914 section 4.20)."""
+    return EDE_STALE_NXDOMAIN if get16(out, base + 2) & 15 == NXDOMAIN else EDE_STALE
 
 
 @compiled

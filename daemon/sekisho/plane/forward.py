@@ -12,7 +12,7 @@ import numpy as np
 
 from sekisho.model.counters import LATENCY_BOUNDS_US, Counter
 from sekisho.plane import cache as packets
-from sekisho.plane.answer import EDE_NETWORK, EDE_STALE, SERVFAIL, UDP_SIZE, dress, room_of, write_error
+from sekisho.plane.answer import EDE_NETWORK, SERVFAIL, UDP_SIZE, dress, room_of, stale_error, write_error
 from sekisho.plane.native import copy, put16, put32, refill, send
 from sekisho.plane.reply import A_LENGTH, A_NOTED, A_RCODE, A_TTL, A_TTLS, read_answer, same_question
 from sekisho.plane.sending import answer_room, enqueue, next_row
@@ -329,7 +329,7 @@ def answer_stale(desk, cache, slot, seconds):  # type: ignore[no-untyped-def]
     start, noted = packets.notes_of(cache, at)
     size = dress(
         desk.answers, out, size, desk.held, held, desk.question, cache.data, start, noted,
-        EDE_STALE, room_of(desk.question),
+        stale_error(desk.answers, out), room_of(desk.question),
     )  # fmt: skip
     desk.totals[_STALE] += U64(1)
     _finish(desk, slot, row, size)

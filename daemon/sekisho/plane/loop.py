@@ -13,7 +13,7 @@ from sekisho.model.lists import ActionKind
 from sekisho.model.verdicts import Step
 from sekisho.plane import cache as packets
 from sekisho.plane.addresses import AF_INET, source_of
-from sekisho.plane.answer import EDE_PROHIBITED, EDE_STALE, REFUSED, dress, room_of, write_blocked, write_error, write_truncated
+from sekisho.plane.answer import EDE_PROHIBITED, REFUSED, dress, room_of, stale_error, write_blocked, write_error, write_truncated
 from sekisho.plane.forward import ask_upstream, choose_upstream, expire, fail_socket, hold, take_answer
 from sekisho.plane.native import CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, clock, receive, wait
 from sekisho.plane.recording import count_customer, count_limited, publish, record_match
@@ -237,13 +237,13 @@ def serve_allowed(cache, desk, fd, row, customer, now, seconds):  # type: ignore
     mixed = packets.hash_key(cache, desk.cache_key, key_length)
     stale = np.int64(0)
     at = packets.find(cache, desk.cache_key, key_length, mixed, seconds, stale)
-    ede = -1
+    expired = False
     if at < 0:
         _, up = choose_upstream(desk, now)
         if not up:
             at = packets.find(cache, desk.cache_key, key_length, mixed, seconds, settings[S_MAX_STALE])
             if at >= 0:
-                ede = EDE_STALE
+                expired = True
                 desk.totals[_STALE] += U64(1)
     if at >= 0:
         desk.totals[_STEPS + _S_CACHE] += U64(1)
@@ -251,6 +251,7 @@ def serve_allowed(cache, desk, fd, row, customer, now, seconds):  # type: ignore
         out = answer_room(out_row)
         size = packets.read(cache, at, desk.answers, out, seconds, settings[S_STALE_TTL])
         start, noted = packets.notes_of(cache, at)
+        ede = stale_error(desk.answers, out) if expired else -1
         size = dress(desk.answers, out, size, desk.packets, base, question, cache.data, start, noted, ede, room_of(question))
         reply(desk, row, out_row, size)
         return

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from sekisho.plane.native import copy, get16, get32, put16
-from sekisho.plane.wire import HEADER, OPTION_EDE, QR, TC, TYPE_OPT, TYPE_SOA, skip_name
+from sekisho.plane.wire import HEADER, OPCODE, OPTION_EDE, QR, TC, TYPE_OPT, TYPE_SOA, skip_name
 from sekisho.snapshot.compiling import compiled
 
 A_LENGTH = 0
@@ -30,16 +30,18 @@ A_SLOTS = 8
 MAX_TTLS = 400
 MAX_NOTES = 128
 _MAX_TTL = 86400
-_NXDOMAIN, _NOERROR = 3, 0
+_NXDOMAIN, _NOERROR, _SERVFAIL = 3, 0, 2
 _UPPER_A, _UPPER_Z, _CASE = 65, 90, 32
 
 
 @compiled
 def same_question(packet, base, length, asked, at, end):  # type: ignore[no-untyped-def]
-    """Whether the answer repeats the question (bytes 12 to `end` of the query at `at` of `asked`), in any case."""
+    """Whether the answer repeats the question (bytes 12 to `end` of the query at `at` of `asked`), its name in any case."""
     if length < end or get16(packet, base + 4) != 1:
         return False
-    for index in range(HEADER, end):
+    if get32(packet, base + end - 4) != get32(asked, at + end - 4):
+        return False
+    for index in range(HEADER, end - 4):
         left, right = packet[base + index], asked[at + index]
         if left != right and (left | _CASE) != (right | _CASE):
             return False
@@ -53,10 +55,11 @@ def read_answer(packet, base, length, end, facts, ttls, notes):  # type: ignore[
     """Read the answer of `length` bytes whose question ends at `end`; False if it is malformed.
 
     The OPT record is cut off, with what follows it (additional data may always be left out), and
-    the header's count corrected.
+    the header's count corrected. It may stand in the additional section only. An extended RCODE is between the resolver
+    and us (BADVERS, BADCOOKIE), so the answer becomes SERVFAIL.
     """
     flags = get16(packet, base + 2)
-    if not flags & QR or flags & 0x7800:
+    if not flags & QR or flags & OPCODE:
         return False
     answers, authority, additional = get16(packet, base + 6), get16(packet, base + 8), get16(packet, base + 10)
     facts[A_RCODE] = flags & 15
@@ -77,9 +80,14 @@ def read_answer(packet, base, length, end, facts, ttls, notes):  # type: ignore[
         after = position + 10 + size
         if after > length:
             return False
-        if row >= answers + authority:
+        if row < answers + authority:
             if kind == TYPE_OPT:
-                facts[A_RCODE] |= (get32(packet, base + position + 4) >> 24 & 0xFF) << 4
+                return False
+        else:
+            if kind == TYPE_OPT:
+                if get32(packet, base + position + 4) >> 24:
+                    facts[A_RCODE] = _SERVFAIL
+                    put16(packet, base + 2, (flags & ~15) | _SERVFAIL)
                 _take_notes(packet, base + position + 10, size, facts, notes)
                 put16(packet, base + 10, kept)
                 position = start

@@ -44,6 +44,7 @@ NOTAUTH = 9
 BADVERS = 16
 
 QR, TC, RD, RA, AD, CD, AA = 0x8000, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010, 0x0400
+OPCODE = 0x7800
 HEADER = 12
 NAME_ROOM = 264
 
@@ -77,7 +78,7 @@ def parse_query(packet, base, length, question, lower, labels):  # type: ignore[
     question[Q_FLAGS] = flags
     if flags & QR:
         return IGNORE
-    if flags & 0x7800:
+    if flags & OPCODE:
         return NOTIMP
     if get16(packet, base + 4) != 1 or get16(packet, base + 6) != 0 or get16(packet, base + 8) != 0:
         return FORMERR
