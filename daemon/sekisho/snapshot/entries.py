@@ -82,9 +82,10 @@ def encode(compiled: CompiledList, about: dict[str, object]) -> bytearray:
 def decode(buffer: bytes) -> tuple[CompiledList, dict[str, object]]:
     """Read back what `encode` wrote. Raises TableError if it is damaged or of another version."""
     _, arrays = unpack(buffer, Kind.LIST, VERSION)
-    document = json.loads(bytes(arrays.pop("about")))
+    document = json.loads(bytes(arrays["about"]))
     actions = tuple(
         Action(ActionKind(kind), tuple(LocalRecord(t, ttl, bytes.fromhex(data)) for t, ttl, data in records))
         for kind, records in document["actions"]
     )
-    return CompiledList(actions=actions, **arrays), document["about"]
+    columns = {name: arrays[name] for name in ("digests", "triggers", "exact", "below", "depths", "names", "offsets")}
+    return CompiledList(actions=actions, **columns), document["about"]

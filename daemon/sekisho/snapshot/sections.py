@@ -52,6 +52,9 @@ class Kind(enum.IntEnum):
     BUDGETS = 7
 
 
+_IMMUTABLE = (Kind.SNAPSHOT, Kind.LIST)
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     kind: Kind
@@ -59,6 +62,14 @@ class Header:
     number: int
     length: int
     checked: bool
+
+
+class Sections(dict[str, Array]):
+    """Arrays by section name. One that is not there is a fault of the file: TableError."""
+
+    def __missing__(self, name: str) -> Array:
+        message = f"section {name} is missing; the file is damaged"
+        raise TableError(message)
 
 
 def pack(kind: Kind, version: int, number: int, sections: Mapping[str, Array | bytes], *, checked: bool = True) -> bytearray:
@@ -104,13 +115,16 @@ def read_header(buffer: memoryview | bytes | bytearray, kind: Kind, version: int
     return Header(kind, found_version, number, length, bool(flags & CHECKED))
 
 
-def unpack(buffer: Any, kind: Kind, version: int, *, verify: bool = True) -> tuple[Header, dict[str, Array]]:
+def unpack(buffer: Any, kind: Kind, version: int, *, verify: bool = True) -> tuple[Header, Sections]:
     """Map the sections of `buffer` (bytes, bytearray or mmap) without copying.
 
     Raises TableError if the file is not whole or, with `verify`, if its checksum does not hold.
     """
     view = memoryview(buffer)
     header = read_header(view, kind, version)
+    if verify and not header.checked and kind in _IMMUTABLE:
+        message = f"{kind.name.lower()} file carries no checksum; it is damaged"
+        raise TableError(message)
     if verify and header.checked and _checksum(view[: header.length]) != _HEADER.unpack_from(view)[8]:
         message = f"{kind.name.lower()} file fails its checksum; it is damaged"
         raise TableError(message)
@@ -118,14 +132,14 @@ def unpack(buffer: Any, kind: Kind, version: int, *, verify: bool = True) -> tup
     if _HEADER.size + count * _SECTION.size > header.length:
         message = f"{kind.name.lower()} file says {count} sections and has no room for them"
         raise TableError(message)
-    arrays: dict[str, Array] = {}
+    arrays = Sections()
     for index in range(count):
         raw, dtype, rows, columns, offset, length = _SECTION.unpack_from(view, _HEADER.size + index * _SECTION.size)
-        name = raw.rstrip(b"\0").decode()
+        name = raw.rstrip(b"\0").decode(errors="replace")
         try:
             array = np.frombuffer(view[offset : offset + length], dtype=np.dtype(dtype.rstrip(b"\0").decode()))
             arrays[name] = array.reshape(rows, columns) if columns else array.reshape(rows)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError, SyntaxError) as error:
             message = f"{kind.name.lower()} file: section {name} does not fit: {error}"
             raise TableError(message) from error
     return header, arrays
