@@ -170,8 +170,8 @@ def _index(rows: _Rows) -> dict[str, Array]:
         while row:
             members.append(row - 1)
             row = int(chain[row - 1])
-        exact = sorted((int(rows.lists[m]), int(rows.exact[m])) for m in members if rows.triggers[m] & 1)
-        below = sorted((int(rows.lists[m]), int(rows.below[m])) for m in members if rows.triggers[m] & 2)
+        exact = sorted({int(rows.lists[m]): int(rows.exact[m]) for m in members if rows.triggers[m] & 1}.items())
+        below = sorted({int(rows.lists[m]): int(rows.below[m]) for m in members if rows.triggers[m] & 2}.items())
         offsets.append(len(choices))
         holders.append((sum(1 << order for order, _ in exact), sum(1 << order for order, _ in below)))
         choices += [action for _, action in exact] + [action for _, action in below]
