@@ -1,0 +1,320 @@
+"""The packet path without sockets or clock: tables in memory, packets put in by hand, time as told.
+
+`Plane` is one worker's desk with its cache, counts and ring. A client's packet goes in by `ask`, a
+resolver's by `respond`; what would have been sent is returned. The compiled functions are the
+product's own, called with the types the product calls them with, so nothing is compiled for tests.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rrset
+import numpy as np
+import pytest
+
+from sekisho.drivers.tables import CustomerRow
+from sekisho.model.clauses import BlockRule, BudgetRule, Ede, NoticeTime, OptOut, OverBudget, Profile, Record
+from sekisho.model.counters import Counter
+from sekisho.model.customers import Prefix
+from sekisho.model.lists import Action, ActionKind, Entry, ListDefinition, ListFormat, LocalRecord, Trigger
+from sekisho.plane import cache as packets
+from sekisho.plane import worker as desks
+from sekisho.plane.forward import expire, take_answer
+from sekisho.plane.loop import serve_query
+from sekisho.snapshot import layout
+from sekisho.snapshot.build import Exemption, build
+from sekisho.snapshot.digest import digest_name, key_of
+from sekisho.snapshot.entries import CompiledList
+from sekisho.snapshot.layout import Customers, Snapshot
+from sekisho.snapshot.people import build_customers, fill
+from sekisho.snapshot.sections import Array, Kind, unpack
+
+UNCOMPILED: list[pytest.MarkDecorator] = [pytest.mark.uncompiled]
+"""Marks of a module whose tests also run as plain Python, where 64-bit arithmetic that wraps makes NumPy warn."""
+if os.environ.get("NUMBA_DISABLE_JIT", "0") not in {"", "0"}:
+    UNCOMPILED.append(pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning"))
+
+KEY = key_of(bytes(range(16)))
+SECOND = 1_000_000_000
+START = 1_000_000 * SECOND
+"""A moment of the monotonic clock to begin at."""
+BOTH = Trigger.EXACT | Trigger.BELOW
+RECORD = Record((), 1.0)
+ALLOWED, CUSTOMER, OPTED_OUT, BUDGET, TRUNCATING, SILENCED, STRANGER = (f"192.0.2.{last}" for last in range(1, 8))
+
+
+def wire(name: str) -> bytes:
+    """A name in canonical wire form."""
+    return dns.name.from_text(name).canonicalize().to_wire() or b""
+
+
+def rule(clause: str, *, mandatory: bool = False, ede: Ede = Ede.BLOCKED, answer: Action | None = None) -> BlockRule:
+    opt_out = OptOut.NOBODY if mandatory else OptOut.CUSTOMER
+    return BlockRule(
+        clause, ("c2",), answer, opt_out, consent_required=False, consent_versions=(), notice=NoticeTime.NONE, ede=ede, record=RECORD
+    )
+
+
+def profile(*rules: BlockRule | None, budget: str | None = None) -> Profile:
+    """What terms say of the lists in order; `budget` is the clause of a hard budget."""
+    limit = BudgetRule(budget, 1, 1, OverBudget.DROP, NoticeTime.NONE, RECORD) if budget else None
+    return Profile(("gunma",), (*rules, *(None,) * (64 - len(rules))), limit)
+
+
+def definition(order: int, *, sealed: bool = False, answer: Action | None = None) -> ListDefinition:
+    return ListDefinition(f"list-{order}", order, "c2", "names", ListFormat.DOMAINS, answer=answer, sealed=sealed)
+
+
+def compile_entries(entries: Iterable[Entry]) -> CompiledList:
+    """A list as the compiler of feeds makes it, straight from its entries; a name that stands twice counts once."""
+    found = {digest_name(entry.name, KEY): entry for entry in entries}
+    order = sorted(found)
+    actions: list[Action] = []
+
+    def number(action: Action | None) -> int:
+        if action is None:
+            return 0
+        if action not in actions:
+            actions.append(action)
+        return actions.index(action) + 1
+
+    rows = [found[digest] for digest in order]
+    return CompiledList(
+        np.array(order, np.uint64).reshape(-1, 2),
+        np.array([entry.triggers for entry in rows], np.uint8),
+        np.array([number(entry.exact) for entry in rows], np.uint32),
+        np.array([number(entry.below) for entry in rows], np.uint32),
+        np.array([dns.name.from_wire(entry.name, 0)[0].__len__() - 1 for entry in rows], np.uint8),
+        tuple(actions),
+    )
+
+
+def entry(name: str, action: Action | None = None, triggers: Trigger = BOTH) -> Entry:
+    return Entry(wire(name), triggers, action, action)
+
+
+def exempt(order: int, name: str, triggers: Trigger = BOTH) -> Exemption:
+    return Exemption(order, *digest_name(wire(name), KEY), dns.name.from_text(name).__len__() - 1, int(triggers))
+
+
+def read_only(array: Array) -> Array:
+    view: Array = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def open_snapshot(data: bytes | bytearray) -> Snapshot:
+    """A snapshot's tables as the plane maps them."""
+    _, arrays = unpack(data, Kind.SNAPSHOT, layout.SNAPSHOT_VERSION)
+    return Snapshot(*(read_only(arrays[name]) for name in Snapshot._fields))
+
+
+def make_snapshot(
+    lists: Sequence[tuple[ListDefinition, CompiledList]], profiles: Sequence[Profile], exceptions: Sequence[Exemption] = (), epoch: int = 1
+) -> Snapshot:
+    return open_snapshot(build(epoch, lists, profiles, exceptions, KEY))
+
+
+def address(text: str) -> tuple[Any, Any]:
+    """Both words of an address in the one 128-bit space."""
+    prefix = Prefix.parse(text)
+    return np.uint64(prefix.value >> 64), np.uint64(prefix.value & (1 << 64) - 1)
+
+
+def make_customers(rows: Sequence[CustomerRow], allow: Sequence[str] = ()) -> Customers:
+    """The customers' tables as the plane maps them; rows are numbered from 1."""
+    owned = [(Prefix.parse(text), layout.ALLOWED) for text in allow]
+    owned += [(prefix, number) for number, row in enumerate(rows, 1) for prefix in row.prefixes]
+    _, arrays = unpack(build_customers(1, len(rows) + 1, len(owned), 0), Kind.CUSTOMERS, layout.CUSTOMERS_VERSION)
+    fill(
+        arrays["addresses"], arrays["lengths"], arrays["owners"], arrays["present"],
+        np.array([prefix.value >> 64 for prefix, _ in owned], np.uint64),
+        np.array([prefix.value & (1 << 64) - 1 for prefix, _ in owned], np.uint64),
+        np.array([prefix.length for prefix, _ in owned], np.uint8),
+        np.array([number for _, number in owned], np.uint32),
+    )  # fmt: skip
+    arrays["flags"][layout.ALLOWED] = layout.ACTIVE | layout.NETWORK
+    for number, row in enumerate(rows, 1):
+        columns = {"masks": row.mask, "profiles": row.profile, "rates": row.budget_rate, "bursts": row.budget_burst, "flags": row.flags}
+        for name, value in columns.items():
+            arrays[name][number] = value
+    return Customers(*(read_only(arrays[name]) for name in Customers._fields))
+
+
+def at(text: str) -> tuple[Prefix, ...]:
+    return (Prefix.parse(text),)
+
+
+PEOPLE = (
+    CustomerRow("customer", at(CUSTOMER), 0b111, 0),
+    CustomerRow("opted-out", at(OPTED_OUT), 0b100, 0),
+    CustomerRow("budget", at(BUDGET), 0, 0, budget_rate=10, budget_burst=2),
+    CustomerRow("truncating", at(TRUNCATING), 0, 0, budget_rate=10, budget_burst=2, over_truncate=True),
+    CustomerRow("silenced", at(SILENCED), 0b111, 0, silenced=True),
+    CustomerRow("v6", at("2001:db8:1::/48"), 0b111, 0),
+)
+CLAUSE, MANDATORY_CLAUSE, BUDGET_CLAUSE = "gunma/別記-1", "nbnet/21-1", "nbnet/22-2-5"
+SINKHOLE = Action(
+    ActionKind.SINKHOLE, (LocalRecord(1, 60, bytes((203, 0, 113, 9))), LocalRecord(28, 60, bytes.fromhex("20010db8" + "00" * 11 + "09")))
+)
+ENTRIES: Mapping[str, Action | None] = {
+    "bad.example": None,
+    "nodata.example": Action(ActionKind.NODATA),
+    "refused.example": Action(ActionKind.REFUSED),
+    "drop.example": Action(ActionKind.DROP),
+    "sink.example": SINKHOLE,
+    "tcponly.example": Action(ActionKind.TCP_ONLY),
+    "chase.example": Action(ActionKind.CHASE, (LocalRecord(5, 30, wire("garden.test")),)),
+    "local.example": Action(ActionKind.LOCAL_DATA, (LocalRecord(1, 300, bytes((192, 0, 2, 99))), LocalRecord(16, 30, b"\x05hello"))),
+    "large.example": Action(ActionKind.LOCAL_DATA, tuple(LocalRecord(16, 60, b"\xc8" + bytes((65 + row,)) * 200) for row in range(10))),
+    "pass.example": Action(ActionKind.PASSTHRU),
+}
+"""List 0, open; list 1 is open and holds pass.example too; list 2 is sealed and mandatory."""
+
+
+def checkpoint_snapshot() -> Snapshot:
+    open_list = compile_entries(entry(name, action) for name, action in ENTRIES.items())
+    second = compile_entries([entry("pass.example"), entry("second.example")])
+    sealed = compile_entries([entry("sealed.example"), entry("bad.example")])
+    terms = profile(rule(CLAUSE), rule(CLAUSE), rule(MANDATORY_CLAUSE, mandatory=True, ede=Ede.CENSORED), budget=BUDGET_CLAUSE)
+    return make_snapshot([(definition(0), open_list), (definition(1), second), (definition(2, sealed=True), sealed)], [terms])
+
+
+def sockaddr(host: str, port: int) -> bytes:
+    """As a C sockaddr."""
+    one = ipaddress.ip_address(host)
+    if one.version == 4:
+        return int(socket.AF_INET).to_bytes(2, "little") + port.to_bytes(2, "big") + one.packed + bytes(8)
+    return int(socket.AF_INET6).to_bytes(2, "little") + port.to_bytes(2, "big") + bytes(4) + one.packed + bytes(4)
+
+
+class Plane:
+    """One worker between a client and `upstreams` resolvers, at a time that only the test moves."""
+
+    def __init__(
+        self, snapshot: Snapshot | None = None, customers: Customers | None = None, *, upstreams: int = 2, sockets: int = 2, **settings: int
+    ) -> None:
+        self.snapshot = checkpoint_snapshot() if snapshot is None else snapshot
+        self.customers = make_customers(PEOPLE, [ALLOWED]) if customers is None else customers
+        self.buckets = np.zeros(len(self.customers.masks), np.uint64)
+        self.counts: Any = layout.Counts(**layout.empty_counts(len(self.customers.masks)))  # type: ignore[arg-type]
+        self.hits: Any = layout.Hits(**layout.empty_hits())
+        self.cache = packets.make_cache(settings.pop("cache_bytes", 1 << 20), settings.pop("seed", 7))
+        self.now = START
+        self.epoch = 1
+        self.desk = desks.make_desk()
+        values = {
+            "S_TIMEOUT": 2 * SECOND,
+            "S_TRIES": 2,
+            "S_MAX_STALE": 3600,
+            "S_STALE_TTL": 30,
+            "S_SOCKETS": sockets,
+            "S_UPSTREAMS": upstreams,
+        }
+        for name, value in (values | settings).items():
+            self.desk.settings[getattr(desks, name)] = value
+        self.pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(upstreams * sockets)]
+        for number, (ours, theirs) in enumerate(self.pairs):
+            self.desk.sockets[number] = ours.fileno()
+            theirs.setblocking(False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for pair in self.pairs:
+            for one in pair:
+                one.close()
+
+    def ask(self, packet: bytes, source: str = CUSTOMER, *, port: int = 40000, whole: bool = True) -> bytes | None:
+        """The answer to a client's packet, or None: silence, or the question went on to a resolver (`asked`)."""
+        desk, name = self.desk, sockaddr(source, port)
+        desk.packets[: len(packet)] = np.frombuffer(packet, np.uint8)
+        desk.sources[: len(name)] = np.frombuffer(name, np.uint8)
+        desk.messages[0, 1] = len(name)
+        desk.messages[0, 5] = 0
+        serve_query(
+            self.snapshot, self.customers, self.buckets, KEY, self.epoch, self.cache, self.counts, self.hits, desk,
+            99, 0, len(packet), whole, self.now, self.now // SECOND,
+        )  # fmt: skip
+        sent = self.sent()
+        assert len(sent) < 2
+        return sent[0] if sent else None
+
+    def sent(self) -> list[bytes]:
+        """Answers that wait for the socket."""
+        desk = self.desk
+        found = [bytes(desk.answers[row * desks.ROW : row * desks.ROW + int(desk.vectors[row, 1])]) for row in range(int(desk.queued[0]))]
+        desk.queued[0] = 0
+        return found
+
+    def asked(self) -> list[tuple[int, bytes]]:
+        """What the resolvers were asked since the last look, with the number of the socket."""
+        found = []
+        for number, (_, theirs) in enumerate(self.pairs):
+            while True:
+                try:
+                    found.append((number, theirs.recv(4096)))
+                except BlockingIOError:
+                    break
+        return found
+
+    def respond(self, number: int, packet: bytes) -> list[bytes]:
+        """A resolver's datagram on socket `number`; returns what clients are sent."""
+        # Not the row that `ask` uses, as the kernel would not either.
+        base = 5 * desks.ROW
+        self.desk.packets[base : base + len(packet)] = np.frombuffer(packet, np.uint8)
+        take_answer(self.desk, self.cache, number, self.desk.packets, base, len(packet), self.now, self.now // SECOND)
+        return self.sent()
+
+    def wait(self, seconds: float) -> list[bytes]:
+        """Let time pass; returns what clients are sent because of it."""
+        self.now += int(seconds * SECOND)
+        expire(self.desk, self.cache, self.now, self.now // SECOND)
+        return self.sent()
+
+    def resolve(self, packet: bytes, answer: dns.message.Message | None = None, *records: str, source: str = CUSTOMER) -> bytes | None:
+        """Ask, and let an honest resolver answer if it is asked."""
+        at_once = self.ask(packet, source)
+        if at_once is not None:
+            return at_once
+        for number, question in self.asked():
+            if answer is None:
+                answer = reply_to(question, *records)
+            answer.id = int.from_bytes(question[:2], "big")
+            sent = self.respond(number, answer.to_wire())
+            return sent[0] if sent else None
+        return None
+
+    def total(self, counter: Counter) -> int:
+        return int(self.desk.totals[counter])
+
+    def steps(self) -> dict[str, int]:
+        """The steps that decided, those that did."""
+        steps = [counter for counter in Counter if counter.name.startswith("STEP_")]
+        return {counter.name[5:].lower(): self.total(counter) for counter in steps if self.total(counter)}
+
+
+def query(name: str, rdtype: str = "A", *, edns: int = -1, identity: int = 1, **options: Any) -> bytes:
+    return dns.message.make_query(name, rdtype, use_edns=edns, id=identity, **options).to_wire()
+
+
+def reply_to(question: bytes, *records: str, rcode: int = 0, authority: Sequence[str] = ()) -> dns.message.Message:
+    """A resolver's answer; `records` and `authority` in zone file form, `@` the question's own name."""
+    answer = dns.message.make_response(dns.message.from_wire(question), recursion_available=True)
+    answer.set_rcode(dns.rcode.Rcode(rcode))
+    for section, texts in ((answer.answer, records), (answer.authority, authority)):
+        for text in texts:
+            name, ttl, rdclass, rdtype, rdata = text.split(" ", 4)
+            owner = answer.question[0].name if name == "@" else dns.name.from_text(name)
+            section.append(dns.rrset.from_text(owner, int(ttl), rdclass, rdtype, rdata))
+    return answer
