@@ -82,9 +82,12 @@ class TableWriter:
         used = fill(arrays["addresses"], arrays["lengths"], arrays["owners"], arrays["present"], highs, lows, lengths, owners)
         arrays["used"][1] = used
         self._allow = tuple(allow)
+        previous = self.epoch
         if epoch is not None:
-            self._enter_epoch(epoch)
+            self._head[layout.HEAD_EPOCH] = epoch
+        # Nothing may come between the two stores: a reader that sees one without the other looks again.
         self._put_in_force(table, path)
+        self._remove_old("snapshot-", {self.epoch, previous})
 
     def put_customer(self, row: CustomerRow) -> None:
         """Add or replace one customer, in force at once. Prefixes it no longer has become nobody's."""
