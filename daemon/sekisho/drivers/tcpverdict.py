@@ -26,7 +26,7 @@ from sekisho.model.verdicts import Step
 from sekisho.plane import recording
 from sekisho.plane.answer import EDE_PROHIBITED, REFUSED, dress, write_blocked, write_error
 from sekisho.plane.forward import note_latency
-from sekisho.plane.recording import count_customer, record_match
+from sekisho.plane.recording import count_customer, count_limited, record_match
 from sekisho.plane.reply import A_LENGTH, A_NOTED, read_answer, same_question
 from sekisho.plane.verdict import R_ACTION, R_KIND, R_LIST, R_PROFILE, R_ROW, decide, is_served
 from sekisho.plane.wire import (
@@ -116,6 +116,8 @@ def rule_on(
         return _LAST, write_error(packet, 0, question, out, 0, REFUSED, EDE_PROHIBITED, desk.notes)
     if step in (_S_SILENCED, _S_BUDGET):
         count_customer(counts, customer, COUNT_SILENCED if step == _S_SILENCED else COUNT_LIMITED)
+        if step == _S_BUDGET:
+            count_limited(snapshot, customers, counts, customer, epoch)
         return _SILENCE, 0
     count_customer(counts, customer, COUNT_BLOCKED)
     record_match(counts, hits, desk, epoch, _TRANSPORT_TCP)
