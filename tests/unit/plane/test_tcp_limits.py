@@ -103,6 +103,7 @@ def test_an_idle_connection_is_closed_and_one_that_waits_for_an_answer_is_not(co
             await asker.send(query("slow.example.com"))
             assert await idle.is_closed()
             await point.settled(lambda: point.server.connections == 1)
+            assert (await asker.ask("local.example")).answer, "it is still read"
             gate.let("slow.example.com.")
             assert dns.message.from_wire(await asker.take()).answer
             assert await asker.is_closed()
