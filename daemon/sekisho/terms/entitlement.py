@@ -78,8 +78,8 @@ def find_list(lists: Sequence[ListDefinition], name: str) -> ListDefinition:
     """The list of an id. Raises RefusedError with what there is."""
     found = next((one for one in lists if one.id == name), None)
     if found is None:
-        known = did_you_mean(name, (one.id for one in lists))
-        raise RefusedError(f"there is no list {name}{known}" if lists else f"there is no list {name}: none is defined")
+        known = did_you_mean(name, (one.id for one in lists)) or "; `sekisho lists show` names those there are"
+        raise RefusedError(f"there is no list {name}{known}" if lists else f"there is no list {name}: none is defined; see `lists:`")
     return found
 
 
@@ -90,7 +90,7 @@ def permit_opt_out(profile: Profile, definition: ListDefinition, customer: str) 
         terms = ", ".join(profile.terms)
         raise RefusedError(
             f"list {definition.id} does not reach customer {customer}: no clause of {terms} authorises blocking"
-            f" {definition.category} names, so there is nothing to opt out of"
+            f" {definition.category} names; there is nothing to opt out of: `sekisho customers show {customer}` shows what is in force"
         )
     if rule.mandatory:
         raise RefusedError(
