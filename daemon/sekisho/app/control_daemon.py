@@ -38,7 +38,7 @@ from sekisho.model.errors import ConfigError, SekishoError
 
 log = structlog.get_logger("sekisho.control")
 
-DRAIN_EVERY = 0.25
+DRAIN_EVERY = 0.5
 """Seconds between two looks at the ring of matches."""
 BEAT_EVERY = 0.5
 PURGE_EVERY = 3600.0
@@ -65,16 +65,17 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         await lists.adopt(site, ledger.state, now)
         people = await asyncio.to_thread(People, site, ledger.state)
         folder = runtime / "plane"
-        tables = Tables(TableWriter(folder), people, ledger.state, lists, key, state / "snapshot")
-        await tables.start(now)
+        writer = TableWriter(folder)
         reader = TableReader(folder, key)
+        tables = Tables(writer, reader, people, ledger.state, lists, key, state / "snapshot")
+        await tables.start(now)
         core = Core(config, ledger, key, tables, lists, matches, Recorder(reader, matches), reader, Reload(now, (), now), started=now)
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
         yield core
         # What the plane matched until now belongs to the record.
         with contextlib.suppress(SekishoError):
-            await core.recorder.drain(_retentions(core))
+            await core.recorder.drain(_retentions(core), everything=True)
 
 
 async def serve(config: Path, site: Site, notifier: Notifier) -> None:

@@ -16,10 +16,11 @@ from sekisho.snapshot.digest import entry_id
 
 log = structlog.get_logger("sekisho.control")
 
-DRAIN = 8192
-"""Matches taken from the ring at a time."""
+DRAIN = 2048
+"""Matches taken from a worker's ring at a time: with the pause between two times, what bounds the cost of a flood of
+matches. The ring takes what comes faster for a while, and what it has no room for is counted as lost."""
 ROUNDS = 64
-"""Times the ring is emptied in one go at most, so that a flood leaves room for everything else."""
+"""Times the ring is read where all of it is wanted: twice what it can hold."""
 DEFAULT_RETENTION = 180 * 86400.0
 """Seconds matches of a clause are kept that is in no pack any more, unless the site says less."""
 
@@ -39,19 +40,19 @@ class Recorder:
         self._waiting: list[Match] = []
         self.lost = 0
 
-    async def drain(self, retention: Mapping[str, float]) -> int:
-        """Empty the ring into the store; returns how many matches there were.
+    async def drain(self, retention: Mapping[str, float], *, everything: bool = False) -> int:
+        """Move matches from the ring into the store, a bounded number or `everything`; returns how many there were.
 
         Clauses whose record is kept for no time at all leave no row.
         """
         total = 0
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS if everything else 1):
             hits, lost = self._ring.drain_hits(DRAIN)
             self.lost += lost
-            total += len(hits)
-            self._waiting += aggregate(hit for hit in hits if retention.get(hit.clause or "", 1.0) > 0)
-            if len(hits) < DRAIN:
+            if not hits:
                 break
+            total += sum(hit.count for hit in hits)
+            self._waiting += aggregate(hit for hit in hits if retention.get(hit.clause or "", 1.0) > 0)
         if self._waiting:
             batch, self._waiting = self._waiting, []
             try:
@@ -72,7 +73,7 @@ def aggregate(hits: Iterable[Hit]) -> list[Match]:
             continue
         minute = hit.time_ns // 1_000_000_000 // MINUTE
         same = (minute, hit.customer, hit.clause, hit.list, hit.first, hit.second, hit.action.name.lower())
-        counts[same] += 1
+        counts[same] += hit.count
         last[same] = max(last.get(same, 0), hit.time_ns)
     return [
         Match(last[same] / 1e9, customer, clause, list_id, entry_id(first, second), action, count)

@@ -84,7 +84,7 @@ class Control:
 
     async def events(self, *, customer: str | None, list_id: str | None, since: float | None, limit: int) -> Json:
         core = self._core
-        await core.recorder.drain(retentions(core.site.packs.values(), core.site.settings.retention))
+        await core.recorder.drain(retentions(core.site.packs.values(), core.site.settings.retention), everything=True)
         found = await core.matches.newest(customer=customer, list_id=list_id, since=since, limit=limit)
         return {"events": [self._event(match) for match in found]}
 

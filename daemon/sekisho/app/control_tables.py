@@ -22,6 +22,7 @@ import structlog
 
 from sekisho.app.control_people import People
 from sekisho.drivers.sharedfiles import write_file
+from sekisho.drivers.tablereader import PlaneObservation
 from sekisho.drivers.tables import TableWriter
 from sekisho.ledger.state import State
 from sekisho.lists.compile import version_of
@@ -38,6 +39,9 @@ from sekisho.snapshot.sections import Kind, unpack
 
 log = structlog.get_logger("sekisho.control")
 
+TAKEN_WITHIN = 5.0
+"""Seconds the plane has to take a snapshot before what waits for it goes on."""
+_TAKEN_POLL = 0.002
 _EPOCH = struct.Struct("<Q")
 _EPOCH_AT = 16
 """Where a table's number stands in its header (`snapshot.sections`); its checksum covers what follows the header."""
@@ -47,6 +51,12 @@ class Compiled(Protocol):
     """Who knows the lists in force."""
 
     def compiled(self, definition: ListDefinition) -> CompiledList: ...
+
+
+class Watched(Protocol):
+    """Who knows what the plane answers by."""
+
+    def observe(self) -> PlaneObservation: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +82,12 @@ class Inputs:
 class Tables:
     """The control plane's tables, and the customers they were made of (`people`)."""
 
-    def __init__(self, writer: TableWriter, people: People, state: State, lists: Compiled, key: Key, saved: Path) -> None:
+    def __init__(self, writer: TableWriter, plane: Watched, people: People, state: State, lists: Compiled, key: Key, saved: Path) -> None:
         """`saved` is where the last good snapshot is kept for a fast start."""
         self.people = people
         self.published = Published()
         self._writer = writer
+        self._plane = plane
         self._state = state
         self._lists = lists
         self._key = key
@@ -93,13 +104,14 @@ class Tables:
             await self._publish_all(self.people, now, fast=True)
 
     async def replace(self, people: People, now: float) -> None:
-        """Put another configuration in force: its snapshot and all of its customers."""
+        """Put another configuration in force: its snapshot and all of its customers; the plane answers by them on return."""
         async with self._lock:
             await self._publish_all(people, now)
             self.people = people
+        await self._taken(self.published.epoch)
 
     async def rebuild(self, now: float) -> None:
-        """Build and publish what is known now. Callers that wait together share one build."""
+        """Build and publish what is known now; the plane answers by it on return. Callers that wait together share one build."""
         self._wanted += 1
         ticket = self._wanted
         async with self._lock:
@@ -107,6 +119,7 @@ class Tables:
                 reached = self._wanted
                 await self._publish(self.people, now)
                 self._done = reached
+        await self._taken(self.published.epoch)
 
     async def put(self, customer: Customer, now: float) -> None:
         """A customer's row, in force on return. A new combination of terms goes into the snapshot first."""
@@ -135,6 +148,16 @@ class Tables:
 
     def heartbeat(self, now_ns: int) -> None:
         self._writer.heartbeat(now_ns)
+
+    async def _taken(self, epoch: int) -> None:
+        """Wait until the plane answers by a snapshot; not for a plane that does not run, refuses it, or is too slow."""
+        end = time.monotonic() + TAKEN_WITHIN
+        while time.monotonic() < end:
+            seen = self._plane.observe()
+            if not seen.workers_alive or max(seen.epoch, seen.refused_epoch) >= epoch:
+                return
+            await asyncio.sleep(_TAKEN_POLL)
+        log.warning("plane-behind", epoch=epoch)
 
     async def _publish(self, people: People, now: float) -> None:
         """Put another snapshot in force; customers stay as they are."""

@@ -85,13 +85,13 @@ def map_snapshot(folder: Path, epoch: int, key: Key | None = None) -> MappedSnap
         raise TableError(message)
     document = json.loads(arrays["directory"].tobytes())
     directory = Directory({item["order"]: item["id"] for item in document["lists"]}, tuple(document["clauses"]), document["about"])
-    return MappedSnapshot(epoch, Snapshot(*(_read_only(arrays[name]) for name in Snapshot._fields)), directory)
+    return MappedSnapshot(epoch, Snapshot(*(_read_only(arrays[name]) for name in Snapshot.names())), directory)
 
 
 def map_customers(folder: Path, generation: int) -> MappedCustomers:
     """Map a generation of customers. Raises TableError."""
     arrays = map_table(folder / customers_file(generation), Kind.CUSTOMERS, layout.CUSTOMERS_VERSION).arrays
-    tables = Customers(*(_read_only(arrays[name]) for name in Customers._fields))
+    tables = Customers(*(_read_only(arrays[name]) for name in Customers.names()))
     return MappedCustomers(generation, tables, arrays["identities"], arrays["spans"])
 
 

@@ -97,7 +97,7 @@ class WorkerFiles:
             fresh["worker"][layout.WORKER_STARTED] = time.time_ns()
         create_table(path, Kind.COUNTS, layout.COUNTS_VERSION, worker, fresh)
         arrays = map_table(path, Kind.COUNTS, layout.COUNTS_VERSION, writable=True).arrays
-        return Counts(*(arrays[name] for name in Counts._fields))
+        return Counts(*(arrays[name] for name in Counts.names()))
 
     def hits(self, worker: int) -> Hits:
         """A worker's ring of matches; one left by an earlier plane goes on, so nothing unread is lost."""
@@ -107,7 +107,7 @@ class WorkerFiles:
         except TableError:
             create_table(path, Kind.HITS, layout.HITS_VERSION, worker, layout.empty_hits())
             arrays = map_table(path, Kind.HITS, layout.HITS_VERSION, writable=True).arrays
-        return Hits(*(arrays[name] for name in Hits._fields))
+        return Hits(*(arrays[name] for name in Hits.names()))
 
 
 def enter_epoch(counts: Counts, tables: Tables) -> None:
@@ -214,8 +214,8 @@ class UdpWorker:
         tables = self.tables
         if tables is not None:
             serve(
-                tables.snapshot.tables, tables.customers.tables, tables.buckets, tables.key, tables.snapshot.epoch,
-                self.cache, self.counts, self.hits, self.desk,
+                tables.snapshot.tables.view, tables.customers.tables.view, tables.buckets, tables.key, tables.snapshot.epoch,
+                self.cache.view, self.counts.view, self.hits.view, self.desk,
             )  # fmt: skip
 
     def _configure(self, each: int) -> None:

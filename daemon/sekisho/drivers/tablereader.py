@@ -7,6 +7,7 @@ Reads only; a plane that is not there reads as zero workers.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter as Sum
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ _ALIVE_NS = 5_000_000_000
 """A worker that has not passed its loop for this long is not alive."""
 _GAUGES = (Counter.CACHE_ENTRIES, Counter.CACHE_BYTES)
 _LOW32, _LOW16 = 0xFFFFFFFF, 0xFFFF
+_ACTION_AND_EPOCH = np.uint64(0xFFFFFFFF00FF0000)
+_MINUTE_NS = np.uint64(60_000_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +54,18 @@ class PlaneObservation:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One match, its numbers resolved; a part is None where its id is not known any more."""
+    """Equal matches of one minute, their numbers resolved; a part is None where its id is not known any more."""
 
     time_ns: int
+    """Of the last of them."""
     customer: str | None
     clause: str | None
     list: str | None
     first: int
     second: int
     action: ActionKind
-    qtype: int
     epoch: int
+    count: int = 1
 
 
 @dataclass(slots=True)
@@ -128,16 +132,18 @@ class TableReader:
         )
 
     def drain_hits(self, limit: int) -> tuple[list[Hit], int]:
-        """Take up to `limit` matches a worker; returns them with how many were overwritten unread."""
+        """Take up to `limit` matches of each worker, equal ones of a minute as one; and how many were overwritten unread."""
         found: list[Hit] = []
         lost = 0
+        with contextlib.suppress(TableError):
+            self._current_customers(Head(self._folder).generation)
         for number, path in self._files("hits-"):
             table = self._ring(number, path)
             if table is None or number >= layout.HEAD_WORDS - layout.HEAD_TAKEN:
                 continue
             rows, missed = self._take(table.arrays["ring"], int(table.arrays["cursor"][0]), number, limit)
             lost += missed
-            found += [self._hit(row) for row in rows]
+            found += self._hits(rows)
         return found, lost
 
     def customer_counts(self, row: int) -> tuple[int, int, int, int]:
@@ -235,46 +241,49 @@ class TableReader:
             return known
         return self._rings[number]
 
-    def _take(self, ring: Any, cursor: int, number: int, limit: int) -> tuple[list[Any], int]:
+    def _take(self, ring: Any, cursor: int, number: int, limit: int) -> tuple[Any, int]:
         """Rows from the last one taken on; a row overwritten while it was read is lost."""
         start = int(self._taken[layout.HEAD_TAKEN + number])
         if start > cursor:
             start = 0
         lost = max(0, cursor - start - layout.RING)
         start += lost
-        end = min(cursor, start + limit)
-        rows = []
-        for sequence in range(start, end):
-            row = ring[sequence % layout.RING].copy()
-            if int(row[0]) == sequence + 1 and int(ring[sequence % layout.RING, 0]) == sequence + 1:
-                rows.append(row)
-            else:
-                lost += 1
-        self._taken[layout.HEAD_TAKEN + number] = end
-        return rows, lost
+        sequence = np.arange(start, min(cursor, start + limit), dtype=np.uint64)
+        places = (sequence % np.uint64(layout.RING)).astype(np.int64)
+        rows = ring[places]
+        whole = (rows[:, 0] == sequence + np.uint64(1)) & (ring[places, 0] == rows[:, 0])
+        self._taken[layout.HEAD_TAKEN + number] = start + len(sequence)
+        return rows[whole], lost + int(len(sequence) - np.count_nonzero(whole))
 
-    def _hit(self, row: Any) -> Hit:
-        packed, rest = int(row[2]), int(row[5])
+    def _hits(self, rows: Any) -> list[Hit]:
+        """Bring equal rows of a minute together, and resolve them. A query's type and transport are not asked for."""
+        if not len(rows):
+            return []
+        same = np.column_stack([rows[:, 2], rows[:, 3], rows[:, 4], rows[:, 5] & _ACTION_AND_EPOCH, rows[:, 1] // _MINUTE_NS])
+        keys = np.ascontiguousarray(same).view(np.dtype((np.void, same.shape[1] * 8))).reshape(-1)
+        _, last, counts = np.unique(keys[::-1], return_index=True, return_counts=True)
+        chosen = rows[len(rows) - 1 - last].tolist()
+        return [self._hit(row, count) for row, count in zip(chosen, counts.tolist(), strict=True)]
+
+    def _hit(self, row: list[int], count: int) -> Hit:
+        _, time_ns, packed, first, second, rest = row
         directory = self._directory(rest >> 32)
         rule, order = packed >> 32 & _LOW16, packed >> 48
         return Hit(
-            time_ns=int(row[1]),
+            time_ns=time_ns,
             customer=self._customer(packed & _LOW32),
             clause=directory.clauses[rule] if directory and rule < len(directory.clauses) else None,
             list=directory.lists.get(order) if directory else None,
-            first=int(row[3]),
-            second=int(row[4]),
+            first=first,
+            second=second,
             action=ActionKind(rest >> 16 & 0xFF),
-            qtype=rest & _LOW16,
             epoch=rest >> 32,
+            count=count,
         )
 
     def _customer(self, row: int) -> str | None:
-        try:
-            customers = self._current_customers(Head(self._folder).generation)
-        except TableError:
-            return None
-        return customers.name(row)
+        customers = self._customers
+        return customers.name(row) if customers is not None else None
 
     def _current_customers(self, generation: int) -> MappedCustomers:
         if self._customers is None or self._customers.generation != generation:

@@ -79,7 +79,7 @@ class TableWriter:
             load_bulk(table, bulk, numbers)
         self._load_columns(table, singles)
         arrays = table.arrays
-        used = fill(arrays["addresses"], arrays["lengths"], arrays["owners"], arrays["present"], highs, lows, lengths, owners)
+        used = fill(arrays["addresses"].reshape(-1), arrays["lengths"], arrays["owners"], arrays["present"], highs, lows, lengths, owners)
         arrays["used"][1] = used
         self._allow = tuple(allow)
         previous = self.epoch
@@ -195,7 +195,7 @@ class TableWriter:
         for name in ("masks", "profiles", "flags", "rates", "bursts"):
             arrays[name][: len(old[name])] = old[name]
         columns = (old["addresses"][live, 0], old["addresses"][live, 1], old["lengths"][live] - np.uint8(1), old["owners"][live])
-        arrays["used"][1] = fill(arrays["addresses"], arrays["lengths"], arrays["owners"], arrays["present"], *columns)
+        arrays["used"][1] = fill(arrays["addresses"].reshape(-1), arrays["lengths"], arrays["owners"], arrays["present"], *columns)
         self._put_in_force(table, path)
         return table
 
@@ -218,7 +218,7 @@ class TableWriter:
     def _own(self, table: MappedTable, prefix: Prefix, owner: int) -> None:
         arrays = table.arrays
         high, low = np.uint64(prefix.value >> 64), np.uint64(prefix.value & LOW)
-        slot = find_slot(arrays["addresses"], arrays["lengths"], high, low, prefix.length)
+        slot = find_slot(arrays["addresses"].reshape(-1), arrays["lengths"], high, low, prefix.length)
         if slot >= 0:
             arrays["owners"][slot] = owner
             return

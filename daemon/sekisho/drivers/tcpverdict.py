@@ -230,20 +230,21 @@ class Judge:
     def publish(self) -> None:
         """Bring the counts to where others read them, with a sign of life."""
         counts = self._context.counts
-        recording.publish(counts, self._context.desk)
+        recording.publish(counts.view, self._context.desk)
         counts.worker[WORKER_HEARTBEAT] = time.time_ns()
 
     def owner(self, high: np.uint64, low: np.uint64) -> int:
         """Row of the customer an address belongs to; -1 for nobody's."""
-        return int(is_served(self._context.tables[1], high, low))
+        return int(is_served(self._context.tables[1].view, high, low))
 
     def rule(self, message: bytes, high: np.uint64, low: np.uint64, *, four: bool) -> tuple[Outcome, bytes, Tables]:
         """The outcome for one message of a client's, its answer if there is one, and the tables that were asked."""
         tables = self._context.tables
         size = len(message)
         self._packet_view[:size] = message
+        snapshot, customers, buckets, key, epoch = tables
         outcome, length = rule_on(
-            *tables, self._context.counts, self._context.hits, self._context.desk,
+            snapshot.view, customers.view, buckets, key, epoch, self._context.counts.view, self._context.hits.view, self._context.desk,
             size, high, low, four, time.monotonic_ns(),
         )  # fmt: skip
         return Outcome(outcome), bytes(self._out_view[:length]), tables

@@ -125,9 +125,7 @@ async def _transfer(
         return await asyncio.to_thread(_finished, reader, definition, key, guard)
 
 
-async def _incremental(
-    link: _Link, zone: bytes, definition: ListDefinition, key: Key, guard: Any, tally: Tally, base: Base
-) -> Zone | None:
+async def _incremental(link: _Link, zone: bytes, definition: ListDefinition, key: Key, guard: Any, tally: Tally, base: Base) -> Zone | None:
     reader = await link.read_zone(zone, ZoneReader(zone, tally, asked=base.serial))
     match reader.outcome:
         case Transferred.CURRENT:

@@ -107,8 +107,8 @@ def _decide(
     buckets.flags.writeable = True
     return int(
         decide(
-            snapshot.tables,
-            customers.tables,
+            snapshot.tables.view,
+            customers.tables.view,
             buckets,
             key,
             U64(number >> 64),

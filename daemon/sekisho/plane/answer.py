@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from sekisho.model.lists import ActionKind
-from sekisho.plane.native import copy, get16, put16, put32
+from sekisho.plane.native import copy, get16, put16, put32, u8s, u16s, u32s
 from sekisho.plane.verdict import R_ACTION, R_KIND, R_LIST, R_PROFILE
 from sekisho.plane.wire import (
     AD,
@@ -132,22 +132,23 @@ def write_soa(out, base, length):  # type: ignore[no-untyped-def]
 @compiled
 def write_records(snapshot, action, kind, out, base, length, limit):  # type: ignore[no-untyped-def]
     """Append the action's records of one type (or all, for ANY) as answers; -1 if they do not fit."""
-    first = np.int64(snapshot.actions[action, 1])
+    actions, records, rdata = u32s(snapshot.actions), u32s(snapshot.records), u8s(snapshot.rdata)
+    first = np.int64(actions[4 * action + 1])
     count = 0
-    for row in range(first, first + np.int64(snapshot.actions[action, 2])):
-        rtype = np.int64(snapshot.records[row, 0])
+    for row in range(first, first + np.int64(actions[4 * action + 2])):
+        rtype = np.int64(records[4 * row])
         if kind not in (TYPE_ANY, rtype):
             continue
-        size = np.int64(snapshot.records[row, 3])
+        size = np.int64(records[4 * row + 3])
         if length + 12 + size > limit:
             return -1
         at = base + length
         put16(out, at, _POINTER)
         put16(out, at + 2, rtype)
         put16(out, at + 4, 1)
-        put32(out, at + 6, np.int64(snapshot.records[row, 1]))
+        put32(out, at + 6, np.int64(records[4 * row + 1]))
         put16(out, at + 10, size)
-        copy(out, at + 12, snapshot.rdata, np.int64(snapshot.records[row, 2]), size)
+        copy(out, at + 12, rdata, np.int64(records[4 * row + 2]), size)
         length += 12 + size
         count += 1
     put16(out, base + 6, count)
@@ -178,13 +179,14 @@ def write_blocked(snapshot, ruling, packet, at, question, out, base, limit):  # 
         length = write_soa(out, base, length)
     length = write_opt(out, base, length, question, rcode)
     profile, order = ruling[R_PROFILE], ruling[R_LIST]
-    span = np.int64(snapshot.notes[profile, order])
-    start, size = np.int64(snapshot.spans[span, 0]), np.int64(snapshot.spans[span, 1])
+    spans = u32s(snapshot.spans)
+    span = np.int64(u32s(snapshot.notes)[64 * profile + order])
+    start, size = np.int64(spans[2 * span]), np.int64(spans[2 * span + 1])
     if length + 6 + size > limit:
         size = 0
     if length + 6 > limit:
         return length
-    return add_option(out, base, length, question, np.int64(snapshot.ede[profile, order]), snapshot.text, start, size)
+    return add_option(out, base, length, question, np.int64(u16s(snapshot.ede)[64 * profile + order]), u8s(snapshot.text), start, size)
 
 
 @compiled

@@ -14,16 +14,17 @@ gone. Entry layout, 8-byte aligned: words 0 hash, 1 stored (s), 2 expires (s),
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sekisho.model.counters import Counter
-from sekisho.plane.native import copy, get16, get32, load64, put16, put32
+from sekisho.plane.native import copy, get16, get32, i64s, load64, put16, put32, u8s, u64s
 from sekisho.plane.wire import CD, Q_DO, Q_FLAGS, Q_NAME, Q_TYPE, RD
 from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64
+from sekisho.snapshot.layout import Bundle
 
 WAYS = 4
 KEY_ROOM = 288
@@ -34,7 +35,8 @@ _STORED, _EVICTED = int(Counter.CACHE_STORED), int(Counter.CACHE_EVICTED)
 MASK16 = 0xFFFF
 
 
-class Cache(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Cache(Bundle):
     """data uint8 (size) and words int64 (size / 8) over the same bytes; hashes uint64 and positions
     int64 (buckets * 4), position -1: empty; state int64 (4): head position, seed.
     """
@@ -47,8 +49,8 @@ class Cache(NamedTuple):
 
 
 def make_cache(size: int, seed: int) -> Cache:
-    """A cache of `size` bytes of answers (rounded up to 64 KiB) and about 10 % more of index."""
-    size = max(1, (size + 65535) // 65536) * 65536
+    """A cache of `size` bytes of answers (rounded up to 64 KiB; 0 keeps nothing) and about 6 % more of index."""
+    size = (size + 65535) // 65536 * 65536
     words = np.zeros(size // 8, np.int64)
     slots = max(64, size // 256) // WAYS * WAYS
     state = np.array([0, seed & (2**62 - 1), 0, 0], np.int64)
@@ -72,7 +74,7 @@ def make_key(question, lower, scope, key):  # type: ignore[no-untyped-def]
 @compiled
 def hash_key(cache, key, length):  # type: ignore[no-untyped-def]
     """A seeded hash of the key. Collisions cost a place in the cache, never a wrong answer."""
-    mixed = U64(cache.state[1]) ^ U64(length)
+    mixed = U64(i64s(cache.state)[1]) ^ U64(length)
     for start in range(0, length, 8):
         mixed = (mixed ^ load64(key, start)) * _K
         mixed ^= mixed >> _R32
@@ -81,11 +83,12 @@ def hash_key(cache, key, length):  # type: ignore[no-untyped-def]
 
 @compiled
 def _same(cache, at, key, length):  # type: ignore[no-untyped-def]
-    if (cache.words[at // 8 + 3] & MASK16) != length:
+    data = u8s(cache.data)
+    if (i64s(cache.words)[at // 8 + 3] & MASK16) != length:
         return False
     start = at + _HEAD_BYTES
     for index in range(length):  # noqa: SIM110 - compiled: a loop, not a generator
-        if cache.data[start + index] != key[index]:
+        if data[start + index] != key[index]:
             return False
     return True
 
@@ -93,28 +96,29 @@ def _same(cache, at, key, length):  # type: ignore[no-untyped-def]
 @compiled
 def find(cache, key, length, mixed, now, stale):  # type: ignore[no-untyped-def]
     """Where the entry lies in the ring, or -1. `now` in seconds; up to `stale` seconds past its end."""
-    size = cache.data.shape[0]
-    bucket = np.int64((mixed >> _R32) % U64(cache.positions.shape[0] // WAYS)) * WAYS
+    words, hashes, positions, state = i64s(cache.words), u64s(cache.hashes), i64s(cache.positions), i64s(cache.state)
+    size = words.shape[0] * 8
+    bucket = np.int64((mixed >> _R32) % U64(positions.shape[0] // WAYS)) * WAYS
     for slot in range(bucket, bucket + WAYS):
-        position = cache.positions[slot]
-        if position < 0 or cache.hashes[slot] != mixed or cache.state[0] - position > size:
+        position = positions[slot]
+        if position < 0 or hashes[slot] != mixed or state[0] - position > size:
             continue
         at = position % size
         if _same(cache, at, key, length):
-            return at if now < cache.words[at // 8 + 2] + stale else -1
+            return at if now < words[at // 8 + 2] + stale else -1
     return -1
 
 
 @compiled
 def is_fresh(cache, at, now):  # type: ignore[no-untyped-def]
     """Whether the entry at `at` has not expired."""
-    return now < cache.words[at // 8 + 2]
+    return now < i64s(cache.words)[at // 8 + 2]
 
 
 @compiled
 def notes_of(cache, at):  # type: ignore[no-untyped-def]
     """Start in `cache.data` and length of the Extended DNS Errors kept with an entry."""
-    lengths = cache.words[at // 8 + 3]
+    lengths = i64s(cache.words)[at // 8 + 3]
     return at + _HEAD_BYTES + (lengths & MASK16), (lengths >> 32) & MASK16
 
 
@@ -124,16 +128,17 @@ def read(cache, at, out, base, now, stale_ttl):  # type: ignore[no-untyped-def]
 
     Returns its length in bytes.
     """
+    data, words = u8s(cache.data), i64s(cache.words)
     word = at // 8
-    lengths = cache.words[word + 3]
+    lengths = words[word + 3]
     size = (lengths >> 16) & MASK16
     offsets = at + _HEAD_BYTES + (lengths & MASK16) + ((lengths >> 32) & MASK16)
     count = (lengths >> 48) & MASK16
-    copy(out, base, cache.data, offsets + 2 * count, size)
-    age = max(0, now - cache.words[word + 1])
-    expired = now >= cache.words[word + 2]
+    copy(out, base, data, offsets + 2 * count, size)
+    age = max(0, now - words[word + 1])
+    expired = now >= words[word + 2]
     for index in range(count):
-        where = base + get16(cache.data, offsets + 2 * index)
+        where = base + get16(data, offsets + 2 * index)
         put32(out, where, stale_ttl if expired else max(0, get32(out, where) - age))
     return size
 
@@ -145,41 +150,43 @@ def store(cache, key, length, mixed, now, ttl, packet, base, size, ttls, count, 
     `ttls` int64 (count): offsets of its TTL fields; `noted` bytes at `start` of `notes`: errors to
     repeat. An answer larger than a quarter of the ring is not kept.
     """
-    ring = cache.data.shape[0]
+    data, words, hashes = u8s(cache.data), i64s(cache.words), u64s(cache.hashes)
+    positions, state = i64s(cache.positions), i64s(cache.state)
+    ring = data.shape[0]
     need = (_HEAD_BYTES + length + noted + 2 * count + size + 7) // 8 * 8
     if need > ring // 4 or ttl <= 0 or count > MASK16 >> 1:
         return
-    head = cache.state[0]
+    head = state[0]
     if head % ring + need > ring:
         head += ring - head % ring
     at = head % ring
-    bucket = np.int64((mixed >> _R32) % U64(cache.positions.shape[0] // WAYS)) * WAYS
+    bucket = np.int64((mixed >> _R32) % U64(positions.shape[0] // WAYS)) * WAYS
     chosen = bucket
     for slot in range(bucket, bucket + WAYS):
-        position = cache.positions[slot]
+        position = positions[slot]
         gone = position < 0 or head + need - position > ring
-        if gone or (cache.hashes[slot] == mixed and _same(cache, position % ring, key, length)):
+        if gone or (hashes[slot] == mixed and _same(cache, position % ring, key, length)):
             chosen = slot
             break
-        if position < cache.positions[chosen]:
+        if position < positions[chosen]:
             chosen = slot
-    if cache.positions[chosen] >= 0:
+    if positions[chosen] >= 0:
         totals[_EVICTED] += U64(1)
     word = at // 8
-    cache.words[word] = np.int64(mixed >> U64(1))
-    cache.words[word + 1] = now
-    cache.words[word + 2] = now + ttl
-    cache.words[word + 3] = length | (size << 16) | (noted << 32) | (count << 48)
+    words[word] = np.int64(mixed >> U64(1))
+    words[word + 1] = now
+    words[word + 2] = now + ttl
+    words[word + 3] = length | (size << 16) | (noted << 32) | (count << 48)
     position = at + _HEAD_BYTES
-    copy(cache.data, position, key, 0, length)
-    copy(cache.data, position + length, notes, start, noted)
+    copy(data, position, key, 0, length)
+    copy(data, position + length, notes, start, noted)
     position += length + noted
     for index in range(count):
-        put16(cache.data, position + 2 * index, ttls[index])
-    copy(cache.data, position + 2 * count, packet, base, size)
-    cache.hashes[chosen] = mixed
-    cache.positions[chosen] = head
-    cache.state[0] = head + need
+        put16(data, position + 2 * index, ttls[index])
+    copy(data, position + 2 * count, packet, base, size)
+    hashes[chosen] = mixed
+    positions[chosen] = head
+    state[0] = head + need
     totals[_STORED] += U64(1)
 
 

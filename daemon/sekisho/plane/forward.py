@@ -13,7 +13,7 @@ import numpy as np
 from sekisho.model.counters import LATENCY_BOUNDS_US, Counter
 from sekisho.plane import cache as packets
 from sekisho.plane.answer import EDE_NETWORK, SERVFAIL, UDP_SIZE, dress, room_of, stale_error, write_error
-from sekisho.plane.native import copy, put16, put32, refill, send
+from sekisho.plane.native import copy, put16, put32, refill, send, u8s
 from sekisho.plane.reply import A_LENGTH, A_NOTED, A_RCODE, A_TTL, A_TTLS, read_answer, same_question
 from sekisho.plane.sending import answer_room, enqueue, next_row
 from sekisho.plane.wire import AD, CD, HEADER, Q_DO, Q_END, Q_FLAGS, QR, RD, TYPE_OPT
@@ -328,7 +328,7 @@ def answer_stale(desk, cache, slot, seconds):  # type: ignore[no-untyped-def]
     size = packets.read(cache, at, desk.answers, out, seconds, desk.settings[S_STALE_TTL])
     start, noted = packets.notes_of(cache, at)
     size = dress(
-        desk.answers, out, size, desk.held, held, desk.question, cache.data, start, noted,
+        desk.answers, out, size, desk.held, held, desk.question, u8s(cache.data), start, noted,
         stale_error(desk.answers, out), room_of(desk.question),
     )  # fmt: skip
     desk.totals[_STALE] += U64(1)

@@ -15,7 +15,7 @@ from sekisho.plane import cache as packets
 from sekisho.plane.addresses import AF_INET, source_of
 from sekisho.plane.answer import EDE_PROHIBITED, REFUSED, dress, room_of, stale_error, write_blocked, write_error, write_truncated
 from sekisho.plane.forward import ask_upstream, choose_upstream, expire, fail_socket, hold, take_answer
-from sekisho.plane.native import CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, clock, receive, wait
+from sekisho.plane.native import CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, clock, receive, u8s, u32s, u64s, wait
 from sekisho.plane.recording import count_customer, count_limited, publish, record_match
 from sekisho.plane.sending import answer_room, enqueue, flush, next_row
 from sekisho.plane.verdict import R_KIND, R_ROW, decide
@@ -80,7 +80,7 @@ def serve(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk): 
         ready = wait(desk.settings[S_EPOLL], desk.events, _EVENTS, _SHORT_WAIT if outstanding > 0 else _LONG_WAIT)
         now = clock(CLOCK_MONOTONIC, desk.clock)
         seconds = now // _BILLION
-        counts.worker[WORKER_HEARTBEAT] = U64(clock(CLOCK_REALTIME, desk.clock))
+        u64s(counts.worker)[WORKER_HEARTBEAT] = U64(clock(CLOCK_REALTIME, desk.clock))
         for event in range(ready):
             at = event * 12
             number = np.int64(desk.events[at + 4]) | np.int64(desk.events[at + 5]) << 8
@@ -203,7 +203,7 @@ def answer_verdict(snapshot, customers, epoch, counts, hits, desk, fd, row, step
     if step == _S_BUDGET:
         count_customer(counts, customer, COUNT_LIMITED)
         count_limited(snapshot, customers, counts, customer, epoch)
-        if not customers.flags[customer] & TRUNCATE:
+        if not u32s(customers.flags)[customer] & TRUNCATE:
             return
         truncate = True
     out_row = next_row(desk, fd)
@@ -252,7 +252,7 @@ def serve_allowed(cache, desk, fd, row, customer, now, seconds):  # type: ignore
         size = packets.read(cache, at, desk.answers, out, seconds, settings[S_STALE_TTL])
         start, noted = packets.notes_of(cache, at)
         ede = stale_error(desk.answers, out) if expired else -1
-        size = dress(desk.answers, out, size, desk.packets, base, question, cache.data, start, noted, ede, room_of(question))
+        size = dress(desk.answers, out, size, desk.packets, base, question, u8s(cache.data), start, noted, ede, room_of(question))
         reply(desk, row, out_row, size)
         return
     desk.totals[_STEPS + _S_FORWARD] += U64(1)

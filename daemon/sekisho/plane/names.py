@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from sekisho.model.lists import ActionKind
+from sekisho.plane.native import u32s, u64s
 from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64, absorb, finish, finish_second, start
 
@@ -19,19 +20,19 @@ _EXCEPT = int(ActionKind.EXCEPT)
 @compiled
 def locate(keys, first, a, b, c, d):  # type: ignore[no-untyped-def]
     """Slot of the digest whose first word is `first`, or -1, and its second word (0 when not computed)."""
-    slots = keys.shape[0]
+    slots = keys.shape[0] // 2
     slot = np.int64(((first >> _R32) * U64(slots)) >> _R32)
     second = _ZERO
     known = False
     for _ in range(slots):
-        stored = keys[slot, 0]
+        stored = keys[2 * slot]
         if stored == _ZERO:
             return -1, second
         if stored == first:
             if not known:
                 second = finish_second(a, b, c, d)
                 known = True
-            if keys[slot, 1] == second:
+            if keys[2 * slot + 1] == second:
                 return slot, second
         slot += 1
         if slot == slots:
@@ -43,24 +44,25 @@ def locate(keys, first, a, b, c, d):  # type: ignore[no-untyped-def]
 def match(snapshot, k0, k1, lower, labels, count, mask, masks, combos, prints):  # type: ignore[no-untyped-def]
     """Find every suffix of the name that a list of `mask` holds.
 
-    `lower` uint8: the canonical name, `labels` its label offsets, `count` labels. Fills, for each
+    `snapshot` is the view of one; `lower` uint8: the canonical name, `labels` its label offsets, `count` labels. Fills, for each
     suffix found, from the shortest: `masks` uint64 (128) the lists of `mask` that hold it,
     `combos` int64 (128) twice the combination, plus one for the exact name, `prints`
     uint64 (128, 2) the digest. Returns how many were found.
     """
+    keys, combo_of, holders, depths = u64s(snapshot.keys), u32s(snapshot.combo), u64s(snapshot.holders), u64s(snapshot.depths)
     found = 0
     a, b, c, d = start(k0, k1)
     for depth in range(1, count + 1):
         a, b, c, d = absorb(lower, labels[count - depth], a, b, c, d)
-        if not (snapshot.depths[depth >> 6] >> U64(depth & 63)) & _ONE:
+        if not (depths[depth >> 6] >> U64(depth & 63)) & _ONE:
             continue
         first, e, f, g, h = finish(a, b, c, d)
-        slot, second = locate(snapshot.keys, first, e, f, g, h)
+        slot, second = locate(keys, first, e, f, g, h)
         if slot < 0:
             continue
-        combo = np.int64(snapshot.combo[slot])
+        combo = np.int64(combo_of[slot])
         exact = 1 if depth == count else 0
-        held = snapshot.holders[combo, 1 - exact] & mask
+        held = holders[2 * combo + 1 - exact] & mask
         if held != _ZERO:
             masks[found] = held
             combos[found] = 2 * combo + exact
@@ -96,6 +98,7 @@ def choose(snapshot, masks, combos, found, within):  # type: ignore[no-untyped-d
 
     A list whose most specific entry is an operator's exception does not hold the name.
     """
+    holders, offsets, choices, actions = u64s(snapshot.holders), u32s(snapshot.offsets), u32s(snapshot.choices), u32s(snapshot.actions)
     union = _ZERO
     for row in range(found):
         union |= masks[row]
@@ -106,13 +109,13 @@ def choose(snapshot, masks, combos, found, within):  # type: ignore[no-untyped-d
         for row in range(found - 1, -1, -1):
             if masks[row] & bit:
                 combo = combos[row] >> 1
-                place = np.int64(snapshot.offsets[combo])
+                place = np.int64(offsets[combo])
                 if combos[row] & 1:
-                    place += bits_below(snapshot.holders[combo, 0], order)
+                    place += bits_below(holders[2 * combo], order)
                 else:
-                    place += bits_below(snapshot.holders[combo, 0], 64) + bits_below(snapshot.holders[combo, 1], order)
-                action = np.int64(snapshot.choices[place])
-                if np.int64(snapshot.actions[action, 0]) != _EXCEPT:
+                    place += bits_below(holders[2 * combo], 64) + bits_below(holders[2 * combo + 1], order)
+                action = np.int64(choices[place])
+                if np.int64(actions[4 * action]) != _EXCEPT:
                     return order, row, action
                 break
         union &= ~bit

@@ -17,6 +17,7 @@ import numpy as np
 from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np import arrayobj
 
 from sekisho.snapshot.compiling import compiled, inlined
 
@@ -83,6 +84,37 @@ if COMPILED:
     _load16be, _load32be, _load64le = _load(types.uint16, True), _load(types.uint32, True), _load(types.uint64, False)
     _store16be, _store32be = _store(types.uint16, True), _store(types.uint32, True)
 
+    def _array_at(kind: Any) -> Any:
+        """An array over memory that somebody else keeps alive: no reference is counted."""
+
+        @intrinsic
+        def view(typingctx: Any, cell: Any) -> Any:
+            result = types.Array(kind, 1, "C")
+
+            def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                pair = context.make_array(signature.args[0])(context, builder, args[0]).data
+                address = builder.load(pair)
+                length = builder.load(builder.gep(pair, [context.get_constant(types.intp, 1)]))
+                width = context.get_abi_sizeof(context.get_value_type(kind))
+                made = context.make_array(result)(context, builder)
+                item = context.get_constant(types.intp, width)
+                arrayobj.populate_array(
+                    made,
+                    data=builder.inttoptr(address, context.get_value_type(kind).as_pointer()),
+                    shape=cgutils.pack_array(builder, [length]),
+                    strides=cgutils.pack_array(builder, [item]),
+                    itemsize=item,
+                    meminfo=None,
+                )
+                return made._getvalue()  # noqa: SLF001 - Numba's own way
+
+            return result(cell), codegen
+
+        return view
+
+    u8s, u16s, u32s = _array_at(types.uint8), _array_at(types.uint16), _array_at(types.uint32)
+    u64s, i64s = _array_at(types.uint64), _array_at(types.int64)
+
     @intrinsic
     def _read_errno(typingctx: Any, location: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -143,6 +175,16 @@ else:
 
     def _read_errno(location: int) -> int:
         return ctypes.get_errno()
+
+    def _array_at(kind: Any) -> Any:
+        def view(cell: Any) -> Any:
+            memory = (ctypes.c_uint8 * (int(cell[1]) * np.dtype(kind).itemsize)).from_address(int(cell[0]))
+            return np.frombuffer(memory, kind)
+
+        return view
+
+    u8s, u16s, u32s = _array_at(np.uint8), _array_at(np.uint16), _array_at(np.uint32)
+    u64s, i64s = _array_at(np.uint64), _array_at(np.int64)
 
     _address = _pointer
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from sekisho.model.counters import Counter
-from sekisho.plane.native import CLOCK_REALTIME, clock
+from sekisho.plane.native import CLOCK_REALTIME, clock, u16s, u32s, u64s
 from sekisho.plane.verdict import R_KIND, R_LIST, R_MATCH, R_ROW, R_RULE
 from sekisho.plane.wire import Q_TYPE
 from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64
-from sekisho.snapshot.layout import MAX_RULES, RING
+from sekisho.snapshot.layout import COUNT_COLUMNS, MAX_RULES, RING, RING_WORDS
 
 _HITS = int(Counter.HITS)
 
@@ -22,8 +22,9 @@ _HITS = int(Counter.HITS)
 @compiled
 def count_customer(counts, row, column):  # type: ignore[no-untyped-def]
     """Add one to a customer's column (`COUNT_` of `snapshot.layout`)."""
-    if 0 <= row < counts.customers.shape[0]:
-        counts.customers[row, column] += np.uint32(1)
+    columns = u32s(counts.customers)
+    if 0 <= row < columns.shape[0] // COUNT_COLUMNS:
+        columns[COUNT_COLUMNS * row + column] += np.uint32(1)
 
 
 @compiled
@@ -33,38 +34,41 @@ def record_match(counts, hits, desk, epoch, transport):  # type: ignore[no-untyp
     half = epoch & 1
     order, rule = ruling[R_LIST], ruling[R_RULE]
     if 0 <= order < 64:
-        counts.lists[half, order] += U64(1)
+        u64s(counts.lists)[64 * half + order] += U64(1)
     if 0 <= rule < MAX_RULES:
-        counts.rules[half, rule] += U64(1)
+        u64s(counts.rules)[MAX_RULES * half + rule] += U64(1)
     desk.totals[_HITS] += U64(1)
-    number = hits.cursor[0]
-    slot = np.int64(number % U64(RING))
-    hits.ring[slot, 0] = U64(0)
-    hits.ring[slot, 1] = U64(clock(CLOCK_REALTIME, desk.clock))
-    hits.ring[slot, 2] = U64(ruling[R_ROW]) | (U64(rule) << U64(32)) | (U64(order) << U64(48))
-    hits.ring[slot, 3] = prints[ruling[R_MATCH], 0]
-    hits.ring[slot, 4] = prints[ruling[R_MATCH], 1]
-    hits.ring[slot, 5] = (
+    ring, cursor = u64s(hits.ring), u64s(hits.cursor)
+    number = cursor[0]
+    at = np.int64(number % U64(RING)) * RING_WORDS
+    ring[at] = U64(0)
+    ring[at + 1] = U64(clock(CLOCK_REALTIME, desk.clock))
+    ring[at + 2] = U64(ruling[R_ROW]) | (U64(rule) << U64(32)) | (U64(order) << U64(48))
+    ring[at + 3] = prints[ruling[R_MATCH], 0]
+    ring[at + 4] = prints[ruling[R_MATCH], 1]
+    ring[at + 5] = (
         U64(desk.question[Q_TYPE]) | (U64(ruling[R_KIND]) << U64(16)) | (U64(transport) << U64(24)) | (U64(epoch & 0xFFFFFFFF) << U64(32))
     )
-    hits.ring[slot, 0] = number + U64(1)
-    hits.cursor[0] = number + U64(1)
+    ring[at] = number + U64(1)
+    cursor[0] = number + U64(1)
 
 
 @compiled
 def count_limited(snapshot, customers, counts, row, epoch):  # type: ignore[no-untyped-def]
     """Count one query over the hard budget under the clause that authorises it."""
-    profile = np.int64(customers.profiles[row])
-    if profile < snapshot.budgets.shape[0]:
-        rule = np.int64(snapshot.budgets[profile])
+    profile = np.int64(u16s(customers.profiles)[row])
+    budgets = u16s(snapshot.budgets)
+    if profile < budgets.shape[0]:
+        rule = np.int64(budgets[profile])
         if rule < MAX_RULES:
-            counts.rules[epoch & 1, rule] += U64(1)
+            u64s(counts.rules)[MAX_RULES * (epoch & 1) + rule] += U64(1)
 
 
 @compiled
 def publish(counts, desk):  # type: ignore[no-untyped-def]
     """Bring the worker's own totals to where others read them."""
+    totals, latency = u64s(counts.totals), u64s(counts.latency)
     for slot in range(desk.totals.shape[0]):
-        counts.totals[slot] = desk.totals[slot]
+        totals[slot] = desk.totals[slot]
     for bucket in range(desk.latency.shape[0]):
-        counts.latency[bucket] = desk.latency[bucket]
+        latency[bucket] = desk.latency[bucket]

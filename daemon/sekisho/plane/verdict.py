@@ -17,6 +17,7 @@ from sekisho.model.verdicts import Step
 from sekisho.plane.addresses import find_customer
 from sekisho.plane.budgets import spend
 from sekisho.plane.names import choose, match
+from sekisho.plane.native import u16s, u32s, u64s
 from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64
 from sekisho.snapshot.layout import ACTIVE, NO_RULE, SILENCED
@@ -46,7 +47,7 @@ _ZERO = U64(0)
 def decide(snapshot, customers, buckets, key, high, low, lower, labels, count, now, charge, stream, masks, combos, prints, ruling):  # type: ignore[no-untyped-def]
     """Reach the verdict on one well-formed query and write it to `ruling`; returns the step.
 
-    `high`, `low`: the source in the 128-bit space; `lower`, `labels`, `count`: the name; `now`:
+    `snapshot` and `customers` are views; `high`, `low`: the source in the 128-bit space; `lower`, `labels`, `count`: the name; `now`:
     monotonic ns; `charge`: take the query from the budget; `stream`: it came over TCP; `masks`,
     `combos`, `prints`: work space of `names.match`. CACHE means: let through.
     """
@@ -72,7 +73,7 @@ def decide(snapshot, customers, buckets, key, high, low, lower, labels, count, n
 def is_served(customers, high, low):  # type: ignore[no-untyped-def]
     """Step 2: the customer's row, or -1 (never an open resolver, RFC 5358)."""
     row = find_customer(customers, high, low)
-    if row >= 0 and not customers.flags[row] & ACTIVE:
+    if row >= 0 and not u32s(customers.flags)[row] & ACTIVE:
         return -1
     return row
 
@@ -80,42 +81,43 @@ def is_served(customers, high, low):  # type: ignore[no-untyped-def]
 @compiled
 def is_silenced(customers, row):  # type: ignore[no-untyped-def]
     """Step 3: whether a measure leaves the customer unanswered (nbnet/22-2-5)."""
-    return (customers.flags[row] & SILENCED) != 0
+    return (u32s(customers.flags)[row] & SILENCED) != 0
 
 
 @compiled
 def is_within_budget(customers, buckets, row, now, charge):  # type: ignore[no-untyped-def]
     """Step 4: the hard budget (gunma/19-2, nbnet/22-2-5)."""
-    rate = np.int64(customers.rates[row])
+    rate = np.int64(u32s(customers.rates)[row])
     if rate == 0 or row >= buckets.shape[0]:
         return True
-    return spend(buckets, row, rate, np.int64(customers.bursts[row]), now, charge)
+    return spend(buckets, row, rate, np.int64(u32s(customers.bursts)[row]), now, charge)
 
 
 @compiled
 def ask_lists(snapshot, customers, key, row, lower, labels, count, stream, masks, combos, prints, ruling):  # type: ignore[no-untyped-def]
     """Steps 5 and 6: mandatory lists first, then those the customer is entitled to."""
-    profile = np.int64(customers.profiles[row])
+    profile = np.int64(u16s(customers.profiles)[row])
     ruling[R_PROFILE] = profile
-    mask = customers.masks[row]
-    if mask == _ZERO or profile >= snapshot.mandatory.shape[0]:
+    mask = u64s(customers.masks)[row]
+    mandatory_of, rules, actions = u64s(snapshot.mandatory), u16s(snapshot.rules), u32s(snapshot.actions)
+    if mask == _ZERO or profile >= mandatory_of.shape[0]:
         return _CACHE
     found = match(snapshot, key[0], key[1], lower, labels, count, mask, masks, combos, prints)
     if found == 0:
         return _CACHE
-    mandatory = snapshot.mandatory[profile]
+    mandatory = mandatory_of[profile]
     step = _MANDATORY
     order, where, action = choose(snapshot, masks, combos, found, mandatory)
     if order < 0:
         step = _ENTITLED
         order, where, action = choose(snapshot, masks, combos, found, ~mandatory)
-    if order < 0 or snapshot.rules[profile, order] == NO_RULE:
+    if order < 0 or rules[64 * profile + order] == NO_RULE:
         return _CACHE
-    if np.int64(snapshot.actions[action, 0]) == _DEFAULT:
-        action = np.int64(snapshot.defaults[profile, order])
-    kind = np.int64(snapshot.actions[action, 0])
+    if np.int64(actions[4 * action]) == _DEFAULT:
+        action = np.int64(u32s(snapshot.defaults)[64 * profile + order])
+    kind = np.int64(actions[4 * action])
     ruling[R_LIST] = order
-    ruling[R_RULE] = np.int64(snapshot.rules[profile, order])
+    ruling[R_RULE] = np.int64(rules[64 * profile + order])
     ruling[R_ACTION] = action
     ruling[R_KIND] = kind
     ruling[R_MATCH] = where

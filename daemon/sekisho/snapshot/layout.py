@@ -1,12 +1,15 @@
 """What each shared file holds: section names, array shapes, versions, limits.
 
-One constant or one NamedTuple for each thing another process relies on; `FORMAT.md` says the same
-in prose. The NamedTuples are what compiled code is handed: bundles of mapped arrays.
+One constant or one bundle of arrays for each thing another process relies on; `FORMAT.md` says the
+same in prose. Compiled code is handed a bundle's `view`: a record of (address, length) pairs, one
+pointer, from which `plane.native` makes arrays where they are read. Passing the arrays themselves
+would copy seven words and count a reference for each of them at every call.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +73,31 @@ COUNT_SILENCED = 3
 COUNT_COLUMNS = 4
 
 
-class Snapshot(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Arrays that lie in shared memory, by name; C-contiguous. The bundle keeps them alive, its view does not."""
+
+    view: Any = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = self.names()
+        view = np.zeros(1, np.dtype([(name, np.int64, (2,)) for name in names])).view(np.recarray)[0]
+        for name in names:
+            array = getattr(self, name)
+            if not array.flags.c_contiguous:
+                message = f"{name} is not contiguous"
+                raise ValueError(message)
+            view[name] = (array.ctypes.data, array.size)
+        object.__setattr__(self, "view", view)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The arrays' names, in the order the constructor takes them."""
+        return tuple(one.name for one in fields(cls) if one.init)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Bundle):
     """The immutable tables of one epoch.
 
     keys     uint64 (slots, 2)   digest of a name; first word 0: empty
@@ -111,7 +138,8 @@ class Snapshot(NamedTuple):
     budgets: NDArray[np.uint16]
 
 
-class Customers(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Customers(Bundle):
     """The customers of one generation; single cells are updated in place by the control plane.
 
     addresses uint64 (slots, 2)  prefix in the 128-bit space, high word first
@@ -136,7 +164,8 @@ class Customers(NamedTuple):
     bursts: NDArray[np.uint32]
 
 
-class Counts(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Counts(Bundle):
     """What one worker counts.
 
     totals    uint64 (64)         `Counter` slots
@@ -157,7 +186,8 @@ class Counts(NamedTuple):
     worker: NDArray[np.uint64]
 
 
-class Hits(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Hits(Bundle):
     """One worker's ring of matches.
 
     ring   uint64 (65536, 6)  sequence number + 1 (written last); time (ns since 1970);

@@ -32,14 +32,14 @@ def place_of(high, low, length, slots):  # type: ignore[no-untyped-def]
 
 @compiled
 def find_slot(addresses, lengths, high, low, length):  # type: ignore[no-untyped-def]
-    """The slot of a prefix, or -1 - the free slot where it would go, or -1 - slots if the table is full."""
+    """The slot of a prefix (`addresses` in one axis), or -1 - the free slot where it would go, or -1 - slots if the table is full."""
     slots = lengths.shape[0]
     slot = place_of(high, low, length, slots)
     for _ in range(slots):
         found = lengths[slot]
         if found == 0:
             return -1 - slot
-        if found == length + 1 and addresses[slot, 0] == high and addresses[slot, 1] == low:
+        if found == length + 1 and addresses[2 * slot] == high and addresses[2 * slot + 1] == low:
             return slot
         slot += 1
         if slot == slots:
@@ -56,8 +56,8 @@ def fill(addresses, lengths, owners, present, high, low, length, owner):  # type
         if slot < 0:
             slot = -1 - slot
             used += 1
-        addresses[slot, 0] = high[row]
-        addresses[slot, 1] = low[row]
+        addresses[2 * slot] = high[row]
+        addresses[2 * slot + 1] = low[row]
         owners[slot] = owner[row]
         lengths[slot] = length[row] + 1
         present[np.int64(length[row]) >> 6] |= U64(1) << U64(np.int64(length[row]) & 63)

@@ -93,6 +93,7 @@ class Hit:
     second: int = 2
     action: ActionKind = ActionKind.NXDOMAIN
     epoch: int = 1
+    count: int = 1
 
 
 def test_hits_of_a_minute_are_counted_and_those_of_the_next_apart():
@@ -116,7 +117,7 @@ class FakeRing:
 def test_the_ring_is_emptied_into_the_store_and_losses_are_counted(tmp_path):
     async def scenario(store):
         recorder = Recorder(FakeRing([Hit()] * 10_000, lost=7), store)
-        drained = await recorder.drain({})
+        drained = await recorder.drain({}, everything=True)
         return drained, recorder.lost, await store.newest()
 
     drained, lost, found = with_store(tmp_path / "m.db", scenario)
