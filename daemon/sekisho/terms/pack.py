@@ -6,11 +6,12 @@ lie is `drivers.site`'s. Keys are explained in `policies/README.md`.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
 from sekisho.config.document import Document, scan_document
 from sekisho.config.lists import AnswerField
@@ -179,8 +180,12 @@ def parse_pack(text: str, file: str) -> Pack:
 
 
 def read_pack(document: Document) -> Pack:
-    parsed = validate(PackFile, document)
-    faults = list(_contradictions(document, parsed))
+    try:
+        parsed = validate(PackFile, document)
+    except ConfigError as error:
+        raise ConfigError([*error.faults, *_contradictions_of_the_rest(document)]) from None
+    ids = [clause.id for clause in parsed.clauses]
+    faults = list(_contradictions(document, parsed.pack, ids, dict(enumerate(parsed.clauses))))
     if faults:
         raise ConfigError(faults)
     clauses = tuple(
@@ -209,18 +214,40 @@ def _rule(clause: str, entry: BlockEntry | BudgetEntry) -> Rule:
     )
 
 
-def _contradictions(document: Document, parsed: PackFile) -> Iterator[Fault]:
-    """What is wrong between the clauses of a pack."""
+def _contradictions_of_the_rest(document: Document) -> Iterator[Fault]:
+    """What is wrong between the clauses that can be read, of a pack that as a whole cannot: all is told at once."""
+    values = document.value if isinstance(document.value, dict) else {}
+    pack, items = values.get("pack"), values.get("clauses")
+    if not isinstance(pack, str) or not isinstance(items, list):
+        return
+    ids = [_clause_id(item) for item in items]
+    readable: dict[int, ClauseEntry] = {}
+    for index, item in enumerate(items):
+        with contextlib.suppress(ValidationError):
+            readable[index] = ClauseEntry.model_validate(item)
+    yield from _contradictions(document, pack, ids, readable)
+
+
+def _clause_id(item: object) -> str | None:
+    """The id of a clause as it stands in the file, if it is one."""
+    found = item.get("id") if isinstance(item, dict) else None
+    return found if isinstance(found, str) and _CLAUSE_ID.fullmatch(found) else None
+
+
+def _contradictions(document: Document, pack: str, ids: Sequence[str | None], clauses: Mapping[int, ClauseEntry]) -> Iterator[Fault]:
+    """What is wrong between the clauses of a pack. `ids` are those of all clauses, in order; None for one that is none."""
     first: dict[str, int] = {}
-    for index, clause in enumerate(parsed.clauses):
-        here = ("clauses", index)
-        if clause.id.partition("/")[0] != parsed.pack:
-            yield document.fault((*here, "id"), f"{clause.id} is not of this pack; its clauses start with {parsed.pack}/")
-        if clause.id in first:
-            line = document.locate(("clauses", first[clause.id], "id"))[0]
-            yield document.fault((*here, "id"), f"{clause.id} already stands on line {line}; keep one of them")
-        first.setdefault(clause.id, index)
-    for index, clause in enumerate(parsed.clauses):
+    for index, clause_id in enumerate(ids):
+        if clause_id is None:
+            continue
+        place = ("clauses", index, "id")
+        if clause_id.partition("/")[0] != pack:
+            yield document.fault(place, f"{clause_id} is not of this pack; its clauses start with {pack}/")
+        if clause_id in first:
+            line = document.locate(("clauses", first[clause_id], "id"))[0]
+            yield document.fault(place, f"{clause_id} already stands on line {line}; keep one of them")
+        first.setdefault(clause_id, index)
+    for index, clause in clauses.items():
         for number, rule in enumerate(clause.rules):
             for keys, message in _budget_faults(rule) if isinstance(rule, BudgetEntry) else _block_faults(rule, first):
                 yield document.fault(("clauses", index, "rules", number, *keys), message)
