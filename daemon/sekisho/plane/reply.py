@@ -28,6 +28,7 @@ A_TRUNCATED = 5
 A_SLOTS = 8
 
 MAX_TTLS = 400
+"""Records of an answer whose TTLs a worker keeps room for: a UDP answer of our size cannot have more."""
 MAX_NOTES = 128
 _MAX_TTL = 86400
 _NXDOMAIN, _NOERROR, _SERVFAIL = 3, 0, 2
@@ -93,7 +94,7 @@ def read_answer(packet, base, length, end, facts, ttls, notes):  # type: ignore[
                 position = start
                 break
             kept += 1
-        if facts[A_TTLS] >= MAX_TTLS:
+        if facts[A_TTLS] >= ttls.shape[0]:
             return False
         ttls[facts[A_TTLS]] = position + 4
         facts[A_TTLS] += 1
