@@ -125,7 +125,7 @@ def test_gunma_bekki_3_is_found_in_the_explanation(field: Checkpoint) -> None:
     assert (explained["verdict"], explained["list"], explained["clause"]) == ("blocked", "c2", "gunma/別記-1")
     assert "直ちに遮断" in explained["clause_words"]["ja"]
     refused = field.sekisho("optout", "add", field.customer("nbnet").id, "c2", code=1)
-    assert "nothing to opt out of" in refused["error"]
+    assert "nothing to opt out of" in refused["hint"]
 
 
 @pytest.mark.parametrize(
@@ -226,6 +226,16 @@ def test_nbnet_21_2_an_over_blocked_name_is_let_through_at_once_on_a_sealed_list
     assert [one["entry"] for one in shown["exceptions"] if one["entry"] == done["entry"]] == [done["entry"]]
     field.sekisho("lists", "except", "abuse", SEALED[5], "--remove")
     assert field.is_blocked(customer, SEALED[5])
+
+
+def test_nbnet_21_2_an_exception_is_in_force_with_its_acknowledgement(field: Checkpoint) -> None:
+    """The very next query has the other answer, however often."""
+    customer = field.customer("nbnet")
+    for _ in range(10):
+        field.api.post("/v1/exceptions", list="abuse", name=SEALED[9], reason="over-blocked")
+        assert field.is_answered(customer, SEALED[9])
+        field.api.delete("/v1/exceptions", list="abuse", name=SEALED[9])
+        assert field.is_blocked(customer, SEALED[9])
 
 
 def test_nbnet_21_2_one_name_below_a_sealed_sub_tree_is_let_through_alone(field: Checkpoint) -> None:

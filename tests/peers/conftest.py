@@ -1,0 +1,126 @@
+"""Real peers: Unbound behind one checkpoint, as every test of a real client finds it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dns.exception
+import dns.message
+import dns.query
+import pytest
+
+from scenarios.harness import Checkpoint, folders, running, write_site
+from support import free_port, require_binary, wait_until
+
+UNBOUND = """\
+server:
+    username: ""
+    chroot: ""
+    pidfile: ""
+    directory: "{folder}"
+    use-syslog: no
+    logfile: ""
+    verbosity: 0
+    do-daemonize: no
+    num-threads: 1
+    module-config: "iterator"
+    do-not-query-localhost: no
+    access-control: 0.0.0.0/0 allow
+    access-control: ::/0 allow
+    interface: 127.0.0.1@{port}
+    {more}
+    local-zone: "harmless.example." redirect
+    local-data: "harmless.example. 300 IN A 198.51.100.7"
+    local-data: "harmless.example. 300 IN AAAA 2001:db8::7"
+    local-data: "harmless.example. 300 IN TXT 'from Unbound'"
+    local-data: "harmless.example. 300 IN MX 10 mail.harmless.example."
+    local-zone: "short.example." redirect
+    local-data: "short.example. 1 IN A 198.51.100.7"
+    local-zone: "missing.example." static
+    local-data: "missing.example. 300 IN SOA ns.missing.example. host.missing.example. 1 3600 900 604800 60"
+    local-zone: "large.example." redirect
+{large}
+    local-zone: "listed.example." redirect
+    local-data: "listed.example. 300 IN A 198.51.100.7"
+    local-zone: "." refuse
+{views}
+"""
+LISTED = "c2.listed.example"
+SEALED = "sealed.listed.example"
+
+
+@dataclass
+class Unbound:
+    """A resolver that has local data only: it asks nobody."""
+
+    port: int
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
+
+def is_up(port: int) -> bool:
+    with contextlib.suppress(dns.exception.DNSException, OSError):
+        return bool(dns.query.udp(dns.message.make_query("up.harmless.example", "A"), "127.0.0.1", port=port, timeout=0.2).answer)
+    return False
+
+
+@contextlib.contextmanager
+def running_unbound(folder: Path, more: str = "", views: str = "", port: int = 0, asked: int = 0) -> Iterator[Unbound]:
+    """Start Unbound and wait until it answers; `asked` is the port to ask where that is another than its own."""
+    program = require_binary("unbound")
+    chosen = port or free_port()
+    large = "\n".join(f"    local-data: \"large.example. 300 IN TXT '{number} {'x' * 200}'\"" for number in range(20))
+    config = folder / f"unbound-{chosen}.conf"
+    config.write_text(UNBOUND.format(folder=folder, port=chosen, more=more, views=views, large=large))
+    with (folder / "unbound.log").open("ab") as log:
+        process = subprocess.Popen([program, "-d", "-c", str(config)], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+    one = Unbound(chosen, folder, process)
+
+    def answers() -> bool:
+        assert process.poll() is None, (folder / "unbound.log").read_text(errors="replace")
+        return is_up(asked or chosen)
+
+    try:
+        wait_until(answers, deadline=30, what="Unbound to answer")
+        yield one
+    finally:
+        if process.poll() is None:
+            one.stop()
+
+
+LISTS = [
+    {"id": "c2", "category": "c2", "source": "c2.txt", "format": "domains", "scope": "subtree"},
+    {"id": "abuse", "category": "child-abuse", "source": "abuse.txt", "format": "domains", "scope": "exact", "sealed": True},
+]
+SOURCES = {"c2.txt": f"{LISTED}\n", "abuse.txt": f"{SEALED}\n"}
+
+
+def has_ipv6() -> bool:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as one:
+        one.bind(("::1", 0))
+        return True
+    return False
+
+
+@pytest.fixture(scope="session")
+def unbound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unbound]:
+    with running_unbound(tmp_path_factory.mktemp("unbound")) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def site(unbound: Unbound, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkpoint]:
+    """A checkpoint before Unbound, on IPv4 and, where there is any, IPv6."""
+    with folders(tmp_path_factory.mktemp("peers")) as (folder, runtime):
+        written = write_site(folder, runtime, [unbound.port], lists=LISTS, sources=SOURCES, ipv6=has_ipv6())
+        with running(written) as one:
+            yield one
