@@ -87,7 +87,8 @@ class TableWriter:
             self._head[layout.HEAD_EPOCH] = epoch
         # Nothing may come between the two stores: a reader that sees one without the other looks again.
         self._put_in_force(table, path)
-        self._remove_old("snapshot-", {self.epoch, previous})
+        if epoch is not None:
+            self._remove_old("snapshot-", {epoch, previous})
 
     def put_customer(self, row: CustomerRow) -> None:
         """Add or replace one customer, in force at once. Prefixes it no longer has become nobody's."""
