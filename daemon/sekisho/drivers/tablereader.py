@@ -97,8 +97,8 @@ class TableReader:
 
     def observe(self) -> PlaneObservation:
         """Sum what the workers count. Counters only grow, over restarts of the plane too."""
-        totals, latency = self._base.copy(), self._base_latency.copy()
-        gauges = np.zeros(len(Counter), np.uint64)
+        totals, gauges = np.zeros((2, len(Counter)), np.uint64)
+        latency = np.zeros(layout.BUCKETS, np.uint64)
         alive, epochs, refused = 0, [], 0
         now = time.time_ns()
         for number, path in self._files("counts-"):
@@ -116,6 +116,9 @@ class TableReader:
                 alive += 1
                 epochs.append(int(worker[layout.WORKER_EPOCH]))
                 refused = max(refused, int(worker[layout.WORKER_REFUSED_EPOCH]))
+        # Only now: what a plane that is gone had counted came to the base on the way here.
+        totals += self._base
+        latency += self._base_latency
         named = {counter: int(totals[counter]) for counter in Counter}
         named |= {counter: int(gauges[counter]) if alive else 0 for counter in _GAUGES}
         lists, rules = dict(self._lists), dict(self._rules)
