@@ -59,8 +59,9 @@ class PlaneProcess:
             return
         self._tables = tables
         self._make_workers(sockets)
-        await self._compile()
-        tcp = await self._start_tcp(sockets)
+        tcp = self._make_tcp()
+        await self._compile(tcp)
+        await tcp.start([one for name, one in sockets.items() if name.startswith("tcp")])
         for worker in self._workers:
             worker.start()
         self._notifier.ready(f"answering; epoch {tables.snapshot.epoch}, {len(self._workers)} workers")
@@ -131,10 +132,15 @@ class PlaneProcess:
             worker.prepare(tables)
             self._workers.append(worker)
 
-    async def _compile(self) -> None:
+    async def _compile(self, tcp: TcpServer) -> None:
         """Compile the packet path, or load it; say so when it takes time."""
         start = time.monotonic()
-        task = asyncio.create_task(asyncio.to_thread(self._workers[0].compile))
+
+        def compile_all() -> None:
+            self._workers[0].compile()
+            tcp.compile()
+
+        task = asyncio.create_task(asyncio.to_thread(compile_all))
         told = False
         while not task.done():
             await asyncio.wait({task}, timeout=2.0)
@@ -153,7 +159,7 @@ class PlaneProcess:
             sys.stderr.write(f"sekisho-plane: {text}\n")
             sys.stderr.flush()
 
-    async def _start_tcp(self, sockets: dict[str, Any]) -> TcpServer:
+    def _make_tcp(self) -> TcpServer:
         tables, plane = self._tables, self._plane_settings
         number = len(self._workers)
         counts = self._files.counts(number, tables.customers.rows)
@@ -161,9 +167,7 @@ class PlaneProcess:
         enter_epoch(counts, tables)
         self._tcp_context = TcpContext(tables=_bundle(tables), counts=counts, hits=self._files.hits(number), desk=make_desk())
         settings = TcpSettings(timeout=plane.timeout, proxy_protocol=plane.proxy_protocol)
-        server = TcpServer(self._tcp_context, plane.upstreams, settings)
-        await server.start([one for name, one in sockets.items() if name.startswith("tcp")])
-        return server
+        return TcpServer(self._tcp_context, plane.upstreams, settings)
 
     def _follow_tcp(self, tables: Tables) -> None:
         """The TCP side's swap: its counts first, so that an epoch never counts in the half of another."""
