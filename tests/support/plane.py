@@ -21,7 +21,7 @@ import dns.rrset
 import numpy as np
 import pytest
 
-from sekisho.drivers.tables import CustomerRow
+from sekisho.drivers.tablerows import CustomerRow
 from sekisho.model.clauses import BlockRule, BudgetRule, Ede, NoticeTime, OptOut, OverBudget, Profile, Record
 from sekisho.model.counters import Counter
 from sekisho.model.customers import Prefix
@@ -115,7 +115,7 @@ def read_only(array: Array) -> Array:
 def open_snapshot(data: bytes | bytearray) -> Snapshot:
     """A snapshot's tables as the plane maps them."""
     _, arrays = unpack(data, Kind.SNAPSHOT, layout.SNAPSHOT_VERSION)
-    return Snapshot(*(read_only(arrays[name]) for name in Snapshot._fields))
+    return Snapshot(*(read_only(arrays[name]) for name in Snapshot.names()))
 
 
 def make_snapshot(
@@ -136,7 +136,7 @@ def make_customers(rows: Sequence[CustomerRow], allow: Sequence[str] = ()) -> Cu
     owned += [(prefix, number) for number, row in enumerate(rows, 1) for prefix in row.prefixes]
     _, arrays = unpack(build_customers(1, len(rows) + 1, len(owned), 0), Kind.CUSTOMERS, layout.CUSTOMERS_VERSION)
     fill(
-        arrays["addresses"], arrays["lengths"], arrays["owners"], arrays["present"],
+        arrays["addresses"].reshape(-1), arrays["lengths"], arrays["owners"], arrays["present"],
         np.array([prefix.value >> 64 for prefix, _ in owned], np.uint64),
         np.array([prefix.value & (1 << 64) - 1 for prefix, _ in owned], np.uint64),
         np.array([prefix.length for prefix, _ in owned], np.uint8),
@@ -147,7 +147,7 @@ def make_customers(rows: Sequence[CustomerRow], allow: Sequence[str] = ()) -> Cu
         columns = {"masks": row.mask, "profiles": row.profile, "rates": row.budget_rate, "bursts": row.budget_burst, "flags": row.flags}
         for name, value in columns.items():
             arrays[name][number] = value
-    return Customers(*(read_only(arrays[name]) for name in Customers._fields))
+    return Customers(*(read_only(arrays[name]) for name in Customers.names()))
 
 
 def at(text: str) -> tuple[Prefix, ...]:
@@ -243,7 +243,8 @@ class Plane:
         desk.messages[0, 1] = len(name)
         desk.messages[0, 5] = 0
         serve_query(
-            self.snapshot, self.customers, self.buckets, KEY, self.epoch, self.cache, self.counts, self.hits, desk,
+            self.snapshot.view, self.customers.view, self.buckets, KEY, self.epoch,
+            self.cache.view, self.counts.view, self.hits.view, desk,
             99, 0, len(packet), whole, self.now, self.now // SECOND,
         )  # fmt: skip
         sent = self.sent()
@@ -264,7 +265,7 @@ class Plane:
             while True:
                 try:
                     found.append((number, theirs.recv(4096)))
-                except BlockingIOError:
+                except OSError:
                     break
         return found
 
@@ -273,13 +274,13 @@ class Plane:
         # Not the row that `ask` uses, as the kernel would not either.
         base = 5 * desks.ROW
         self.desk.packets[base : base + len(packet)] = np.frombuffer(packet, np.uint8)
-        take_answer(self.desk, self.cache, number, self.desk.packets, base, len(packet), self.now, self.now // SECOND)
+        take_answer(self.desk, self.cache.view, number, self.desk.packets, base, len(packet), self.now, self.now // SECOND)
         return self.sent()
 
     def wait(self, seconds: float) -> list[bytes]:
         """Let time pass; returns what clients are sent because of it."""
         self.now += int(seconds * SECOND)
-        expire(self.desk, self.cache, self.now, self.now // SECOND)
+        expire(self.desk, self.cache.view, self.now, self.now // SECOND)
         return self.sent()
 
     def resolve(self, packet: bytes, answer: dns.message.Message | None = None, *records: str, source: str = CUSTOMER) -> bytes | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from sekisho.drivers.tables import CustomerRow
+from sekisho.drivers.tablerows import CustomerRow
 from sekisho.model.clauses import Ede, Profile
 from sekisho.model.errors import RefusedError, TableError
 from sekisho.model.lists import Action, ActionKind, Entry, LocalRecord, Trigger
@@ -61,7 +61,7 @@ def ask(snapshot: Snapshot, name: str, mask: int = ALL_LISTS, *, tcp: bool = Fal
     ruling = np.zeros(R_SLOTS, np.int64)
     ruling[R_LIST], ruling[R_RULE] = -1, NO_RULE
     masks, combos, prints = np.zeros(130, np.uint64), np.zeros(130, np.int64), np.zeros((130, 2), np.uint64)
-    step = ask_lists(snapshot, customers, KEY, 1, lower, labels, count, tcp, masks, combos, prints, ruling)
+    step = ask_lists(snapshot.view, customers.view, KEY, 1, lower, labels, count, tcp, masks, combos, prints, ruling)
     return Said(Step(step), int(ruling[R_LIST]), ActionKind(int(ruling[R_KIND])), int(ruling[R_ACTION]))
 
 

@@ -1,0 +1,320 @@
+"""What the control plane reads of the plane: sums over workers and restarts, matches once each, losses counted."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sekisho.drivers.maps import Head, MappedSnapshot, map_customers, map_snapshot
+from sekisho.drivers.planeworkers import Tables, WorkerFiles, enter_epoch
+from sekisho.drivers.tablereader import Hit, TableReader
+from sekisho.drivers.tables import TableWriter
+from sekisho.model.counters import Counter
+from sekisho.model.customers import Prefix
+from sekisho.model.errors import TableError, UnavailableError
+from sekisho.model.lists import ActionKind
+from sekisho.model.verdicts import Step, Verdict
+from sekisho.plane.recording import publish
+from sekisho.snapshot import layout
+from sekisho.snapshot.build import build
+from sekisho.snapshot.digest import digest_name
+from support.plane import (
+    ALLOWED,
+    BUDGET,
+    CLAUSE,
+    CUSTOMER,
+    KEY,
+    MANDATORY_CLAUSE,
+    OPTED_OUT,
+    PEOPLE,
+    SILENCED,
+    STRANGER,
+    Plane,
+    compile_entries,
+    definition,
+    entry,
+    profile,
+    query,
+    rule,
+    wire,
+)
+
+
+class Site:
+    """A control plane's tables and the planes that come and go on them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.writer = TableWriter(folder)
+        self.publish(1)
+        self.writer.replace_customers(PEOPLE, [Prefix.parse(ALLOWED)], 10)
+        self.files = WorkerFiles(folder)
+        self.planes: list[Plane] = []
+
+    def publish(self, epoch: int, *, swapped: bool = False) -> None:
+        lists = [compile_entries([entry("second.example")]), compile_entries([entry("sealed.example")])]
+        rules = [rule(CLAUSE), rule(MANDATORY_CLAUSE, mandatory=True)]
+        if swapped:
+            rules.reverse()
+        names = ["sealed", "open"] if swapped else ["open", "sealed"]
+        definitions = [definition(order, sealed=name == "sealed") for order, name in enumerate(names)]
+        self.writer.publish_snapshot(
+            build(epoch, list(zip(definitions, reversed(lists) if swapped else lists, strict=True)), [profile(*rules)], [], KEY), epoch
+        )
+
+    def snapshot(self) -> MappedSnapshot:
+        return map_snapshot(self.folder, Head(self.folder).epoch, KEY)
+
+    def worker(self, number: int = 0) -> Worker:
+        return Worker(self, number)
+
+
+class Worker:
+    """A worker of the plane as its thread runs it, without the thread."""
+
+    def __init__(self, site: Site, number: int) -> None:
+        self.site = site
+        customers = map_customers(site.folder, Head(site.folder).generation)
+        self.plane = Plane(site.snapshot().tables, customers.tables, upstreams=1, sockets=1)
+        site.planes.append(self.plane)
+        self.plane.counts = site.files.counts(number, customers.rows)
+        self.plane.hits = site.files.hits(number)
+        self.take()
+
+    def take(self) -> None:
+        mapped = self.site.snapshot()
+        customers = map_customers(self.site.folder, Head(self.site.folder).generation)
+        enter_epoch(self.plane.counts, Tables(mapped, customers, self.plane.buckets, KEY))
+        self.plane.snapshot, self.plane.customers, self.plane.epoch = mapped.tables, customers.tables, mapped.epoch
+
+    def ask(self, *names: str, source: str = CUSTOMER) -> None:
+        for name in names:
+            self.plane.ask(query(name), source)
+        publish(self.plane.counts.view, self.plane.desk)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with contextlib.ExitStack() as planes:
+        one = Site(tmp_path)
+        yield one
+        for plane in one.planes:
+            planes.enter_context(plane)
+
+
+def test_a_plane_that_is_not_there_is_no_workers_and_no_counts(site: Site) -> None:
+    seen = TableReader(site.folder).observe()
+    assert (seen.workers_alive, seen.epoch, seen.restarts, sum(seen.totals.values())) == (0, 0, 0, 0)
+
+
+def test_a_reader_without_a_control_plane_says_so(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="is missing"):
+        TableReader(tmp_path)
+
+
+def test_counts_are_summed_over_workers_by_list_and_by_clause(site: Site) -> None:
+    for number in range(2):
+        site.worker(number).ask("second.example", "second.example", "sealed.example", "www.example")
+    reader = TableReader(site.folder)
+    seen = reader.observe()
+    assert (seen.per_list, seen.per_rule) == ({"list-0": 4, "list-1": 2}, {CLAUSE: 4, MANDATORY_CLAUSE: 2})
+    assert seen.totals[Counter.QUERIES_UDP4] == 8
+    assert reader.observe() == seen, "looking does not count"
+    assert reader.customer_counts(1) == (8, 6, 0, 0)
+
+
+def test_counters_only_grow_over_restarts_of_the_plane(site: Site) -> None:
+    reader = TableReader(site.folder)
+    before = 0
+    for life in range(1, 4):
+        worker = site.worker()
+        worker.ask("second.example", "www.example")
+        seen = reader.observe()
+        assert seen.totals[Counter.QUERIES_UDP4] == 2 * life > before
+        assert (seen.per_list, seen.per_rule) == ({"list-0": life}, {CLAUSE: life})
+        before = seen.totals[Counter.QUERIES_UDP4]
+
+
+def test_what_a_plane_counted_after_the_last_look_is_not_lost_by_its_restart(site: Site) -> None:
+    reader = TableReader(site.folder)
+    first = site.worker()
+    reader.observe()
+    first.ask("second.example", "second.example")
+    site.worker().ask("second.example")
+    seen = reader.observe()
+    assert (seen.totals[Counter.QUERIES_UDP4], seen.per_list["list-0"], seen.per_rule[CLAUSE]) == (3, 3, 3)
+
+
+def test_a_worker_whose_counts_grew_for_more_customers_is_no_restart(site: Site) -> None:
+    reader = TableReader(site.folder)
+    worker = site.worker()
+    worker.ask("second.example")
+    reader.observe()
+    worker.plane.counts = site.files.counts(0, 5000, worker.plane.counts)
+    seen = reader.observe()
+    assert (seen.totals[Counter.QUERIES_UDP4], seen.per_list["list-0"]) == (1, 1)
+    assert reader.customer_counts(1) == (1, 1, 0, 0)
+
+
+def test_gauges_are_of_now_and_not_of_planes_that_are_gone(site: Site) -> None:
+    reader = TableReader(site.folder)
+    for entries in (7, 2):
+        worker = site.worker()
+        worker.plane.desk.totals[int(Counter.CACHE_ENTRIES)] = entries
+        worker.plane.counts.worker[layout.WORKER_HEARTBEAT] = 2**63
+        worker.ask()
+        assert reader.observe().totals[Counter.CACHE_ENTRIES] == entries
+
+
+def test_matches_of_an_epoch_are_named_by_the_lists_of_that_epoch(site: Site) -> None:
+    reader = TableReader(site.folder)
+    worker = site.worker()
+    worker.ask("second.example")
+    reader.observe()
+    site.publish(2, swapped=True)
+    worker = site.worker(1)
+    worker.ask("second.example", "sealed.example")
+    found, lost = reader.drain_hits(100)
+    assert lost == 0
+    assert [(hit.epoch, hit.list, hit.clause) for hit in sorted(found, key=lambda one: (one.epoch, one.list or ""))] == [
+        (1, "list-0", CLAUSE),
+        (2, "list-0", MANDATORY_CLAUSE),
+        (2, "list-1", CLAUSE),
+    ]
+
+
+def test_a_third_epoch_takes_the_first_ones_half_and_nothing_is_counted_twice(site: Site) -> None:
+    reader = TableReader(site.folder)
+    worker = site.worker()
+    for epoch in (1, 2, 3, 4):
+        if epoch > 1:
+            site.publish(epoch)
+            worker.take()
+        worker.ask("second.example")
+        assert reader.observe().per_list == {"list-0": epoch}
+
+
+def test_a_match_is_handed_over_once_and_over_a_restart_of_the_control_plane_too(site: Site) -> None:
+    worker = site.worker()
+    worker.ask("second.example", "www.example", "sealed.example")
+    first = TableReader(site.folder)
+    found, lost = first.drain_hits(1)
+    assert (len(found), lost) == (1, 0)
+    hit = found[0]
+    first_word, second_word = digest_name(wire("second.example"), KEY)
+    assert (hit.customer, hit.clause, hit.list, hit.action, hit.count) == ("customer", CLAUSE, "list-0", ActionKind.NXDOMAIN, 1)
+    assert (hit.first, hit.second, hit.epoch) == (first_word, second_word, 1)
+    rest, lost = TableReader(site.folder).drain_hits(100)
+    assert [(one.list, one.clause) for one in rest] == [("list-1", MANDATORY_CLAUSE)]
+    assert TableReader(site.folder).drain_hits(100) == ([], 0)
+
+
+def test_equal_matches_of_a_minute_are_one_record_with_their_count(site: Site) -> None:
+    worker = site.worker()
+    worker.plane.ask(query("second.example"))
+    worker.plane.ask(query("www.second.example", "AAAA"))
+    worker.plane.ask(query("sealed.example"))
+    for row in range(3):
+        worker.plane.hits.ring[row, 1] = 60_000_000_000 + row
+    worker.plane.ask(query("second.example"))
+    worker.plane.hits.ring[3, 1] = 120_000_000_000
+    found, _ = TableReader(site.folder).drain_hits(100)
+    assert sorted((one.list or "", one.time_ns, one.count) for one in found) == [
+        ("list-0", 60_000_000_001, 2),
+        ("list-0", 120_000_000_000, 1),
+        ("list-1", 60_000_000_002, 1),
+    ]
+
+
+def test_matches_overwritten_before_they_were_taken_are_counted_as_lost(site: Site) -> None:
+    worker = site.worker()
+    reader = TableReader(site.folder)
+    worker.plane.ask(query("second.example"))
+    assert len(reader.drain_hits(100)[0]) == 1
+    # As if the ring had gone round: the reader has taken 1 of RING + 11.
+    worker.plane.hits.ring[:, 0] = 0
+    for number in range(layout.RING + 1, layout.RING + 11):
+        worker.plane.hits.cursor[0] = number
+        worker.plane.ask(query("second.example"))
+    found, lost = reader.drain_hits(10**6)
+    assert sum(one.count for one in found) == 10
+    assert sum(one.count for one in found) + lost == layout.RING + 10
+    assert reader.drain_hits(10**6) == ([], 0)
+
+
+def test_a_ring_that_was_made_anew_is_read_from_its_start(site: Site) -> None:
+    reader = TableReader(site.folder)
+    worker = site.worker()
+    worker.ask("second.example", "second.example", "sealed.example")
+    reader.drain_hits(100)
+    (site.folder / "hits-0").unlink()
+    site.worker().ask("sealed.example")
+    found, lost = reader.drain_hits(100)
+    assert ([one.list for one in found], lost) == (["list-1"], 0)
+
+
+def test_a_match_of_a_customer_or_a_snapshot_that_is_gone_is_told_without_its_ids(site: Site) -> None:
+    worker = site.worker()
+    worker.ask("second.example")
+    for epoch in (2, 3):
+        site.publish(epoch)
+    (found,), _ = TableReader(site.folder).drain_hits(100)
+    assert found == Hit(found.time_ns, "customer", None, None, found.first, found.second, ActionKind.NXDOMAIN, 1)
+
+
+def test_a_budget_counted_under_its_clause_is_read_by_its_clause(site: Site) -> None:
+    lists = [(definition(0), compile_entries([]))]
+    site.writer.publish_snapshot(build(2, lists, [profile(rule(CLAUSE), budget="nbnet/22-2-5")], [], KEY), 2)
+    site.worker().ask(*["www.example"] * 5, source=BUDGET)
+    seen = TableReader(site.folder).observe()
+    assert seen.per_rule == {"nbnet/22-2-5": 3}
+    assert seen.totals[Counter.STEP_BUDGET] == 3
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "verdict", "step", "listed", "clause"),
+    [
+        (CUSTOMER, "www.second.example", Verdict.BLOCKED, Step.ENTITLED, "list-0", CLAUSE),
+        (CUSTOMER, "sealed.example", Verdict.BLOCKED, Step.MANDATORY, "list-1", MANDATORY_CLAUSE),
+        (CUSTOMER, "www.example", Verdict.ANSWERED, Step.CACHE, None, None),
+        (OPTED_OUT, "second.example", Verdict.ANSWERED, Step.CACHE, None, None),
+        (ALLOWED, "sealed.example", Verdict.ANSWERED, Step.CACHE, None, None),
+        (SILENCED, "www.example", Verdict.SILENCED, Step.SILENCED, None, None),
+        (STRANGER, "www.example", Verdict.REFUSED, Step.SOURCE, None, None),
+        ("2001:db8:1::5", "second.example", Verdict.BLOCKED, Step.ENTITLED, "list-0", CLAUSE),
+    ],
+)
+def test_the_explanation_is_the_planes_own_verdict(
+    site: Site, source: str, name: str, verdict: Verdict, step: Step, listed: str | None, clause: str | None
+) -> None:
+    said = TableReader(site.folder, KEY).explain(source, 40000, wire(name), 1)
+    assert (said.verdict, said.step, said.list, said.clause) == (verdict, step, listed, clause)
+    assert [one.decided for one in said.steps].count(True) == 1
+    assert all(name.partition(".")[0] not in one.outcome for one in said.steps)
+
+
+def test_an_explanation_charges_no_budget_and_leaves_no_trace(site: Site) -> None:
+    site.worker()
+    reader = TableReader(site.folder, KEY)
+    site.files.budgets(10)
+    for _ in range(20):
+        assert reader.explain(BUDGET, 1, wire("www.example"), 1).verdict is Verdict.ANSWERED
+        reader.explain(CUSTOMER, 1, wire("second.example"), 1)
+    assert reader.drain_hits(10) == ([], 0)
+    assert reader.observe().per_list == {}
+
+
+@pytest.mark.parametrize("qtype", [0, 41, 249, 252, 254])
+def test_a_type_that_is_not_served_is_explained_as_refused(site: Site, qtype: int) -> None:
+    assert TableReader(site.folder, KEY).explain(CUSTOMER, 1, wire("second.example"), qtype).step is Step.MALFORMED
+
+
+def test_nothing_is_explained_before_tables_are_published(tmp_path: Path) -> None:
+    TableWriter(tmp_path)
+    with pytest.raises(UnavailableError, match="no tables are published"):
+        TableReader(tmp_path, KEY).explain(CUSTOMER, 1, wire("example"), 1)
+    with pytest.raises(UnavailableError, match="without the list key"):
+        TableReader(tmp_path).explain(CUSTOMER, 1, wire("example"), 1)
