@@ -61,12 +61,15 @@ class PlaneProcess:
         self._make_workers(sockets)
         tcp = self._make_tcp()
         await self._compile(tcp)
+        # Compiling takes long, and what was acknowledged meanwhile is to be in force with the first answer.
+        refused = await self._follow_head()
         await tcp.start([one for name, one in sockets.items() if name.startswith("tcp")])
         for worker in self._workers:
             worker.start()
-        self._notifier.ready(f"answering; epoch {tables.snapshot.epoch}, {len(self._workers)} workers")
-        self._log.info("answering", epoch=tables.snapshot.epoch, workers=len(self._workers))
-        await self._watch()
+        epoch = self._tables.snapshot.epoch
+        self._notifier.ready(f"answering; epoch {epoch}, {len(self._workers)} workers")
+        self._log.info("answering", epoch=epoch, workers=len(self._workers))
+        await self._watch(refused)
         self._notifier.stopping()
         await tcp.stop()
         for worker in self._workers:
@@ -177,15 +180,11 @@ class PlaneProcess:
         enter_epoch(context.counts, tables)
         context.tables = _bundle(tables)
 
-    async def _watch(self) -> None:
+    async def _watch(self, refused: int) -> None:
         """Follow the head file, keep the gauges, pat the watchdog, until told to stop."""
-        refused = 0
         measured = 0.0
         while not self._stop.is_set():
-            tables = self._tables
-            epoch, generation = self._head.epoch, self._head.generation
-            if (epoch, generation) != (tables.snapshot.epoch, tables.customers.generation) and epoch != refused:
-                refused = await self._follow(epoch, generation, tables)
+            refused = await self._follow_head(refused)
             if time.monotonic() - measured > 1:
                 measured = time.monotonic()
                 for worker in self._workers:
@@ -193,6 +192,14 @@ class PlaneProcess:
                 self._notifier.watchdog()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), _POLL)
+
+    async def _follow_head(self, refused: int = 0) -> int:
+        """Take the tables the head file names now, unless they are in force or `refused`; returns the epoch refused, or 0."""
+        tables = self._tables
+        epoch, generation = self._head.epoch, self._head.generation
+        if (epoch, generation) == (tables.snapshot.epoch, tables.customers.generation) or epoch == refused:
+            return refused
+        return await self._follow(epoch, generation, tables)
 
     async def _follow(self, epoch: int, generation: int, before: Tables) -> int:
         """Take new tables; returns the epoch that was refused, or 0."""

@@ -156,6 +156,8 @@ class UdpWorker:
         self._register()
 
     def start(self) -> None:
+        # Alive from the first moment on: whoever waits for the plane to take a change waits for this worker too.
+        self.counts.worker[layout.WORKER_HEARTBEAT] = time.time_ns()
         self._thread = threading.Thread(target=self._run, name=f"plane-{self.number}", daemon=True)
         self._thread.start()
 
