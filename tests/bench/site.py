@@ -1,7 +1,7 @@
 """The benchmark's site: 100,000 customers of one address each, two lists, one pack; and its opt-outs.
 
-    site.py write FOLDER DATA PORT UPSTREAM LIMIT WORKERS RUNTIME
-    site.py optouts SOCKET FILE
+site.py write FOLDER DATA PORT UPSTREAM LIMIT WORKERS RUNTIME
+site.py optouts SOCKET FILE
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import ipaddress
 import sys
 from pathlib import Path
+
+from sekisho.cli.client import Client
 
 BASE = int(ipaddress.IPv4Address("127.16.0.0"))
 CUSTOMERS = 100_000
@@ -92,8 +94,6 @@ def write(folder: Path, data: str, port: str, upstream: str, limit: str, workers
 
 def opt_out(channel: Path, file: Path) -> None:
     """Opt out every address of the file, by the daemon's own socket."""
-    from sekisho.cli.client import Client  # noqa: PLC0415
-
     client = Client(channel)
     for line in file.read_text().split():
         number = int(ipaddress.IPv4Address(line)) - BASE

@@ -58,9 +58,7 @@ class Unbound:
         numbers = "\n    ".join(f'local-data: "n{one}.example.com. 300 IN A 198.51.100.{one}"' for one in range(100))
         texts = "\n    ".join(f'local-data: "large.example.com. 300 IN TXT {one:03}{"x" * 240}"' for one in range(60))
         config = folder / "unbound.conf"
-        config.write_text(
-            UNBOUND.format(folder=folder, port=self.port, proxy=self.proxy, other=OTHER, numbers=numbers, texts=texts)
-        )
+        config.write_text(UNBOUND.format(folder=folder, port=self.port, proxy=self.proxy, other=OTHER, numbers=numbers, texts=texts))
         self.process = subprocess.Popen([require_binary("unbound"), "-d", "-c", str(config)], stderr=subprocess.DEVNULL)
         wait_until(lambda: "start of service" in (folder / "log").read_text() if (folder / "log").exists() else "", what="Unbound")
 
@@ -90,9 +88,7 @@ async def run_client(program: str, *arguments: str) -> str:
     return out.decode()
 
 
-def checkpoint(
-    context: TcpContext, port: int, story: Callable[[Checkpoint], Awaitable[Any]], settings: TcpSettings | None = None
-) -> None:
+def checkpoint(context: TcpContext, port: int, story: Callable[[Checkpoint], Awaitable[Any]], settings: TcpSettings | None = None) -> None:
     async def run() -> None:
         async with serving(context, [("127.0.0.1", port)], settings) as point:
             await story(point)
@@ -129,9 +125,7 @@ def test_dig_sees_the_clause_of_a_blocked_name(context: TcpContext, unbound: Unb
 def test_kdig_asks_many_questions_on_one_connection(context: TcpContext, unbound: Unbound) -> None:
     async def story(point: Checkpoint) -> None:
         names = [f"n{one}.example.com" for one in range(1, 40)]
-        answers = await run_client(
-            "kdig", "+tcp", "+keepopen", "+short", "@127.0.0.1", "-p", str(point.port), "-b", CUSTOMER, *names
-        )
+        answers = await run_client("kdig", "+tcp", "+keepopen", "+short", "@127.0.0.1", "-p", str(point.port), "-b", CUSTOMER, *names)
         assert answers.split() == [f"198.51.100.{one}" for one in range(1, 40)]
         assert point.count(Counter.TCP_CONNECTIONS) == 1
 

@@ -19,6 +19,7 @@ from sekisho.drivers.site import load_site
 from sekisho.model.errors import ConfigError, SekishoError
 
 _PR_SET_DUMPABLE = 4
+_M_PERTURB, _WIPE = -6, 0x5A
 _DEFAULT = "/etc/sekisho/sekisho.yaml"
 
 
@@ -52,7 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
 def keep_no_core() -> None:
     """No core file and no debugger of another user: memory holds the list key and, for moments, a sealed list's text."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    # What is freed is overwritten at once, so that nothing of a sealed list's text stays in memory given back.
+    libc.mallopt(_M_PERTURB, _WIPE)
 
 
 def _tell(text: str) -> None:

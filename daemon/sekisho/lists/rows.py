@@ -142,7 +142,6 @@ class Tally:
             kept.append(Fault(self.file, line, f"{kind}: {reason}{shown}"))
 
 
-
 def _printable(text: str) -> str:
     """A line as it may stand in a log: one line, no control characters, bounded."""
     text = text.strip()

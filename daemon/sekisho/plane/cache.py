@@ -59,7 +59,7 @@ def make_cache(size: int, seed: int) -> Cache:
 
 @compiled
 def make_key(question, lower, scope, key):  # type: ignore[no-untyped-def]
-    """Write the cache key of a question to `key` (uint8, KEY_ROOM), zero padded; returns its length."""
+    """Write the cache key of a question to `key` (uint8, KEY_ROOM), zero padded to whole words; returns its length."""
     size = question[Q_NAME]
     copy(key, 0, lower, 0, size)
     put16(key, size, question[Q_TYPE])
@@ -68,7 +68,7 @@ def make_key(question, lower, scope, key):  # type: ignore[no-untyped-def]
     put32(key, size + 3, scope)
     for index in range(size + 7, size + 15):
         key[index] = 0
-    return size + 7
+    return (size + 14) // 8 * 8
 
 
 @compiled
@@ -87,8 +87,8 @@ def _same(cache, at, key, length):  # type: ignore[no-untyped-def]
     if (i64s(cache.words)[at // 8 + 3] & MASK16) != length:
         return False
     start = at + _HEAD_BYTES
-    for index in range(length):  # noqa: SIM110 - compiled: a loop, not a generator
-        if data[start + index] != key[index]:
+    for index in range(0, length, 8):  # noqa: SIM110 - compiled: a loop, not a generator
+        if load64(data, start + index) != load64(key, index):
             return False
     return True
 

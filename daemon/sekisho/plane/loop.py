@@ -76,6 +76,7 @@ _SHORT_WAIT, _LONG_WAIT = 10, 500
 def serve(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk):  # type: ignore[no-untyped-def]
     """Serve until `signal[SIGNAL_RETURN]` is set."""
     outstanding = 0
+    prepare(desk, BATCH)
     while desk.signal[SIGNAL_RETURN] == 0:
         ready = wait(desk.settings[S_EPOLL], desk.events, _EVENTS, _SHORT_WAIT if outstanding > 0 else _LONG_WAIT)
         now = clock(CLOCK_MONOTONIC, desk.clock)
@@ -95,9 +96,9 @@ def serve(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk): 
 
 
 @compiled
-def prepare(desk):  # type: ignore[no-untyped-def]
-    """Reset what the kernel overwrote in the message headers."""
-    for row in range(BATCH):
+def prepare(desk, count):  # type: ignore[no-untyped-def]
+    """Reset what the kernel overwrote in the first `count` message headers."""
+    for row in range(count):
         desk.messages[row, 1] = SOURCE
         desk.messages[row, 5] = CONTROL
         desk.messages[row, 6] = 0
@@ -107,7 +108,6 @@ def prepare(desk):  # type: ignore[no-untyped-def]
 def serve_listener(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk, fd, now, seconds):  # type: ignore[no-untyped-def]
     """Take what clients sent to one socket, a bounded number of batches at a time."""
     for _ in range(_ROUNDS):
-        prepare(desk)
         got = receive(fd, desk.messages, BATCH)
         for row in range(got):
             length = desk.messages[row, 7] & 0xFFFFFFFF
@@ -115,6 +115,7 @@ def serve_listener(snapshot, customers, buckets, key, epoch, cache, counts, hits
             length = min(length, PACKET)
             serve_query(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk, fd, row, length, whole, now, seconds)
         flush(desk)
+        prepare(desk, got)
         if got < BATCH:
             break
 
@@ -123,7 +124,6 @@ def serve_listener(snapshot, customers, buckets, key, epoch, cache, counts, hits
 def serve_upstream(desk, cache, socket, now, seconds):  # type: ignore[no-untyped-def]
     """Take what a resolver sent to one socket."""
     for _ in range(_ROUNDS):
-        prepare(desk)
         got = receive(desk.sockets[socket], desk.messages, BATCH)
         if got < 0:
             if got != -EAGAIN:
@@ -136,6 +136,7 @@ def serve_upstream(desk, cache, socket, now, seconds):  # type: ignore[no-untype
                 continue
             take_answer(desk, cache, socket, desk.packets, row * ROW, length, now, seconds)
         flush(desk)
+        prepare(desk, got)
         if got < BATCH:
             break
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from sekisho.model.lists import ActionKind
-from sekisho.plane.native import u32s, u64s
+from sekisho.plane.native import load64, u32s, u64s
 from sekisho.snapshot.compiling import compiled
-from sekisho.snapshot.digest import U64, absorb, finish, finish_second, start
+from sekisho.snapshot.digest import U64, finish, finish_second, start, take_word
 
 _R32, _ZERO, _ONE = U64(32), U64(0), U64(1)
 _EXCEPT = int(ActionKind.EXCEPT)
@@ -44,16 +44,25 @@ def locate(keys, first, a, b, c, d):  # type: ignore[no-untyped-def]
 def match(snapshot, k0, k1, lower, labels, count, mask, masks, combos, prints):  # type: ignore[no-untyped-def]
     """Find every suffix of the name that a list of `mask` holds.
 
-    `snapshot` is the view of one; `lower` uint8: the canonical name, `labels` its label offsets, `count` labels. Fills, for each
-    suffix found, from the shortest: `masks` uint64 (128) the lists of `mask` that hold it,
-    `combos` int64 (128) twice the combination, plus one for the exact name, `prints`
-    uint64 (128, 2) the digest. Returns how many were found.
+    `snapshot` is the view of one; `lower` uint8: the canonical name with eight bytes of room
+    behind it; `labels` its label offsets; `count` labels. Fills, for each suffix found, from the
+    shortest: `masks` uint64 (128) the lists of `mask` that hold it, `combos` int64 (128) twice the
+    combination, plus one for the exact name, `prints` uint64 (128, 2) the digest. Returns how many
+    were found.
     """
     keys, combo_of, holders, depths = u64s(snapshot.keys), u32s(snapshot.combo), u64s(snapshot.holders), u64s(snapshot.depths)
     found = 0
     a, b, c, d = start(k0, k1)
     for depth in range(1, count + 1):
-        a, b, c, d = absorb(lower, labels[count - depth], a, b, c, d)
+        offset = labels[count - depth]
+        rest = np.int64(lower[offset]) + 1
+        while rest > 0:
+            word = load64(lower, offset)
+            if rest < 8:
+                word &= (_ONE << U64(8 * rest)) - _ONE
+            a, b, c, d = take_word(word, a, b, c, d)
+            offset += 8
+            rest -= 8
         if not (depths[depth >> 6] >> U64(depth & 63)) & _ONE:
             continue
         first, e, f, g, h = finish(a, b, c, d)

@@ -82,7 +82,7 @@ if COMPILED:
         return store
 
     _load16be, _load32be, _load64le = _load(types.uint16, True), _load(types.uint32, True), _load(types.uint64, False)
-    _store16be, _store32be = _store(types.uint16, True), _store(types.uint32, True)
+    _store16be, _store32be, _store64le = _store(types.uint16, True), _store(types.uint32, True), _store(types.uint64, False)
 
     def _array_at(kind: Any) -> Any:
         """An array over memory that somebody else keeps alive: no reference is counted."""
@@ -203,6 +203,9 @@ else:
     def _store32be(array: Any, offset: int, value: int) -> None:
         array[offset : offset + 4] = list(int(value).to_bytes(4, "big"))
 
+    def _store64le(array: Any, offset: int, value: Any) -> None:
+        array[offset : offset + 8] = list(int(value).to_bytes(8, "little"))
+
     def _exchange(array: Any, index: int, expected: Any, value: Any) -> Any:
         found = array[index]
         if found == expected:
@@ -251,6 +254,14 @@ def load64(array, offset):  # type: ignore[no-untyped-def]
     if offset < 0 or offset + 8 > array.shape[0]:
         raise IndexError
     return _load64le(array, offset)
+
+
+@inlined
+def store64(array, offset, value):  # type: ignore[no-untyped-def]
+    """Write eight bytes, little-endian."""
+    if offset < 0 or offset + 8 > array.shape[0]:
+        raise IndexError
+    _store64le(array, offset, value)
 
 
 @inlined

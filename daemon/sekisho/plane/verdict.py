@@ -18,7 +18,7 @@ from sekisho.plane.addresses import find_customer
 from sekisho.plane.budgets import spend
 from sekisho.plane.names import choose, match
 from sekisho.plane.native import u16s, u32s, u64s
-from sekisho.snapshot.compiling import compiled
+from sekisho.snapshot.compiling import compiled, inlined
 from sekisho.snapshot.digest import U64
 from sekisho.snapshot.layout import ACTIVE, NO_RULE, SILENCED
 
@@ -78,13 +78,13 @@ def is_served(customers, high, low):  # type: ignore[no-untyped-def]
     return row
 
 
-@compiled
+@inlined
 def is_silenced(customers, row):  # type: ignore[no-untyped-def]
     """Step 3: whether a measure leaves the customer unanswered (nbnet/22-2-5)."""
     return (u32s(customers.flags)[row] & SILENCED) != 0
 
 
-@compiled
+@inlined
 def is_within_budget(customers, buckets, row, now, charge):  # type: ignore[no-untyped-def]
     """Step 4: the hard budget (gunma/19-2, nbnet/22-2-5)."""
     rate = np.int64(u32s(customers.rates)[row])
@@ -93,7 +93,7 @@ def is_within_budget(customers, buckets, row, now, charge):  # type: ignore[no-u
     return spend(buckets, row, rate, np.int64(u32s(customers.bursts)[row]), now, charge)
 
 
-@compiled
+@inlined
 def ask_lists(snapshot, customers, key, row, lower, labels, count, stream, masks, combos, prints, ruling):  # type: ignore[no-untyped-def]
     """Steps 5 and 6: mandatory lists first, then those the customer is entitled to."""
     profile = np.int64(u16s(customers.profiles)[row])

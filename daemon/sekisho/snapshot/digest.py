@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sekisho.snapshot.compiling import compiled
+from sekisho.snapshot.compiling import compiled, inlined
 
 U64 = np.uint64
 _C0, _C1 = U64(0x736F6D6570736575), U64(0x646F72616E646F6D)
@@ -37,7 +37,7 @@ def key_of(secret: bytes) -> Key:
     return U64(int.from_bytes(secret[:8], "little")), U64(int.from_bytes(secret[8:], "little"))
 
 
-@compiled
+@inlined
 def _round(a, b, c, d):  # type: ignore[no-untyped-def]
     a = a + b
     b = ((b << _R13) | (b >> _L13)) ^ a
@@ -50,6 +50,15 @@ def _round(a, b, c, d):  # type: ignore[no-untyped-def]
     b = ((b << _R17) | (b >> _L17)) ^ c
     c = (c << _R32) | (c >> _R32)
     return a, b, c, d
+
+
+@inlined
+def take_word(word, a, b, c, d):  # type: ignore[no-untyped-def]
+    """Take in one word of a label: two rounds."""
+    d = d ^ word
+    a, b, c, d = _round(a, b, c, d)
+    a, b, c, d = _round(a, b, c, d)
+    return a ^ word, b, c, d
 
 
 @compiled
@@ -70,10 +79,7 @@ def absorb(buffer, offset, a, b, c, d):  # type: ignore[no-untyped-def]
             word |= U64(buffer[index]) << shift
             shift += _EIGHT
         offset = stop
-        d = d ^ word
-        a, b, c, d = _round(a, b, c, d)
-        a, b, c, d = _round(a, b, c, d)
-        a = a ^ word
+        a, b, c, d = take_word(word, a, b, c, d)
     return a, b, c, d
 
 

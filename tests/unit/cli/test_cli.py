@@ -233,7 +233,10 @@ def test_usage_is_exit_code_2(daemon, arguments):
         (["lists", "show"], "1,234,567"),
         (["lists", "show", "c2"], "it has an empty label"),
         (["lists", "accept", "c2"], "accepted"),
-        (["lists", "except", "c2", "www.example.com", "--subtree", "--reason", "over-blocked"], "lets the name and what is below it through"),
+        (
+            ["lists", "except", "c2", "www.example.com", "--subtree", "--reason", "over-blocked"],
+            "lets the name and what is below it through",
+        ),
         (["lists", "except", "c2", "www.example.com", "--remove"], "taken back"),
         (["explain", "--customer", "c-1", "--name", "www.example.com"], "遮断します"),
         (["events", "--since", "1h", "--list", "c2"], "nxdomain"),

@@ -21,7 +21,15 @@ CUSTOMERS = [
 ]
 LISTS = [
     {"id": "c2", "category": "c2", "source": "c2.txt", "format": "domains", "scope": "subtree", "answer": "nxdomain"},
-    {"id": "csam", "category": "child-abuse", "source": "csam.txt", "format": "domains", "scope": "exact", "answer": "refused", "sealed": True},
+    {
+        "id": "csam",
+        "category": "child-abuse",
+        "source": "csam.txt",
+        "format": "domains",
+        "scope": "exact",
+        "answer": "refused",
+        "sealed": True,
+    },
 ]
 SEALED = "sealed-mark.example"
 

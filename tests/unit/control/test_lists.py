@@ -164,7 +164,9 @@ def test_a_reload_takes_other_terms_lists_and_customers_in_force_together(folder
     async def scenario(control):
         folder.write("own.txt", "own.example\n")
         folder.lists([LISTS[1], {"id": "own", "category": "c2", "source": "own.txt", "format": "domains", "scope": "exact"}, LISTS[0]])
-        folder.customers([{"id": "c-1", "terms": ["nbnet"], "prefixes": ["192.0.2.1"]}, {"id": "c-2", "terms": "gunma", "prefixes": ["192.0.2.2"]}])
+        folder.customers(
+            [{"id": "c-1", "terms": ["nbnet"], "prefixes": ["192.0.2.1"]}, {"id": "c-2", "terms": "gunma", "prefixes": ["192.0.2.2"]}]
+        )
         answer = await control.reload(actor=ACTOR)
         found = [await verdict(control, "c-1", name) for name in (SEALED, "c2.example", "own.example")]
         return answer, found

@@ -73,7 +73,9 @@ def test_one_act_has_one_encoding():
     assert encode(CustomerAdded("c-1", record)) == encode(CustomerAdded("c-1", {"a": [1, 2], "b": 1}))
 
 
-@pytest.mark.parametrize("act", [ACT, CustomerAdded("c-1", {"id": "c-1"}), ExceptionAdded("c2", "00" * 16, 3, 1), OptOutRemoved("c", "l", "b")])
+@pytest.mark.parametrize(
+    "act", [ACT, CustomerAdded("c-1", {"id": "c-1"}), ExceptionAdded("c2", "00" * 16, 3, 1), OptOutRemoved("c", "l", "b")]
+)
 def test_acts_read_back_as_they_were(act):
     assert decode(act.kind, encode(act)) == act
 

@@ -27,9 +27,6 @@ async def write(path, count=3):
     return acts
 
 
-
-
-
 def test_acts_are_read_back_at_the_next_start(tmp_path):
     asyncio.run(write(tmp_path / "ledger.db"))
     again = Ledger.open(tmp_path / "ledger.db")

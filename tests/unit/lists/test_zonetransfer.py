@@ -68,7 +68,9 @@ def whole(records: Sequence[tuple[str, str]]) -> CompiledList:
 
 def shown(compiled: CompiledList) -> dict[str, str]:
     actions = ("-", *(f"{item.kind.name}{sorted(record.rtype for record in item.records) or ''}" for item in compiled.actions))
-    return {idn.to_text(compiled.name(row)): f"{actions[compiled.exact[row]]} {actions[compiled.below[row]]}" for row in range(len(compiled))}
+    return {
+        idn.to_text(compiled.name(row)): f"{actions[compiled.exact[row]]} {actions[compiled.below[row]]}" for row in range(len(compiled))
+    }
 
 
 def changed(base: CompiledList, steps: Sequence[tuple[str, str]]) -> CompiledList:
@@ -120,7 +122,15 @@ def test_differences_of_several_steps_end_at_the_last(size: int) -> None:
 
 def test_deleting_what_was_refused_or_not_kept_changes_nothing() -> None:
     base = whole([entry("a.example", "CNAME ."), entry("com", "CNAME ."), entry("32.1.2.0.192.rpz-ip", "CNAME .")])
-    steps = [soa(2), soa(1), entry("com", "CNAME ."), entry("32.1.2.0.192.rpz-ip", "CNAME ."), entry("z.example", "CNAME ."), soa(2), soa(2)]
+    steps = [
+        soa(2),
+        soa(1),
+        entry("com", "CNAME ."),
+        entry("32.1.2.0.192.rpz-ip", "CNAME ."),
+        entry("z.example", "CNAME ."),
+        soa(2),
+        soa(2),
+    ]
     reader = read(steps, asked=1)
     assert shown(apply(base, reader.differences, KEY, GUARD, reader.tally)) == {"a.example": "NXDOMAIN -"}
     assert (reader.tally.refused, reader.removed.unkept.total()) == (-1, 1)

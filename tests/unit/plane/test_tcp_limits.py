@@ -66,7 +66,9 @@ def test_answers_overtake_one_another_on_one_connection(context: TcpContext) -> 
 
     async def story(point: Checkpoint, resolver: Resolver) -> None:
         async with asking(point.port) as asker:
-            await asker.send(query("slow.example.com", identity=1), query("quick.example.com", identity=2), query("local.example", identity=3))
+            await asker.send(
+                query("slow.example.com", identity=1), query("quick.example.com", identity=2), query("local.example", identity=3)
+            )
             assert dns.message.from_wire(await asker.take()).id == 3
             gate.let("quick.example.com.")
             assert dns.message.from_wire(await asker.take()).id == 2

@@ -39,9 +39,7 @@ def context(tmp_path: Path) -> TcpContext:
     return make_context(tmp_path)
 
 
-def checkpoint(
-    context: TcpContext, story: Callable[..., Awaitable[Any]], *resolvers: Resolver, settings: TcpSettings = QUICK
-) -> None:
+def checkpoint(context: TcpContext, story: Callable[..., Awaitable[Any]], *resolvers: Resolver, settings: TcpSettings = QUICK) -> None:
     async def run(started: tuple[Resolver, ...], rest: tuple[Resolver, ...]) -> None:
         if rest:
             async with rest[0].running() as one:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,9 @@ def test_queries_over_ipv6_are_served_and_counted_apart(context: TcpContext) -> 
     (BUDGET, "budget", layout.COUNT_LIMITED),
     (TRUNCATING, "budget", layout.COUNT_LIMITED),
 ])  # fmt: skip
-def test_clause_nbnet_22_2_5_no_query_is_answered_and_the_connection_stays(context: TcpContext, source: str, step: str, column: int) -> None:
+def test_clause_nbnet_22_2_5_no_query_is_answered_and_the_connection_stays(
+    context: TcpContext, source: str, step: str, column: int
+) -> None:
     """Over TCP a budget that asks for TC=1 is silence too: the client is where TC=1 would send it."""
 
     async def story(point: Checkpoint, resolver: Resolver) -> None:
@@ -248,7 +251,7 @@ def test_counts_are_published_and_tables_are_taken_when_they_change(context: Tcp
         async with asking(point.port) as asker:
             assert not (await asker.ask("bad.example")).answer
             snapshot, customers, *rest = context.tables
-            context.tables = (snapshot, customers._replace(masks=read_only(customers.masks * 0)), *rest)  # type: ignore[assignment]
+            context.tables = (snapshot, replace(customers, masks=read_only(customers.masks * 0)), *rest)  # type: ignore[assignment]
             assert (await asker.ask("bad.example")).answer, "opted out of everything"
         await point.settled(lambda: context.counts.totals[Counter.QUERIES_TCP4] == 2)
         assert context.counts.worker[layout.WORKER_HEARTBEAT] > 0
