@@ -14,15 +14,14 @@ import ctypes
 from typing import Any
 
 import numpy as np
-from numba import config, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
-from sekisho.snapshot.compiling import compiled, inlined
+from sekisho.snapshot.compiling import COMPILED, compiled, inlined
 
 U64 = np.uint64
-COMPILED = not config.DISABLE_JIT
 MSG_DONTWAIT = 0x40
 EAGAIN = 11
 CLOCK_REALTIME = 0

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
+from numba import config, njit
+
+COMPILED = not config.DISABLE_JIT
+"""False where the same source runs as plain Python (NUMBA_DISABLE_JIT=1)."""
 
 compiled: Any = njit(cache=True, boundscheck=True, nogil=True)
 

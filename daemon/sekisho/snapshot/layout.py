@@ -9,12 +9,14 @@ would copy seven words and count a reference for each of them at every call.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sekisho.model.counters import LATENCY_BOUNDS_US, TOTALS
+from sekisho.snapshot.compiling import COMPILED
 
 SNAPSHOT_VERSION = 1
 CUSTOMERS_VERSION = 1
@@ -88,7 +90,8 @@ class Bundle:
                 message = f"{name} is not contiguous"
                 raise ValueError(message)
             view[name] = (array.ctypes.data, array.size)
-        object.__setattr__(self, "view", view)
+        # Uncompiled, a record's own attributes (`flags`, `data`) would hide the fields of these names.
+        object.__setattr__(self, "view", view if COMPILED else SimpleNamespace(**{name: view[name] for name in names}))
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
