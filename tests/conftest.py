@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -18,6 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # Numba reads this at its first import, which is a test module's: so it is set before them.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".cache" / "numba"))
 use_compile_cache()
+
+# Uncompiled, 64-bit arithmetic that wraps, as hashes do, makes NumPy warn; compiled it never does.
+if os.environ.get("NUMBA_DISABLE_JIT", "0") not in {"", "0"}:
+    np.seterr(over="ignore")
 
 # The first example may compile a function, and the machine may be busy: no deadline, few examples.
 settings.register_profile("default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
