@@ -24,6 +24,7 @@ from sekisho.drivers.notify import Notifier, inherited_sockets
 from sekisho.drivers.planeworkers import PlaneSettings, Tables, UdpWorker, WorkerFiles, enter_epoch
 from sekisho.drivers.tcpcontext import TcpContext, TcpSettings
 from sekisho.drivers.tcpserver import TcpServer
+from sekisho.drivers.warmup import warm_up
 from sekisho.model.errors import TableError
 from sekisho.plane.worker import make_desk
 from sekisho.snapshot import layout
@@ -54,14 +55,13 @@ class PlaneProcess:
         sockets = self._sockets()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._key = load_key(self._settings.state)
-        tables = await self._first_tables()
+        tables, _ = await asyncio.gather(self._first_tables(), self._compile())
         if tables is None:
             return
         self._tables = tables
         self._make_workers(sockets)
         tcp = self._make_tcp()
-        await self._compile(tcp)
-        # Compiling takes long, and what was acknowledged meanwhile is to be in force with the first answer.
+        # Compiling may take long, and what was acknowledged meanwhile is to be in force with the first answer.
         refused = await self._follow_head()
         await tcp.start([one for name, one in sockets.items() if name.startswith("tcp")])
         for worker in self._workers:
@@ -135,15 +135,10 @@ class PlaneProcess:
             worker.prepare(tables)
             self._workers.append(worker)
 
-    async def _compile(self, tcp: TcpServer) -> None:
-        """Compile the packet path, or load it; say so when it takes time."""
+    async def _compile(self) -> None:
+        """Compile the packet path, or load it, while the tables are waited for; say so when it takes time."""
         start = time.monotonic()
-
-        def compile_all() -> None:
-            self._workers[0].compile()
-            tcp.compile()
-
-        task = asyncio.create_task(asyncio.to_thread(compile_all))
+        task = asyncio.create_task(asyncio.to_thread(warm_up))
         told = False
         while not task.done():
             await asyncio.wait({task}, timeout=2.0)

@@ -174,12 +174,6 @@ class UdpWorker:
         if self._thread is not None:
             self._thread.join(seconds)
 
-    def compile(self) -> None:
-        """Compile, or load, everything the loop calls, by entering it with the order to return."""
-        self.desk.signal[desks.SIGNAL_RETURN] = 1
-        self._serve()
-        self.desk.signal[desks.SIGNAL_RETURN] = 0
-
     def measure_cache(self) -> None:
         """Bring the cache's gauges up to date."""
         entries, used = packets.usage(self.cache)
