@@ -73,7 +73,7 @@ class Demo:
 
     def sekisho(self, *arguments: str) -> dict[str, Any]:
         """The operator's own command, with its JSON answer."""
-        argv = [sys.executable, "-m", "sekisho.cli.main", "--config", str(self.site.config), "--json", *arguments]
+        argv = [sys.executable, "-P", "-m", "sekisho.cli.main", "--config", str(self.site.config), "--json", *arguments]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
             raise DemoError(f"sekisho {' '.join(arguments)} failed: {(done.stdout + done.stderr).strip()}")
@@ -234,7 +234,7 @@ def running_checkpoint(site: DemoSite) -> Iterator[int]:
     """`sekisho run`, its output in a file; gives its process id once both processes are ready."""
     log = site.folder / "log"
     with NotifyChannel() as channel, log.open("wb") as output:
-        argv = (sys.executable, "-m", "sekisho.cli.main", "--config", str(site.config), "run")
+        argv = (sys.executable, "-P", "-m", "sekisho.cli.main", "--config", str(site.config), "run")
         pid = spawn(argv, {**os.environ, "NOTIFY_SOCKET": channel.address}, output=output.fileno())
         try:
             _await_ready(channel, pid, log)

@@ -42,10 +42,12 @@ def run(config: Path, environ: Mapping[str, str] | None = None, say: Say | None 
             stack.enter_context(one)
         handed = tuple((name, one.fileno()) for name, one in listeners)
         tell(f"listening on {', '.join(str(one) for one in settings.listen)}, UDP and TCP")
+        # -P: a file of the folder one happens to stand in (http.py) is no module of ours.
+        python = (sys.executable, "-P", "-m")
         return keep(
             (
-                Program("sekishod", (sys.executable, "-m", "sekisho.app.control", "--config", str(config)), reloads=True),
-                Program("sekisho-plane", (sys.executable, "-m", "sekisho.app.plane", "--config", str(config)), handed),
+                Program("sekishod", (*python, "sekisho.app.control", "--config", str(config)), reloads=True),
+                Program("sekisho-plane", (*python, "sekisho.app.plane", "--config", str(config)), handed),
             ),
             inner,
             tell,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -45,11 +46,20 @@ def kept(monkeypatch) -> list[tuple[tuple[Program, ...], dict[str, str]]]:
 def test_both_processes_get_the_configuration_and_the_plane_the_sockets(config: Path, kept) -> None:
     assert supervise.run(config, {"HOME": "/home/op"}, lambda _: None) == 0
     (((control, plane), environ),) = kept
-    assert control.argv[1:] == ("-m", "sekisho.app.control", "--config", str(config))
-    assert plane.argv[1:] == ("-m", "sekisho.app.plane", "--config", str(config))
+    assert control.argv[1:] == ("-P", "-m", "sekisho.app.control", "--config", str(config))
+    assert plane.argv[1:] == ("-P", "-m", "sekisho.app.plane", "--config", str(config))
     assert control.sockets == ()
     assert [name for name, _ in plane.sockets] == ["tcp-0", "udp-0-0", "udp-0-1", "tcp-1", "udp-1-0", "udp-1-1"]
     assert Path(environ["NUMBA_CACHE_DIR"]).parent == Path("/home/op/.cache/sekisho")
+
+
+def test_modules_of_the_folder_one_stands_in_are_not_taken_for_ours(config: Path, kept, tmp_path: Path) -> None:
+    supervise.run(config, {}, lambda _: None)
+    (tmp_path / "http.py").write_text("raise SystemExit('a stranger was imported')")
+    for program in kept[0][0]:
+        argv = (*program.argv[: program.argv.index("-m")], "-c", "import http; print(http.__file__)")
+        done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert "http/__init__.py" in done.stdout, done.stderr
 
 
 def test_a_compile_cache_that_was_named_is_kept(config: Path, kept) -> None:
