@@ -19,6 +19,8 @@ Cells = dict[str, str]
 """Cells of one row by the full name of their column."""
 
 _SEVERAL = re.compile(r"[\s,;]+")
+_PARTS = re.compile(r"[\s,;|]+(?=\w+\s*[:=])")
+"""What separates `key: value` or `key=value` from the next."""
 
 
 def read_contract(cells: Cells) -> Contract:
@@ -81,9 +83,12 @@ def several(cell: str) -> tuple[str, ...]:
 def nested(cell: str, name: str, keys: tuple[str, ...]) -> tuple[str, ...]:
     """The parts of a nested key in one cell: `version@at`, `down/up`, or YAML's `{version: ..., at: ...}`.
 
+    Also read: the parts with a space, `;` or `|` between them, and YAML without its braces or with `=`.
     Raises ValueError with a sentence.
     """
     text = cell.strip()
+    if re.match(rf"(?:{'|'.join(keys)})\s*[:=]", text):
+        text = "{" + ", ".join(re.sub(r"^(\w+)\s*[:=]\s*", r"\1: ", part) for part in _PARTS.split(text)) + "}"
     if text.startswith("{"):
         try:
             value = read_document(text, name).value
@@ -94,5 +99,6 @@ def nested(cell: str, name: str, keys: tuple[str, ...]) -> tuple[str, ...]:
         return tuple("" if value.get(key) is None else as_text(value[key]) for key in keys)
     if len(keys) == 1:
         return (text,)
-    first, *rest = re.split(r"\s*[@/]\s*|\s+", text, maxsplit=1) if name == "plan" else re.split(r"\s*@\s*|\s+", text, maxsplit=1)
+    between = r"\s*[@/;|:]\s*|\s+" if name == "plan" else r"\s*[@;|]\s*|\s+"
+    first, *rest = re.split(between, text, maxsplit=1)
     return first, rest[0] if rest else ""

@@ -93,6 +93,31 @@ def test_other_ways_to_write_the_columns_mean_the_same(header, row):
     assert list(_bulk(row.format(*cells), header=header)) == [FULL]
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "2021-02-01@2021-03-15T09:00:00+09:00",
+        "2021-02-01 2021-03-15T09:00:00+09:00",
+        "2021-02-01;2021-03-15T09:00:00+09:00",
+        "2021-02-01 | 2021-03-15T09:00:00+09:00",
+        "version=2021-02-01 at=2021-03-15T09:00:00+09:00",
+        "version=2021-02-01;at=2021-03-15T09:00:00+09:00",
+        "at: 2021-03-15T09:00:00+09:00, version: 2021-02-01",
+        '{"version": "2021-02-01", "at": "2021-03-15T09:00:00+09:00"}',
+    ],
+)
+def test_a_consent_in_one_cell_is_read_in_every_form_people_write(cell):
+    quoted = cell.replace('"', '""')
+    (customer,) = _bulk(f'a,gunma,"{quoted}"', header="id,terms,consent")
+    assert customer.consent == Consent("2021-02-01", "2021-03-15T09:00:00+09:00")
+
+
+@pytest.mark.parametrize("cell", ["1000/100.5", "1000 100.5", "1000;100.5", "1000:100.5", "down_mbps=1000 up_mbps=100.5"])
+def test_a_plan_in_one_cell_is_read_in_every_form_people_write(cell):
+    (customer,) = _bulk(f"a,gunma,{cell}", header="id,terms,plan")
+    assert customer.plan == Plan(1000.0, 100.5)
+
+
 def test_comments_and_blank_lines_are_passed_over():
     customers = parse_bulk(["# version: 1\n", "# ours\n", "terms,id\n", "\n", "nbnet,a\n", "#nbnet,b\n"], "c.csv")
     assert [customer.id for customer in customers] == ["a"]
