@@ -27,6 +27,7 @@ from sekisho.config.values import (
     SomeSeconds,
     Text,
     Version,
+    as_domain,
     as_items,
     as_seconds,
     read_endpoint,
@@ -41,6 +42,7 @@ _WORDS = {kind.name.lower(): kind for kind in (ActionKind.NXDOMAIN, ActionKind.N
 _ALGORITHMS = ("hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
 _ZONED = {ListFormat.RPZ, ListFormat.AXFR}
 _KEYED = {ListFormat.CSV, ListFormat.JSON}
+_PRIMARY = re.compile(r"(?:axfr|dns)://([^/\s]+)(?:/([^/\s?#]*))?")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)")
 
 
@@ -124,8 +126,10 @@ class Tsig(FileModel):
     """Name of the key, as the primary knows it."""
     algorithm: Annotated[str, BeforeValidator(_as_algorithm), WithJsonSchema({"enum": list(_ALGORITHMS)})] = "hmac-sha256"
     """HMAC of the key."""
-    secret_file: FilePath
+    secret_file: FilePath | None = None
     """File with the secret in base 64, readable by the daemon alone."""
+    secret: Annotated[Text | None, Field(repr=False)] = None
+    """The secret itself in base 64, for a file of definitions that nobody else reads."""
 
 
 class ListEntry(FileModel):
@@ -136,7 +140,7 @@ class ListEntry(FileModel):
     category: Identifier
     """What kind of names it holds: `c2`, `child-abuse`, or a word of your own that a rule of a pack names."""
     source: Text
-    """A path, an http:// or https:// URL, or for axfr the primary's host[:port]."""
+    """A path, an http:// or https:// URL, or for axfr the primary's host[:port], also as axfr://host:port/zone."""
     format: ListFormat
     """How the source is written."""
     scope: Scope | None = None
@@ -203,7 +207,7 @@ def _entry_faults(document: Document, folder: Path) -> Iterator[Fault]:
         except ValidationError:
             continue
         for key, message in _contradictions(entry):
-            yield document.fault(("lists", order, key), message)
+            yield document.fault(("lists", order, *key.split(".")), message)
         try:
             _source(entry, folder)
         except ValueError as error:
@@ -233,7 +237,17 @@ def _contradictions(entry: ListEntry) -> Iterator[tuple[str, str]]:
         ),
         ("column", keyed and entry.column is None, f"a {kind} list needs the name of the {word} that holds the domain"),
         ("column", not keyed and entry.column is not None, f"leave it out: only csv and json lists have columns, this one is {kind}"),
-        ("zone", transferred and entry.zone is None, "an axfr list needs the name of the zone to transfer"),
+        ("zone", transferred and _zone(entry) is None, "an axfr list needs the name of the zone to transfer"),
+        (
+            "zone",
+            transferred and entry.zone is not None and entry.zone != _zone(entry),
+            "the source names another zone; name the zone once",
+        ),
+        (
+            "tsig.secret_file",
+            entry.tsig is not None and (entry.tsig.secret_file is None) is (entry.tsig.secret is None),
+            "give the secret once: the file that holds it, or `secret` itself",
+        ),
         ("zone", not zoned and entry.zone is not None, f"leave it out: only axfr and rpz lists have a zone, this one is {kind}"),
         ("tsig", not transferred and entry.tsig is not None, f"leave it out: only axfr lists are transferred, this one is {kind}"),
         ("notify", not transferred and entry.notify is not None, f"leave it out: only axfr lists have a primary, this one is {kind}"),
@@ -241,10 +255,22 @@ def _contradictions(entry: ListEntry) -> Iterator[tuple[str, str]]:
     return ((key, message) for key, wrong, message in checks if wrong)
 
 
+def _zone(entry: ListEntry) -> str | None:
+    """The zone of the list: that of the URL of its primary, or the one of its key."""
+    primary = _PRIMARY.fullmatch(entry.source) if entry.format is ListFormat.AXFR else None
+    if primary is None or not primary[2]:
+        return entry.zone
+    try:
+        return as_domain(primary[2])
+    except ValueError:
+        return None
+
+
 def _source(entry: ListEntry, folder: Path) -> str:
     """The source in its full form: absolute path, URL, or host:port. Raises ValueError with a sentence."""
     if entry.format is ListFormat.AXFR:
-        endpoint = read_endpoint(entry.source, 53, names=True)
+        primary = _PRIMARY.fullmatch(entry.source)
+        endpoint = read_endpoint(primary[1] if primary else entry.source, 53, names=True)
         if not endpoint.port:
             raise ValueError("port 0 is nobody's; give the primary's port")
         return str(endpoint)
@@ -275,8 +301,8 @@ def _definition(order: int, entry: ListEntry, folder: Path) -> ListDefinition:
         max_bytes=entry.max_bytes,
         timeout=entry.timeout,
         column=entry.column,
-        zone=entry.zone,
+        zone=_zone(entry),
         notify=None if entry.notify is None else str(entry.notify),
-        tsig=None if tsig is None else TsigKey(tsig.name, tsig.algorithm, str(tsig.secret_file)),
+        tsig=None if tsig is None else TsigKey(tsig.name, tsig.algorithm, str(tsig.secret_file or ""), tsig.secret),
         never_block=entry.never_block,
     )

@@ -21,7 +21,7 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZE = re.compile(r"([0-9]+) ?(B|k|kB|KiB|M|MB|MiB|G|GB|GiB)")
 _BYTES = {"B": 1, "k": 10**3, "kB": 10**3, "KiB": 1 << 10, "M": 10**6, "MB": 10**6, "MiB": 1 << 20, "G": 10**9, "GB": 10**9, "GiB": 1 << 30}
-_IDENTIFIER = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
+_IDENTIFIER = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 _FORBIDDEN_IN_NAMES = re.compile(r"[\s/:@*|^]")
 
 
@@ -66,7 +66,7 @@ def as_items(value: object) -> object:
 def as_identifier(value: object) -> str:
     text = as_text(value)
     if not _IDENTIFIER.fullmatch(text):
-        raise ValueError(f"{shown(text)} is no id: ids have a-z, 0-9 and - inside, at most 64 characters")
+        raise ValueError(f"{shown(text)} is no id: ids have a-z, 0-9 and - or _ inside, at most 64 characters")
     return text
 
 

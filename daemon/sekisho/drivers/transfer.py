@@ -163,25 +163,30 @@ def newer(serial: int, than: int) -> bool:
     return serial != than and (serial - than) % (1 << 32) < 1 << 31
 
 
-def load_tsig(key: TsigKey) -> dns.tsig.Key:
-    """The key, its secret read from its file: base 64 alone, or a `key` clause as BIND's tools write it.
-
-    Raises FeedError, never with the secret.
-    """
-    path = Path(key.secret_file)
+def _secret_of(path: str) -> str:
     try:
-        text = path.read_text("ascii")
+        return Path(path).read_text("ascii")
     except OSError as error:
         raise FeedError(f"the TSIG secret {path} cannot be read ({error.strerror}); make it readable for the daemon") from None
     except UnicodeDecodeError:
-        text = "?"
+        return "?"
+
+
+def load_tsig(key: TsigKey) -> dns.tsig.Key:
+    """The key, its secret given or read from its file: base 64 alone, or a `key` clause as BIND's tools write it.
+
+    Raises FeedError, never with the secret.
+    """
+    text, where = key.secret, f"of the key {key.name}"
+    if text is None:
+        text, where = _secret_of(key.secret_file), key.secret_file
     clause = _SECRET.search(text)
     try:
         secret = base64.b64decode(clause[1] if clause else "".join(text.split()), validate=True)
         if not secret:
             raise ValueError("no secret")  # noqa: TRY301 - one place says what is wrong with it
     except (binascii.Error, ValueError):
-        raise FeedError(f"the TSIG secret {path} is not base 64; write the secret the primary has") from None
+        raise FeedError(f"the TSIG secret {where} is not base 64; write the secret the primary has") from None
     return dns.tsig.Key(dns.name.from_text(key.name.lower()), secret, dns.name.from_text(key.algorithm))
 
 

@@ -130,8 +130,9 @@ class ListDefinition:
 
 @dataclass(frozen=True, slots=True)
 class TsigKey:
-    """A TSIG key (RFC 8945). The secret is read from `secret_file` and never shown."""
+    """A TSIG key (RFC 8945). The secret is given, or read from `secret_file`, and never shown."""
 
     name: str
     algorithm: str
     secret_file: str
+    secret: str | None = field(default=None, repr=False)

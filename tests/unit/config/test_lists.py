@@ -58,6 +58,19 @@ def test_definitions_are_read_in_their_order_which_is_the_mask_bit():
     assert transfer.tsig == TsigKey("key.example", "hmac-sha256", "/etc/sekisho/secrets/key")
 
 
+def test_a_primary_may_be_written_as_a_url_with_its_zone():
+    text = "version: 1\nlists: [{id: my_zone, category: c2, source: 'axfr://[2001:db8::53]:5353/rpz.example', format: axfr}]\n"
+    (one,) = parse_lists(text, "lists.yaml")
+    assert (one.id, one.source, one.zone) == ("my_zone", "[2001:db8::53]:5353", "rpz.example")
+
+
+def test_a_secret_among_the_definitions_is_taken_and_never_shown():
+    text = MANY.replace("secret_file: secrets/key", "secret: c2VjcmV0")
+    key = parse_lists(text, "lists.yaml")[3].tsig
+    assert key.secret == "c2VjcmV0"
+    assert "c2VjcmV0" not in repr(key)
+
+
 def test_a_sinkhole_holds_its_addresses_in_wire_format():
     sinkhole = parse_lists(MANY, "x")[1].answer
     assert sinkhole.kind is ActionKind.SINKHOLE
@@ -98,9 +111,13 @@ def test_every_answer_has_its_action(word):
         ("id: a, category: c2, source: x, format: hosts, scope: exact, refesh: 1h", "refesh", "`refresh`"),
         (
             "id: a, category: c2, source: x, format: axfr, zone: z.example, tsig: {name: k, secret: s, secret_file: f}",
-            "tsig.secret",
-            "secret_file",
+            "tsig.secret_file",
+            "once",
         ),
+        ("id: a, category: c2, source: x, format: axfr, zone: z.example, tsig: {name: k}", "tsig.secret_file", "`secret`"),
+        ("id: a, category: c2, source: 'axfr://192.0.2.1/a.example', format: axfr, zone: b.example", "zone", "once"),
+        ("id: a, category: c2, source: 'axfr://192.0.2.1', format: axfr", "zone", "zone"),
+        ("id: a, category: c2, source: 'axfr://192.0.2.1:x/a.example', format: axfr", "source", "port"),
         (
             "id: a, category: c2, source: x, format: axfr, zone: z, tsig: {name: k, secret_file: f, algorithm: md5}",
             "tsig.algorithm",
