@@ -3,7 +3,8 @@
 Owns the outstanding queries of one worker. A query leaves through one of several sockets of random
 ports with a random id (RFC 5452), and its answer must come to that socket, from that resolver, with
 that id and question. Each try has a time-out and the next goes to the next resolver. When every try
-failed, an expired answer is served if one is held (RFC 8767), else SERVFAIL.
+failed, an expired answer is served if one is held (RFC 8767), else SERVFAIL. A client with an expired
+answer to hand does not wait for a second time-out; a closed port costs no time, so the next is asked.
 """
 
 from __future__ import annotations
@@ -186,6 +187,9 @@ def ask_upstream(desk, slot, now):  # type: ignore[no-untyped-def]
     if state[slot, F_TRIES] > 0 and settings[S_UPSTREAMS] > 1 and number == state[slot, F_UPSTREAM]:
         number = (number + 1) % settings[S_UPSTREAMS]
         desk.totals[_FAILOVERS] += U64(1)
+    if desk.health[number, H_FAILS] >= _FAILS_DOWN:
+        # One query finds out whether a resolver that was down is back; the others do not wait for it.
+        desk.health[number, H_DOWN_UNTIL] = now + _DOWN_FOR
     per = settings[S_SOCKETS]
     socket = number * per + random16(desk) % per
     identity = random16(desk)
@@ -240,7 +244,7 @@ def is_current(desk, slot, mark):  # type: ignore[no-untyped-def]
 
 @compiled
 def note_failure(desk, number, now):  # type: ignore[no-untyped-def]
-    """A resolver did not answer: three times in a row and it is passed over for two seconds."""
+    """A resolver did not answer: three times in a row and it is passed over, but for one query every two seconds."""
     health = desk.health
     health[number, H_FAILS] += 1
     if health[number, H_FAILS] >= _FAILS_DOWN:
@@ -387,4 +391,8 @@ def fail_socket(desk, cache, socket, now, seconds):  # type: ignore[no-untyped-d
     desk.health[number, H_DOWN_UNTIL] = now + _DOWN_FOR
     for slot in range(desk.pending.shape[0]):
         if desk.pending[slot, F_STAMP] != 0 and desk.pending[slot, F_SOCKET] == socket:
-            retry_or_give_up(desk, cache, slot, now, seconds)
+            _, up = choose_upstream(desk, now)
+            if up and desk.pending[slot, F_TRIES] < desk.settings[S_TRIES]:  # no time is lost yet: nothing stale is needed
+                ask_upstream(desk, slot, now)
+            else:
+                retry_or_give_up(desk, cache, slot, now, seconds)

@@ -11,6 +11,7 @@ import pytest
 
 from sekisho.model.counters import LATENCY_BOUNDS_US, Counter
 from sekisho.plane import cache as packets
+from sekisho.plane.forward import fail_socket
 from sekisho.plane.worker import PENDING, S_TIMEOUT
 from support.plane import CUSTOMER, OPTED_OUT, SECOND, START, UNCOMPILED, Plane, query, reply_to, sockaddr
 
@@ -196,8 +197,28 @@ def test_a_resolver_that_failed_three_times_is_left_alone_for_two_seconds(plane:
     assert number // 2 == 1
     plane.now += 3 * SECOND
     plane.ask(query("later.example"))
+    ((number, question),) = plane.asked()
+    assert number // 2 == 0
+    plane.ask(query("meanwhile.example"))
+    ((other, _),) = plane.asked()
+    assert other // 2 == 1, "one query alone finds out whether it is back"
+    plane.respond(number, reply_to(question, ADDRESS).to_wire())
+    plane.ask(query("after.example"))
     ((number, _),) = plane.asked()
     assert number // 2 == 0
+
+
+def test_a_resolver_whose_port_is_closed_is_passed_over_at_once_though_an_expired_answer_is_held(plane: Plane) -> None:
+    plane.resolve(query("www.example"), None, ADDRESS)
+    plane.now += 400 * SECOND
+    plane.ask(query("www.example"))
+    ((first, _),) = plane.asked()
+    fail_socket(plane.desk, plane.cache.view, first, plane.now, plane.now // SECOND)
+    ((second, question),) = plane.asked()
+    assert second // 2 == 1
+    (found,) = plane.respond(second, reply_to(question, ADDRESS).to_wire())
+    assert ttls(found) == [300]
+    assert plane.total(Counter.CACHE_STALE) == 0
 
 
 @pytest.mark.parametrize(("rcode", "error"), [(0, 3), (3, 19)])
