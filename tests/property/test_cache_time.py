@@ -84,7 +84,7 @@ class Store:
         at = int(packets.find(self.cache.view, self.key, length, mixed, now, stale))
         if at < 0:
             return None
-        out = np.zeros(4096, np.uint8)
+        out = np.zeros(20_000, np.uint8)
         size = int(packets.read(self.cache.view, at, out, 5, now, stale_ttl))
         start, noted = packets.notes_of(self.cache.view, at)
         return out[5 : 5 + size].tobytes(), self.cache.data[start : start + noted].tobytes()
@@ -131,7 +131,7 @@ class CacheMachine(RuleBasedStateMachine):
         target=kept,
         question=QUESTIONS,
         ttls=st.lists(st.integers(1, 2000), max_size=6),
-        extra=st.integers(0, 1800),
+        extra=st.one_of(st.integers(0, 600), st.integers(4000, 12_000)),
         notes=st.binary(max_size=100),
     )
     def keep(self, question: Question, ttls: list[int], extra: int, notes: bytes) -> Question:
@@ -192,6 +192,24 @@ def test_memory_is_bounded_and_what_was_kept_last_is_found(seed: int, count: int
     assert count - 1 in found
     assert sum(size for _ in found) <= 65536
     assert packets.usage(store.cache)[0] == len(found)
+
+
+def test_an_entry_that_is_overwritten_by_a_few_octets_is_gone() -> None:
+    """Its key still stands where it stood; when it was stored and when it ends does not."""
+    for over in range(8, 600, 8):
+        store = Store()
+        first, second, third = Question("a.example"), Question("b.example"), Question("c.example")
+        store.keep(first, 1, 60, bytes(400), ())
+        end = int(store.cache.state[0])
+        store.keep(second, 1, 60, bytes(400), ())
+        filler = 0
+        while int(store.cache.state[0]) + end <= 65536:
+            store.keep(Question(f"{filler}.example"), 1, 60, bytes(400), ())
+            filler += 1
+        store.keep(third, 1, 60, bytes(400 + over), ())
+        assert int(store.cache.state[0]) >= 65536 + end, "the ring went round"
+        assert store.find(second, 2) is None
+        assert store.find(third, 2) is not None
 
 
 def test_an_answer_larger_than_a_quarter_of_the_cache_or_of_no_ttl_is_not_kept() -> None:

@@ -131,8 +131,10 @@ def test_counters_only_grow_over_restarts_of_the_plane(site: Site) -> None:
     before = 0
     for life in range(1, 4):
         worker = site.worker()
+        worker.plane.desk.latency[3] += 1
         worker.ask("second.example", "www.example")
         seen = reader.observe()
+        assert seen.latency[3] == sum(seen.latency) == life
         assert seen.totals[Counter.QUERIES_UDP4] == 2 * life > before
         assert (seen.per_list, seen.per_rule) == ({"list-0": life}, {CLAUSE: life})
         before = seen.totals[Counter.QUERIES_UDP4]

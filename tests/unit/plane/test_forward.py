@@ -296,6 +296,7 @@ def test_more_queries_than_can_be_outstanding_are_dropped_and_counted() -> None:
         assert plane.total(Counter.UPSTREAM_SERVFAIL) == PENDING
         plane.resolve(query("again.example"), None, ADDRESS)
         assert plane.ask(query("again.example")) is not None, "every place was given back"
+        assert not plane.desk.ids.any(), "every id too"
 
 
 def test_latencies_are_counted_in_their_buckets(plane: Plane) -> None:
