@@ -22,8 +22,8 @@ from sekisho.drivers.site import load_site
 from sekisho.model.errors import ConfigError, UnavailableError
 
 
-def run(config: Path, environ: Mapping[str, str] | None = None, say: Say | None = None) -> int:
-    """Run the checkpoint of `config` until it is told to stop. Returns the exit code."""
+def run(config: Path, environ: Mapping[str, str] | None = None, say: Say | None = None, *, options: tuple[str, ...] = ()) -> int:
+    """Run the checkpoint of `config` until it is told to stop; both programs get `options`. Returns the exit code."""
     tell = say or _to_stderr
     inner = dict(os.environ if environ is None else environ)
     use_compile_cache(inner)
@@ -46,8 +46,8 @@ def run(config: Path, environ: Mapping[str, str] | None = None, say: Say | None 
         python = (sys.executable, "-P", "-m")
         return keep(
             (
-                Program("sekishod", (*python, "sekisho.app.control", "--config", str(config)), reloads=True),
-                Program("sekisho-plane", (*python, "sekisho.app.plane", "--config", str(config)), handed),
+                Program("sekishod", (*python, "sekisho.app.control", "--config", str(config), *options), reloads=True),
+                Program("sekisho-plane", (*python, "sekisho.app.plane", "--config", str(config), *options), handed),
             ),
             inner,
             tell,

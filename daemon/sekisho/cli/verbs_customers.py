@@ -114,8 +114,8 @@ def customers_show(customer: str | None, after: str | None, limit: int) -> None:
 
 @customers.command("add", cls=Verb)
 @click.argument("customer", required=False)
-@click.option("--terms", multiple=True, metavar="PACK", help="A terms pack of the contract; again for each that stacks.")
-@click.option("--prefix", "prefixes", multiple=True, metavar="PREFIX", help="An address or prefix; again for each.")
+@click.option("--terms", multiple=True, metavar="PACK", help="A terms pack of the contract; again, or with commas, for each that stacks.")
+@click.option("--prefix", "prefixes", multiple=True, metavar="PREFIX", help="An address or prefix; again, or with commas, for each.")
 @click.option("--consent-version", metavar="VERSION", help="Terms version the customer consented to.")
 @click.option("--consent-at", metavar="DATE", help="When: 2026-04-01.")
 @click.option("--group", metavar="GROUP", help="VPN group.")
@@ -161,8 +161,13 @@ def customers_remove(customer: str) -> None:
     answer(body, lambda it: [f"removed {plain(it['customer'])}; in force now"])
 
 
+def _several(given: Iterable[str]) -> list[str]:
+    """What was given option by option, or with commas or spaces between."""
+    return [word for text in given for word in text.replace(",", " ").split()]
+
+
 def _record_of(customer: str, given: dict[str, Any]) -> Json:
-    record: Json = {"id": customer, "terms": list(given.get("terms", ())), "prefixes": list(given.get("prefixes", ()))}
+    record: Json = {"id": customer, "terms": _several(given.get("terms", ())), "prefixes": _several(given.get("prefixes", ()))}
     version, at = given.get("consent_version"), given.get("consent_at")
     if (version is None) != (at is None):
         raise click.UsageError("--consent-version and --consent-at belong together; give both or none")

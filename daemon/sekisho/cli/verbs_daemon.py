@@ -15,19 +15,24 @@ from sekisho.model.errors import ConfigError
 
 
 @click.command(cls=Verb)
-def run() -> None:
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Default: $SEKISHO_LOG_LEVEL, then info.")
+@click.option("--log-format", type=click.Choice(["json", "text"]), help="Default: text on a terminal, JSON otherwise.")
+def run(log_level: str | None, log_format: str | None) -> None:
     """Run both processes in the foreground.
 
-    The daemon decides and keeps the record, the plane answers; Ctrl-C ends both.
+    The daemon decides and keeps the record, the plane answers; Ctrl-C ends both. No log has a
+    name that was asked for, at any level.
 
     \b
       sekisho --config sekisho.yaml run
+      sekisho run --log-level debug
 
     Under systemd, start `sekishod` and `sekisho-plane` as services of their own instead.
     """
     from sekisho.app import supervise  # noqa: PLC0415 - client verbs start fast
 
-    sys.exit(supervise.run(chosen_config()))
+    given = (("--log-level", log_level), ("--log-format", log_format))
+    sys.exit(supervise.run(chosen_config(), options=tuple(word for key, value in given if value for word in (key, value))))
 
 
 @click.command(cls=Verb)

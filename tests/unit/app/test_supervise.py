@@ -8,9 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from sekisho.app import supervise
 from sekisho.app.keeper import Program
+from sekisho.cli.main import cli
 from support import free_port
 
 
@@ -51,6 +53,12 @@ def test_both_processes_get_the_configuration_and_the_plane_the_sockets(config: 
     assert control.sockets == ()
     assert [name for name, _ in plane.sockets] == ["tcp-0", "udp-0-0", "udp-0-1", "tcp-1", "udp-1-0", "udp-1-1"]
     assert Path(environ["NUMBA_CACHE_DIR"]).parent == Path("/home/op/.cache/sekisho")
+
+
+def test_both_processes_log_as_the_operator_asked(config: Path, kept) -> None:
+    arguments = ["run", "--log-level", "debug", "--log-format", "json", "--config", str(config)]
+    assert CliRunner().invoke(cli, arguments).exit_code == 0
+    assert [one.argv[-4:] for one in kept[0][0]] == [("--log-level", "debug", "--log-format", "json")] * 2
 
 
 def test_modules_of_the_folder_one_stands_in_are_not_taken_for_ours(config: Path, kept, tmp_path: Path) -> None:

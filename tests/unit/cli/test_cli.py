@@ -274,6 +274,12 @@ def test_options_of_a_customer_become_its_record(daemon):
     assert kwargs["replace"] is True
 
 
+def test_several_terms_and_prefixes_may_stand_in_one_option(daemon):
+    sekisho("customers", "add", "c-9", "--terms", "gunma,nbnet", "--prefix", "192.0.2.9, 2001:db8::/48", config=daemon.config)
+    (_, (record,), _) = daemon.calls[0]
+    assert (record["terms"], record["prefixes"]) == (["gunma", "nbnet"], ["192.0.2.9", "2001:db8::/48"])
+
+
 def test_a_customer_comes_from_standard_input_or_a_file(daemon, tmp_path):
     text = "id: c-9\nterms: gunma\nconsent: {version: 2.10, at: 2026-04-01}\n"
     (tmp_path / "c.yaml").write_text(text)
