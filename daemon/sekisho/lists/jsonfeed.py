@@ -56,6 +56,8 @@ class _Walker:
     position: int = 0
     counted: int = 0
     line: int = 1
+    told: bool = False
+    """That what was opened is not closed, or that the last line could not be read."""
 
     def names(self) -> Iterator[tuple[str, int]]:
         """The names of the feed with their lines."""
@@ -76,6 +78,7 @@ class _Walker:
                 self.position += 1
                 return
             yield from self._element(strings=strings)
+        self._breaks_off()
 
     def _object(self) -> Iterator[tuple[str, int]]:
         """An object at the top: arrays in it are read as they come, its scalars are a record of their own."""
@@ -101,6 +104,8 @@ class _Walker:
             except (ValueError, RecursionError):
                 self._skip_line()
                 return
+        else:
+            self._breaks_off()
         if self.column in record or not arrays:
             yield from self._chosen(record, line)
 
@@ -141,6 +146,13 @@ class _Walker:
         end = self.text.find("\n", self.position)
         self.position = len(self.text) if end < 0 else end + 1
         self.tally.skip(line, "it is not JSON")
+        self.told = self.told or not self._skip_space()
+
+    def _breaks_off(self) -> None:
+        """Said, since a feed cut short on its way may look whole otherwise."""
+        if not self.told:
+            self.tally.skip(self._line(), "the feed breaks off: what was opened is not closed")
+        self.told = True
 
     def _line(self) -> int:
         self.line += self.text.count("\n", self.counted, self.position)
