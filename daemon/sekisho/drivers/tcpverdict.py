@@ -23,10 +23,9 @@ from sekisho.drivers.tcpcontext import Tables, TcpContext
 from sekisho.model.counters import Counter
 from sekisho.model.lists import ActionKind
 from sekisho.model.verdicts import Step
-from sekisho.plane import recording
 from sekisho.plane.answer import EDE_PROHIBITED, REFUSED, dress, write_blocked, write_error
 from sekisho.plane.forward import note_latency
-from sekisho.plane.recording import count_customer, count_limited, record_match
+from sekisho.plane.recording import count_customer, count_limited, publish, record_match
 from sekisho.plane.reply import A_LENGTH, A_NOTED, read_answer, same_question
 from sekisho.plane.verdict import R_ACTION, R_KIND, R_LIST, R_PROFILE, R_ROW, decide, is_served
 from sekisho.plane.wire import (
@@ -91,10 +90,20 @@ def rule_on(
     snapshot: Any, customers: Any, buckets: Any, key: Any, epoch: Any, counts: Any, hits: Any,
     desk: Any, length: Any, high: Any, low: Any, four: Any, now: Any,
 ) -> Any:  # fmt: skip
-    """Take the query of `length` bytes in the desk's `packets` through the verdict.
+    """Take the query of `length` bytes in the desk's `packets` through the verdict, and publish that it was counted.
 
     Returns (outcome, bytes of answer in the desk's `answers`).
     """
+    ruled = _rule_on(snapshot, customers, buckets, key, epoch, counts, hits, desk, length, high, low, four, now)
+    publish(counts, desk)
+    return ruled
+
+
+@compiled
+def _rule_on(
+    snapshot: Any, customers: Any, buckets: Any, key: Any, epoch: Any, counts: Any, hits: Any,
+    desk: Any, length: Any, high: Any, low: Any, four: Any, now: Any,
+) -> Any:  # fmt: skip
     question, packet, out = desk.question, desk.packets, desk.answers
     desk.totals[_TCP4 if four else _TCP6] += U64(1)
     code = parse_query(packet, 0, length, question, desk.lower, desk.labels)
@@ -230,7 +239,7 @@ class Judge:
     def publish(self) -> None:
         """Bring the counts to where others read them, with a sign of life."""
         counts = self._context.counts
-        recording.publish(counts.view, self._context.desk)
+        publish(counts.view, self._context.desk)
         counts.worker[WORKER_HEARTBEAT] = time.time_ns()
 
     def owner(self, high: np.uint64, low: np.uint64) -> int:

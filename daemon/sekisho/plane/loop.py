@@ -89,10 +89,10 @@ def serve(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk): 
             if kind == KIND_LISTENER:
                 serve_listener(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk, desk.listeners[number], now, seconds)
             elif kind == KIND_UPSTREAM:
-                serve_upstream(desk, cache, number, now, seconds)
+                serve_upstream(desk, cache, counts, number, now, seconds)
         outstanding = expire(desk, cache, now, seconds)
-        flush(desk)
         publish(counts, desk)
+        flush(desk)
 
 
 @compiled
@@ -114,6 +114,7 @@ def serve_listener(snapshot, customers, buckets, key, epoch, cache, counts, hits
             whole = (desk.messages[row, 6] & _MSG_TRUNC) == 0
             length = min(length, PACKET)
             serve_query(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk, fd, row, length, whole, now, seconds)
+        publish(counts, desk)  # first: whoever has an answer is counted
         flush(desk)
         prepare(desk, got)
         if got < BATCH:
@@ -121,7 +122,7 @@ def serve_listener(snapshot, customers, buckets, key, epoch, cache, counts, hits
 
 
 @compiled
-def serve_upstream(desk, cache, socket, now, seconds):  # type: ignore[no-untyped-def]
+def serve_upstream(desk, cache, counts, socket, now, seconds):  # type: ignore[no-untyped-def]
     """Take what a resolver sent to one socket."""
     for _ in range(_ROUNDS):
         got = receive(desk.sockets[socket], desk.messages, BATCH)
@@ -135,6 +136,7 @@ def serve_upstream(desk, cache, socket, now, seconds):  # type: ignore[no-untype
                 desk.totals[_MISMATCHED] += U64(1)
                 continue
             take_answer(desk, cache, socket, desk.packets, row * ROW, length, now, seconds)
+        publish(counts, desk)
         flush(desk)
         prepare(desk, got)
         if got < BATCH:
