@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sekisho
 from sekisho.drivers.compilecache import use_compile_cache
-from sekisho.drivers.log import configure
+from sekisho.drivers.log import LEVELS, configure
 from sekisho.drivers.notify import Notifier
 from sekisho.drivers.site import load_site
 from sekisho.model.errors import ConfigError, SekishoError
@@ -67,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     about = "The control plane of Sekisho. `sekisho --help` shows the operator's commands."
     parser = argparse.ArgumentParser(prog="sekishod", description=about)
     parser.add_argument("--config", metavar="FILE", help=f"the configuration; default $SEKISHO_CONFIG, then {_DEFAULT}")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default=os.environ.get("SEKISHO_LOG_LEVEL", "info"))
+    level = os.environ.get("SEKISHO_LOG_LEVEL", "info")
+    parser.add_argument("--log-level", choices=LEVELS, default=level if level in LEVELS else "info")
     parser.add_argument("--log-format", choices=("json", "text"), help="default: text on a terminal, JSON otherwise")
     parser.add_argument("--version", action="version", version=f"sekishod {sekisho.__version__}")
     return parser

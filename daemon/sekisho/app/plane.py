@@ -16,7 +16,7 @@ from pathlib import Path
 import sekisho
 from sekisho.app.control import keep_no_core
 from sekisho.drivers.compilecache import use_compile_cache
-from sekisho.drivers.log import configure
+from sekisho.drivers.log import LEVELS, configure
 from sekisho.drivers.notify import Notifier
 from sekisho.model.errors import ConfigError, SekishoError
 
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", metavar="FILE", help=f"the configuration; default $SEKISHO_CONFIG, then {_DEFAULT}")
     level = os.environ.get("SEKISHO_LOG_LEVEL", "info")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default=level)
+    parser.add_argument("--log-level", choices=LEVELS, default=level if level in LEVELS else "info")
     parser.add_argument("--log-format", choices=("json", "text"), help="default: text on a terminal, JSON otherwise")
     parser.add_argument("--version", action="version", version=f"sekisho-plane {sekisho.__version__}")
     return parser

@@ -76,7 +76,14 @@ def _until(until: object) -> str:
 
 def _opt_outs(body: Json) -> Iterable[str]:
     rows = [
-        (one["customer"], one["list"], moment(one["since"]), _until(one["until"]), "yes" if one["in_force"] else "no, run out", one["by"])
+        (
+            one["customer"],
+            one["list"],
+            moment(one["since"]),
+            "for good" if one["until"] is None else moment(one["until"]),
+            "yes" if one["in_force"] else "no, run out",
+            one["by"],
+        )
         for one in body["opt_outs"]
     ]
     if not rows:

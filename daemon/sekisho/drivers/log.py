@@ -21,7 +21,7 @@ DENIED = frozenset({"name", "qname", "query", "question", "domain", "fqdn", "hos
 
 WITHHELD = "[withheld]"
 
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 def withhold(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -41,8 +41,8 @@ def configure(level: str = "info", form: LogFormat | None = None, stream: TextIO
     (asyncio, uvicorn, httpx) go the same way, from `warning` up: what they say below that can carry
     addresses fetched and asked. Raises ValueError for an unknown level.
     """
-    if level not in _LEVELS:
-        raise ValueError(f"unknown log level {level!r}; use one of {', '.join(_LEVELS)}")
+    if level not in LEVELS:
+        raise ValueError(f"unknown log level {level!r}; use one of {', '.join(LEVELS)}")
     out = sys.stderr if stream is None else stream
     chosen = form or ("text" if out.isatty() else "json")
     renderer: Any = (
@@ -59,7 +59,7 @@ def configure(level: str = "info", form: LogFormat | None = None, stream: TextIO
     ]
     structlog.configure(
         processors=[*shared, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
@@ -75,4 +75,4 @@ def configure(level: str = "info", form: LogFormat | None = None, stream: TextIO
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(max(_LEVELS[level], logging.WARNING))
+    root.setLevel(max(LEVELS[level], logging.WARNING))

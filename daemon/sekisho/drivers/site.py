@@ -23,7 +23,7 @@ from sekisho.config.validation import did_you_mean
 from sekisho.model.clauses import Pack
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import ConfigError, Fault
-from sekisho.model.lists import ListDefinition
+from sekisho.model.lists import ListDefinition, ListFormat
 from sekisho.terms.crosscheck import unknown_exemptions, unknown_terms, unused_categories
 from sekisho.terms.pack import read_pack
 
@@ -208,6 +208,10 @@ class _SiteReader:
         if self._lists_document is not None:
             for definition, message in unused_categories(packs, lists):
                 self.warnings.append(self._lists_document.fault(("lists", definition.order, "category"), message))
+            for definition in lists:
+                if definition.format is not ListFormat.AXFR and "://" not in definition.source and not Path(definition.source).is_file():
+                    message = f"there is no file {_shown(Path(definition.source))} yet: the list holds nothing until there is"
+                    self.warnings.append(self._lists_document.fault(("lists", definition.order, "source"), message))
         for prefix in settings.allow:
             if prefix in {Prefix.parse("0.0.0.0/0"), Prefix.parse("::/0")}:
                 self._warn("allow", f"{prefix} lets the whole Internet ask: an open resolver (RFC 5358)")

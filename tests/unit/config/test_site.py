@@ -33,6 +33,8 @@ def site(tmp_path):
     (tmp_path / "sekisho.yaml").write_text(MAIN)
     (tmp_path / "lists.yaml").write_text(LISTS)
     (tmp_path / "customers.csv").write_text(CUSTOMERS)
+    for name in ("c2.txt", "cam.txt"):
+        (tmp_path / name).write_text("")
     return tmp_path
 
 
@@ -156,6 +158,13 @@ def test_a_list_whose_category_no_pack_names_is_a_warning(site):
     (warning,) = load_site(site / "sekisho.yaml").warnings
     assert (warning.line, warning.path) == (3, "lists[0].category")
     assert "reaches nobody" in warning.message
+
+
+def test_a_list_whose_file_is_not_there_is_a_warning_and_not_a_fault(site):
+    (site / "cam.txt").unlink()
+    (warning,) = load_site(site / "sekisho.yaml").warnings
+    assert (warning.line, warning.path) == (4, "lists[1].source")
+    assert "there is no file" in warning.message
 
 
 def test_a_site_that_enforces_nothing_says_so(site):
