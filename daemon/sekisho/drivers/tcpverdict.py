@@ -170,14 +170,16 @@ def check_answer(desk: Any, length: Any, end: Any, ttls: Any, elapsed: Any) -> A
 
 
 @compiled
-def dress_answer(desk: Any, length: Any, noted: Any) -> Any:
-    """Dress the answer in `answers` for the client whose query stands in `held` and `question`; `noted` bytes of `notes` go along."""
+def dress_answer(counts: Any, desk: Any, length: Any, noted: Any) -> Any:
+    """Dress the answer in `answers` for the client whose query stands in `held` and `question`; `noted` bytes of `notes` go along. Counts first."""
+    publish(counts, desk)
     return dress(desk.answers, 0, length, desk.held, 0, desk.question, desk.notes, 0, noted, -1, LIMIT)
 
 
 @compiled
-def make_error(desk: Any, rcode: Any, ede: Any) -> Any:
+def make_error(counts: Any, desk: Any, rcode: Any, ede: Any) -> Any:
     """Answer the client whose query stands in `held` and `question` with an RCODE alone."""
+    publish(counts, desk)
     return write_error(desk.held, 0, desk.question, desk.answers, 0, rcode, ede, desk.notes)
 
 
@@ -283,13 +285,13 @@ class Judge:
         size = len(reply.message)
         self._out_view[:size] = reply.message
         self._notes[: len(reply.notes)] = np.frombuffer(reply.notes, np.uint8)
-        length = dress_answer(self._context.desk, size, len(reply.notes))
+        length = dress_answer(self._context.counts.view, self._context.desk, size, len(reply.notes))
         return bytes(self._out_view[:length])
 
     def error(self, query: Query, rcode: int, ede: int) -> bytes:
         """An answer that is only an RCODE, with an Extended DNS Error unless `ede` is negative."""
         self._restore(query)
-        length = make_error(self._context.desk, rcode, ede)
+        length = make_error(self._context.counts.view, self._context.desk, rcode, ede)
         return bytes(self._out_view[:length])
 
     def _restore(self, query: Query) -> None:
