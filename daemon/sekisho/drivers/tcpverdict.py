@@ -171,7 +171,7 @@ def check_answer(desk: Any, length: Any, end: Any, ttls: Any, elapsed: Any) -> A
 
 @compiled
 def dress_answer(counts: Any, desk: Any, length: Any, noted: Any) -> Any:
-    """Dress the answer in `answers` for the client whose query stands in `held` and `question`; `noted` bytes of `notes` go along. Counts first."""
+    """Dress the answer in `answers` for the client whose query stands in `held` and `question`; `noted` bytes of `notes` go along."""
     publish(counts, desk)
     return dress(desk.answers, 0, length, desk.held, 0, desk.question, desk.notes, 0, noted, -1, LIMIT)
 
