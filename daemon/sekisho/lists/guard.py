@@ -26,12 +26,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sekisho.lists import idn
 from sekisho.lists.rows import EXCEPT, PASSTHRU, Rows
 from sekisho.model.lists import ActionKind, Trigger
+from sekisho.snapshot import compiling
 from sekisho.snapshot.digest import Key, absorb, digest_names, finish, finish_second, start
 from sekisho.snapshot.entries import CompiledList
 
@@ -170,7 +170,7 @@ def parse_suffixes(text: str) -> tuple[tuple[bytes, int], ...]:
     return tuple(marks.items())
 
 
-@njit(cache=True)
+@compiling.compiled
 def _fill(keys, flags, words, marks):  # type: ignore[no-untyped-def]
     mask = keys.shape[0] - 1
     for row in range(words.shape[0]):
@@ -181,7 +181,7 @@ def _fill(keys, flags, words, marks):  # type: ignore[no-untyped-def]
         flags[slot] |= marks[row]
 
 
-@njit(cache=True, nogil=True)
+@compiling.compiled
 def _flags_of(word, keys, flags):  # type: ignore[no-untyped-def]
     mask = keys.shape[0] - 1
     slot = np.int64(word & np.uint64(mask))
@@ -192,7 +192,7 @@ def _flags_of(word, keys, flags):  # type: ignore[no-untyped-def]
     return 0
 
 
-@njit(cache=True, nogil=True)
+@compiling.compiled
 def _look_up_into(words, keys, flags, found):  # type: ignore[no-untyped-def]
     for row in range(words.shape[0]):
         found[row] = _flags_of(words[row], keys, flags)
@@ -204,7 +204,7 @@ def _look_up(words: NDArray[np.uint64], keys: NDArray[np.uint64], flags: NDArray
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiling.compiled
 def judge(blob, offsets, triggers, actions, k0, k1, keys, flags, protects, digests, depths, codes):  # type: ignore[no-untyped-def]
     """Digest names (see `snapshot.digest.digest_names`) and give each the code of its refusal, in one pass.
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sekisho.lists.rows import EXCEPT
+from sekisho.snapshot.compiling import compiled
 
 _LONG_RUN = 32
 """Rows of one first word that are sorted by insertion; more is a feed that repeats itself."""
@@ -61,7 +61,7 @@ def merge(digests: NDArray[np.uint64], triggers: NDArray[np.uint8], actions: NDA
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sort_runs(order, words, digests):  # type: ignore[no-untyped-def]
     """Sort runs of equal first words by second word and row; False if a run is too long for that."""
     count = order.shape[0]
@@ -87,7 +87,7 @@ def _sort_runs(order, words, digests):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _merge(order, digests, row_triggers, row_actions, rows, merged, triggers, exact, below):  # type: ignore[no-untyped-def]
     """Bring rows of one name together; gives how many names there are."""
     unique = -1

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sekisho.lists.rows import Rows
+from sekisho.snapshot import compiling
 from sekisho.snapshot.entries import CompiledList
 
 
@@ -39,7 +39,7 @@ def compacted(compiled: CompiledList) -> CompiledList:
     return replace(compiled, names=names[:used].copy(), offsets=offsets)
 
 
-@njit(cache=True, nogil=True)
+@compiling.compiled
 def _compact(blob, starts, keep, names, offsets):  # type: ignore[no-untyped-def]
     """Copy the kept names to `names`, filling `offsets` for their rows; gives the bytes used."""
     used = 0

@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sekisho.lists.rows import Rows
+from sekisho.snapshot.compiling import compiled
 
 POSITION, LINE, COUNT, USED, END = range(5)
 DONE, ODD, FULL = range(3)
@@ -48,7 +48,7 @@ def _letters() -> NDArray[np.uint8]:
 _LETTERS = _letters()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def plain_name(data, position, stop, blob, used):  # type: ignore[no-untyped-def]
     """Write the name at `position` to `blob` at `used` in wire form.
 
@@ -94,7 +94,7 @@ def plain_name(data, position, stop, blob, used):  # type: ignore[no-untyped-def
     return position, at + 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def line_end(data, position):  # type: ignore[no-untyped-def]
     """Where the line feed of the line at `position` stands, or the end of the data."""
     while position < data.shape[0] and data[position] != _LF:
@@ -102,7 +102,7 @@ def line_end(data, position):  # type: ignore[no-untyped-def]
     return position
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def blanks(data, position):  # type: ignore[no-untyped-def]
     """The next position that is no space, tab or carriage return."""
     while position < data.shape[0] and (data[position] == _SPACE or data[position] == _TAB or data[position] == _CR):
@@ -110,7 +110,7 @@ def blanks(data, position):  # type: ignore[no-untyped-def]
     return position
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def scan_domains(data, cursor, blob, offsets, lines, triggers, actions, plain, wild, comments):  # type: ignore[no-untyped-def]
     """One name a line. `plain` and `wild`: triggers of `name` and `*.name` (0: odd)."""
     position, line, count, used = cursor[0], cursor[1], cursor[2], cursor[3]
@@ -152,7 +152,7 @@ def scan_domains(data, cursor, blob, offsets, lines, triggers, actions, plain, w
     return status
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def sink_address(data, position):  # type: ignore[no-untyped-def]
     """The position after the address at `position` if it is IPv4, `::` or `::1`; else -1."""
     dots, digits, value, size = 0, 0, 0, data.shape[0]
@@ -182,7 +182,7 @@ def sink_address(data, position):  # type: ignore[no-untyped-def]
     return -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def scan_hosts(data, cursor, blob, offsets, lines, triggers, actions, plain):  # type: ignore[no-untyped-def]
     """An address and names. A name of one label makes the line odd: hosts files name the host itself."""
     position, line, count, used = cursor[0], cursor[1], cursor[2], cursor[3]
@@ -235,7 +235,7 @@ def scan_hosts(data, cursor, blob, offsets, lines, triggers, actions, plain):  #
     return status
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def scan_adblock(data, cursor, blob, offsets, lines, triggers, actions, plain, wild):  # type: ignore[no-untyped-def]
     """`||name^` and comments. `plain` and `wild`: triggers of `||name^` and `||*.name^` (0: odd)."""
     position, line, count, used = cursor[0], cursor[1], cursor[2], cursor[3]

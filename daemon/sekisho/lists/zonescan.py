@@ -8,10 +8,10 @@ written here are its TARGETS.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sekisho.lists.rows import DROP, NODATA, NXDOMAIN, PASSTHRU, TCP_ONLY
 from sekisho.lists.scan import DONE, FULL, ODD, blanks, line_end, plain_name
+from sekisho.snapshot.compiling import compiled
 
 MALFORMED = 3
 """Status of `scan_records`: the message is not what a server sends."""
@@ -21,7 +21,7 @@ _LF, _DOT, _STAR, _SEMICOLON, _SPACE, _TAB, _CR = 10, 46, 42, 59, 32, 9, 13
 _CNAME, _IN = 5, 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def within(blob, start, end, zone, size):  # type: ignore[no-untyped-def]
     """Where the zone's labels begin in the name at `start` of `blob`, which ends before `end`; -1: it is outside."""
     position = start
@@ -35,7 +35,7 @@ def within(blob, start, end, zone, size):  # type: ignore[no-untyped-def]
     return position
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def is_plain_trigger(blob, start):  # type: ignore[no-untyped-def]
     """Whether the name at `start` is not empty, does not end in an `rpz-` label, nor in a number."""
     if blob[start] == 0:
@@ -54,14 +54,14 @@ def is_plain_trigger(blob, start):  # type: ignore[no-untyped-def]
     return not (blob[last] > 4 and blob[last + 1] == 114 and blob[last + 2] == 112 and blob[last + 3] == 122 and blob[last + 4] == 45)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _lower(octet):  # type: ignore[no-untyped-def]
     if 65 <= octet <= 90:
         return octet + 32
     return octet
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def special_target(data, start, end, dotted):  # type: ignore[no-untyped-def]
     """The action number of a CNAME's target as text (`dotted`: with its last dot), or 0."""
     length = end - start
@@ -99,7 +99,7 @@ def _word(text: bytes) -> np.uint64:
 _PASSTHRU_WORD, _DROP_WORD, _TCP_ONLY_WORD = _word(b"passthru"), _word(b"drop"), _word(b"tcp-only")
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _scan_line(data, at, blob, used, zone, zone_size, suffix, suffix_size, inside):  # type: ignore[no-untyped-def]
     """One line `name [ttl] [class] CNAME target [; comment]`: its end, the bytes used, trigger and action; end -1: odd."""
     size = data.shape[0]
@@ -162,7 +162,7 @@ def _scan_line(data, at, blob, used, zone, zone_size, suffix, suffix_size, insid
     return at, filled, trigger, action
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def scan_zone_text(data, cursor, blob, offsets, lines, triggers, actions, zone, suffix, sizes):  # type: ignore[no-untyped-def]
     """A zone file. `zone`: its wire name; `suffix`: labels that stand between a relative name and the
     zone; `sizes` int64: the bytes used of both, and whether the current origin is inside the zone.
@@ -199,7 +199,7 @@ def scan_zone_text(data, cursor, blob, offsets, lines, triggers, actions, zone, 
     return status
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def wire_name(message, position, out, used):  # type: ignore[no-untyped-def]
     """Copy the name at `position` of a message, in lower case and without compression, to `out` at `used`.
 
@@ -239,7 +239,7 @@ def wire_name(message, position, out, used):  # type: ignore[no-untyped-def]
     return after, at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def scan_records(message, cursor, blob, offsets, lines, triggers, actions, zone, zone_size, records):  # type: ignore[no-untyped-def]
     """The answer section of a transfer's message, from the record at cursor[0] to number `records`.
 
@@ -303,7 +303,7 @@ def scan_records(message, cursor, blob, offsets, lines, triggers, actions, zone,
     return status
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def record_starts(message, starts):  # type: ignore[no-untyped-def]
     """Fill `starts` int64 (2): where the answer section and the last record start. False: malformed."""
     size = message.shape[0]

@@ -1,0 +1,29 @@
+"""Hostile input - packets, resolvers' answers, feeds, zone transfers - meets bounds checks, wherever it is compiled."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+from collections.abc import Iterator
+
+import pytest
+from numba.core.dispatcher import Dispatcher
+
+pytestmark = pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT", "0") not in {"", "0"}, reason="nothing is compiled here")
+
+
+def compiled_functions() -> Iterator[tuple[str, Dispatcher]]:
+    for package in ("snapshot", "plane", "lists", "drivers"):
+        folder = importlib.import_module(f"sekisho.{package}")
+        for found in pkgutil.iter_modules(folder.__path__, f"sekisho.{package}."):
+            for name, value in vars(importlib.import_module(found.name)).items():
+                if isinstance(value, Dispatcher):
+                    yield f"{found.name}.{name}", value
+
+
+def test_every_compiled_function_checks_its_bounds_and_holds_no_gil() -> None:
+    functions = dict(compiled_functions())
+    assert len(functions) > 100
+    lax = [name for name, one in functions.items() if not (one.targetoptions.get("boundscheck") and one.targetoptions.get("nogil"))]
+    assert lax == []
