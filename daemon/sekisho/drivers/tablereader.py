@@ -227,7 +227,7 @@ class TableReader:
     def _directory(self, epoch: int) -> Directory | None:
         if epoch not in self._directories:
             try:
-                self._directories[epoch] = map_snapshot(self._folder, epoch).directory
+                self._directories[epoch] = map_snapshot(self._folder, epoch, verify=False).directory
             except TableError:
                 self._directories[epoch] = None
         return self._directories[epoch]

@@ -191,7 +191,9 @@ class TableWriter:
         """The same customers in a roomier generation."""
         old = self._loaded().arrays
         live = np.flatnonzero((old["lengths"] > 0) & (old["owners"] != layout.NOBODY))
-        table, path = self._create(self._next_row + max(1024, self._next_row // 4), len(live) + prefixes)
+        # Prefixes may have run out long before rows do: room once made is kept.
+        room = max(len(old["masks"]), self._next_row + max(1024, self._next_row // 4))
+        table, path = self._create(room, len(live) + prefixes)
         arrays = table.arrays
         for name in ("masks", "profiles", "flags", "rates", "bursts"):
             arrays[name][: len(old[name])] = old[name]

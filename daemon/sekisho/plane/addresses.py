@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sekisho.plane.native import get16, get32, u8s, u32s, u64s
+from sekisho.plane.native import get32, u8s, u32s, u64s
 from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64
 from sekisho.snapshot.layout import NOBODY
@@ -27,12 +27,6 @@ def source_of(names, base):  # type: ignore[no-untyped-def]
     high = (U64(get32(names, base + 8)) << _R32) | U64(get32(names, base + 12))
     low = (U64(get32(names, base + 16)) << _R32) | U64(get32(names, base + 20))
     return high, low
-
-
-@compiled
-def source_port(names, base):  # type: ignore[no-untyped-def]
-    """Port in the sockaddr at `base`."""
-    return get16(names, base + 2)
 
 
 @compiled

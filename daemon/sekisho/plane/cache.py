@@ -110,12 +110,6 @@ def find(cache, key, length, mixed, now, stale):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def is_fresh(cache, at, now):  # type: ignore[no-untyped-def]
-    """Whether the entry at `at` has not expired."""
-    return now < i64s(cache.words)[at // 8 + 2]
-
-
-@compiled
 def notes_of(cache, at):  # type: ignore[no-untyped-def]
     """Start in `cache.data` and length of the Extended DNS Errors kept with an entry."""
     lengths = i64s(cache.words)[at // 8 + 3]

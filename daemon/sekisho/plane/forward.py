@@ -31,7 +31,6 @@ from sekisho.plane.worker import (
     F_ID,
     F_KEY_LENGTH,
     F_QUESTION,
-    F_ROW,
     F_SENT,
     F_SOCKET,
     F_SOURCE_LENGTH,
@@ -98,7 +97,7 @@ def choose_upstream(desk, now):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def hold(desk, question, packet, at, key_length, mixed, fd, sources, source, source_length, controls, control, control_length, row):  # type: ignore[no-untyped-def]
+def hold(desk, question, packet, at, key_length, mixed, fd, sources, source, source_length, controls, control, control_length):  # type: ignore[no-untyped-def]
     """Keep what is needed to answer the client later; returns the slot, or -1 if too many are outstanding."""
     if desk.cells[C_FREE] == 0:
         desk.totals[_FULL] += U64(1)
@@ -114,7 +113,6 @@ def hold(desk, question, packet, at, key_length, mixed, fd, sources, source, sou
     state[slot, F_HASH] = np.int64(mixed)
     state[slot, F_SOURCE_LENGTH] = source_length
     state[slot, F_CONTROL_LENGTH] = control_length
-    state[slot, F_ROW] = row
     state[slot, F_SOCKET] = -1
     for index in range(_QUESTION_SLOTS):
         state[slot, F_QUESTION + index] = question[index]

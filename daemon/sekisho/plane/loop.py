@@ -262,7 +262,7 @@ def serve_allowed(cache, desk, fd, row, customer, now, seconds):  # type: ignore
     desk.totals[_MISSES] += U64(1)
     slot = hold(
         desk, question, desk.packets, base, key_length, mixed, fd, desk.sources, row * SOURCE, desk.messages[row, 1] & 0xFF,
-        desk.controls, row * CONTROL, control_length(desk, row), customer,
+        desk.controls, row * CONTROL, control_length(desk, row),
     )  # fmt: skip
     if slot >= 0:
         ask_upstream(desk, slot, now)

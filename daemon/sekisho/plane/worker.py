@@ -45,9 +45,8 @@ F_KEY_LENGTH = 6
 F_HASH = 7
 F_SOURCE_LENGTH = 8
 F_CONTROL_LENGTH = 9
-F_ROW = 10
-F_UPSTREAM = 11
-F_QUESTION = 12
+F_UPSTREAM = 10
+F_QUESTION = 11
 """First of the question's slots: Q_LENGTH to Q_END."""
 F_SLOTS = 32
 
@@ -78,8 +77,6 @@ S_SOCKETS = 6
 """Sockets for each upstream."""
 S_UPSTREAMS = 7
 S_EPOLL = 8
-S_LISTENERS = 9
-S_CUSTOMERS = 10
 S_SLOTS = 16
 
 # Cells of `signal`: written by Python, read by the loop.

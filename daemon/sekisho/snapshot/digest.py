@@ -14,7 +14,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sekisho.snapshot.compiling import compiled, inlined
 
@@ -141,6 +140,3 @@ def digest_name(wire: bytes, key: Key) -> tuple[int, int]:
 def entry_id(first: int, second: int) -> str:
     """The identity of an entry on the record: its digest, hexadecimal."""
     return f"{first:016x}{second:016x}"
-
-
-Digests = NDArray[np.uint64]

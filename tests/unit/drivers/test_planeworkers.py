@@ -130,7 +130,7 @@ def test_both_families_are_served_by_one_worker(tmp_path: Path) -> None:
 
 
 def test_another_snapshot_is_taken_without_a_packet_lost(tmp_path: Path) -> None:
-    """A packet that comes while the worker changes its tables waits in the socket."""
+    """A packet that comes while the worker changes its tables waits in the socket, and is counted under one of both epochs."""
     with running(tmp_path, "127.0.0.1") as one:
         address = one.worker.sockets[0].getsockname()
         for epoch in range(2, 12):
@@ -140,7 +140,9 @@ def test_another_snapshot_is_taken_without_a_packet_lost(tmp_path: Path) -> None
             wait_until(lambda: int(one.worker.counts.worker[layout.WORKER_EPOCH]) == epoch, 5)  # noqa: B023
             assert ask(address, query(f"e{epoch}.example"))[0].rcode() == dns.rcode.NXDOMAIN
         assert one.worker.counts.epochs.tolist() == [10, 11]
-        assert one.worker.counts.lists[:, 0].tolist() == [2, 2]
+        assert one.total(Counter.STEP_MANDATORY) + one.total(Counter.STEP_ENTITLED) == 20
+        # The first packet of epoch 11 may have been judged by epoch 10, and that of 10 by 9.
+        assert sum(one.worker.counts.lists[:, 0].tolist()) in (3, 4)
 
 
 def test_more_customers_than_the_counts_have_room_for_get_larger_counts(tmp_path: Path) -> None:

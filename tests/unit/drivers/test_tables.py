@@ -152,6 +152,15 @@ def test_a_customer_of_very_many_prefixes_or_a_very_long_id_grows_the_table(writ
     assert owner(tmp_path, "198.51.100.77") == "x" * 200_000
 
 
+def test_a_table_with_room_for_many_customers_keeps_it_when_its_prefixes_run_out(tmp_path: Path) -> None:
+    one = TableWriter(tmp_path)
+    one.replace_customers([row("a", "192.0.2.0/28", mask=5)], [], 5000)
+    one.put_customer(row("b", *(f"2001:db8:{number:x}::/48" for number in range(2, 6000))))
+    assert len(people(tmp_path).tables.masks) >= 5000
+    assert owner(tmp_path, "2001:db8:1000::1") == "b"
+    assert mask_of(tmp_path, "192.0.2.1") == 5
+
+
 def test_growing_brings_back_no_prefix_that_moved_and_no_customer_who_left(writer: TableWriter, tmp_path: Path) -> None:
     writer.put_customer(row("c", "192.0.2.0/28"))
     writer.remove_customer("b")
