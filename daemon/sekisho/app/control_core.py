@@ -17,7 +17,7 @@ import structlog
 
 from sekisho.app.control_expiry import Expiry
 from sekisho.app.control_lists import Lists
-from sekisho.app.control_matches import Recorder, Ring
+from sekisho.app.control_matches import Recorder
 from sekisho.app.control_people import People
 from sekisho.app.control_tables import Tables
 from sekisho.drivers.ledger import Ledger
@@ -32,7 +32,7 @@ from sekisho.snapshot.digest import Key
 log = structlog.get_logger("sekisho.control")
 
 
-class PlaneReader(Ring, Protocol):
+class PlaneReader(Protocol):
     """What the plane writes, and its verdict function over the tables in force (`drivers.tablereader.TableReader`)."""
 
     def observe(self) -> PlaneObservation: ...

@@ -27,6 +27,7 @@ from sekisho.app.control_people import People
 from sekisho.app.control_reload import reload
 from sekisho.app.control_status import observe
 from sekisho.app.control_tables import Tables
+from sekisho.drivers.hitrings import HitRings
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.listkey import load_key
 from sekisho.drivers.matches import MatchStore
@@ -69,7 +70,9 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         reader = TableReader(folder, key)
         tables = Tables(writer, reader, people, ledger.state, lists, key, state / "snapshot")
         await tables.start(now)
-        core = Core(config, ledger, key, tables, lists, matches, Recorder(reader, matches), reader, Reload(now, (), now), started=now)
+        core = Core(
+            config, ledger, key, tables, lists, matches, Recorder(HitRings(folder), matches), reader, Reload(now, (), now), started=now
+        )
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
         yield core

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
 import structlog
 
-from sekisho.drivers.matches import MINUTE, MatchStore
-from sekisho.drivers.tablereader import Hit
+from sekisho.drivers.matches import MatchStore
+from sekisho.drivers.matchrows import NONE, MatchRows, joined
 from sekisho.model.clauses import BlockRule, Pack
-from sekisho.model.events import Match
-from sekisho.snapshot.digest import entry_id
 
 log = structlog.get_logger("sekisho.control")
 
-DRAIN = 2048
+DRAIN = 8192
 """Matches taken from a worker's ring at a time: with the pause between two times, what bounds the cost of a flood of
 matches. The ring takes what comes faster for a while, and what it has no room for is counted as lost."""
-ROUNDS = 64
+ROUNDS = 16
 """Times the ring is read where all of it is wanted: twice what it can hold."""
+WAITING = 65536
+"""Matches that wait for a record that cannot be written."""
 DEFAULT_RETENTION = 180 * 86400.0
 """Seconds matches of a clause are kept that is in no pack any more, unless the site says less."""
 
 
 class Ring(Protocol):
-    """The plane's ring of matches, read through the shared tables."""
+    """The plane's ring of matches (`drivers.hitrings.HitRings`)."""
 
-    def drain_hits(self, limit: int) -> tuple[list[Hit], int]: ...
+    def drain(self, limit: int) -> tuple[MatchRows, int, int]: ...
 
 
 class Recorder:
@@ -37,49 +38,40 @@ class Recorder:
     def __init__(self, ring: Ring, store: MatchStore) -> None:
         self._ring = ring
         self._store = store
-        self._waiting: list[Match] = []
+        self._waiting = NONE
         self.lost = 0
 
     async def drain(self, retention: Mapping[str, float], *, everything: bool = False) -> int:
         """Move matches from the ring into the store, a bounded number or `everything`; returns how many there were.
 
-        Clauses whose record is kept for no time at all leave no row.
+        Clauses whose record is kept for no time at all leave nothing.
         """
         total = 0
         for _ in range(ROUNDS if everything else 1):
-            hits, lost = self._ring.drain_hits(DRAIN)
+            found, taken, lost = self._ring.drain(DRAIN)
             self.lost += lost
-            if not hits:
+            if not taken:
                 break
-            total += sum(hit.count for hit in hits)
-            self._waiting += aggregate(hit for hit in hits if retention.get(hit.clause or "", 1.0) > 0)
-        if self._waiting:
-            batch, self._waiting = self._waiting, []
+            total += taken
+            kept = to_keep(found, retention)
+            if len(kept.rows):
+                self._waiting = joined(self._waiting, kept) if len(self._waiting.rows) else kept
+        if len(self._waiting.rows):
+            batch, self._waiting = self._waiting, NONE
             try:
                 await self._store.record(batch)
             except BaseException:
                 # Not written: they wait for the next time, as many as a ring holds.
-                self._waiting = (batch + self._waiting)[-65536:]
+                kept = joined(batch, self._waiting)
+                self._waiting = replace(kept, rows=kept.rows[np.argsort(kept.rows["last"])[-WAITING:]])
                 raise
         return total
 
 
-def aggregate(hits: Iterable[Hit]) -> list[Match]:
-    """Equal hits of one minute as one match, at the time of the last."""
-    counts: Counter[tuple[int, str, str, str, int, int, str]] = Counter()
-    last: dict[tuple[int, str, str, str, int, int, str], int] = {}
-    for hit in hits:
-        if hit.customer is None or hit.clause is None or hit.list is None:
-            continue
-        minute = hit.time_ns // 1_000_000_000 // MINUTE
-        same = (minute, hit.customer, hit.clause, hit.list, hit.first, hit.second, hit.action.name.lower())
-        counts[same] += hit.count
-        last[same] = max(last.get(same, 0), hit.time_ns)
-    return [
-        Match(last[same] / 1e9, customer, clause, list_id, entry_id(first, second), action, count)
-        for same, count in counts.items()
-        for _, customer, clause, list_id, first, second, action in (same,)
-    ]
+def to_keep(found: MatchRows, retention: Mapping[str, float]) -> MatchRows:
+    """The matches of clauses whose record is kept for some time."""
+    kept = np.fromiter((retention.get(clause, 1.0) > 0 for clause in found.clauses), np.bool_, len(found.clauses))
+    return found if kept.all() else replace(found, rows=found.rows[kept[found.rows["clause"]]])
 
 
 def retentions(packs: Iterable[Pack], longest: float | None) -> dict[str, float]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sekisho.drivers.sharedfiles import HEAD, customers_file, map_table, snapshot_file
 from sekisho.model.errors import TableError
@@ -19,6 +20,9 @@ from sekisho.snapshot import layout
 from sekisho.snapshot.digest import Key, digest_name
 from sekisho.snapshot.layout import Customers, Snapshot
 from sekisho.snapshot.sections import Array, Kind
+
+_DIRECTORIES = 16
+"""Directories remembered: counts and matches speak of the last few epochs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,16 @@ class MappedCustomers:
             return None
         start, length = int(self.spans[row, 0]), int(self.spans[row, 1])
         return self.identities[start : start + length].tobytes().decode(errors="replace")
+
+    def names(self, rows: NDArray[np.int64]) -> list[str | None]:
+        """The ids of the customers in many rows."""
+        known = rows < len(self.spans)
+        spans = self.spans[np.where(known, rows, 0)].tolist()
+        text = self.identities.data
+        return [
+            str(text[start : start + length], "utf-8", "replace") if length and there else None
+            for (start, length), there in zip(spans, known.tolist(), strict=True)
+        ]
 
 
 class Head:
@@ -100,6 +114,25 @@ def map_customers(folder: Path, generation: int) -> MappedCustomers:
     arrays = map_table(folder / customers_file(generation), Kind.CUSTOMERS, layout.CUSTOMERS_VERSION).arrays
     tables = Customers(*(_read_only(arrays[name]) for name in Customers.names()))
     return MappedCustomers(generation, tables, arrays["identities"], arrays["spans"])
+
+
+class Directories:
+    """The directories of snapshots, each read once: what was counted under an epoch is named by that epoch."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[int, Directory | None] = {}
+
+    def of(self, epoch: int) -> Directory | None:
+        """The directory of an epoch; None if its snapshot is gone."""
+        if epoch not in self._known:
+            while len(self._known) >= _DIRECTORIES:
+                del self._known[min(self._known)]
+            try:
+                self._known[epoch] = map_snapshot(self._folder, epoch, verify=False).directory
+            except TableError:
+                self._known[epoch] = None
+        return self._known[epoch]
 
 
 def _read_only(array: Array) -> Array:

@@ -1,8 +1,14 @@
 """The record of matches: what proves that a blocking measure was applied, and for how long.
 
-A row is customer, clause, list, entry digest, action and minute, with how many queries it stands
+A match is customer, clause, list, entry digest, action and minute, with how many queries it stands
 for: what the clause's record needs and no more. No query name is handed to this module, so none
-can be kept. Rows past their clause's retention are deleted, and overwritten on disk.
+can be kept. Matches past their clause's retention are deleted, and overwritten on disk.
+
+They lie in *segments*: one row of the database holds the matches of one minute and clause in
+columns, equal ones as one. A segment is written anew with each batch until it has `FULL` matches or its
+minute is over. A match so costs about a microsecond, where a row and its indexes would cost forty: the
+record is kept up while a customer floods. Looking for one customer goes over segments,
+newest first; those that do not name the customer are passed over without being read.
 
 Matches are evidence and not acts: they are written behind, and what a crash of the machine loses
 is the last second. Acts are in `drivers.ledger`.
@@ -11,47 +17,60 @@ is the last second. Acts are in `drivers.ledger`.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sekisho.drivers.matchrows import MINUTE_NS, NONE, ROW, MatchRows, joined
 from sekisho.model.errors import LedgerError
 from sekisho.model.events import Match
+from sekisho.model.lists import ActionKind
+from sekisho.snapshot.digest import entry_id
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MINUTE = 60
+FULL = 4096
+"""Matches after which a segment is left alone and the next one begun."""
+_SECOND_NS = 1_000_000_000
 
 _SCHEMA = """
-CREATE TABLE matches (
-    minute   INTEGER NOT NULL,
-    customer TEXT    NOT NULL,
-    clause   TEXT    NOT NULL,
-    list     TEXT    NOT NULL,
-    entry    TEXT    NOT NULL,
-    action   TEXT    NOT NULL,
-    last     REAL    NOT NULL,
-    count    INTEGER NOT NULL,
-    PRIMARY KEY (minute, customer, clause, list, entry, action)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX matches_customer ON matches (customer, minute);
-CREATE INDEX matches_list ON matches (list, minute);
-CREATE INDEX matches_clause ON matches (clause, minute);
+CREATE TABLE segments (
+    id        INTEGER PRIMARY KEY,
+    minute    INTEGER NOT NULL,
+    clause    TEXT    NOT NULL,
+    lists     TEXT    NOT NULL,
+    customers TEXT    NOT NULL,
+    matches   BLOB    NOT NULL
+) STRICT;
+CREATE INDEX segments_minute ON segments (minute);
+CREATE INDEX segments_clause ON segments (clause, minute);
 """
-_UPSERT = """
-INSERT INTO matches (minute, customer, clause, list, entry, action, last, count) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET count = count + excluded.count, last = max(last, excluded.last)
-"""
+# Names stand one to a line, so that one is found whole: no id has a line break in it.
 _SELECT = """
-SELECT last, customer, clause, list, entry, action, count FROM matches
-WHERE (:customer IS NULL OR customer = :customer) AND (:list IS NULL OR list = :list)
-  AND (:since IS NULL OR (minute >= :minute AND last >= :since))
-ORDER BY minute DESC, last DESC LIMIT :limit
+SELECT minute, clause, lists, customers, matches FROM segments
+WHERE (:minute IS NULL OR minute >= :minute)
+  AND (:list IS NULL OR instr(lists, char(10) || :list || char(10)))
+  AND (:customer IS NULL OR instr(customers, char(10) || :customer || char(10)))
+ORDER BY minute DESC, id DESC
 """
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A segment that may still grow."""
+
+    id: int
+    held: MatchRows
 
 
 class MatchStore:
@@ -60,6 +79,7 @@ class MatchStore:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.path = path
         self._connection = connection
+        self._open: dict[tuple[int, str], _Open] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="matches")
 
     @classmethod
@@ -87,22 +107,19 @@ class MatchStore:
             )
         return cls(connection, path)
 
-    async def record(self, matches: Iterable[Match]) -> None:
-        """Add matches; those of one minute that differ in nothing else become one row."""
-        rows = [(int(m.at) // MINUTE * MINUTE, m.customer, m.clause, m.list, m.entry, m.action, m.at, m.count) for m in matches]
-        if rows:
-            await self._run(self._record, rows)
+    async def record(self, matches: MatchRows) -> None:
+        """Add matches; those of one minute that differ in nothing else become one."""
+        if len(matches.rows):
+            await self._run(self._record, matches)
 
     async def newest(
         self, *, customer: str | None = None, list_id: str | None = None, since: float | None = None, limit: int = 100
     ) -> list[Match]:
         """The newest matches first. `since` is UNIX seconds."""
-        minute = None if since is None else int(since) // MINUTE * MINUTE
-        values = {"customer": customer, "list": list_id, "since": since, "minute": minute, "limit": limit}
-        return await self._run(self._newest, values)
+        return await self._run(self._newest, customer, list_id, since, limit)
 
     async def purge(self, retention: Mapping[str, float], otherwise: float, now: float) -> int:
-        """Delete what is older than its clause's retention (seconds); returns how many rows.
+        """Delete what is older than its clause's retention (seconds); returns how many matches.
 
         `otherwise` is the retention of clauses no pack has any more.
         """
@@ -120,26 +137,101 @@ class MatchStore:
                 f"the record of matches {self.path} could not be used ({error}); see that its disk has room and works"
             ) from error
 
-    def _record(self, rows: list[tuple[object, ...]]) -> None:
+    def _record(self, matches: MatchRows) -> None:
+        minutes = matches.rows["last"] // np.uint64(MINUTE_NS)
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            self._connection.executemany(_UPSERT, rows)
+            grown = {
+                (minute, clause): self._grow(minute, clause, _of_clause(matches, minutes == minute, place))
+                for minute in np.unique(minutes).tolist()
+                for place, clause in enumerate(matches.clauses)
+            }
         except sqlite3.Error:
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
+        newest = max(minute for minute, _ in grown)
+        # Of minutes that are over, whatever still comes begins another segment.
+        known = {key: one for key, one in (self._open | grown).items() if key[0] >= newest - 1}
+        self._open = {key: one for key, one in known.items() if one is not None and len(one.held.rows) < FULL}
 
-    def _newest(self, values: dict[str, object]) -> list[Match]:
-        return [Match(*row) for row in self._connection.execute(_SELECT, values)]
+    def _grow(self, minute: int, clause: str, fresh: MatchRows) -> _Open | None:
+        """Add matches of a minute and clause to their segment."""
+        known = self._open.get((minute, clause))
+        if not len(fresh.rows):
+            return known
+        held = joined(known.held, fresh) if known is not None else joined(NONE, fresh)
+        content = (_lines(held.lists), _lines(held.customers), held.rows.tobytes())
+        if known is not None:
+            self._connection.execute("UPDATE segments SET lists = ?, customers = ?, matches = ? WHERE id = ?", (*content, known.id))
+            return _Open(known.id, held)
+        cursor = self._connection.execute(
+            "INSERT INTO segments (minute, clause, lists, customers, matches) VALUES (?, ?, ?, ?, ?)", (minute * MINUTE, clause, *content)
+        )
+        return _Open(int(cursor.lastrowid or 0), held)
+
+    def _newest(self, customer: str | None, list_id: str | None, since: float | None, limit: int) -> list[Match]:
+        values = {"customer": customer, "list": list_id, "minute": None if since is None else int(since) // MINUTE * MINUTE}
+        found: list[Match] = []
+        for _, segments in itertools.groupby(self._connection.execute(_SELECT, values), key=lambda row: row[0]):
+            of_minute = [match for row in segments for match in _select(row, customer, list_id, since, limit)]
+            found += sorted(of_minute, key=lambda match: match.at, reverse=True)
+            if len(found) >= limit:
+                break
+        return found[:limit]
 
     def _purge(self, retention: dict[str, float], otherwise: float, now: float) -> int:
         removed = 0
-        clauses = [row[0] for row in self._connection.execute("SELECT DISTINCT clause FROM matches")]
+        clauses = [row[0] for row in self._connection.execute("SELECT DISTINCT clause FROM segments")]
         for clause in clauses:
-            # A row goes when its whole minute is past the retention.
-            before = now - retention.get(clause, otherwise) - MINUTE
-            removed += self._connection.execute("DELETE FROM matches WHERE clause = ? AND minute <= ?", (clause, before)).rowcount
+            # A segment goes when its whole minute is past the retention.
+            past = (clause, now - retention.get(clause, otherwise) - MINUTE)
+            size = self._connection.execute("SELECT sum(length(matches)) FROM segments WHERE clause = ? AND minute <= ?", past).fetchone()[
+                0
+            ]
+            if size:
+                self._connection.execute("DELETE FROM segments WHERE clause = ? AND minute <= ?", past)
+                removed += size // ROW.itemsize
         if removed:
-            # The write-ahead log still holds the pages as they were: empty it.
+            # A purged segment must not be written to, and the write-ahead log still holds the pages as they were: empty it.
+            self._open = {}
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return removed
+
+
+def _of_clause(matches: MatchRows, chosen: NDArray[np.bool_], clause: int) -> MatchRows:
+    """The chosen rows of one clause, with the names they need and no others: none may outlast its own retention."""
+    rows = matches.rows[chosen & (matches.rows["clause"] == clause)]
+    rows["clause"] = 0
+    people, rows["customer"] = np.unique(rows["customer"], return_inverse=True)
+    lists, rows["list"] = np.unique(rows["list"], return_inverse=True)
+    return MatchRows(
+        rows,
+        tuple(matches.customers[place] for place in people.tolist()),
+        (matches.clauses[clause],),
+        tuple(matches.lists[place] for place in lists.tolist()),
+    )
+
+
+def _select(
+    segment: tuple[int, str, str, str, bytes], customer: str | None, list_id: str | None, since: float | None, limit: int
+) -> list[Match]:
+    """The newest matches of a segment that fit, at most `limit`."""
+    _, clause, lists, customers, matches = segment
+    rows = np.frombuffer(matches, ROW)
+    people, of = customers.split("\n")[1:-1], lists.split("\n")[1:-1]
+    if customer is not None:
+        rows = rows[rows["customer"] == people.index(customer)]
+    if list_id is not None:
+        rows = rows[rows["list"] == of.index(list_id)]
+    if since is not None:
+        rows = rows[rows["last"] >= np.uint64(since * _SECOND_NS)]
+    rows = rows[np.argsort(rows["last"], kind="stable")[::-1][:limit]]
+    return [
+        Match(last / _SECOND_NS, people[who], clause, of[which], entry_id(first, second), ActionKind(action).name.lower(), count)
+        for last, first, second, who, count, _, which, action, _ in rows.tolist()
+    ]
+
+
+def _lines(names: tuple[str, ...]) -> str:
+    return "".join(f"\n{name}" for name in names) + "\n"

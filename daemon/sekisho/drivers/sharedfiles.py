@@ -68,6 +68,12 @@ def write_file(path: Path, data: bytes | bytearray | memoryview, *, durable: boo
             os.close(folder)
 
 
+def numbered_files(folder: Path, start: str) -> list[tuple[int, Path]]:
+    """The files of one kind, by their number: `counts-0`, `counts-1`, ..."""
+    found = [(path.name.removeprefix(start), path) for path in folder.glob(f"{start}*")]
+    return sorted((int(number), path) for number, path in found if number.isdigit())
+
+
 def create_table(path: Path, kind: Kind, version: int, number: int, sections: Mapping[str, Array | bytes]) -> None:
     """Create a mutable table (no checksum)."""
     write_file(path, pack(kind, version, number, sections, checked=False))

@@ -1,13 +1,11 @@
-"""What the plane writes, read by the control plane: counts, matches, and a verdict asked in dry run.
+"""What the plane writes, read by the control plane: its counts, and a verdict asked in dry run.
 
-Owns the sums over workers and over restarts of the plane, the ids behind the plane's numbers, and
-the place up to which matches were taken (kept in `head`, so a restart neither repeats nor skips).
-Reads only; a plane that is not there reads as zero workers.
+Owns the sums over workers and over restarts of the plane, and the ids behind the plane's numbers.
+Reads only; a plane that is not there reads as zero workers. Matches are read by `hitrings`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import Counter as Sum
 from dataclasses import dataclass, field
@@ -16,12 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from sekisho.drivers.maps import Directory, Head, MappedCustomers, map_customers, map_snapshot
-from sekisho.drivers.sharedfiles import HEAD, MappedTable, map_table
+from sekisho.drivers.maps import Directories, Head, MappedCustomers, map_customers, map_snapshot
+from sekisho.drivers.sharedfiles import MappedTable, map_table, numbered_files
 from sekisho.drivers.verdicts import Explanation, explain
 from sekisho.model.counters import Counter
 from sekisho.model.errors import TableError, UnavailableError
-from sekisho.model.lists import ActionKind
 from sekisho.snapshot import layout
 from sekisho.snapshot.digest import Key
 from sekisho.snapshot.sections import Kind
@@ -29,9 +26,6 @@ from sekisho.snapshot.sections import Kind
 _ALIVE_NS = 5_000_000_000
 """A worker that has not passed its loop for this long is not alive."""
 _GAUGES = (Counter.CACHE_ENTRIES, Counter.CACHE_BYTES)
-_LOW32, _LOW16 = 0xFFFFFFFF, 0xFFFF
-_ACTION_AND_EPOCH = np.uint64(0xFFFFFFFF00FF0000)
-_MINUTE_NS = np.uint64(60_000_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +46,6 @@ class PlaneObservation:
     """A snapshot the plane refused as damaged; 0: none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """Equal matches of one minute, their numbers resolved; a part is None where its id is not known any more."""
-
-    time_ns: int
-    """Of the last of them."""
-    customer: str | None
-    clause: str | None
-    list: str | None
-    first: int
-    second: int
-    action: ActionKind
-    epoch: int
-    count: int = 1
-
-
 @dataclass(slots=True)
 class _Source:
     """One counts file as it was last read."""
@@ -86,14 +64,12 @@ class TableReader:
         self._folder = folder
         self._key = key
         self._sources: dict[int, _Source] = {}
-        self._rings: dict[int, MappedTable] = {}
         self._base = np.zeros(len(Counter), np.uint64)
         self._base_latency = np.zeros(layout.BUCKETS, np.uint64)
         self._lists: Sum[str] = Sum()
         self._rules: Sum[str] = Sum()
-        self._directories: dict[int, Directory | None] = {}
+        self._directories = Directories(folder)
         self._customers: MappedCustomers | None = None
-        self._taken = map_table(folder / HEAD, Kind.HEAD, layout.HEAD_VERSION, writable=True).arrays["values"]
 
     def observe(self) -> PlaneObservation:
         """Sum what the workers count. Counters only grow, over restarts of the plane too."""
@@ -101,7 +77,7 @@ class TableReader:
         latency = np.zeros(layout.BUCKETS, np.uint64)
         alive, epochs, refused = 0, [], 0
         now = time.time_ns()
-        for number, path in self._files("counts-"):
+        for number, path in numbered_files(self._folder, "counts-"):
             source = self._source(number, path)
             if source is None:
                 continue
@@ -134,21 +110,6 @@ class TableReader:
             refused_epoch=refused if refused > epoch else 0,
         )
 
-    def drain_hits(self, limit: int) -> tuple[list[Hit], int]:
-        """Take up to `limit` matches of each worker, equal ones of a minute as one; and how many were overwritten unread."""
-        found: list[Hit] = []
-        lost = 0
-        with contextlib.suppress(TableError):
-            self._current_customers(Head(self._folder).generation)
-        for number, path in self._files("hits-"):
-            table = self._ring(number, path)
-            if table is None or number >= layout.HEAD_WORDS - layout.HEAD_TAKEN:
-                continue
-            rows, missed = self._take(table.arrays["ring"], int(table.arrays["cursor"][0]), number, limit)
-            lost += missed
-            found += self._hits(rows)
-        return found, lost
-
     def customer_counts(self, row: int) -> tuple[int, int, int, int]:
         """Queries, blocked, limited, silenced of one customer's row, over all workers."""
         sums = np.zeros(layout.COUNT_COLUMNS, np.uint64)
@@ -174,10 +135,6 @@ class TableReader:
             message = f"no tables are published yet: {error}"
             raise UnavailableError(message) from error
         return explain(self._folder, snapshot, customers, self._key, address, port, name, qtype, tcp=tcp)
-
-    def _files(self, start: str) -> list[tuple[int, Path]]:
-        found = [(path.name.removeprefix(start), path) for path in self._folder.glob(f"{start}*")]
-        return sorted((int(number), path) for number, path in found if number.isdigit())
 
     def _source(self, number: int, path: Path) -> _Source | None:
         known = self._sources.get(number)
@@ -206,7 +163,7 @@ class TableReader:
         arrays = source.table.arrays
         for half in range(2):
             epoch = int(arrays["epochs"][half])
-            directory = self._directory(epoch) if epoch else None
+            directory = self._directories.of(epoch) if epoch else None
             if directory is None:
                 continue
             lists, rules = arrays["lists"][half].astype(np.int64), arrays["rules"][half].astype(np.int64)
@@ -223,70 +180,6 @@ class TableReader:
             source.cells[epoch] = (lists, rules)
         for old in [epoch for epoch in source.cells if epoch not in (int(arrays["epochs"][0]), int(arrays["epochs"][1]))]:
             del source.cells[old]
-
-    def _directory(self, epoch: int) -> Directory | None:
-        if epoch not in self._directories:
-            try:
-                self._directories[epoch] = map_snapshot(self._folder, epoch, verify=False).directory
-            except TableError:
-                self._directories[epoch] = None
-        return self._directories[epoch]
-
-    def _ring(self, number: int, path: Path) -> MappedTable | None:
-        known = self._rings.get(number)
-        try:
-            status = path.stat()
-            if known is None or known.identity != (status.st_dev, status.st_ino):
-                if known is not None:
-                    self._taken[layout.HEAD_TAKEN + number] = 0
-                self._rings[number] = map_table(path, Kind.HITS, layout.HITS_VERSION)
-        except (OSError, TableError):
-            return known
-        return self._rings[number]
-
-    def _take(self, ring: Any, cursor: int, number: int, limit: int) -> tuple[Any, int]:
-        """Rows from the last one taken on; a row overwritten while it was read is lost."""
-        start = int(self._taken[layout.HEAD_TAKEN + number])
-        if start > cursor:
-            start = 0
-        lost = max(0, cursor - start - layout.RING)
-        start += lost
-        sequence = np.arange(start, min(cursor, start + limit), dtype=np.uint64)
-        places = (sequence % np.uint64(layout.RING)).astype(np.int64)
-        rows = ring[places]
-        whole = (rows[:, 0] == sequence + np.uint64(1)) & (ring[places, 0] == rows[:, 0])
-        self._taken[layout.HEAD_TAKEN + number] = start + len(sequence)
-        return rows[whole], lost + int(len(sequence) - np.count_nonzero(whole))
-
-    def _hits(self, rows: Any) -> list[Hit]:
-        """Bring equal rows of a minute together, and resolve them. A query's type and transport are not asked for."""
-        if not len(rows):
-            return []
-        same = np.column_stack([rows[:, 2], rows[:, 3], rows[:, 4], rows[:, 5] & _ACTION_AND_EPOCH, rows[:, 1] // _MINUTE_NS])
-        keys = np.ascontiguousarray(same).view(np.dtype((np.void, same.shape[1] * 8))).reshape(-1)
-        _, last, counts = np.unique(keys[::-1], return_index=True, return_counts=True)
-        chosen = rows[len(rows) - 1 - last].tolist()
-        return [self._hit(row, count) for row, count in zip(chosen, counts.tolist(), strict=True)]
-
-    def _hit(self, row: list[int], count: int) -> Hit:
-        _, time_ns, packed, first, second, rest = row
-        directory = self._directory(rest >> 32)
-        rule, order = packed >> 32 & _LOW16, packed >> 48
-        return Hit(
-            time_ns=time_ns,
-            customer=self._customer(packed & _LOW32),
-            clause=directory.clauses[rule] if directory and rule < len(directory.clauses) else None,
-            list=directory.lists.get(order) if directory else None,
-            first=first,
-            second=second,
-            action=ActionKind(rest >> 16 & 0xFF),
-            epoch=rest >> 32,
-            count=count,
-        )
-
-    def _customer(self, row: int) -> str | None:
-        customers = self._customers
-        return customers.name(row) if customers is not None else None
 
     def _current_customers(self, generation: int) -> MappedCustomers:
         if self._customers is None or self._customers.generation != generation:

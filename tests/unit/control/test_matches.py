@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sekisho.app.control_matches import Recorder, aggregate, retentions
-from sekisho.drivers.matches import MatchStore
+from sekisho.app.control_matches import Recorder, retentions
+from sekisho.drivers.matches import FULL, MatchStore
+from sekisho.drivers.matchrows import NONE, ROW, MatchRows, joined, merged
 from sekisho.model.clauses import BlockRule, Clause, Ede, NoticeTime, OptOut, Pack, Record
 from sekisho.model.errors import LedgerError
 from sekisho.model.events import Match
 from sekisho.model.lists import ActionKind
 
 MATCH = Match(1_000_020.0, "c-1", "gunma/別記-1", "c2", "ab" * 16, "nxdomain")
+
+
+def rows_of(*matches):
+    """Matches as the columns they are recorded from."""
+    names = [tuple(sorted({getattr(match, part) for match in matches})) for part in ("customer", "clause", "list")]
+    rows = np.zeros(len(matches), ROW)
+    for row, match in zip(rows, matches, strict=True):
+        row["last"], row["count"], row["action"] = round(match.at * 1e9), match.count, ActionKind[match.action.upper()]
+        row["first"], row["second"] = int(match.entry[:16], 16), int(match.entry[16:], 16)
+        row["customer"], row["clause"], row["list"] = (
+            names[0].index(match.customer), names[1].index(match.clause), names[2].index(match.list),
+        )  # fmt: skip
+    return MatchRows(rows, *names)
 
 
 def with_store(path, scenario):
@@ -30,8 +48,8 @@ def with_store(path, scenario):
 
 def test_equal_matches_of_a_minute_are_one_row_with_their_count(tmp_path):
     async def scenario(store):
-        await store.record([MATCH, replace(MATCH, at=MATCH.at + 5)])
-        await store.record([replace(MATCH, at=MATCH.at + 2, count=3)])
+        await store.record(rows_of(MATCH, replace(MATCH, at=MATCH.at + 5)))
+        await store.record(rows_of(replace(MATCH, at=MATCH.at + 2, count=3)))
         return await store.newest()
 
     assert with_store(tmp_path / "m.db", scenario) == [replace(MATCH, at=MATCH.at + 5, count=5)]
@@ -41,7 +59,7 @@ def test_the_newest_come_first_and_filters_narrow(tmp_path):
     older, newer = replace(MATCH, at=MATCH.at - 600, customer="c-2"), replace(MATCH, at=MATCH.at + 600, list="own")
 
     async def scenario(store):
-        await store.record([older, MATCH, newer])
+        await store.record(rows_of(older, MATCH, newer))
         return [
             await store.newest(),
             await store.newest(customer="c-2"),
@@ -55,7 +73,7 @@ def test_the_newest_come_first_and_filters_narrow(tmp_path):
 
 
 def test_matches_survive_a_restart(tmp_path):
-    with_store(tmp_path / "m.db", lambda store: store.record([MATCH]))
+    with_store(tmp_path / "m.db", lambda store: store.record(rows_of(MATCH)))
     assert with_store(tmp_path / "m.db", lambda store: store.newest()) == [MATCH]
 
 
@@ -65,7 +83,7 @@ def test_a_match_is_purged_after_its_clauses_retention_and_leaves_no_byte(tmp_pa
     gone = replace(MATCH, clause="left/1", customer="gone-customer")
 
     async def scenario(store):
-        await store.record([MATCH, other, gone])
+        await store.record(rows_of(MATCH, other, gone))
         early = await store.purge({MATCH.clause: 3600.0, other.clause: 7200.0}, 3600.0, MATCH.at + 3500)
         late = await store.purge({MATCH.clause: 3600.0, other.clause: 7200.0}, 3600.0, MATCH.at + 3700)
         return early, late, await store.newest()
@@ -83,54 +101,116 @@ def test_a_damaged_store_is_told_in_a_sentence(tmp_path):
         MatchStore.open(tmp_path / "m.db")
 
 
-@dataclass(frozen=True)
-class Hit:
-    time_ns: int = 60_000_000_000
-    customer: str | None = "c-1"
-    clause: str | None = "gunma/別記-1"
-    list: str | None = "c2"
-    first: int = 1
-    second: int = 2
-    action: ActionKind = ActionKind.NXDOMAIN
-    epoch: int = 1
-    count: int = 1
+def test_a_segment_that_is_full_is_followed_by_another_and_all_are_found(tmp_path):
+    many = [replace(MATCH, at=MATCH.at + number / 1000, customer=f"c-{number}") for number in range(FULL + 10)]
+
+    async def scenario(store):
+        await store.record(rows_of(*many[:FULL]))
+        await store.record(rows_of(*many[FULL:], many[0]))
+        found = await store.newest(limit=2 * FULL)
+        return sum(match.count for match in found), found[0], await store.newest(customer="c-0"), await store.newest(customer=f"c-{FULL}")
+
+    assert with_store(tmp_path / "m.db", scenario) == (FULL + 11, many[-1], [many[0]] * 2, [many[FULL]])
 
 
-def test_hits_of_a_minute_are_counted_and_those_of_the_next_apart():
-    hits = [Hit(), Hit(time_ns=60_500_000_000), Hit(time_ns=120_000_000_000), Hit(customer=None)]
-    assert aggregate(hits) == [
-        Match(60.5, "c-1", "gunma/別記-1", "c2", "00000000000000010000000000000002", "nxdomain", 2),
-        Match(120.0, "c-1", "gunma/別記-1", "c2", "00000000000000010000000000000002", "nxdomain", 1),
-    ]
+def test_a_customer_is_found_by_the_whole_id_alone(tmp_path):
+    others = [replace(MATCH, customer=name) for name in ("c-11", "xc-1", "c-1%", "c_1")]
+
+    async def scenario(store):
+        await store.record(rows_of(MATCH, *others))
+        return await store.newest(customer="c-1"), await store.newest(customer="c-"), await store.newest(list_id="c")
+
+    assert with_store(tmp_path / "m.db", scenario) == ([MATCH], [], [])
+
+
+def test_what_comes_after_a_purge_is_not_written_to_what_is_gone(tmp_path):
+    async def scenario(store):
+        await store.record(rows_of(MATCH))
+        await store.purge({}, 0.0, MATCH.at + 120)
+        await store.record(rows_of(MATCH))
+        return await store.newest()
+
+    assert with_store(tmp_path / "m.db", scenario) == [MATCH]
+
+
+def test_a_customer_of_a_clause_that_is_kept_longer_leaves_with_the_other_clause(tmp_path):
+    other = replace(MATCH, clause="nbnet/21-1", customer="kept-customer")
+
+    async def scenario(store):
+        await store.record(joined(rows_of(MATCH), rows_of(other)))
+        await store.purge({other.clause: 7200.0}, 60.0, MATCH.at + 3600)
+        return await store.newest()
+
+    assert with_store(tmp_path / "m.db", scenario) == [other]
+    assert MATCH.customer.encode() not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_matches_of_a_minute_are_counted_and_those_of_the_next_apart():
+    one = rows_of(MATCH, replace(MATCH, at=MATCH.at + 1), replace(MATCH, at=MATCH.at + 60, count=2)).rows
+    found = merged(one)
+    assert sorted((int(row["last"]) // 10**9 - int(MATCH.at), int(row["count"])) for row in found) == [(1, 2), (60, 2)]
+
+
+@given(
+    st.lists(
+        st.builds(
+            replace,
+            st.just(MATCH),
+            at=st.integers(16_666, 16_669).map(lambda minute: minute * 60.0),
+            customer=st.sampled_from(["a", "b", "c"]),
+            clause=st.sampled_from(["x/1", "y/2"]),
+            list=st.sampled_from(["c2", "own"]),
+            entry=st.sampled_from(["ab" * 16, "00" * 15 + "01"]),
+            action=st.sampled_from(["nxdomain", "drop"]),
+            count=st.integers(1, 5),
+        )
+    ),
+    st.integers(0, 30),
+)
+def test_joined_and_merged_matches_say_what_a_counter_says(matches, cut):
+    joint = joined(joined(NONE, rows_of(*matches[:cut])), rows_of(*matches[cut:]))
+    expected = Counter()
+    for match in matches:
+        expected[replace(match, count=1)] += match.count
+    found = Counter()
+    for last, first, second, who, count, clause, which, action, _ in joint.rows.tolist():
+        entry = f"{first:016x}{second:016x}"
+        names = joint.customers[who], joint.clauses[clause], joint.lists[which]
+        found[Match(last / 1e9, *names, entry, ActionKind(action).name.lower())] += count
+    assert len(joint.rows) == len(expected)
+    assert found == expected
 
 
 class FakeRing:
-    def __init__(self, hits, lost=0):
-        self.hits, self.lost = hits, lost
+    """Batches as `HitRings` gives them."""
 
-    def drain_hits(self, limit):
-        taken, self.hits = self.hits[:limit], self.hits[limit:]
+    def __init__(self, *batches, lost=0):
+        self.batches, self.lost = list(batches), lost
+
+    def drain(self, limit):
         lost, self.lost = self.lost, 0
-        return taken, lost
+        return (self.batches.pop(0), 1, lost) if self.batches else (NONE, 0, lost)
 
 
 def test_the_ring_is_emptied_into_the_store_and_losses_are_counted(tmp_path):
     async def scenario(store):
-        recorder = Recorder(FakeRing([Hit()] * 10_000, lost=7), store)
+        recorder = Recorder(FakeRing(*[rows_of(replace(MATCH, count=1000))] * 10, lost=7), store)
         drained = await recorder.drain({}, everything=True)
         return drained, recorder.lost, await store.newest()
 
     drained, lost, found = with_store(tmp_path / "m.db", scenario)
-    assert (drained, lost) == (10_000, 7)
+    assert (drained, lost) == (10, 7)
     assert [match.count for match in found] == [10_000]
 
 
 def test_a_clause_that_keeps_nothing_leaves_no_row(tmp_path):
+    other = replace(MATCH, clause="nbnet/21-1")
+
     async def scenario(store):
-        await Recorder(FakeRing([Hit()]), store).drain({"gunma/別記-1": 0.0})
+        await Recorder(FakeRing(rows_of(MATCH, other)), store).drain({MATCH.clause: 0.0})
         return await store.newest()
 
-    assert with_store(tmp_path / "m.db", scenario) == []
+    assert with_store(tmp_path / "m.db", scenario) == [other]
 
 
 def test_matches_that_could_not_be_written_wait_for_the_next_time(tmp_path):
@@ -145,14 +225,14 @@ def test_matches_that_could_not_be_written_wait_for_the_next_time(tmp_path):
 
     async def scenario(store):
         failing = Failing(store)
-        recorder = Recorder(FakeRing([Hit()]), failing)
+        recorder = Recorder(FakeRing(rows_of(MATCH)), failing)
         with pytest.raises(LedgerError):
             await recorder.drain({})
         failing.fail = False
         await recorder.drain({})
         return await store.newest()
 
-    assert len(with_store(tmp_path / "m.db", scenario)) == 1
+    assert with_store(tmp_path / "m.db", scenario) == [MATCH]
 
 
 def block(clause, retention):

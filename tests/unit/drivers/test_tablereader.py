@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from sekisho.drivers.maps import Head, MappedSnapshot, map_customers, map_snapshot
-from sekisho.drivers.planeworkers import Tables, WorkerFiles, enter_epoch
-from sekisho.drivers.tablereader import Hit, TableReader
+from sekisho.drivers.hitrings import HitRings
+from sekisho.drivers.tablereader import TableReader
 from sekisho.drivers.tables import TableWriter
 from sekisho.model.counters import Counter
-from sekisho.model.customers import Prefix
-from sekisho.model.errors import TableError, UnavailableError
-from sekisho.model.lists import ActionKind
+from sekisho.model.errors import UnavailableError
 from sekisho.model.verdicts import Step, Verdict
-from sekisho.plane.recording import publish
 from sekisho.snapshot import layout
 from sekisho.snapshot.build import build
-from sekisho.snapshot.digest import digest_name
 from support.plane import (
     ALLOWED,
     BUDGET,
@@ -29,90 +23,26 @@ from support.plane import (
     KEY,
     MANDATORY_CLAUSE,
     OPTED_OUT,
-    PEOPLE,
     SILENCED,
     STRANGER,
-    Plane,
     compile_entries,
     definition,
-    entry,
     profile,
-    query,
     rule,
     wire,
 )
-
-
-class Site:
-    """A control plane's tables and the planes that come and go on them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.writer = TableWriter(folder)
-        self.publish(1)
-        self.writer.replace_customers(PEOPLE, [Prefix.parse(ALLOWED)], 10)
-        self.files = WorkerFiles(folder)
-        self.planes: list[Plane] = []
-
-    def publish(self, epoch: int, *, swapped: bool = False) -> None:
-        lists = [compile_entries([entry("second.example")]), compile_entries([entry("sealed.example")])]
-        rules = [rule(CLAUSE), rule(MANDATORY_CLAUSE, mandatory=True)]
-        if swapped:
-            rules.reverse()
-        names = ["sealed", "open"] if swapped else ["open", "sealed"]
-        definitions = [definition(order, sealed=name == "sealed") for order, name in enumerate(names)]
-        self.writer.publish_snapshot(
-            build(epoch, list(zip(definitions, reversed(lists) if swapped else lists, strict=True)), [profile(*rules)], [], KEY), epoch
-        )
-
-    def snapshot(self) -> MappedSnapshot:
-        return map_snapshot(self.folder, Head(self.folder).epoch, KEY)
-
-    def worker(self, number: int = 0) -> Worker:
-        return Worker(self, number)
-
-
-class Worker:
-    """A worker of the plane as its thread runs it, without the thread."""
-
-    def __init__(self, site: Site, number: int) -> None:
-        self.site = site
-        customers = map_customers(site.folder, Head(site.folder).generation)
-        self.plane = Plane(site.snapshot().tables, customers.tables, upstreams=1, sockets=1)
-        site.planes.append(self.plane)
-        self.plane.counts = site.files.counts(number, customers.rows)
-        self.plane.hits = site.files.hits(number)
-        self.take()
-
-    def take(self) -> None:
-        mapped = self.site.snapshot()
-        customers = map_customers(self.site.folder, Head(self.site.folder).generation)
-        enter_epoch(self.plane.counts, Tables(mapped, customers, self.plane.buckets, KEY))
-        self.plane.snapshot, self.plane.customers, self.plane.epoch = mapped.tables, customers.tables, mapped.epoch
-
-    def ask(self, *names: str, source: str = CUSTOMER) -> None:
-        for name in names:
-            self.plane.ask(query(name), source)
-        publish(self.plane.counts.view, self.plane.desk)
+from support.published import Site, published
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    with contextlib.ExitStack() as planes:
-        one = Site(tmp_path)
+    with published(tmp_path) as one:
         yield one
-        for plane in one.planes:
-            planes.enter_context(plane)
 
 
 def test_a_plane_that_is_not_there_is_no_workers_and_no_counts(site: Site) -> None:
     seen = TableReader(site.folder).observe()
     assert (seen.workers_alive, seen.epoch, seen.restarts, sum(seen.totals.values())) == (0, 0, 0, 0)
-
-
-def test_a_reader_without_a_control_plane_says_so(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match="is missing"):
-        TableReader(tmp_path)
 
 
 def test_counts_are_summed_over_workers_by_list_and_by_clause(site: Site) -> None:
@@ -171,23 +101,6 @@ def test_gauges_are_of_now_and_not_of_planes_that_are_gone(site: Site) -> None:
         assert reader.observe().totals[Counter.CACHE_ENTRIES] == entries
 
 
-def test_matches_of_an_epoch_are_named_by_the_lists_of_that_epoch(site: Site) -> None:
-    reader = TableReader(site.folder)
-    worker = site.worker()
-    worker.ask("second.example")
-    reader.observe()
-    site.publish(2, swapped=True)
-    worker = site.worker(1)
-    worker.ask("second.example", "sealed.example")
-    found, lost = reader.drain_hits(100)
-    assert lost == 0
-    assert [(hit.epoch, hit.list, hit.clause) for hit in sorted(found, key=lambda one: (one.epoch, one.list or ""))] == [
-        (1, "list-0", CLAUSE),
-        (2, "list-0", MANDATORY_CLAUSE),
-        (2, "list-1", CLAUSE),
-    ]
-
-
 def test_a_third_epoch_takes_the_first_ones_half_and_nothing_is_counted_twice(site: Site) -> None:
     reader = TableReader(site.folder)
     worker = site.worker()
@@ -197,74 +110,6 @@ def test_a_third_epoch_takes_the_first_ones_half_and_nothing_is_counted_twice(si
             worker.take()
         worker.ask("second.example")
         assert reader.observe().per_list == {"list-0": epoch}
-
-
-def test_a_match_is_handed_over_once_and_over_a_restart_of_the_control_plane_too(site: Site) -> None:
-    worker = site.worker()
-    worker.ask("second.example", "www.example", "sealed.example")
-    first = TableReader(site.folder)
-    found, lost = first.drain_hits(1)
-    assert (len(found), lost) == (1, 0)
-    hit = found[0]
-    first_word, second_word = digest_name(wire("second.example"), KEY)
-    assert (hit.customer, hit.clause, hit.list, hit.action, hit.count) == ("customer", CLAUSE, "list-0", ActionKind.NXDOMAIN, 1)
-    assert (hit.first, hit.second, hit.epoch) == (first_word, second_word, 1)
-    rest, lost = TableReader(site.folder).drain_hits(100)
-    assert [(one.list, one.clause) for one in rest] == [("list-1", MANDATORY_CLAUSE)]
-    assert TableReader(site.folder).drain_hits(100) == ([], 0)
-
-
-def test_equal_matches_of_a_minute_are_one_record_with_their_count(site: Site) -> None:
-    worker = site.worker()
-    worker.plane.ask(query("second.example"))
-    worker.plane.ask(query("www.second.example", "AAAA"))
-    worker.plane.ask(query("sealed.example"))
-    for row in range(3):
-        worker.plane.hits.ring[row, 1] = 60_000_000_000 + row
-    worker.plane.ask(query("second.example"))
-    worker.plane.hits.ring[3, 1] = 120_000_000_000
-    found, _ = TableReader(site.folder).drain_hits(100)
-    assert sorted((one.list or "", one.time_ns, one.count) for one in found) == [
-        ("list-0", 60_000_000_001, 2),
-        ("list-0", 120_000_000_000, 1),
-        ("list-1", 60_000_000_002, 1),
-    ]
-
-
-def test_matches_overwritten_before_they_were_taken_are_counted_as_lost(site: Site) -> None:
-    worker = site.worker()
-    reader = TableReader(site.folder)
-    worker.plane.ask(query("second.example"))
-    assert len(reader.drain_hits(100)[0]) == 1
-    # As if the ring had gone round: the reader has taken 1 of RING + 11.
-    worker.plane.hits.ring[:, 0] = 0
-    for number in range(layout.RING + 1, layout.RING + 11):
-        worker.plane.hits.cursor[0] = number
-        worker.plane.ask(query("second.example"))
-    found, lost = reader.drain_hits(10**6)
-    assert sum(one.count for one in found) == 10
-    assert sum(one.count for one in found) + lost == layout.RING + 10
-    assert reader.drain_hits(10**6) == ([], 0)
-
-
-def test_a_ring_that_was_made_anew_is_read_from_its_start(site: Site) -> None:
-    reader = TableReader(site.folder)
-    worker = site.worker()
-    worker.ask("second.example", "second.example", "sealed.example")
-    reader.drain_hits(100)
-    (site.folder / "hits-0").unlink()
-    site.worker().ask("sealed.example")
-    found, lost = reader.drain_hits(100)
-    assert ([one.list for one in found], lost) == (["list-1"], 0)
-
-
-def test_a_match_of_a_customer_or_a_snapshot_that_is_gone_is_told_without_its_ids(site: Site) -> None:
-    worker = site.worker()
-    worker.ask("second.example")
-    for epoch in (2, 3):
-        site.publish(epoch)
-    (found,), _ = TableReader(site.folder).drain_hits(100)
-    assert found == Hit(found.time_ns, "customer", None, None, found.first, found.second, ActionKind.NXDOMAIN, 1)
 
 
 def test_a_budget_counted_under_its_clause_is_read_by_its_clause(site: Site) -> None:
@@ -305,7 +150,7 @@ def test_an_explanation_charges_no_budget_and_leaves_no_trace(site: Site) -> Non
     for _ in range(20):
         assert reader.explain(BUDGET, 1, wire("www.example"), 1).verdict is Verdict.ANSWERED
         reader.explain(CUSTOMER, 1, wire("second.example"), 1)
-    assert reader.drain_hits(10) == ([], 0)
+    assert HitRings(site.folder).drain(10)[1:] == (0, 0)
     assert reader.observe().per_list == {}
 
 
