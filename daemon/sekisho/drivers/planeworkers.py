@@ -137,6 +137,7 @@ class UdpWorker:
     counts: Any = None
     hits: Any = None
     stopping: bool = False
+    _measured: int = 0
     _wake: int = -1
     _epoll: select.epoll | None = None
     _upstreams: list[socket.socket] = field(default_factory=list)
@@ -175,7 +176,11 @@ class UdpWorker:
             self._thread.join(seconds)
 
     def measure_cache(self) -> None:
-        """Bring the cache's gauges up to date."""
+        """Bring the cache's gauges up to date: a pass over its index, left out while nothing was stored."""
+        stored = int(self.desk.totals[int(Counter.CACHE_STORED)])
+        if stored == self._measured:
+            return
+        self._measured = stored
         entries, used = packets.usage(self.cache)
         self.desk.totals[int(Counter.CACHE_ENTRIES)] = entries
         self.desk.totals[int(Counter.CACHE_BYTES)] = used

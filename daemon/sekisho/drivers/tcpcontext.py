@@ -61,5 +61,5 @@ class TcpSettings:
     """Time a connection to a resolver is kept while nothing is asked on it."""
     grace: float = 1.0
     """Time outstanding answers have when the server stops."""
-    publish: float = 0.2
+    publish: float = 1.0
     """How often the counts are published."""
