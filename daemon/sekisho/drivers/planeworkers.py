@@ -35,6 +35,7 @@ from sekisho.snapshot.layout import Counts, Hits
 from sekisho.snapshot.sections import Kind
 
 _IP_PKTINFO, _IPV6_RECVPKTINFO = 8, 49
+_IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE = 10, 23, 3
 _SO_RCVBUFFORCE, _RECEIVE_BUFFER = 33, 4 << 20
 _BILLION = 1_000_000_000
 
@@ -249,12 +250,20 @@ class UdpWorker:
 
 
 def prepare_listener(one: socket.socket) -> None:
-    """Non-blocking, a deep queue, and on a wildcard address the word which address was asked."""
+    """Non-blocking, a deep queue, answers that are not fragmented, and on a wildcard address the word which address was asked.
+
+    Answers fit any path (`answer.UDP_SIZE`), so they carry DF as RFC 9715 asks; PROBE, because a forged ICMP
+    message must not shrink them. It also spares the kernel an IP identification for each.
+    """
     one.setblocking(False)
     try:
         one.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
     except OSError:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+    if one.family == socket.AF_INET:
+        one.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
+    else:
+        one.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
     host = one.getsockname()[0]
     if host == "0.0.0.0":  # noqa: S104 - a comparison
         one.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)

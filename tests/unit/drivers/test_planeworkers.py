@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -121,6 +122,21 @@ def test_on_a_wildcard_address_the_answer_comes_from_the_address_asked(tmp_path:
     with running(tmp_path, "0.0.0.0") as one:
         port = one.worker.sockets[0].getsockname()[1]
         assert ask((asked, port), query("listed.example"))[1] == asked
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a raw socket needs root")
+def test_an_answer_may_not_be_fragmented_and_needs_no_identification(tmp_path: Path) -> None:
+    """RFC 9715: DF on every answer. RFC 6864: such a datagram has no use for an IP identification."""
+    with running(tmp_path, "127.0.0.1") as one, socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as raw:
+        raw.settimeout(10)
+        address = one.worker.sockets[0].getsockname()
+        ask(address, query("listed.example"))
+        while True:
+            packet = raw.recv(4096)
+            if int.from_bytes(packet[20:22], "big") == address[1]:
+                break
+        assert packet[6] & 0x40
+        assert packet[4:6] == b"\0\0"
 
 
 def test_both_families_are_served_by_one_worker(tmp_path: Path) -> None:
