@@ -2,52 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 
 import pytest
 
 from scenarios.harness import Checkpoint, Customer, Resolver, folders, running, write_site
+from scenarios.harness.web import Feed, serving
 from support import wait_until
 
 pytestmark = pytest.mark.slow
-
-
-@dataclass
-class Feed:
-    """What one path of the server says."""
-
-    body: bytes = b""
-    status: int = 200
-    tag: str = ""
-    asked: list[tuple[str, int]] = field(default_factory=list)
-    """(If-None-Match, status answered) of each request."""
-
-    def say(self, names: list[str], tag: str = "") -> None:
-        self.body, self.status, self.tag = "\n".join(names).encode(), 200, tag
-
-
-def serve(feeds: dict[str, Feed]) -> ThreadingHTTPServer:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            feed = feeds[self.path.partition("?")[0].strip("/")]
-            known = self.headers.get("If-None-Match", "")
-            status = 304 if feed.tag and known == feed.tag else feed.status
-            feed.asked.append((known, status))
-            body = b"" if status == 304 else feed.body
-            self.send_response(status)
-            if feed.tag:
-                self.send_header("ETag", feed.tag)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the library's name
-            pass
-
-    return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
 
 @dataclass
@@ -79,34 +43,32 @@ def fed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fed]:
         "adblock"
     ].body = b"! a comment\n||one.adblock.example^\n||two.adblock.example^$third-party\n@@||three.adblock.example^\n##.banner\n"
     feeds["coming"].status = 503
-    server = serve(feeds)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    own = {
-        "csv": {"format": "csv", "column": "domain", "scope": "exact"},
-        "json": {"format": "json", "column": "host", "scope": "exact"},
-        "adblock": {"format": "adblock", "scope": "subtree"},
-        "sealed-feed": {"format": "domains", "scope": "exact", "sealed": True, "source": f"{url}/sealed-feed?token=of-the-operator"},
-        "large": {"format": "domains", "scope": "exact", "max_bytes": 4096},
-        "tagged": {"format": "domains", "scope": "exact", "refresh": "1s"},
-        "coming": {"format": "domains", "scope": "exact", "refresh": "1s"},
-    }
-    lists = [
-        {"id": name, "category": "c2", "source": f"{url}/{name}", "refresh": "1h", **own.get(name, {"format": "domains", "scope": "exact"})}
-        for name in IDS
-    ]
-    try:
+    with serving(feeds) as url:
+        own = {
+            "csv": {"format": "csv", "column": "domain", "scope": "exact"},
+            "json": {"format": "json", "column": "host", "scope": "exact"},
+            "adblock": {"format": "adblock", "scope": "subtree"},
+            "sealed-feed": {"format": "domains", "scope": "exact", "sealed": True, "source": f"{url}/sealed-feed?token=of-the-operator"},
+            "large": {"format": "domains", "scope": "exact", "max_bytes": 4096},
+            "tagged": {"format": "domains", "scope": "exact", "refresh": "1s"},
+            "coming": {"format": "domains", "scope": "exact", "refresh": "1s"},
+        }
+        lists = [
+            {
+                "id": name,
+                "category": "c2",
+                "source": f"{url}/{name}",
+                "refresh": "1h",
+                **own.get(name, {"format": "domains", "scope": "exact"}),
+            }
+            for name in IDS
+        ]
         with (
             Resolver().running() as resolver,
             folders(tmp_path_factory.mktemp("feeds")) as (folder, runtime),
             running(write_site(folder, runtime, [resolver.port], lists=lists)) as one,
         ):
             yield Fed(one, feeds, one.customer("gunma"))
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def test_a_feed_that_fails_leaves_the_last_good_one_in_force_and_says_so(fed: Fed) -> None:

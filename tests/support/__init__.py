@@ -2,6 +2,7 @@
 
 from support.binaries import require_binary
 from support.net import free_port
+from support.primary import Primary
 from support.waiting import wait_until
 
-__all__ = ["free_port", "require_binary", "wait_until"]
+__all__ = ["Primary", "free_port", "require_binary", "wait_until"]

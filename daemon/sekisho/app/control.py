@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ctypes
 import os
-import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +13,10 @@ import sekisho
 from sekisho.drivers.compilecache import use_compile_cache
 from sekisho.drivers.log import LEVELS, configure
 from sekisho.drivers.notify import Notifier
+from sekisho.drivers.processes import keep_no_core
 from sekisho.drivers.site import load_site
 from sekisho.model.errors import ConfigError, SekishoError
 
-_PR_SET_DUMPABLE = 4
-_M_PERTURB, _WIPE = -6, 0x5A
 _DEFAULT = "/etc/sekisho/sekisho.yaml"
 
 
@@ -48,15 +45,6 @@ def run(arguments: argparse.Namespace) -> int:
         _tell(f"sekishod: {error}")
         return 1
     return 0
-
-
-def keep_no_core() -> None:
-    """No core file and no debugger of another user: memory holds the list key and, for moments, a sealed list's text."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    # What is freed is overwritten at once, so that nothing of a sealed list's text stays in memory given back.
-    libc.mallopt(_M_PERTURB, _WIPE)
 
 
 def _tell(text: str) -> None:

@@ -13,16 +13,17 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import structlog
 
-from sekisho.drivers.feeds import shown_url
-from sekisho.drivers.liststore import ListStatus, ListStore
+from sekisho.drivers.feeds import is_local, shown_url
+from sekisho.drivers.listentries import ListStatus
+from sekisho.drivers.liststore import ListStore
+from sekisho.drivers.listversions import NOTHING
 from sekisho.drivers.site import Site
 from sekisho.ledger.state import State
 from sekisho.lists.idn import to_wire
 from sekisho.model.errors import RefusedError, SekishoError
-from sekisho.model.lists import ListDefinition, ListFormat
+from sekisho.model.lists import ListDefinition
 from sekisho.snapshot.digest import Key
 from sekisho.snapshot.entries import CompiledList
 
@@ -82,7 +83,7 @@ class Lists:
 
     def compiled(self, definition: ListDefinition) -> CompiledList:
         """What is in force of a list; nothing, if no version of it was ever good."""
-        return next((compiled for known, compiled in self._store.current() if known.id == definition.id), EMPTY)
+        return next((compiled for known, compiled in self._store.current() if known.id == definition.id), NOTHING)
 
     def status(self, definition: ListDefinition, now: float) -> ListStatus:
         try:
@@ -177,17 +178,6 @@ class Lists:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-
-
-EMPTY = CompiledList(
-    np.empty((0, 2), np.uint64), np.empty(0, np.uint8), np.empty(0, np.uint32), np.empty(0, np.uint32), np.empty(0, np.uint8)
-)
-"""A list no version of which was ever good."""
-
-
-def is_local(definition: ListDefinition) -> bool:
-    """Whether a list is read from a file of this machine."""
-    return definition.format is not ListFormat.AXFR and "://" not in definition.source
 
 
 def source_shown(definition: ListDefinition) -> str:

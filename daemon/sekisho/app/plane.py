@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import sekisho
-from sekisho.app.control import keep_no_core
 from sekisho.drivers.compilecache import use_compile_cache
 from sekisho.drivers.log import LEVELS, configure
 from sekisho.drivers.notify import Notifier
+from sekisho.drivers.processes import keep_no_core
 from sekisho.model.errors import ConfigError, SekishoError
 
 _DEFAULT = "/etc/sekisho/sekisho.yaml"

@@ -1,8 +1,8 @@
 """Feeds: the bytes of a list from a file or over HTTP(S).
 
-Owns conditional requests, time-outs, size limits and redirects. Gives the bytes as a `bytearray`,
-which its user wipes when the list is sealed; they are never put on disk. Does not own what the
-bytes mean (`lists`) nor when they are fetched (`liststore`).
+Owns conditional requests, time-outs, size limits and redirects. The bytes are never put on disk. Does
+not own what the bytes mean (`lists`), when they are fetched (`liststore`), nor in which process: those
+of a sealed list come to one of its own alone (`sealedlists`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Self
 import httpx
 
 from sekisho.model.errors import FeedError
-from sekisho.model.lists import ListDefinition
+from sekisho.model.lists import ListDefinition, ListFormat
 
 MAX_REDIRECTS = 5
 TOTAL_FACTOR = 20
@@ -129,6 +129,19 @@ def is_url(source: str) -> bool:
     return source.lower().startswith(("http://", "https://"))
 
 
+def is_local(definition: ListDefinition) -> bool:
+    """Whether a list is read from a file of this machine."""
+    return definition.format is not ListFormat.AXFR and "://" not in definition.source
+
+
+def is_unchanged(definition: ListDefinition, known: Validators) -> bool:
+    """Whether a local list's file is the one that is known, told without opening it."""
+    try:
+        return _validators(Path(definition.source).stat()) == known
+    except OSError:
+        return False
+
+
 def shown_url(source: str) -> str:
     """A URL as it may stand in a message: without user, password, query and fragment."""
     try:
@@ -182,7 +195,6 @@ class _Decoder:
         return self.data
 
     def _too_large(self) -> None:
-        wipe(self.data)
         raise FeedError(f"{self._shown} is larger than {self._limit} octets; set a larger `max_bytes` of the list if it should be")
 
 
@@ -213,7 +225,7 @@ def _read_file(definition: ListDefinition, known: Validators | None) -> Fetched 
         os.close(descriptor)
         raise FeedError(f"{path} is no plain file; set `source` of the list to one")
     with os.fdopen(descriptor, "rb", buffering=0) as file:
-        validators = Validators(etag=f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}")
+        validators = _validators(status)
         if known == validators:
             return None
         decoder = _Decoder(definition.max_bytes, str(path), always=False)
@@ -225,11 +237,8 @@ def _read_file(definition: ListDefinition, known: Validators | None) -> Fetched 
         return Fetched(decoder.finish(), validators)
 
 
-def wipe(data: bytearray) -> None:
-    """Overwrite data in place: a sealed list's text is not left in memory."""
-    for start in range(0, len(data), _CHUNK):
-        end = min(len(data), start + _CHUNK)
-        data[start:end] = bytes(end - start)
+def _validators(status: os.stat_result) -> Validators:
+    return Validators(etag=f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}")
 
 
 def _reason(error: Exception) -> str:

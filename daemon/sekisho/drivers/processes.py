@@ -4,7 +4,7 @@ Owns starting a program and hearing of signals; what is kept running, and for ho
 
 A child gets the sockets as LISTEN_FDS from descriptor 3 on, NOTIFY_SOCKET to say it is ready, a
 process group of its own, so that Ctrl-C reaches the supervisor alone, and a signal from the kernel
-when its parent dies, however that died.
+when its parent dies, however that died. A process of ours leaves no core file.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -21,7 +22,7 @@ from typing import Self
 
 from sekisho.drivers.notify import FIRST_FD
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _CANNOT_START = 126
 
 
@@ -70,6 +71,20 @@ def _environment(environ: Mapping[str, str], names: Sequence[str]) -> dict[str, 
     if names:
         kept |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(names)), "LISTEN_FDNAMES": ":".join(names)}
     return kept
+
+
+def keep_no_core() -> None:
+    """No core file and no debugger of another user: memory holds the list key, and names."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def end_with_parent() -> None:
+    """Be killed by the kernel when the thread that started this process ends, however that was.
+
+    Whether it ended before this call, the caller finds out: its parent is another then.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 class Signals:

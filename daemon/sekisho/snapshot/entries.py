@@ -79,7 +79,7 @@ def encode(compiled: CompiledList, about: dict[str, object]) -> bytearray:
     return pack(Kind.LIST, VERSION, 0, sections)
 
 
-def decode(buffer: bytes) -> tuple[CompiledList, dict[str, object]]:
+def decode(buffer: bytes | bytearray) -> tuple[CompiledList, dict[str, object]]:
     """Read back what `encode` wrote. Raises TableError if it is damaged or of another version."""
     _, arrays = unpack(buffer, Kind.LIST, VERSION)
     document = json.loads(bytes(arrays["about"]))

@@ -2,6 +2,7 @@
 
 from scenarios.harness.asking import addresses, ask, ede_code, silence, soa_name
 from scenarios.harness.checkpoint import Checkpoint, Customer, running
+from scenarios.harness.memory import memory, shapes
 from scenarios.harness.resolver import Resolver
 from scenarios.harness.site import Site, folders, write_site
 
@@ -14,7 +15,9 @@ __all__ = [
     "ask",
     "ede_code",
     "folders",
+    "memory",
     "running",
+    "shapes",
     "silence",
     "soa_name",
     "write_site",

@@ -26,6 +26,10 @@ def test_no_core_file_no_capability_no_new_privilege(name: str) -> None:
     assert {"LimitCORE=0", "CapabilityBoundingSet=", "NoNewPrivileges=yes", "ProtectSystem=strict"} <= set(lines)
 
 
+def test_the_daemon_goes_on_when_memory_runs_out_for_the_process_of_a_sealed_list() -> None:
+    assert "OOMPolicy=continue" in (UNITS / "sekishod.service").read_text().splitlines()
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed; on Debian: apt-get install systemd")
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     for unit in [*UNITS.glob("*.service"), *UNITS.glob("*.socket")]:

@@ -59,6 +59,7 @@ def test_an_exception_taken_back_is_out_of_force_at_once(folder):
     assert run(folder, scenario)[0] == "blocked"
 
 
+@pytest.mark.usefixtures("own_process")
 def test_a_sealed_lists_names_are_nowhere_whatever_is_done_with_them(folder, capfd, caplog):
     """`nbnet/42`: excepted, explained, refused and reloaded, the name stands in no answer, no log and no file."""
     answers = []

@@ -316,7 +316,7 @@ def test_an_unforeseen_error_of_one_list_is_told_without_its_text(site: Site, mo
         raise ZeroDivisionError(MARK)
 
     async def story() -> None:
-        monkeypatch.setattr("sekisho.drivers.liststore.compile_feed", broken)
+        monkeypatch.setattr("sekisho.drivers.listsources.compile_feed", broken)
         store = await site.store()
         assert not await store.refresh("sample", 1000.0)
         error = store.status("sample", 1000.0).last_error
