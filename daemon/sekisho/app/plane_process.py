@@ -112,7 +112,7 @@ class PlaneProcess:
         snapshot: MappedSnapshot | None = before.snapshot if before and before.snapshot.epoch == epoch else None
         customers: MappedCustomers | None = before.customers if before and before.customers.generation == generation else None
         customers = customers or map_customers(self._folder, generation)
-        snapshot = snapshot or map_snapshot(self._folder, epoch, self._key)
+        snapshot = snapshot or map_snapshot(self._folder, epoch, self._key, resident=True)
         return Tables(snapshot, customers, self._files.budgets(customers.rows), self._key)
 
     def _make_workers(self, sockets: dict[str, Any]) -> None:

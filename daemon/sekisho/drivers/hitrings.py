@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sekisho.drivers.maps import Directories, Head, MappedCustomers, map_customers
+from sekisho.drivers.maps import Directories, MappedCustomers, map_customers
 from sekisho.drivers.matchrows import NONE, ROW, MatchRows, joined, merged
 from sekisho.drivers.sharedfiles import HEAD, MappedTable, map_table, numbered_files
 from sekisho.model.errors import TableError
@@ -34,7 +34,7 @@ class HitRings:
         self._rings: dict[int, MappedTable] = {}
         self._directories = Directories(folder)
         self._customers: MappedCustomers | None = None
-        self._taken = map_table(folder / HEAD, Kind.HEAD, layout.HEAD_VERSION, writable=True).arrays["values"]
+        self._head = map_table(folder / HEAD, Kind.HEAD, layout.HEAD_VERSION, writable=True).arrays["values"]
 
     def drain(self, limit: int) -> tuple[MatchRows, int, int]:
         """Take up to `limit` matches of each worker: rows, how many records were taken, and how many are lost.
@@ -43,7 +43,7 @@ class HitRings:
         """
         found, taken, lost = NONE, 0, 0
         with contextlib.suppress(TableError):
-            self._follow_customers(Head(self._folder).generation)
+            self._follow_customers(int(self._head[layout.HEAD_GENERATION]))
         for number, path in numbered_files(self._folder, "hits-"):
             table = self._ring(number, path)
             if table is None or number >= layout.HEAD_WORDS - layout.HEAD_TAKEN:
@@ -67,7 +67,7 @@ class HitRings:
             status = path.stat()
             if known is None or known.identity != (status.st_dev, status.st_ino):
                 if known is not None:
-                    self._taken[layout.HEAD_TAKEN + number] = 0
+                    self._head[layout.HEAD_TAKEN + number] = 0
                 self._rings[number] = map_table(path, Kind.HITS, layout.HITS_VERSION)
         except (OSError, TableError):
             return known
@@ -75,7 +75,7 @@ class HitRings:
 
     def _take(self, ring: Any, cursor: int, number: int, limit: int) -> tuple[Any, int]:
         """Records from the last one taken on; one overwritten while it was read is lost."""
-        start = int(self._taken[layout.HEAD_TAKEN + number])
+        start = int(self._head[layout.HEAD_TAKEN + number])
         if start > cursor:
             start = 0
         lost = max(0, cursor - start - layout.RING)
@@ -84,7 +84,7 @@ class HitRings:
         places = (sequence % np.uint64(layout.RING)).astype(np.int64)
         records = ring[places]
         whole = (records[:, 0] == sequence + np.uint64(1)) & (ring[places, 0] == records[:, 0])
-        self._taken[layout.HEAD_TAKEN + number] = start + len(sequence)
+        self._head[layout.HEAD_TAKEN + number] = start + len(sequence)
         return records[whole], lost + int(len(sequence) - np.count_nonzero(whole))
 
     def _named(self, records: NDArray[np.uint64]) -> MatchRows:

@@ -91,10 +91,12 @@ class Head:
         return int(self._values[layout.HEAD_HEARTBEAT])
 
 
-def map_snapshot(folder: Path, epoch: int, key: Key | None = None, *, verify: bool = True) -> MappedSnapshot:
+def map_snapshot(folder: Path, epoch: int, key: Key | None = None, *, verify: bool = True, resident: bool = False) -> MappedSnapshot:
     """Map a snapshot. Raises TableError if it is damaged, or if `key` is not the one it was built with.
 
     `verify` False leaves its checksum alone: for one that is in force, and was verified when it was taken.
+    `resident` copies it into memory of this process's own, which the kernel gives in huge pages where it
+    may: a look at a random place among a million names then costs no walk through page tables.
     """
     arrays = map_table(folder / snapshot_file(epoch), Kind.SNAPSHOT, layout.SNAPSHOT_VERSION, verify=verify).arrays
     if key is not None and digest_name(layout.CHECK_NAME, key) != (int(arrays["check"][0]), int(arrays["check"][1])):
@@ -106,7 +108,9 @@ def map_snapshot(folder: Path, epoch: int, key: Key | None = None, *, verify: bo
     except (ValueError, KeyError, TypeError) as error:
         message = f"the directory of snapshot {epoch} cannot be read; the file is damaged"
         raise TableError(message) from error
-    return MappedSnapshot(epoch, Snapshot(*(_read_only(arrays[name]) for name in Snapshot.names())), directory)
+    return MappedSnapshot(
+        epoch, Snapshot(*(_read_only(arrays[name].copy() if resident else arrays[name]) for name in Snapshot.names())), directory
+    )
 
 
 def map_customers(folder: Path, generation: int) -> MappedCustomers:
