@@ -18,6 +18,7 @@ from sekisho.drivers.tablerows import CustomerRow
 from sekisho.drivers.tables import TableWriter
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import TableError
+from sekisho.plane.addresses import find_customer
 from sekisho.plane.verdict import R_LIST, R_ROW, R_RULE, R_SLOTS, decide
 from sekisho.snapshot.build import build
 from support.plane import KEY, START, address, at, compile_entries, definition, entry, profile, rule, wire
@@ -49,7 +50,20 @@ class Reader:
 
     def ask(self, snapshot: MappedSnapshot, customers: MappedCustomers, source: tuple[Any, Any]) -> int:
         tables = snapshot.tables.view, customers.tables.view, self.buckets, KEY
-        return int(decide(*tables, *source, self.lower, self.labels, 3, START, True, False, *self.work, self.ruling))
+        return int(
+            decide(
+                *tables,
+                find_customer(customers.tables.view, *source),
+                self.lower,
+                self.labels,
+                3,
+                START,
+                True,
+                False,
+                *self.work,
+                self.ruling,
+            )
+        )
 
 
 @contextmanager

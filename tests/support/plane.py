@@ -29,13 +29,13 @@ from sekisho.model.lists import Action, ActionKind, Entry, ListDefinition, ListF
 from sekisho.plane import cache as packets
 from sekisho.plane import worker as desks
 from sekisho.plane.forward import expire, take_answer
-from sekisho.plane.loop import serve_query
+from sekisho.plane.loop import look_up, serve_query
 from sekisho.snapshot import layout
 from sekisho.snapshot.build import Exemption, build
 from sekisho.snapshot.digest import digest_name, key_of
 from sekisho.snapshot.entries import CompiledList
 from sekisho.snapshot.layout import Customers, Snapshot
-from sekisho.snapshot.people import build_customers, fill
+from sekisho.snapshot.people import build_customers, fields_of, fill
 from sekisho.snapshot.sections import Array, Kind, unpack
 
 UNCOMPILED: list[pytest.MarkDecorator] = [pytest.mark.uncompiled]
@@ -136,17 +136,18 @@ def make_customers(rows: Sequence[CustomerRow], allow: Sequence[str] = ()) -> Cu
     owned += [(prefix, number) for number, row in enumerate(rows, 1) for prefix in row.prefixes]
     _, arrays = unpack(build_customers(1, len(rows) + 1, len(owned), 0), Kind.CUSTOMERS, layout.CUSTOMERS_VERSION)
     fill(
-        arrays["addresses"].reshape(-1), arrays["lengths"], arrays["owners"], arrays["present"],
+        arrays["slots"].reshape(-1), arrays["rows"].reshape(-1), arrays["present"],
         np.array([prefix.value >> 64 for prefix, _ in owned], np.uint64),
         np.array([prefix.value & (1 << 64) - 1 for prefix, _ in owned], np.uint64),
         np.array([prefix.length for prefix, _ in owned], np.uint8),
         np.array([number for _, number in owned], np.uint32),
     )  # fmt: skip
-    arrays["flags"][layout.ALLOWED] = layout.ACTIVE | layout.NETWORK
+    standing = fields_of(arrays["rows"], layout.ROW)
+    standing["flags"][layout.ALLOWED] = layout.ACTIVE | layout.NETWORK
     for number, row in enumerate(rows, 1):
-        columns = {"masks": row.mask, "profiles": row.profile, "rates": row.budget_rate, "bursts": row.budget_burst, "flags": row.flags}
+        columns = {"mask": row.mask, "profile": row.profile, "rate": row.budget_rate, "burst": row.budget_burst, "flags": row.flags}
         for name, value in columns.items():
-            arrays[name][number] = value
+            standing[name][number] = value
     return Customers(*(read_only(arrays[name]) for name in Customers.names()))
 
 
@@ -205,8 +206,8 @@ class Plane:
     ) -> None:
         self.snapshot = checkpoint_snapshot() if snapshot is None else snapshot
         self.customers = make_customers(PEOPLE, [ALLOWED]) if customers is None else customers
-        self.buckets = np.zeros(len(self.customers.masks), np.uint64)
-        self.counts: Any = layout.Counts(**layout.empty_counts(len(self.customers.masks)))  # type: ignore[arg-type]
+        self.buckets = np.zeros(len(self.customers.rows), np.uint64)
+        self.counts: Any = layout.Counts(**layout.empty_counts(len(self.customers.rows)))  # type: ignore[arg-type]
         self.hits: Any = layout.Hits(**layout.empty_hits())
         self.cache = packets.make_cache(settings.pop("cache_bytes", 1 << 20), settings.pop("seed", 7))
         self.now = START
@@ -242,6 +243,7 @@ class Plane:
         desk.sources[: len(name)] = np.frombuffer(name, np.uint8)
         desk.messages[0, 1] = len(name)
         desk.messages[0, 5] = 0
+        look_up(self.customers.view, self.buckets, self.counts.view, self.desk, 1)
         serve_query(
             self.snapshot.view, self.customers.view, self.buckets, KEY, self.epoch,
             self.cache.view, self.counts.view, self.hits.view, desk,

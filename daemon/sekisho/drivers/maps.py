@@ -50,7 +50,7 @@ class MappedCustomers:
 
     @property
     def rows(self) -> int:
-        return len(self.tables.masks)
+        return len(self.tables.rows)
 
     def name(self, row: int) -> str | None:
         """The id of the customer in a row."""

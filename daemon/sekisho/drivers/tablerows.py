@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from sekisho.drivers.sharedfiles import MappedTable
 from sekisho.model.customers import Prefix
 from sekisho.snapshot import layout
+from sekisho.snapshot.people import fields_of
 
 LOW = (1 << 64) - 1
+STANDING = ("mask", "profile", "rate", "burst", "flags")
+"""What is told of a customer; the flags last: an active row is whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +67,30 @@ class BulkRows:
 Prefixes = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint8], NDArray[np.uint32]]
 
 
-def columns_of(rows: Sequence[CustomerRow]) -> dict[str, NDArray[Any]]:
-    """The customers' columns of the table."""
-    return {
-        "masks": np.array([row.mask for row in rows], np.uint64),
-        "profiles": np.array([row.profile for row in rows], np.uint16),
-        "rates": np.array([row.budget_rate for row in rows], np.uint32),
-        "bursts": np.array([row.budget_burst for row in rows], np.uint32),
-        "flags": np.array([row.flags for row in rows], np.uint32),
-    }
+def standings(rows: Sequence[CustomerRow]) -> NDArray[np.void]:
+    """The customers as the table has them (`layout.ROW`), the chains of their prefixes left out."""
+    found = np.zeros(len(rows), layout.ROW)
+    for name, values in (
+        ("mask", [row.mask for row in rows]),
+        ("profile", [row.profile for row in rows]),
+        ("rate", [row.budget_rate for row in rows]),
+        ("burst", [row.budget_burst for row in rows]),
+        ("flags", [row.flags for row in rows]),
+    ):
+        found[name] = values
+    return found
+
+
+def enter(table: MappedTable, numbers: NDArray[np.int64], standing: NDArray[np.void]) -> None:
+    """Write the standing of many customers to their rows, a field at a time."""
+    rows = fields_of(table.arrays["rows"], layout.ROW)
+    for name in STANDING:
+        rows[name][numbers] = standing[name]
 
 
 def load_bulk(table: MappedTable, bulk: BulkRows, numbers: NDArray[np.int64]) -> None:
     keep = _kept(bulk)
-    for name, values in columns_of(bulk.groups).items():
-        table.arrays[name][numbers[keep]] = values[bulk.group[keep]]
+    enter(table, numbers[keep], standings(bulk.groups)[bulk.group[keep]])
 
 
 def _kept(bulk: BulkRows) -> NDArray[np.bool_]:
@@ -110,8 +122,12 @@ def allowed(allow: Sequence[Prefix]) -> Prefixes:
 
 
 def owned(table: MappedTable, number: int) -> list[Prefix]:
-    """The prefixes of a row: one pass over the owners (about a millisecond for a million)."""
-    arrays = table.arrays
-    slots = np.flatnonzero(arrays["owners"] == number)
-    rows = [(arrays["addresses"][slot], int(arrays["lengths"][slot])) for slot in slots]
-    return [Prefix(int(words[0]) << 64 | int(words[1]), length - 1) for words, length in rows if length]
+    """The prefixes of a row."""
+    slots = fields_of(table.arrays["slots"], layout.SLOT)
+    found: list[Prefix] = []
+    at = int(fields_of(table.arrays["rows"], layout.ROW)["first"][number])
+    while at and len(found) < len(slots):
+        slot = slots[at - 1]
+        found.append(Prefix(int(slot["high"]) << 64 | int(slot["low"]), int(slot["length"]) - 1))
+        at = int(slot["next"])
+    return found

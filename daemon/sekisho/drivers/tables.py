@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sekisho.drivers.sharedfiles import HEAD, MappedTable, create_table, customers_file, map_table, snapshot_file, write_file
-from sekisho.drivers.tablerows import LOW, BulkRows, CustomerRow, allowed, columns_of, kept_prefixes, load_bulk, owned, prefixes_of
+from sekisho.drivers.tablerows import LOW, BulkRows, CustomerRow, allowed, enter, kept_prefixes, load_bulk, owned, prefixes_of, standings
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError, TableError
 from sekisho.snapshot import layout
-from sekisho.snapshot.people import build_customers, fill, find_slot
+from sekisho.snapshot.people import build_customers, fields_of, fill, find_slot, link, unlink
 from sekisho.snapshot.sections import Kind
 
 
@@ -79,7 +79,7 @@ class TableWriter:
             load_bulk(table, bulk, numbers)
         self._load_columns(table, singles)
         arrays = table.arrays
-        used = fill(arrays["addresses"].reshape(-1), arrays["lengths"], arrays["owners"], arrays["present"], highs, lows, lengths, owners)
+        used = fill(arrays["slots"].reshape(-1), arrays["rows"].reshape(-1), arrays["present"], highs, lows, lengths, owners)
         arrays["used"][1] = used
         self._allow = tuple(allow)
         previous = self.epoch
@@ -94,7 +94,7 @@ class TableWriter:
         """Add or replace one customer, in force at once. Prefixes it no longer has become nobody's."""
         number = self._row(row.id)
         table = self._loaded()
-        if number >= len(table.arrays["masks"]) or self._is_full(table, len(row.prefixes), len(row.id.encode())):
+        if number >= len(table.arrays["rows"]) or self._is_full(table, len(row.prefixes), len(row.id.encode())):
             table = self._grow(len(row.prefixes))
         self._load_columns(table, [(number, row)])
         self._load_identity(table, number, row.id)
@@ -110,16 +110,17 @@ class TableWriter:
         table = self._loaded()
         for prefix in owned(table, number):
             self._own(table, prefix, layout.ALLOWED if prefix in self._allow else layout.NOBODY)
-        table.arrays["masks"][number] = 0
-        table.arrays["flags"][number] = 0
+        rows = self._fields()
+        rows["mask"][number] = 0
+        rows["flags"][number] = 0
 
     def set_mask(self, id: str, mask: int) -> None:  # noqa: A002
         """Set the lists in force for a customer: one store, in force at once. Raises RefusedError for an unknown id."""
-        self._loaded().arrays["masks"][self._known(id)] = mask
+        self._fields()["mask"][self._known(id)] = mask
 
     def set_silenced(self, id: str, silenced: bool) -> None:  # noqa: A002
         """Silence a customer or end its silence, at once. Raises RefusedError for an unknown id."""
-        flags = self._loaded().arrays["flags"]
+        flags = self._fields()["flags"]
         number = self._known(id)
         flags[number] = (int(flags[number]) | layout.SILENCED) if silenced else (int(flags[number]) & ~layout.SILENCED)
 
@@ -147,7 +148,7 @@ class TableWriter:
 
     def _known(self, name: str) -> int:
         number = self._rows.get(name)
-        if number is None or not int(self._loaded().arrays["flags"][number]) & layout.ACTIVE:
+        if number is None or not int(self._fields()["flags"][number]) & layout.ACTIVE:
             message = f"customer {name} is not in the tables; add it first"
             raise RefusedError(message)
         return number
@@ -158,9 +159,12 @@ class TableWriter:
             raise TableError(message)
         return self._table
 
+    def _fields(self) -> NDArray[np.void]:
+        return fields_of(self._loaded().arrays["rows"], layout.ROW)
+
     def _is_full(self, table: MappedTable, prefixes: int, identity: int) -> bool:
         used = table.arrays["used"]
-        slots = len(table.arrays["lengths"])
+        slots = len(table.arrays["slots"])
         return int(used[1]) + prefixes > slots * 7 // 10 or int(used[2]) + identity > len(table.arrays["identities"])
 
     def _create(self, room: int, prefixes: int) -> tuple[MappedTable, Path]:
@@ -176,7 +180,7 @@ class TableWriter:
         arrays["identities"][: len(names)] = np.frombuffer(names, np.uint8)
         arrays["spans"][where, 0] = np.cumsum(lengths) - lengths
         arrays["spans"][where, 1] = lengths
-        arrays["flags"][layout.ALLOWED] = layout.ACTIVE | layout.NETWORK
+        fields_of(arrays["rows"], layout.ROW)["flags"][layout.ALLOWED] = layout.ACTIVE | layout.NETWORK
         arrays["used"][0] = self._next_row
         arrays["used"][2] = len(names)
         return table, path
@@ -190,24 +194,23 @@ class TableWriter:
     def _grow(self, prefixes: int) -> MappedTable:
         """The same customers in a roomier generation."""
         old = self._loaded().arrays
-        live = np.flatnonzero((old["lengths"] > 0) & (old["owners"] != layout.NOBODY))
+        slots = fields_of(old["slots"], layout.SLOT)
+        live = slots[(slots["length"] > 0) & (slots["owner"] != layout.NOBODY)]
         # Prefixes may have run out long before rows do: room once made is kept.
-        room = max(len(old["masks"]), self._next_row + max(1024, self._next_row // 4))
+        room = max(len(old["rows"]), self._next_row + max(1024, self._next_row // 4))
         table, path = self._create(room, len(live) + prefixes)
         arrays = table.arrays
-        for name in ("masks", "profiles", "flags", "rates", "bursts"):
-            arrays[name][: len(old[name])] = old[name]
-        columns = (old["addresses"][live, 0], old["addresses"][live, 1], old["lengths"][live] - np.uint8(1), old["owners"][live])
-        arrays["used"][1] = fill(arrays["addresses"].reshape(-1), arrays["lengths"], arrays["owners"], arrays["present"], *columns)
+        enter(table, np.arange(len(old["rows"])), fields_of(old["rows"], layout.ROW))
+        # The columns in types of their own: a field of a record is not aligned as compiled code has it.
+        columns = (live["high"].copy(), live["low"].copy(), (live["length"] - 1).astype(np.uint8), live["owner"].copy())
+        arrays["used"][1] = fill(arrays["slots"].reshape(-1), arrays["rows"].reshape(-1), arrays["present"], *columns)
         self._put_in_force(table, path)
         return table
 
     def _load_columns(self, table: MappedTable, columns: Sequence[tuple[int, CustomerRow]]) -> None:
-        arrays = table.arrays
         where = np.fromiter((number for number, _ in columns), np.int64, len(columns))
-        for name, values in columns_of([row for _, row in columns]).items():
-            arrays[name][where] = values
-        arrays["used"][0] = self._next_row
+        enter(table, where, standings([row for _, row in columns]))
+        table.arrays["used"][0] = self._next_row
 
     def _load_identity(self, table: MappedTable, number: int, name: str) -> None:
         if int(table.arrays["spans"][number, 1]):
@@ -220,17 +223,23 @@ class TableWriter:
 
     def _own(self, table: MappedTable, prefix: Prefix, owner: int) -> None:
         arrays = table.arrays
+        slots, rows = arrays["slots"].reshape(-1), arrays["rows"].reshape(-1)
         high, low = np.uint64(prefix.value >> 64), np.uint64(prefix.value & LOW)
-        slot = find_slot(arrays["addresses"].reshape(-1), arrays["lengths"], high, low, prefix.length)
-        if slot >= 0:
-            arrays["owners"][slot] = owner
-            return
-        slot = -1 - slot
-        arrays["addresses"][slot] = (high, low)
-        arrays["owners"][slot] = owner
-        arrays["present"][prefix.length >> 6] |= np.uint64(1 << (prefix.length & 63))
-        arrays["lengths"][slot] = prefix.length + 1
-        arrays["used"][1] += np.uint64(1)
+        at = find_slot(slots, high, low, prefix.length)
+        entries = fields_of(arrays["slots"], layout.SLOT)
+        if at >= 0:
+            unlink(slots, rows, at)
+            entries["owner"][at] = owner
+        else:
+            # The length makes the entry visible: it comes last, each in a store of its own.
+            at = -1 - at
+            entries["high"][at], entries["low"][at] = high, low
+            entries["owner"][at] = owner
+            arrays["present"][prefix.length >> 6] |= np.uint64(1 << (prefix.length & 63))
+            entries["length"][at] = prefix.length + 1
+            arrays["used"][1] += np.uint64(1)
+        if owner != layout.NOBODY:
+            link(slots, rows, at, owner)
 
     def _recall_rows(self) -> None:
         """Take over the rows an earlier control plane gave out."""

@@ -23,6 +23,7 @@ from sekisho.drivers.tcpcontext import Tables, TcpContext
 from sekisho.model.counters import Counter
 from sekisho.model.lists import ActionKind
 from sekisho.model.verdicts import Step
+from sekisho.plane.addresses import find_customer
 from sekisho.plane.answer import EDE_PROHIBITED, REFUSED, dress, write_blocked, write_error
 from sekisho.plane.forward import note_latency
 from sekisho.plane.recording import count_customer, count_limited, publish, record_match
@@ -110,7 +111,7 @@ def _rule_on(
     if code != PROCEED:
         return refuse_malformed(desk, code)
     step = decide(
-        snapshot, customers, buckets, key, high, low, desk.lower, desk.labels, question[Q_LABELS],
+        snapshot, customers, buckets, key, find_customer(customers, high, low), desk.lower, desk.labels, question[Q_LABELS],
         now, True, True, desk.masks, desk.combos, desk.prints, desk.ruling,
     )  # fmt: skip
     customer = desk.ruling[R_ROW]
@@ -246,7 +247,9 @@ class Judge:
 
     def owner(self, high: np.uint64, low: np.uint64) -> int:
         """Row of the customer an address belongs to; -1 for nobody's."""
-        return int(is_served(self._context.tables[1].view, high, low))
+        customers = self._context.tables[1].view
+        row = int(find_customer(customers, high, low))
+        return row if is_served(customers, row) else -1
 
     def rule(self, message: bytes, high: np.uint64, low: np.uint64, *, four: bool) -> tuple[Outcome, bytes, Tables]:
         """The outcome for one message of a client's, its answer if there is one, and the tables that were asked."""

@@ -20,10 +20,12 @@ from sekisho.model.errors import TableError
 from sekisho.model.lists import ActionKind
 from sekisho.model.verdicts import STEPS, Step, Verdict
 from sekisho.plane import wire
+from sekisho.plane.addresses import find_customer
 from sekisho.plane.verdict import R_KIND, R_LIST, R_ROW, R_RULE, R_SLOTS, decide
 from sekisho.plane.wire import NAME_ROOM
 from sekisho.snapshot import layout
 from sekisho.snapshot.digest import U64, Key
+from sekisho.snapshot.people import fields_of
 from sekisho.snapshot.sections import Kind
 
 _WORK = 130
@@ -76,13 +78,14 @@ def explain(
     ruling = np.zeros(R_SLOTS, np.int64)
     step = Step(_decide(folder, snapshot, customers, key, address, name, ruling, tcp=tcp))
     row, kind = int(ruling[R_ROW]), ActionKind(int(ruling[R_KIND]))
+    standing = fields_of(customers.tables.rows, layout.ROW)
     who = customers.name(row) if row > 0 else None
     listed = snapshot.directory.lists.get(int(ruling[R_LIST])) if int(ruling[R_LIST]) >= 0 else None
     rule = int(ruling[R_RULE])
     if step is Step.BUDGET:
-        rule = int(snapshot.tables.budgets[int(customers.tables.profiles[row])])
+        rule = int(snapshot.tables.budgets[int(standing["profile"][row])])
     clause = snapshot.directory.clauses[rule] if rule < len(snapshot.directory.clauses) else None
-    outcomes = _outcomes(step, row, who, listed, clause, kind, int(customers.tables.masks[row]) if row >= 0 else 0)
+    outcomes = _outcomes(step, row, who, listed, clause, kind, int(standing["mask"][row]) if row >= 0 else 0)
     verdict = next(one.verdict for one in STEPS if one.step is step)
     return _explanation(verdict, step, outcomes, who, listed, clause, kind)
 
@@ -111,8 +114,7 @@ def _decide(
             customers.tables.view,
             buckets,
             key,
-            U64(number >> 64),
-            U64(number & (2**64 - 1)),
+            find_customer(customers.tables.view, U64(number >> 64), U64(number & (2**64 - 1))),
             lower,
             labels,
             count,

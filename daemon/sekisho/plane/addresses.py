@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sekisho.plane.native import get32, u8s, u32s, u64s
+from sekisho.plane.native import get32, u64s
 from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64
-from sekisho.snapshot.layout import NOBODY
+from sekisho.snapshot.layout import NOBODY, SLOT_STATE, SLOT_WORDS
 from sekisho.snapshot.people import find_slot
 
 _V4 = U64(0xFFFF) << U64(32)
@@ -32,7 +32,7 @@ def source_of(names, base):  # type: ignore[no-untyped-def]
 @compiled
 def find_customer(customers, high, low):  # type: ignore[no-untyped-def]
     """Row of the customer whose longest prefix holds the address, or -1."""
-    addresses, lengths, owners, present = u64s(customers.addresses), u8s(customers.lengths), u32s(customers.owners), u64s(customers.present)
+    slots, present = u64s(customers.slots), u64s(customers.present)
     shortest = SHORTEST_V4 if high == U64(0) and (low >> _R32) == U64(0xFFFF) else 0
     for length in range(128, shortest - 1, -1):
         if not (present[length >> 6] >> U64(length & 63)) & _ONE:
@@ -45,9 +45,9 @@ def find_customer(customers, high, low):  # type: ignore[no-untyped-def]
             masked_low = U64(0)
             if length == 64:
                 masked_high = high
-        slot = find_slot(addresses, lengths, masked_high, masked_low, length)
+        slot = find_slot(slots, masked_high, masked_low, length)
         if slot >= 0:
-            owner = np.int64(owners[slot])
+            owner = np.int64(slots[SLOT_WORDS * slot + SLOT_STATE] >> _R32)
             if owner != NOBODY:
                 return owner
     return -1

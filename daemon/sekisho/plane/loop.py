@@ -12,13 +12,13 @@ from sekisho.model.counters import Counter
 from sekisho.model.lists import ActionKind
 from sekisho.model.verdicts import Step
 from sekisho.plane import cache as packets
-from sekisho.plane.addresses import AF_INET, source_of
+from sekisho.plane.addresses import AF_INET, find_customer, source_of
 from sekisho.plane.answer import EDE_PROHIBITED, REFUSED, dress, room_of, stale_error, write_blocked, write_error, write_truncated
 from sekisho.plane.forward import ask_upstream, choose_upstream, expire, fail_socket, hold, take_answer
-from sekisho.plane.native import CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, clock, receive, u8s, u32s, u64s, wait
+from sekisho.plane.native import CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, clock, prefetch, receive, u8s, u32s, u64s, wait
 from sekisho.plane.recording import count_customer, count_limited, publish, record_match
 from sekisho.plane.sending import answer_room, enqueue, flush, next_row
-from sekisho.plane.verdict import R_KIND, R_ROW, decide
+from sekisho.plane.verdict import R_KIND, R_ROW, decide, flags_of
 from sekisho.plane.wire import (
     BADVERS,
     HEADER,
@@ -48,9 +48,11 @@ from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64
 from sekisho.snapshot.layout import (
     COUNT_BLOCKED,
+    COUNT_COLUMNS,
     COUNT_LIMITED,
     COUNT_QUERIES,
     COUNT_SILENCED,
+    ROW_WORDS,
     TRUNCATE,
     WORKER_HEARTBEAT,
 )
@@ -109,6 +111,7 @@ def serve_listener(snapshot, customers, buckets, key, epoch, cache, counts, hits
     """Take what clients sent to one socket, a bounded number of batches at a time."""
     for _ in range(_ROUNDS):
         got = receive(fd, desk.messages, BATCH)
+        look_up(customers, buckets, counts, desk, got)
         for row in range(got):
             length = desk.messages[row, 7] & 0xFFFFFFFF
             whole = (desk.messages[row, 6] & _MSG_TRUNC) == 0
@@ -119,6 +122,25 @@ def serve_listener(snapshot, customers, buckets, key, epoch, cache, counts, hits
         prepare(desk, got)
         if got < BATCH:
             break
+
+
+@compiled
+def look_up(customers, buckets, counts, desk, got):  # type: ignore[no-untyped-def]
+    """Find the customer of every packet of a batch, before the first is judged.
+
+    With many customers each look-up waits for memory. Those of different packets wait together;
+    done one packet after the other, they would be half of the time a query takes.
+    """
+    rows, columns = u64s(customers.rows), u32s(counts.customers)
+    for row in range(got):
+        high, low = source_of(desk.sources, row * SOURCE)
+        desk.who[row] = find_customer(customers, high, low)
+    for row in range(got):
+        who = desk.who[row]
+        if who >= 0:
+            prefetch(rows, ROW_WORDS * who)
+            prefetch(columns, COUNT_COLUMNS * who)
+            prefetch(buckets, who)
 
 
 @compiled
@@ -155,9 +177,8 @@ def serve_query(snapshot, customers, buckets, key, epoch, cache, counts, hits, d
     if code != PROCEED:
         refuse_malformed(desk, fd, row, code)
         return
-    high, low = source_of(desk.sources, source)
     step = decide(
-        snapshot, customers, buckets, key, high, low, desk.lower, desk.labels, question[Q_LABELS],
+        snapshot, customers, buckets, key, desk.who[row], desk.lower, desk.labels, question[Q_LABELS],
         now, True, False, desk.masks, desk.combos, desk.prints, desk.ruling,
     )  # fmt: skip
     customer = desk.ruling[R_ROW]
@@ -206,7 +227,7 @@ def answer_verdict(snapshot, customers, epoch, counts, hits, desk, fd, row, step
     if step == _S_BUDGET:
         count_customer(counts, customer, COUNT_LIMITED)
         count_limited(snapshot, customers, counts, customer, epoch)
-        if not u32s(customers.flags)[customer] & TRUNCATE:
+        if not flags_of(customers, customer) & TRUNCATE:
             return
         truncate = True
     out_row = next_row(desk, fd)

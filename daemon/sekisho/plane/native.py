@@ -14,6 +14,7 @@ import ctypes
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -115,6 +116,19 @@ if COMPILED:
     u64s, i64s = _array_at(types.uint64), _array_at(types.int64)
 
     @intrinsic
+    def _prefetch(typingctx: Any, array: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            view = context.make_array(signature.args[0])(context, builder, args[0])
+            pointer = builder.bitcast(builder.gep(view.data, [args[1]]), cgutils.voidptr_t)
+            word = ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, word, word, word])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            builder.call(function, [pointer, word(0), word(3), word(1)])
+            return context.get_dummy_value()
+
+        return types.none(array, types.intp), codegen
+
+    @intrinsic
     def _read_errno(typingctx: Any, location: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             kind = context.get_value_type(types.int32)
@@ -211,6 +225,9 @@ else:
             array[index] = value
         return found
 
+    def _prefetch(array: Any, index: int) -> None:
+        pass
+
     def _copy_bytes(to: Any, at: int, source: Any, start: int, length: int) -> None:
         to[at : at + length] = source[start : start + length].copy()
 
@@ -270,6 +287,13 @@ def copy(to, at, source, start, length):  # type: ignore[no-untyped-def]
         raise IndexError
     if length > 0:
         _copy_bytes(to, at, source, start, length)
+
+
+@inlined
+def prefetch(array, index):  # type: ignore[no-untyped-def]
+    """Have the cache line of `array[index]` fetched, if there is such a place; nothing waits for it."""
+    if 0 <= index < array.shape[0]:
+        _prefetch(array, index)
 
 
 @inlined

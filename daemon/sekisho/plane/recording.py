@@ -10,7 +10,7 @@ import numpy as np
 
 from sekisho.model.counters import Counter
 from sekisho.plane.native import CLOCK_REALTIME, clock, u16s, u32s, u64s
-from sekisho.plane.verdict import R_KIND, R_LIST, R_MATCH, R_ROW, R_RULE
+from sekisho.plane.verdict import R_KIND, R_LIST, R_MATCH, R_ROW, R_RULE, profile_of
 from sekisho.plane.wire import Q_TYPE
 from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64
@@ -56,7 +56,7 @@ def record_match(counts, hits, desk, epoch, transport):  # type: ignore[no-untyp
 @compiled
 def count_limited(snapshot, customers, counts, row, epoch):  # type: ignore[no-untyped-def]
     """Count one query over the hard budget under the clause that authorises it."""
-    profile = np.int64(u16s(customers.profiles)[row])
+    profile = profile_of(customers, row)
     budgets = u16s(snapshot.budgets)
     if profile < budgets.shape[0]:
         rule = np.int64(budgets[profile])

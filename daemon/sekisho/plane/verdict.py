@@ -14,13 +14,12 @@ import numpy as np
 
 from sekisho.model.lists import ActionKind
 from sekisho.model.verdicts import Step
-from sekisho.plane.addresses import find_customer
 from sekisho.plane.budgets import spend
 from sekisho.plane.names import choose, match
 from sekisho.plane.native import u16s, u32s, u64s
 from sekisho.snapshot.compiling import compiled, inlined
 from sekisho.snapshot.digest import U64
-from sekisho.snapshot.layout import ACTIVE, NO_RULE, SILENCED
+from sekisho.snapshot.layout import ACTIVE, NO_RULE, ROW_BUDGET, ROW_MASK, ROW_STANDING, ROW_WORDS, SILENCED
 
 R_STEP = 0
 R_ROW = 1
@@ -40,14 +39,33 @@ R_SLOTS = 8
 _MALFORMED, _SOURCE, _SILENCED = int(Step.MALFORMED), int(Step.SOURCE), int(Step.SILENCED)
 _BUDGET, _MANDATORY, _ENTITLED, _CACHE = int(Step.BUDGET), int(Step.MANDATORY), int(Step.ENTITLED), int(Step.CACHE)
 _DEFAULT, _PASSTHRU, _TCP_ONLY = int(ActionKind.DEFAULT), int(ActionKind.PASSTHRU), int(ActionKind.TCP_ONLY)
-_ZERO = U64(0)
+_ZERO, _R32, _LOW16, _LOW32 = U64(0), U64(32), U64(0xFFFF), U64(0xFFFFFFFF)
+
+
+@inlined
+def mask_of(customers, row):  # type: ignore[no-untyped-def]
+    """Lists in force for the customer in `row`."""
+    return u64s(customers.rows)[ROW_WORDS * row + ROW_MASK]
+
+
+@inlined
+def flags_of(customers, row):  # type: ignore[no-untyped-def]
+    """Flags of the customer in `row`: `ACTIVE` and the others of `snapshot.layout`."""
+    return np.int64(u64s(customers.rows)[ROW_WORDS * row + ROW_STANDING] >> _R32)
+
+
+@inlined
+def profile_of(customers, row):  # type: ignore[no-untyped-def]
+    """Row of the profile tables for the customer in `row`."""
+    return np.int64(u64s(customers.rows)[ROW_WORDS * row + ROW_STANDING] & _LOW16)
 
 
 @compiled
-def decide(snapshot, customers, buckets, key, high, low, lower, labels, count, now, charge, stream, masks, combos, prints, ruling):  # type: ignore[no-untyped-def]
+def decide(snapshot, customers, buckets, key, row, lower, labels, count, now, charge, stream, masks, combos, prints, ruling):  # type: ignore[no-untyped-def]
     """Reach the verdict on one well-formed query and write it to `ruling`; returns the step.
 
-    `snapshot` and `customers` are views; `high`, `low`: the source in the 128-bit space; `lower`, `labels`, `count`: the name; `now`:
+    `snapshot` and `customers` are views; `row`: the source's customer, as `find_customer` gives it;
+    `lower`, `labels`, `count`: the name; `now`:
     monotonic ns; `charge`: take the query from the budget; `stream`: it came over TCP; `masks`,
     `combos`, `prints`: work space of `names.match`. CACHE means: let through.
     """
@@ -55,7 +73,8 @@ def decide(snapshot, customers, buckets, key, high, low, lower, labels, count, n
     ruling[R_RULE] = NO_RULE
     ruling[R_ACTION] = 0
     ruling[R_KIND] = _DEFAULT
-    row = is_served(customers, high, low)
+    if not is_served(customers, row):
+        row = -1
     ruling[R_ROW] = row
     if row < 0:
         step = _SOURCE
@@ -69,36 +88,34 @@ def decide(snapshot, customers, buckets, key, high, low, lower, labels, count, n
     return step
 
 
-@compiled
-def is_served(customers, high, low):  # type: ignore[no-untyped-def]
-    """Step 2: the customer's row, or -1 (never an open resolver, RFC 5358)."""
-    row = find_customer(customers, high, low)
-    if row >= 0 and not u32s(customers.flags)[row] & ACTIVE:
-        return -1
-    return row
+@inlined
+def is_served(customers, row):  # type: ignore[no-untyped-def]
+    """Step 2: whether the source is a customer's or an allowed network's (never an open resolver, RFC 5358)."""
+    return row >= 0 and (flags_of(customers, row) & ACTIVE) != 0
 
 
 @inlined
 def is_silenced(customers, row):  # type: ignore[no-untyped-def]
     """Step 3: whether a measure leaves the customer unanswered (nbnet/22-2-5)."""
-    return (u32s(customers.flags)[row] & SILENCED) != 0
+    return (flags_of(customers, row) & SILENCED) != 0
 
 
 @inlined
 def is_within_budget(customers, buckets, row, now, charge):  # type: ignore[no-untyped-def]
     """Step 4: the hard budget (gunma/19-2, nbnet/22-2-5)."""
-    rate = np.int64(u32s(customers.rates)[row])
+    budget = u64s(customers.rows)[ROW_WORDS * row + ROW_BUDGET]
+    rate = np.int64(budget & _LOW32)
     if rate == 0 or row >= buckets.shape[0]:
         return True
-    return spend(buckets, row, rate, np.int64(u32s(customers.bursts)[row]), now, charge)
+    return spend(buckets, row, rate, np.int64(budget >> _R32), now, charge)
 
 
 @inlined
 def ask_lists(snapshot, customers, key, row, lower, labels, count, stream, masks, combos, prints, ruling):  # type: ignore[no-untyped-def]
     """Steps 5 and 6: mandatory lists first, then those the customer is entitled to."""
-    profile = np.int64(u16s(customers.profiles)[row])
+    profile = profile_of(customers, row)
     ruling[R_PROFILE] = profile
-    mask = u64s(customers.masks)[row]
+    mask = mask_of(customers, row)
     mandatory_of, rules, actions = u64s(snapshot.mandatory), u16s(snapshot.rules), u32s(snapshot.actions)
     if mask == _ZERO or profile >= mandatory_of.shape[0]:
         return _CACHE

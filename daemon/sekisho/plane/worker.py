@@ -119,6 +119,7 @@ DESK = np.dtype(
         ("proxies", np.uint8, (MAX_LISTENERS * PROXY_ROW,)),
         # Batches: arrays of struct mmsghdr and struct iovec, and the memory they point to.
         ("messages", np.int64, (BATCH, MESSAGE_WORDS)),
+        ("who", np.int64, (BATCH,)),
         ("outgoing", np.int64, (BATCH, MESSAGE_WORDS)),
         ("incoming", np.int64, (BATCH, 2)),
         ("vectors", np.int64, (BATCH, 2)),

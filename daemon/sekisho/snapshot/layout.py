@@ -19,7 +19,7 @@ from sekisho.model.counters import LATENCY_BOUNDS_US, TOTALS
 from sekisho.snapshot.compiling import COMPILED
 
 SNAPSHOT_VERSION = 1
-CUSTOMERS_VERSION = 1
+CUSTOMERS_VERSION = 2
 COUNTS_VERSION = 1
 HITS_VERSION = 1
 HEAD_VERSION = 1
@@ -141,30 +141,30 @@ class Snapshot(Bundle):
     budgets: NDArray[np.uint16]
 
 
+SLOT = np.dtype([("high", "<u8"), ("low", "<u8"), ("length", "<u4"), ("owner", "<u4"), ("next", "<u8")])
+"""An entry of the address table. length: the prefix's + 1, 0: empty, written last. next: slot + 1 of the owner's next prefix."""
+ROW = np.dtype(
+    [("mask", "<u8"), ("rate", "<u4"), ("burst", "<u4"), ("profile", "<u2"), ("spare", "<u2"), ("flags", "<u4"), ("first", "<u8")]
+)
+"""A customer: lists in force, hard budget (queries a second, 0: none; queries), profile, flags. first: slot + 1 of a prefix."""
+
+# The same as words of 64 bits, for compiled code: low half first.
+SLOT_HIGH, SLOT_LOW, SLOT_STATE, SLOT_NEXT, SLOT_WORDS = 0, 1, 2, 3, 4
+ROW_MASK, ROW_BUDGET, ROW_STANDING, ROW_FIRST, ROW_WORDS = 0, 1, 2, 3, 4
+
+
 @dataclass(frozen=True, slots=True)
 class Customers(Bundle):
-    """The customers of one generation; single cells are updated in place by the control plane.
+    """The customers of one generation; single fields are updated in place by the control plane.
 
-    addresses uint64 (slots, 2)  prefix in the 128-bit space, high word first
-    lengths   uint8  (slots)     prefix length + 1; 0: empty. Written last.
-    owners    uint32 (slots)     row of the customer, or NOBODY
-    present   uint64 (3)         bit n: some prefix has length n (three words of 64)
-    masks     uint64 (rows)      lists in force for the customer
-    profiles  uint16 (rows)
-    flags     uint32 (rows)
-    rates     uint32 (rows)      hard budget, queries per second; 0: none
-    bursts    uint32 (rows)      queries
+    slots   uint64 (slots, 4)  the address table, `SLOT` each: prefixes in the 128-bit space, and whose they are
+    present uint64 (3)         bit n: some prefix has length n (three words of 64)
+    rows    uint64 (rows, 4)   the customers, `ROW` each
     """
 
-    addresses: NDArray[np.uint64]
-    lengths: NDArray[np.uint8]
-    owners: NDArray[np.uint32]
+    slots: NDArray[np.uint64]
     present: NDArray[np.uint64]
-    masks: NDArray[np.uint64]
-    profiles: NDArray[np.uint16]
-    flags: NDArray[np.uint32]
-    rates: NDArray[np.uint32]
-    bursts: NDArray[np.uint32]
+    rows: NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from sekisho.plane.addresses import find_customer
 from sekisho.snapshot import layout
 from sekisho.snapshot.build import build
 from sekisho.snapshot.digest import key_of
-from sekisho.snapshot.people import fill, find_slot
+from sekisho.snapshot.people import fields_of, fill, find_slot
 from sekisho.snapshot.sections import Kind
 from support.plane import KEY, address
 
@@ -38,14 +38,18 @@ def owner(folder: Path, text: str) -> str | None:
     """Who has an address; "allowed" for the operator's networks."""
     customers = people(folder)
     number = int(find_customer(customers.tables.view, *address(text)))
-    if number < 0 or not customers.tables.flags[number] & layout.ACTIVE:
+    if number < 0 or not standing(customers)["flags"][number] & layout.ACTIVE:
         return None
     return customers.name(number) or "allowed"
 
 
+def standing(customers: MappedCustomers) -> np.ndarray[tuple[int, ...], np.dtype[np.void]]:
+    return fields_of(customers.tables.rows, layout.ROW)
+
+
 def mask_of(folder: Path, text: str) -> int:
     customers = people(folder)
-    return int(customers.tables.masks[find_customer(customers.tables.view, *address(text))])
+    return int(standing(customers)["mask"][find_customer(customers.tables.view, *address(text))])
 
 
 @pytest.fixture
@@ -65,9 +69,9 @@ def test_customers_are_found_by_every_prefix_of_theirs(writer: TableWriter, tmp_
     assert found == {
         "192.0.2.15": "a", "192.0.2.16": None, "192.0.2.200": "b", "2001:db8:b:1::9": "b", "198.51.100.1": "c", "198.51.100.2": None, "203.0.113.9": "allowed",
     }  # fmt: skip
-    tables = people(tmp_path).tables
-    assert (int(tables.rates[3]), int(tables.bursts[3]), int(tables.masks[2])) == (7, 7, 3)
-    assert int(tables.flags[layout.ALLOWED]) & layout.NETWORK
+    tables = standing(people(tmp_path))
+    assert (int(tables["rate"][3]), int(tables["burst"][3]), int(tables["mask"][2])) == (7, 7, 3)
+    assert int(tables["flags"][layout.ALLOWED]) & layout.NETWORK
 
 
 def test_gunma_beppyo_3_an_opt_out_is_one_store_that_mapped_readers_see(writer: TableWriter, tmp_path: Path) -> None:
@@ -75,23 +79,23 @@ def test_gunma_beppyo_3_an_opt_out_is_one_store_that_mapped_readers_see(writer: 
     mapped = people(tmp_path)
     generation = mapped.generation
     writer.set_mask("b", 1)
-    assert int(mapped.tables.masks[2]) == 1
+    assert int(standing(mapped)["mask"][2]) == 1
     assert Head(tmp_path).generation == generation
 
 
 def test_silence_comes_and_goes_at_once_and_leaves_the_other_flags(writer: TableWriter, tmp_path: Path) -> None:
     mapped = people(tmp_path)
     writer.set_silenced("a", silenced=True)
-    assert int(mapped.tables.flags[1]) == layout.ACTIVE | layout.SILENCED
+    assert int(standing(mapped)["flags"][1]) == layout.ACTIVE | layout.SILENCED
     writer.set_silenced("a", silenced=False)
-    assert int(mapped.tables.flags[1]) == layout.ACTIVE
+    assert int(standing(mapped)["flags"][1]) == layout.ACTIVE
 
 
 def test_a_customer_added_is_found_in_tables_already_mapped(writer: TableWriter, tmp_path: Path) -> None:
     mapped = people(tmp_path)
     writer.put_customer(row("d", "198.51.100.64/26", mask=5))
     number = int(find_customer(mapped.tables.view, *address("198.51.100.100")))
-    assert (mapped.name(number), int(mapped.tables.masks[number])) == ("d", 5)
+    assert (mapped.name(number), int(standing(mapped)["mask"][number])) == ("d", 5)
 
 
 def test_a_prefix_that_moves_belongs_to_who_took_it_last(writer: TableWriter, tmp_path: Path) -> None:
@@ -142,7 +146,7 @@ def test_a_table_that_is_full_grows_into_the_next_generation(writer: TableWriter
         assert (owner(tmp_path, f"2001:db8:{number:x}::1"), mask_of(tmp_path, f"2001:db8:{number:x}::1")) == (f"new-{number}", number)
     # The first b's /48 was given to the customer of number 0xb: everybody else is as before.
     assert [owner(tmp_path, text) for text in ("192.0.2.1", "192.0.2.200", "203.0.113.1")] == ["a", "b", "allowed"]
-    assert int(people(tmp_path).tables.rates[3]) == 7
+    assert int(standing(people(tmp_path))["rate"][3]) == 7
 
 
 def test_a_customer_of_very_many_prefixes_or_a_very_long_id_grows_the_table(writer: TableWriter, tmp_path: Path) -> None:
@@ -156,7 +160,7 @@ def test_a_table_with_room_for_many_customers_keeps_it_when_its_prefixes_run_out
     one = TableWriter(tmp_path)
     one.replace_customers([row("a", "192.0.2.0/28", mask=5)], [], 5000)
     one.put_customer(row("b", *(f"2001:db8:{number:x}::/48" for number in range(2, 6000))))
-    assert len(people(tmp_path).tables.masks) >= 5000
+    assert people(tmp_path).rows >= 5000
     assert owner(tmp_path, "2001:db8:1000::1") == "b"
     assert mask_of(tmp_path, "192.0.2.1") == 5
 
@@ -275,32 +279,28 @@ def test_any_order_of_additions_moves_and_removals_leaves_what_a_dictionary_says
 def test_slots_are_found_as_in_a_dictionary(prefixes: list[tuple[int, int, int]], spare: int) -> None:
     model = {(value, length): whose for value, length, whose in prefixes}
     slots = len(model) + spare + 1
-    addresses, lengths, owners, present = (
-        np.zeros(2 * slots, np.uint64),
-        np.zeros(slots, np.uint8),
-        np.zeros(slots, np.uint32),
-        np.zeros(3, np.uint64),
-    )
+    table, rows, present = np.zeros((slots, 4), np.uint64), np.zeros(100 * 4, np.uint64), np.zeros(3, np.uint64)
+    addresses, entries = table.reshape(-1), fields_of(table, layout.SLOT)
     columns = (
         np.array([value >> 64 for value, _, _ in prefixes], np.uint64),
         np.array([value & (1 << 64) - 1 for value, _, _ in prefixes], np.uint64),
         np.array([length for _, length, _ in prefixes], np.uint8),
         np.array([whose for _, _, whose in prefixes], np.uint32),
     )
-    assert fill(addresses, lengths, owners, present, *columns) == len(model)
+    assert fill(addresses, rows, present, *columns) == len(model)
     for (value, length), whose in model.items():
-        slot = find_slot(addresses, lengths, np.uint64(value >> 64), np.uint64(value & (1 << 64) - 1), length)
-        assert int(owners[slot]) == whose
-        other = find_slot(addresses, lengths, np.uint64(value >> 64), np.uint64((value ^ 1) & (1 << 64) - 1), length)
+        slot = find_slot(addresses, np.uint64(value >> 64), np.uint64(value & (1 << 64) - 1), length)
+        assert int(entries["owner"][slot]) == whose
+        other = find_slot(addresses, np.uint64(value >> 64), np.uint64((value ^ 1) & (1 << 64) - 1), length)
         assert (other >= 0) == ((value ^ 1, length) in model)
         if other < 0:
-            assert int(lengths[-1 - other]) == 0
+            assert int(entries["length"][-1 - other]) == 0
     assert {length for length in range(129) if int(present[length >> 6]) >> (length & 63) & 1} == {length for _, length in model}
 
 
 def test_a_full_table_ends_the_search() -> None:
-    addresses, lengths = np.arange(8, dtype=np.uint64), np.full(4, 65, np.uint8)
-    assert find_slot(addresses, lengths, np.uint64(99), np.uint64(99), 64) == -5
+    addresses = np.full(16, 65, np.uint64)
+    assert find_slot(addresses, np.uint64(99), np.uint64(99), 64) == -5
 
 
 def test_a_snapshot_of_another_key_is_refused(tmp_path: Path) -> None:

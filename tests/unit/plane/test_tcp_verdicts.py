@@ -17,6 +17,7 @@ import pytest
 from sekisho.drivers.tcpcontext import TcpContext, TcpSettings
 from sekisho.model.counters import Counter
 from sekisho.snapshot import layout
+from sekisho.snapshot.people import fields_of
 from support.tcp import (
     ALLOWED,
     BUDGET,
@@ -251,12 +252,19 @@ def test_counts_are_published_and_tables_are_taken_when_they_change(context: Tcp
         async with asking(point.port) as asker:
             assert not (await asker.ask("bad.example")).answer
             snapshot, customers, *rest = context.tables
-            context.tables = (snapshot, replace(customers, masks=read_only(customers.masks * 0)), *rest)  # type: ignore[assignment]
+            context.tables = (snapshot, replace(customers, rows=opted_out(customers.rows)), *rest)  # type: ignore[assignment]
             assert (await asker.ask("bad.example")).answer, "opted out of everything"
         await point.settled(lambda: context.counts.totals[Counter.QUERIES_TCP4] == 2)
         assert context.counts.worker[layout.WORKER_HEARTBEAT] > 0
 
     checkpoint(context, story)
+
+
+def opted_out(rows: Any) -> Any:
+    """The customers with no list in force for any."""
+    changed = rows.copy()
+    fields_of(changed, layout.ROW)["mask"] = 0
+    return read_only(changed)
 
 
 def read_only(array: Any) -> Any:
