@@ -13,7 +13,8 @@ DEFINITION := $(shell sha256sum pyproject.toml 2>/dev/null | cut -c1-16)
 STAMP      := $(VENV)/.sekisho-$(DEFINITION)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types imports unit property scenarios peers-installed peers uncompiled fuzz bench \
+.PHONY: help venv demo test lint types imports unit property scenarios peers-installed peers uncompiled fuzz \
+        bench bench-installed \
         schema schema-check format coverage clean all-tests
 
 help: ## this list
@@ -84,7 +85,10 @@ peers: venv peers-installed ## tests against real servers and clients
 fuzz: venv ## hostile packets for minutes (FUZZ_SECONDS=120)
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-120} $(BIN)/python -m pytest -q tests/fuzz
 
-bench: venv ## measurements; the machine should be quiet
+bench-installed:
+	@sh tests/bench/install.sh
+
+bench: venv bench-installed ## measurements beside dnsdist, Unbound and Knot DNS; a quiet machine, ten minutes (BENCH_QUICK=1: two)
 	@$(BIN)/python -m pytest -q -s --override-ini 'norecursedirs=.*' tests/bench
 
 coverage: venv ## branch coverage: both passes together

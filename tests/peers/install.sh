@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install the real servers and clients the peer tests talk to, from Debian's packages.
+# Install the real servers and clients the peer tests talk to, from Debian's packages: install.sh [PROGRAM PACKAGE]...
 # Only as root, only where one is missing, and never a reason to fail: without them those tests skip.
 set -u
 
@@ -7,12 +7,11 @@ missing=""
 need() { # need PROGRAM PACKAGE
     PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
 }
-need dig dnsutils
-need kdig knot-dnsutils
-need knotd knot
-need unbound unbound
-need named bind9
-need dnsperf dnsperf
+[ $# -gt 0 ] || set -- dig dnsutils kdig knot-dnsutils knotd knot unbound unbound named bind9 dnsperf dnsperf
+while [ $# -gt 1 ]; do
+    need "$1" "$2"
+    shift 2
+done
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ]; then

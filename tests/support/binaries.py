@@ -14,6 +14,7 @@ import pytest
 
 PACKAGES = {
     "dig": "dnsutils",
+    "dnsdist": "dnsdist",
     "dnsperf": "dnsperf",
     "kdig": "knot-dnsutils",
     "keymgr": "knot",
@@ -28,7 +29,7 @@ PACKAGES = {
     "unbound-checkconf": "unbound",
     "unbound-control": "unbound",
 }
-"""The Debian package of each program: `tests/peers/install.sh` installs them."""
+"""The Debian package of each program: `tests/peers/install.sh` and `tests/bench/install.sh` install them."""
 
 _FOLDERS = ("/usr/sbin", "/sbin", "/usr/local/sbin")
 

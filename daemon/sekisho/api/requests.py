@@ -22,6 +22,10 @@ class BadRequestError(SekishoError):
     """The request is not one this API knows; the caller's program is wrong, or of another version."""
 
 
+class ForbiddenError(SekishoError):
+    """The caller has not the role the request needs."""
+
+
 class Fields:
     """The fields of one request, taken out one by one; `end` refuses what is left over."""
 

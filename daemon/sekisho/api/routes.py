@@ -11,6 +11,9 @@
     GET    /v1/events?customer=&list=&since=&limit=
     POST   /v1/reload
 
+Every route states the role it needs: there is no other way to write one, and reading needs the
+viewer's, changing the operator's. An operation that changes something is handed who asked.
+
 Ids stand in query strings and bodies, since they may hold any character; names stand in bodies
 only, since addresses of requests are what programs log.
 """
@@ -18,13 +21,24 @@ only, since addresses of requests are what programs log.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from starlette.requests import Request
 
 from sekisho.api.operations import Json, Operations
 from sekisho.api.requests import MAX_BODY, MAX_LIMIT, BadRequestError, Fields
+from sekisho.model.roles import Role
 
 Endpoint = Callable[[Operations, Fields, str], Awaitable[Json]]
+
+
+class ApiRoute(NamedTuple):
+    """One method of one path, and the role whoever asks it must have."""
+
+    method: str
+    path: str
+    role: Role
+    endpoint: Endpoint
 
 
 async def status(operations: Operations, fields: Fields, _actor: str) -> Json:
@@ -82,10 +96,10 @@ async def show_lists(operations: Operations, fields: Fields, _actor: str) -> Jso
     return await operations.show_lists(list_id)
 
 
-async def refresh_lists(operations: Operations, fields: Fields, _actor: str) -> Json:
+async def refresh_lists(operations: Operations, fields: Fields, actor: str) -> Json:
     list_id = fields.optional_text("list")
     fields.end()
-    return await operations.refresh_lists(list_id)
+    return await operations.refresh_lists(list_id, actor=actor)
 
 
 async def accept_list(operations: Operations, fields: Fields, actor: str) -> Json:
@@ -129,23 +143,23 @@ async def reload(operations: Operations, fields: Fields, actor: str) -> Json:
     return await operations.reload(actor=actor)
 
 
-ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
-    ("GET", "/v1/status", status),
-    ("GET", "/v1/optouts", show_opt_outs),
-    ("POST", "/v1/optouts", add_opt_out),
-    ("DELETE", "/v1/optouts", remove_opt_out),
-    ("GET", "/v1/customers", show_customers),
-    ("POST", "/v1/customers", add_customer),
-    ("GET", "/v1/customer", show_customer),
-    ("DELETE", "/v1/customer", remove_customer),
-    ("GET", "/v1/lists", show_lists),
-    ("POST", "/v1/lists/refresh", refresh_lists),
-    ("POST", "/v1/lists/accept", accept_list),
-    ("POST", "/v1/exceptions", add_exception),
-    ("DELETE", "/v1/exceptions", remove_exception),
-    ("POST", "/v1/explain", explain),
-    ("GET", "/v1/events", events),
-    ("POST", "/v1/reload", reload),
+ROUTES: tuple[ApiRoute, ...] = (
+    ApiRoute("GET", "/v1/status", Role.VIEWER, status),
+    ApiRoute("GET", "/v1/optouts", Role.VIEWER, show_opt_outs),
+    ApiRoute("POST", "/v1/optouts", Role.OPERATOR, add_opt_out),
+    ApiRoute("DELETE", "/v1/optouts", Role.OPERATOR, remove_opt_out),
+    ApiRoute("GET", "/v1/customers", Role.VIEWER, show_customers),
+    ApiRoute("POST", "/v1/customers", Role.OPERATOR, add_customer),
+    ApiRoute("GET", "/v1/customer", Role.VIEWER, show_customer),
+    ApiRoute("DELETE", "/v1/customer", Role.OPERATOR, remove_customer),
+    ApiRoute("GET", "/v1/lists", Role.VIEWER, show_lists),
+    ApiRoute("POST", "/v1/lists/refresh", Role.OPERATOR, refresh_lists),
+    ApiRoute("POST", "/v1/lists/accept", Role.OPERATOR, accept_list),
+    ApiRoute("POST", "/v1/exceptions", Role.OPERATOR, add_exception),
+    ApiRoute("DELETE", "/v1/exceptions", Role.OPERATOR, remove_exception),
+    ApiRoute("POST", "/v1/explain", Role.VIEWER, explain),
+    ApiRoute("GET", "/v1/events", Role.VIEWER, events),
+    ApiRoute("POST", "/v1/reload", Role.OPERATOR, reload),
 )
 
 

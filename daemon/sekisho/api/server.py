@@ -1,7 +1,11 @@
 """Serving the application on a Unix socket, and knowing who calls.
 
-The socket is the door: its mode (0660) says who may come in, `SO_PEERCRED` who came. The caller's
-uid is what the kernel says and not what the request says.
+The socket's mode says who reaches it. While nobody but root and the daemon's own user has a role it
+is 0600, and nobody else does. Where roles are given it is 0666, and each request is judged by what
+the kernel says of its caller: a mode knows one group, roles are given to any number of users and
+groups, a file's group cannot be set by a daemon without capabilities unless it is in it, and one
+who may only look must not be let in by the mode to do more. A caller without a role is told so and
+gets no further; what one user can hold open is bounded, so that nobody keeps the others out.
 """
 
 from __future__ import annotations
@@ -9,9 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import pwd
 import socket
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,20 +21,36 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from sekisho.api.peers import caller_of
 from sekisho.model.errors import UnavailableError
+from sekisho.model.roles import ROOT, Caller, Roles
 
 SOCKET_NAME = "sekishod.sock"
-SOCKET_MODE = 0o660
+CLOSED, OPEN = 0o600, 0o666
+"""Modes of the socket: while nobody besides root and the daemon has a role, and while somebody has."""
 BACKLOG = 128
-_CREDENTIALS = struct.Struct("3i")
+CONNECTIONS = 64
+"""Connections one user may have open at once; root any number."""
 
 
 class PeerProtocol(H11Protocol):
-    """HTTP/1.1 whose client address is the caller's identity: `("uid:1000(name)", pid)`."""
+    """HTTP/1.1 whose requests know their caller: `request.state.caller`."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.client = peer(transport.get_extra_info("socket"))
+        self.caller: Caller | None = None
+        try:
+            self.caller = caller_of(transport.get_extra_info("socket"))
+        except OSError:
+            # It hung up already, or the kernel does not tell: who is nobody is not served.
+            transport.abort()
+            return
+        uid = self.caller.uid
+        theirs = sum(one.caller is not None and one.caller.uid == uid for one in self.connections if isinstance(one, PeerProtocol))
+        if uid != ROOT and theirs > CONNECTIONS:
+            transport.abort()
+            return
+        self.app_state = {**self.app_state, "caller": self.caller}
 
 
 class ApiServer(uvicorn.Server):
@@ -43,16 +61,12 @@ class ApiServer(uvicorn.Server):
         yield
 
 
-def peer(connection: socket.socket) -> tuple[str, int]:
-    """Who is at the other end of a Unix socket: `uid:1000(name)` and the process id."""
-    pid, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    try:
-        return f"uid:{uid}({pwd.getpwuid(uid).pw_name})", pid
-    except KeyError:
-        return f"uid:{uid}", pid
+def mode_for(roles: Roles) -> int:
+    """The socket's mode under these roles."""
+    return OPEN if roles.are_given else CLOSED
 
 
-def listen(path: Path) -> socket.socket:
+def listen(path: Path, mode: int = CLOSED) -> socket.socket:
     """A listening socket at `path`, in place of one that a daemon which is gone left behind.
 
     The caller holds the ledger's lock, so no living daemon's socket is taken away. Raises
@@ -63,7 +77,7 @@ def listen(path: Path) -> socket.socket:
     try:
         aside.unlink(missing_ok=True)
         server.bind(str(aside))
-        aside.chmod(SOCKET_MODE)
+        aside.chmod(mode)
         server.listen(BACKLOG)
         server.setblocking(False)
         aside.rename(path)

@@ -7,6 +7,7 @@ module; operations are functions over the core (`control_optouts`, `control_cust
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from sekisho.drivers.tablereader import PlaneObservation
 from sekisho.drivers.verdicts import Explanation
 from sekisho.ledger.state import State
 from sekisho.model.errors import Fault, SekishoError
+from sekisho.model.roles import Members, Roles
 from sekisho.snapshot.digest import Key
 
 log = structlog.get_logger("sekisho.control")
@@ -50,6 +52,14 @@ class Reload:
     """When the configuration in force was read."""
 
 
+def roles_of(site: Site) -> Roles:
+    """The roles a site gives."""
+    viewer, operator = (
+        Members(frozenset(one.users), frozenset(one.groups)) for one in (site.settings.roles.viewer, site.settings.roles.operator)
+    )
+    return Roles(os.geteuid(), viewer, operator)
+
+
 @dataclass(slots=True)
 class Core:
     """The running daemon."""
@@ -66,6 +76,8 @@ class Core:
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time
     started: float = 0.0
+    door: Path | None = None
+    """The API socket, once it is there."""
     changes: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while customers or the configuration change: what was checked still holds when it is done."""
 
@@ -86,6 +98,11 @@ class Core:
     @property
     def site(self) -> Site:
         return self.tables.people.site
+
+    @property
+    def roles(self) -> Roles:
+        """Who may ask what, by the configuration in force."""
+        return roles_of(self.site)
 
     @property
     def state(self) -> State:

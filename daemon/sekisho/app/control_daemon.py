@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from sekisho.api.application import application
-from sekisho.api.server import SOCKET_NAME, ApiServer, listen, server
+from sekisho.api.server import SOCKET_NAME, ApiServer, listen, mode_for, server
 from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
@@ -109,11 +109,13 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             notifier.stopping()
             log.info("stopping")
             await _close(doors, tasks)
-            (core.site.settings.runtime / SOCKET_NAME).unlink(missing_ok=True)
+            if core.door is not None:
+                core.door.unlink(missing_ok=True)
 
 
 def _open_doors(core: Core) -> list[tuple[ApiServer, socket.socket]]:
-    doors = [(server(application(Control(core))), listen(core.site.settings.runtime / SOCKET_NAME))]
+    core.door = core.site.settings.runtime / SOCKET_NAME
+    doors = [(server(application(Control(core), lambda: core.roles)), listen(core.door, mode_for(core.roles)))]
     endpoint = core.site.settings.metrics
     if endpoint is not None:
         doors.append((metrics_server(metrics_application(lambda: observe(core))), bind_metrics(endpoint.host, endpoint.port)))

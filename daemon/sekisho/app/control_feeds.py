@@ -16,9 +16,10 @@ log = structlog.get_logger("sekisho.control")
 Json = dict[str, Any]
 
 
-async def refresh(core: Core, list_id: str | None) -> Json:
+async def refresh(core: Core, list_id: str | None, actor: str) -> Json:
     """Fetch one list or all now. What came is in force on return; what failed says why."""
     chosen = core.people.lists if list_id is None else (core.people.definition(list_id),)
+    log.info("lists-refreshed-by-hand", lists=[definition.id for definition in chosen], actor=actor)
     await core.lists.refresh(chosen, core.clock())
     ids = {definition.id for definition in chosen}
     return {"lists": [one for one in lists(core, Plane(core), core.clock()) if one["id"] in ids]}
@@ -32,5 +33,5 @@ async def accept(core: Core, list_id: str, actor: str) -> Json:
         raise RefusedError(f"no version of list {list_id} is held; `sekisho lists show {list_id}` shows what is in force")
     recorded = await core.ledger.append(FeedAccepted(list_id, held.version), actor, core.clock())
     status = await core.lists.accept(definition, held.version)
-    log.info("list-accepted", list=list_id, number=recorded.number)
+    log.info("list-accepted", list=list_id, actor=actor, number=recorded.number)
     return {"list": list_id, "version": held.version, "entries": status.entries, "in_force": True, "number": recorded.number}

@@ -52,8 +52,8 @@ class Control:
         only = self._core.people.definition(list_id) if list_id is not None else None
         return {"lists": lists(self._core, Plane(self._core), self._core.clock(), only)}
 
-    async def refresh_lists(self, list_id: str | None) -> Json:
-        return await control_feeds.refresh(self._core, list_id)
+    async def refresh_lists(self, list_id: str | None, *, actor: str) -> Json:
+        return await control_feeds.refresh(self._core, list_id, actor)
 
     async def accept_list(self, list_id: str, *, actor: str) -> Json:
         return await control_feeds.accept(self._core, list_id, actor)

@@ -7,7 +7,8 @@ from typing import Any
 
 import structlog
 
-from sekisho.app.control_core import Core, Reload
+from sekisho.api.server import mode_for
+from sekisho.app.control_core import Core, Reload, roles_of
 from sekisho.app.control_people import People
 from sekisho.app.control_status import warnings
 from sekisho.drivers.site import load_site
@@ -45,6 +46,9 @@ async def reload(core: Core, actor: str) -> Json:
         finally:
             core.lists.keep_fresh(core.list_changed)
         core.reload = Reload(now, (), now)
+        if roles_of(site) != roles_of(before):
+            _change_door(core)
+            log.info("roles-changed", actor=actor)
     restart = [key for key in RESTART if getattr(site.settings, key) != getattr(before.settings, key)]
     log.info("reloaded", actor=actor, lists=len(site.lists), customers=len(people), restart=restart)
     return {
@@ -54,3 +58,12 @@ async def reload(core: Core, actor: str) -> Json:
         "restart": restart,
         "warnings": warnings(core),
     }
+
+
+def _change_door(core: Core) -> None:
+    """The socket's mode under the roles in force. The roles themselves hold from the next request on, on any connection."""
+    if core.door is not None:
+        try:
+            core.door.chmod(mode_for(core.roles))
+        except OSError as error:
+            log.error("socket-mode-failed", error=error.strerror)  # noqa: TRY400

@@ -22,6 +22,7 @@ from sekisho.drivers.listkey import load_key
 from sekisho.drivers.maps import Head, MappedCustomers, MappedSnapshot, map_customers, map_snapshot
 from sekisho.drivers.notify import Notifier, inherited_sockets
 from sekisho.drivers.planeworkers import PlaneSettings, Tables, UdpWorker, WorkerFiles, enter_epoch
+from sekisho.drivers.sharedfiles import make_folder
 from sekisho.drivers.tcpcontext import TcpContext, TcpSettings
 from sekisho.drivers.tcpserver import TcpServer
 from sekisho.drivers.warmup import warm_up
@@ -55,7 +56,7 @@ class PlaneProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         sockets = self._sockets()
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         self._key = load_key(self._settings.state)
         tables, _ = await asyncio.gather(self._first_tables(), self._compile())
         if tables is None:

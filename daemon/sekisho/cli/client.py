@@ -47,15 +47,28 @@ def config_file(given: str | None) -> Path:
     chosen = given or os.environ.get("SEKISHO_CONFIG")
     if chosen:
         return Path(chosen)
-    found = next((Path(name) for name in DEFAULT_FILES if Path(name).exists()), None)
+    found = next((Path(name) for name in DEFAULT_FILES if _is_there(name)), None)
     if found is None:
         places = " nor ".join(DEFAULT_FILES)
         raise UnavailableError(f"there is no configuration: neither --config nor SEKISHO_CONFIG is given, nor is there {places}; name one")
     return found
 
 
+def _is_there(name: str) -> bool:
+    """Whether there is a file, as far as the caller may know: one that is hidden from them counts."""
+    try:
+        os.stat(name)  # noqa: PTH116 - Path.exists differs from version to version for what may not be looked at
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def socket_path(config: Path) -> Path:
     """Where the daemon of this configuration listens.
+
+    One who may use the daemon need not be one who may read its files: for them the usual file names the usual place.
 
     Reads the one key it needs: the daemon's own parser says what is wrong with the rest (`sekisho check`).
     """
@@ -64,6 +77,10 @@ def socket_path(config: Path) -> Path:
     try:
         with config.open("rb") as file:
             document = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
+    except PermissionError:
+        if str(config) == DEFAULT_FILES[-1]:
+            return Path(DEFAULT_RUNTIME) / SOCKET_NAME
+        raise UnavailableError(f"the configuration {config} may not be read by you; have its mode changed, or name another") from None
     except OSError as error:
         raise UnavailableError(f"the configuration {config} cannot be read ({error.strerror}); name another with --config") from None
     except yaml.YAMLError:
@@ -96,7 +113,10 @@ class Client:
             response = connection.getresponse()
             answer = json.loads(response.read())
         except PermissionError:
-            raise UnavailableError(f"you may not use the socket {self._path}; become its owner or join its group") from None
+            raise UnavailableError(
+                f"you may not use the socket {self._path}; "
+                "have yourself or a group of yours named under `roles:` in sekisho.yaml, or ask as root"
+            ) from None
         except (FileNotFoundError, ConnectionRefusedError):
             raise UnavailableError(f"the daemon is not running (nothing listens on {self._path}); start it with `sekisho run`") from None
         except TimeoutError:

@@ -33,7 +33,8 @@ def cli() -> None:
       sekisho events --customer c-1001 --since 1h
 
     --config FILE and --json may stand before or after any verb. Exit codes: 0 done, 1 refused or
-    failed, 2 usage.
+    failed, 2 usage. What shows needs the role viewer, what changes the role operator (`roles:` in
+    sekisho.yaml); root has both.
     """
 
 

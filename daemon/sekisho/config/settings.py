@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
 
@@ -61,6 +61,61 @@ def _one_or_many(item: dict[str, object]) -> WithJsonSchema:
 
 _ENDPOINTS = _one_or_many({"type": "string", "examples": ["127.0.0.1:53", "[::1]:53"]})
 PackName = Annotated[str, PlainValidator(_as_pack), WithJsonSchema({"type": "string"})]
+
+
+class Accounts(Protocol):
+    """The users and groups of the machine: their ids, or None for a name nobody has."""
+
+    def user(self, name: str) -> int | None: ...
+
+    def group(self, name: str) -> int | None: ...
+
+
+def _as_user(value: object, info: ValidationInfo) -> int:
+    return _as_account(value, info, "user", "useradd")
+
+
+def _as_group(value: object, info: ValidationInfo) -> int:
+    return _as_account(value, info, "group", "groupadd")
+
+
+def _as_account(value: object, info: ValidationInfo, kind: str, tool: str) -> int:
+    """A numeric id as it is; a name as what it stands for on this machine."""
+    text = as_text(value)
+    if text.isdecimal() and text.isascii():
+        if int(text) >= NO_ID:
+            raise ValueError(f"{text} is no {kind} id; they go from 0 to {NO_ID - 1}")
+        return int(text)
+    accounts = (info.context or {}).get("accounts")
+    found = getattr(accounts, kind)(text) if accounts is not None else None
+    if found is None:
+        raise ValueError(f"there is no {kind} {shown(text)} on this machine; make it ({tool}), mend the name, or write a numeric id")
+    return int(found)
+
+
+NO_ID = (1 << 32) - 1
+"""(uid_t) -1: no user's and no group's."""
+_ACCOUNTS = _one_or_many({"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]})
+User = Annotated[int, PlainValidator(_as_user)]
+Group = Annotated[int, PlainValidator(_as_group)]
+
+
+class RoleMembers(FileModel):
+    """Who has a role, by name or numeric id."""
+
+    users: Annotated[tuple[User, ...], BeforeValidator(as_items), _ACCOUNTS] = ()
+    """Users."""
+    groups: Annotated[tuple[Group, ...], BeforeValidator(as_items), _ACCOUNTS] = ()
+    """Groups: whoever has one as primary or supplementary group."""
+
+
+class RoleSettings(FileModel):
+    """Who may use the operator's commands. Root and the daemon's own user always may."""
+
+    viewer: RoleMembers = RoleMembers()
+    """Reads everything, personal data of customers included, and changes nothing."""
+    operator: RoleMembers = RoleMembers()
+    """Reads and changes everything."""
 
 
 class Upstream(FileModel):
@@ -127,6 +182,9 @@ class Settings(FileModel):
     retention: SomeSeconds | None = None
     """The longest any match is kept, whatever the packs allow; null: as long as the pack of the clause says."""
 
+    roles: RoleSettings = RoleSettings()
+    """Who may use the operator's commands, besides root and the daemon's own user."""
+
     @model_validator(mode="after")
     def _no_loop(self) -> Settings:
         looped = [str(one) for one in self.upstream.addresses if one in self.listen and one.port]
@@ -149,12 +207,14 @@ class References:
     customers_line: int
 
 
-def read_settings(document: Document, folder: Path) -> Settings:
-    """The main file. Raises ConfigError with every fault; `folder` is where relative paths start."""
+def read_settings(document: Document, folder: Path, accounts: Accounts | None = None) -> Settings:
+    """The main file. Raises ConfigError with every fault; `folder` is where relative paths start, and names of users
+    and groups are looked up in `accounts`: without one there are none.
+    """
     faults: list[Fault] = []
     settings: Settings | None = None
     try:
-        settings = validate(Settings, document, {"folder": folder})
+        settings = validate(Settings, document, {"folder": folder, "accounts": accounts})
     except ConfigError as error:
         faults = list(error.faults)
     faults.extend(_twice(document))
@@ -163,9 +223,9 @@ def read_settings(document: Document, folder: Path) -> Settings:
     return settings
 
 
-def parse_settings(text: str, file: str, folder: Path | None = None) -> Settings:
+def parse_settings(text: str, file: str, folder: Path | None = None, accounts: Accounts | None = None) -> Settings:
     """The same from the file's text; relative paths start at the folder of `file` unless told."""
-    return read_settings(scan_document(text, file), Path(file).parent if folder is None else folder)
+    return read_settings(scan_document(text, file), Path(file).parent if folder is None else folder, accounts)
 
 
 def references(document: Document, folder: Path) -> References:

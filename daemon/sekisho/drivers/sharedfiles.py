@@ -34,6 +34,18 @@ def hits_file(worker: int) -> str:
     return f"hits-{worker}"
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder of the tables, and the runtime folder it lies in, if they are not there. Raises OSError.
+
+    Through the latter pass callers of the API whatever their group (0751); the tables are the daemon's own (0750).
+    """
+    runtime = folder.parent
+    if not runtime.is_dir():
+        runtime.mkdir(parents=True, exist_ok=True)
+        runtime.chmod(0o751)
+    folder.mkdir(mode=0o750, exist_ok=True)
+
+
 @dataclass(frozen=True, slots=True)
 class MappedTable:
     """A mapped file: its header, arrays that lie in it, and which file it was when it was mapped."""

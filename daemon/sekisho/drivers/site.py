@@ -20,6 +20,7 @@ from sekisho.config.lists import read_lists
 from sekisho.config.register import Customers, Faults
 from sekisho.config.settings import PACK_ID, References, Settings, read_settings, references
 from sekisho.config.validation import did_you_mean
+from sekisho.drivers.accounts import SystemAccounts
 from sekisho.model.clauses import Pack
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import ConfigError, Fault
@@ -87,7 +88,7 @@ class _SiteReader:
         document = self._scan(self._path, self._file)
         if document is None:
             return None
-        settings = self._try(lambda: read_settings(document, self._folder))
+        settings = self._try(lambda: read_settings(document, self._folder, SystemAccounts()))
         named = references(document, self._folder)
         packs = self._packs(named)
         lists = self._lists(named)

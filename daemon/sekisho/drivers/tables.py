@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sekisho.drivers.sharedfiles import HEAD, MappedTable, create_table, customers_file, map_table, snapshot_file, write_file
+from sekisho.drivers.sharedfiles import HEAD, MappedTable, create_table, customers_file, make_folder, map_table, snapshot_file, write_file
 from sekisho.drivers.tablerows import LOW, BulkRows, CustomerRow, allowed, enter, kept_prefixes, load_bulk, owned, prefixes_of, standings
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError, TableError
@@ -27,7 +27,7 @@ class TableWriter:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         head = folder / HEAD
         try:
             self._head = map_table(head, Kind.HEAD, layout.HEAD_VERSION, writable=True).arrays["values"]

@@ -2,55 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import pwd
 import socket
 
-import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from sekisho.api.application import application, error_body
+from sekisho.api.application import error_body
 from sekisho.api.routes import ROUTES
-from sekisho.api.server import SOCKET_MODE, listen, server
+from sekisho.api.server import listen
 from sekisho.model.errors import ConfigError, Fault, FeedError, LedgerError, RefusedError, UnavailableError
+from unit.api.serving import FakeOperations, ask, request_for
 
 MARK = "mark-7f3a.example"
-
-
-class FakeOperations:
-    """Answers every operation with what it was asked, or raises what it was told to."""
-
-    def __init__(self, error=None):
-        self.error = error
-        self.calls = []
-
-    def __getattr__(self, name):
-        async def operation(*args, **kwargs):
-            self.calls.append((name, args, kwargs))
-            if self.error is not None:
-                raise self.error
-            return {"operation": name}
-
-        return operation
-
-
-def ask(tmp_path, requests, operations=None):
-    """Serve on a socket, make the requests, return the responses."""
-
-    async def scenario():
-        path = tmp_path / "sekishod.sock"
-        served = server(application(operations or FakeOperations()))
-        task = asyncio.create_task(served.serve([listen(path)]))
-        try:
-            async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(path)), base_url="http://localhost") as client:
-                return [await client.request(method, target, **more) for method, target, more in requests]
-        finally:
-            served.should_exit = True
-            await task
-
-    return asyncio.run(scenario())
 
 
 def test_the_caller_is_who_the_kernel_says(tmp_path):
@@ -62,12 +27,6 @@ def test_the_caller_is_who_the_kernel_says(tmp_path):
     (_, args, kwargs), *_ = operations.calls
     assert args == ("c-1", "c2")
     assert kwargs == {"until": None, "by": None, "actor": f"uid:{uid}({pwd.getpwuid(uid).pw_name})"}
-
-
-def test_the_socket_is_the_groups_and_nobody_elses(tmp_path):
-    opened = listen(tmp_path / "sekishod.sock")
-    assert (tmp_path / "sekishod.sock").stat().st_mode & 0o777 == SOCKET_MODE
-    opened.close()
 
 
 def test_a_socket_left_behind_is_replaced(tmp_path):
@@ -161,16 +120,7 @@ def test_a_name_that_is_asked_about_is_in_no_log_whatever_the_level(tmp_path, ca
 
 
 def test_every_route_is_reached(tmp_path):
-    bodies = {
-        "/v1/optouts": {"customer": "c", "list": "l"},
-        "/v1/customers": {"record": {"id": "c"}},
-        "/v1/customer": {"customer": "c"},
-        "/v1/lists/accept": {"list": "l"},
-        "/v1/exceptions": {"list": "l", "name": "www.example.com"},
-        "/v1/explain": {"customer": "c", "name": "www.example.com"},
-    }
     operations = FakeOperations()
-    requests = [(m, p + ("?id=c" if p == "/v1/customer" else ""), {} if m == "GET" else {"json": bodies.get(p, {})}) for m, p, _ in ROUTES]
-    answers = ask(tmp_path, requests, operations)
+    answers = ask(tmp_path, [request_for(route) for route in ROUTES], operations)
     assert [answer.status_code for answer in answers] == [200] * len(ROUTES)
     assert len({name for name, _, _ in operations.calls}) == len(ROUTES)

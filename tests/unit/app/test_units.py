@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -28,6 +29,15 @@ def test_no_core_file_no_capability_no_new_privilege(name: str) -> None:
 
 def test_the_daemon_goes_on_when_memory_runs_out_for_the_process_of_a_sealed_list() -> None:
     assert "OOMPolicy=continue" in (UNITS / "sekishod.service").read_text().splitlines()
+
+
+def test_whoever_has_a_role_passes_to_the_socket_and_the_tables_stay_the_daemons() -> None:
+    modes = {line for name in SERVICES for line in (UNITS / name).read_text().splitlines() if line.startswith("RuntimeDirectoryMode=")}
+    assert modes == {"RuntimeDirectoryMode=0751"}
+    assert "d /run/sekisho 0751 sekisho sekisho -" in (UNITS / "sekisho.tmpfiles").read_text().splitlines()
+    made = {line.split()[1] for line in (UNITS / "sekisho.sysusers").read_text().splitlines() if line.startswith("g ")}
+    named = set(re.findall(r"groups: \[([a-z-]+)\]", (UNITS / "README.md").read_text()))
+    assert made == named == {"sekisho-view", "sekisho-operate"}
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed; on Debian: apt-get install systemd")

@@ -12,11 +12,13 @@ import threading
 import click
 import pytest
 from click.testing import CliRunner
+from structlog.testing import capture_logs
 
 from sekisho.api.application import application
 from sekisho.api.server import listen, server
 from sekisho.cli.main import cli
 from sekisho.model.errors import RefusedError
+from sekisho.model.roles import Roles
 
 SEALED = "sealed-mark.example"
 
@@ -106,7 +108,7 @@ class Daemon:
         self.calls = []
         self.error = None
         self.socket = listen(folder / "run" / "sekishod.sock")
-        self.server = server(application(self))
+        self.server = server(application(self, lambda: Roles(os.getuid())))
         self.thread = threading.Thread(target=lambda: asyncio.run(self.server.serve([self.socket])))
         self.thread.start()
 
@@ -129,9 +131,11 @@ class Daemon:
 
 @pytest.fixture
 def daemon(tmp_path):
-    running = Daemon(tmp_path)
-    yield running
-    running.close()
+    # A daemon logs to a stream of its own, and not to the command's.
+    with capture_logs():
+        running = Daemon(tmp_path)
+        yield running
+        running.close()
 
 
 def sekisho(*arguments, config=None, **more):

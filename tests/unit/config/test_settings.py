@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sekisho.config.settings import Endpoint, Settings, parse_settings
+from sekisho.config.settings import Endpoint, RoleMembers, Settings, parse_settings
 from sekisho.config.values import as_bytes, as_seconds, as_share, read_endpoint
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import ConfigError
@@ -77,7 +77,7 @@ def test_the_example_file_states_the_true_defaults(root):
 
 def test_the_example_file_names_every_key_there_is(root):
     text = (root / "daemon/sekisho.example.yaml").read_text(encoding="utf-8")
-    models = [Settings, Settings.model_fields["upstream"].annotation, Settings.model_fields["cache"].annotation]
+    models = [Settings, *(Settings.model_fields[key].annotation for key in ("upstream", "cache", "roles")), RoleMembers]
     keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
     missing = {key for key in keys if not re.search(rf"^ *#?{key}:", text, flags=re.MULTILINE)}
     assert not missing
@@ -160,3 +160,36 @@ def test_sizes_and_shares_are_read():
     for wrong in ("130%", 1.5, -0.1, "x", True):
         with pytest.raises(ValueError, match="share"):
             as_share(wrong)
+
+
+class FakeAccounts:
+    def user(self, name):
+        return {"alice": 1001, "root": 0}.get(name)
+
+    def group(self, name):
+        return {"watch": 70}.get(name)
+
+
+ROLES = "version: 1\nupstream: {address: 192.0.2.53}\nroles:\n"
+
+
+def test_roles_are_given_by_name_or_number_to_one_or_several():
+    text = f"{ROLES}  viewer: {{users: [alice, 1002], groups: watch}}\n  operator: {{groups: 80}}\n"
+    roles = parse_settings(text, "x", accounts=FakeAccounts()).roles
+    assert (roles.viewer.users, roles.viewer.groups) == ((1001, 1002), (70,))
+    assert (roles.operator.users, roles.operator.groups) == ((), (80,))
+
+
+def test_a_user_or_group_nobody_knows_is_told_with_what_to_do():
+    with pytest.raises(ConfigError) as caught:
+        parse_settings(
+            f"{ROLES}  viewer: {{users: [alice, bob], groups: [alice]}}\n  operator: {{users: 4294967295}}\n", "x", accounts=FakeAccounts()
+        )
+    told = {(fault.path, fault.line): fault.message for fault in caught.value.faults}
+    assert set(told) == {("roles.viewer.users[1]", 4), ("roles.viewer.groups[0]", 4), ("roles.operator.users[0]", 5)}
+    assert "there is no user 'bob' on this machine" in told["roles.viewer.users[1]", 4]
+    assert "groupadd" in told["roles.viewer.groups[0]", 4]
+
+
+def test_a_role_that_is_none_is_told_the_nearest_one():
+    assert "did you mean `operator`?" in _fault(f"{ROLES}  operators: {{users: 5}}\n").message

@@ -75,7 +75,7 @@ def test_a_sealed_lists_names_are_nowhere_whatever_is_done_with_them(folder, cap
         with pytest.raises(RefusedError) as caught:
             await except_name(control, "csam", f"{SEALED}..")
         answers.append(str(caught.value))
-        answers.append(await control.refresh_lists("csam"))
+        answers.append(await control.refresh_lists("csam", actor=ACTOR))
         answers.append(await control.reload(actor=ACTOR))
         answers.append(await control.show_lists("csam"))
         answers.append(await control.status())
@@ -96,7 +96,7 @@ def test_a_sealed_lists_names_are_nowhere_whatever_is_done_with_them(folder, cap
 def test_a_version_that_lost_too_much_is_held_until_it_is_accepted(folder):
     async def scenario(control):
         folder.write("c2.txt", "bot.example.com\n")
-        shown = (await control.refresh_lists("c2"))["lists"][0]
+        shown = (await control.refresh_lists("c2", actor=ACTOR))["lists"][0]
         held = await verdict(control, "c-1", "c2.example")
         answer = await control.accept_list("c2", actor=ACTOR)
         with pytest.raises(RefusedError, match="no version of list c2 is held"):
@@ -113,7 +113,7 @@ def test_a_version_that_lost_too_much_is_held_until_it_is_accepted(folder):
 def test_a_version_accepted_on_the_record_is_in_force_even_if_the_daemon_died_before_it_was_put_there(folder):
     async def scenario(control):
         folder.write("c2.txt", "bot.example.com\n")
-        await control.refresh_lists("c2")
+        await control.refresh_lists("c2", actor=ACTOR)
 
         async def dies(definition, version):
             raise KeyboardInterrupt

@@ -1,0 +1,61 @@
+"""The API on a socket of its own, over operations that do nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import httpx
+
+from sekisho.api.application import application
+from sekisho.api.server import listen, server
+from sekisho.model.roles import Roles
+
+BODIES = {
+    "/v1/optouts": {"customer": "c", "list": "l"},
+    "/v1/customers": {"record": {"id": "c"}},
+    "/v1/customer": {"customer": "c"},
+    "/v1/lists/accept": {"list": "l"},
+    "/v1/exceptions": {"list": "l", "name": "www.example.com"},
+    "/v1/explain": {"customer": "c", "name": "www.example.com"},
+}
+
+
+def request_for(route):
+    """A request that a route takes."""
+    target = route.path + ("?id=c" if route.path == "/v1/customer" else "")
+    return route.method, target, {} if route.method == "GET" else {"json": BODIES.get(route.path, {})}
+
+
+class FakeOperations:
+    """Answers every operation with what it was asked, or raises what it was told to."""
+
+    def __init__(self, error=None):
+        self.error = error
+        self.calls = []
+
+    def __getattr__(self, name):
+        async def operation(*args, **kwargs):
+            self.calls.append((name, args, kwargs))
+            if self.error is not None:
+                raise self.error
+            return {"operation": name}
+
+        return operation
+
+
+def ask(tmp_path, requests, operations=None, roles=None):
+    """Serve on a socket, make the requests, return the responses."""
+
+    async def scenario():
+        path = tmp_path / "sekishod.sock"
+        served = server(application(operations or FakeOperations(), lambda: roles or Roles(os.getuid())))
+        task = asyncio.create_task(served.serve([listen(path)]))
+        try:
+            async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(path)), base_url="http://localhost") as client:
+                return [await client.request(method, target, **more) for method, target, more in requests]
+        finally:
+            served.should_exit = True
+            await task
+
+    return asyncio.run(scenario())
