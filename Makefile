@@ -14,7 +14,7 @@ STAMP      := $(VENV)/.sekisho-$(DEFINITION)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint types imports unit property scenarios peers-installed peers uncompiled fuzz \
-        bench bench-installed \
+        fuzz-replay fuzz-minimise bench bench-installed \
         schema schema-check format coverage clean all-tests
 
 help: ## this list
@@ -82,8 +82,15 @@ scenarios: venv ## scenarios in virtual time
 peers: venv peers-installed ## tests against real servers and clients
 	@$(BIN)/python -m pytest -q tests/peers
 
-fuzz: venv ## hostile packets for minutes (FUZZ_SECONDS=120)
-	@FUZZ_SECONDS=$${FUZZ_SECONDS:-120} $(BIN)/python -m pytest -q tests/fuzz
+fuzz: venv ## guided mutants of packets and feeds for minutes (FUZZ_SECONDS=120 FUZZ_PACKETS=0 FUZZ_TARGETS=)
+	@PYTHONPATH=tests $(BIN)/python -m support.fuzzing fuzz --seconds $(or $(FUZZ_SECONDS),120) --packets $(or $(FUZZ_PACKETS),0) \
+	  $(if $(FUZZ_SEED),--seed $(FUZZ_SEED)) $(foreach target,$(FUZZ_TARGETS),--target $(target))
+
+fuzz-replay: venv ## one input again: TARGET=queries HEX=... (CHOICE=...)
+	@PYTHONPATH=tests $(BIN)/python -m support.fuzzing replay $(TARGET) $(HEX) $(if $(CHOICE),--choice $(CHOICE))
+
+fuzz-minimise: venv ## keep of the fuzzers' corpus what its features and, not compiled, the lines of the source need
+	@PYTHONPATH=tests NUMBA_DISABLE_JIT=1 $(BIN)/python -m support.fuzzing minimise $(foreach target,$(FUZZ_TARGETS),--target $(target))
 
 bench-installed:
 	@sh tests/bench/install.sh

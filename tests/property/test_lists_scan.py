@@ -21,12 +21,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sekisho.lists import adblock, domains, hosts, zonefile, zonetransfer
-from sekisho.lists.rows import FIXED, Rows, Tally
-from sekisho.lists.scan import DONE, ODD, line_end, octets
-from sekisho.lists.zonescan import MALFORMED, wire_name
+from sekisho.lists.rows import Rows, Tally
+from sekisho.lists.scan import octets
 from sekisho.lists.zonetransfer import ZoneReader
 from sekisho.model.errors import FeedError
 from sekisho.model.lists import Scope
+from support.slowpath import all_odd, all_odd_records, outcome
 
 pytestmark = pytest.mark.uncompiled
 
@@ -56,28 +56,6 @@ def lines_of(parts: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
 
 def join(*parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.tuples(*parts).map("".join)
-
-
-def all_odd(comments: bytes) -> Callable[..., int]:
-    """A scanner that knows nothing but lines that are comments, whose text nobody reads."""
-
-    def scanner(data: Any, cursor: Any, *_arguments: Any) -> int:
-        while cursor[0] < len(data):
-            cursor[4] = line_end(data, int(cursor[0]))
-            line = data[int(cursor[0]) : int(cursor[4])].tobytes().lstrip(b" \t\r")
-            if not line or line[0] not in comments:
-                return ODD
-            cursor[0], cursor[1] = cursor[4] + 1, cursor[1] + 1
-        return DONE
-
-    return scanner
-
-
-def outcome(rows: Rows, tally: Tally) -> Any:
-    """What a feed came to, comparably."""
-    actions = (None, *FIXED, *rows.extra)
-    kept = [(rows.name(row), int(rows.lines[row]), int(rows.triggers[row]), actions[int(rows.actions[row])]) for row in range(rows.count)]
-    return sorted(kept, key=repr), tally.skipped, tally.refused, dict(tally.unkept), tally.faults
 
 
 def agrees(module: Any, scanner: str, comments: bytes, read: Callable[[Rows, Tally], None]) -> None:
@@ -169,18 +147,6 @@ RECORDS = st.one_of(
 )
 def test_zone_files_are_read_alike_by_scanner_and_module(feed: bytes, zone: str | None) -> None:
     agrees(zonefile, "scan_zone_text", b";", lambda rows, tally: zonefile.read(octets(feed), zone, rows, tally))
-
-
-def all_odd_records(message: Any, cursor: Any, *arguments: Any) -> int:
-    """`scan_records` that only finds where a record ends."""
-    if cursor[1] >= arguments[-1]:
-        return DONE
-    out = octets(bytes(512)).copy()
-    after, _ = wire_name(message, int(cursor[0]), out, 0)
-    if after < 0 or after + 10 > len(message):
-        return MALFORMED
-    cursor[4] = after + 10 + int.from_bytes(message[after + 8 : after + 10].tobytes(), "big")
-    return MALFORMED if cursor[4] > len(message) else ODD
 
 
 OWNER = st.lists(st.sampled_from(["a", "B", "c2", "*", "x-y", "rpz-ip", "7"]), min_size=1, max_size=4).map(".".join)

@@ -23,7 +23,7 @@ from sekisho.lists import idn
 from sekisho.lists.policyzone import SOA, PolicyZone
 from sekisho.lists.rows import Rows, Tally
 from sekisho.lists.scan import COUNT, DONE, END, FULL, LINE, POSITION, USED, octets
-from sekisho.lists.zonescan import MALFORMED, record_starts, scan_records, wire_name
+from sekisho.lists.zonescan import MALFORMED, record_starts, scan_records, wire_name, within
 from sekisho.model.errors import FeedError
 
 _BASE = 5
@@ -155,7 +155,9 @@ class ZoneReader:
         if self.state is _State.SECOND:
             self.state, self._whole = _State.FULL, True
         line = self._numbered + int(cursor[LINE])
-        if not name.endswith(self.zone):
+        # By labels, not by octets: one label of a hostile name may hold the zone's whole wire form.
+        cut = within(owner, 0, size, self._zone_array, len(self.zone))
+        if cut < 0:
             self.tally.skip(line, "its name is outside the zone")
             return
         try:
@@ -164,7 +166,7 @@ class ZoneReader:
         except (dns.exception.DNSException, ValueError):
             self.tally.skip(line, "its data is not what its type has")
             return
-        self._policy.record(idn.split(name[: size - len(self.zone)] + b"\0"), line, rtype, ttl, rdata)
+        self._policy.record(idn.split(name[:cut] + b"\0"), line, rtype, ttl, rdata)
 
     def _soa(self, serial: int) -> None:
         match self.state:

@@ -209,7 +209,7 @@ def skip_name(packet, base, position, length):  # type: ignore[no-untyped-def]
             if position + 2 > length or (get16(packet, base + position) & 0x3FFF) >= start:
                 return -1
             return position + 2
-        if label > _LABEL_MAX or position + label + 1 - start > _NAME_MAX:
+        if label > _LABEL_MAX or position + label + 1 - start >= _NAME_MAX:  # the root's octet is still to come
             return -1
         position += label + 1
     return -1

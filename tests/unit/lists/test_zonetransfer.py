@@ -328,3 +328,18 @@ def test_chased_targets_are_kept_as_they_stand() -> None:
     compiled = whole([entry("*.a.example", "CNAME *.garden.example."), entry("b.example", "CNAME rpz-other.")])
     assert [(item.kind, item.records[0].rdata) for item in compiled.actions] == [(ActionKind.CHASE, b"\1*\6garden\7example\0")]
     assert asyncio.iscoroutinefunction(Listener.serve_tcp)
+
+
+def test_a_label_that_holds_the_octets_of_the_zone_is_outside_of_it() -> None:
+    wire = bytearray(message([soa(7), entry("bad", "CNAME ."), soa(7)]))
+    start = 12 + len(WIRE) + 4
+    end = start + 12 + int.from_bytes(wire[start + 10 : start + 12], "big")
+    label = b"x" + WIRE[:-1]
+    # Of an odd type, so that the module reads it and not the scanner.
+    wire[end:end] = bytes((len(label),)) + label + b"\0\0\1\0\1\0\0\1\x2c\0\4\xc0\0\2\1"
+    wire[7] += 1
+    tally = Tally("zone", sealed=False)
+    reader = ZoneReader(WIRE, tally)
+    assert reader.feed(bytes(wire))
+    assert [fault.message for fault in tally.faults] == ["skipped: its name is outside the zone"]
+    assert [reader.rows.name(row) for row in range(reader.rows.count)] == [idn.to_wire("bad")]

@@ -292,3 +292,9 @@ def test_skipping_a_name_ends_within_the_message(data: bytes, position: int) -> 
 )  # fmt: skip
 def test_a_compression_pointer_must_point_back(data: bytes, position: int, end: int) -> None:
     assert skip_name(np.frombuffer(data, np.uint8).copy(), 0, position, len(data)) == end
+
+
+@pytest.mark.parametrize(("last", "whole"), [(61, True), (62, False)])
+def test_the_owner_of_a_record_has_255_octets_at_most_its_root_included(last: int, whole: bool) -> None:
+    name = b"".join(bytes((size,)) + b"a" * size for size in (63, 63, 63, last)) + b"\0"
+    assert skip_name(np.frombuffer(name, np.uint8).copy(), 0, 0, len(name)) == (len(name) if whole else -1)

@@ -1,0 +1,396 @@
+"""Targets of feeds, a target a format, and `transfers`: hostile text and hostile primaries.
+
+The reference is the product's slow path, which reads each line by itself; names are judged by the
+text they stand for, their digests by a plain SipHash. Guided by what was said of the lines: reasons,
+triggers, actions and how many of each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from sekisho.lists import adblock, domains, hosts, idn, jsonfeed, tabular, zonefile, zonetransfer
+from sekisho.lists.compile import compile_feed
+from sekisho.lists.guard import Guard, build_guard
+from sekisho.lists.rows import FIXED, Rows, Tally
+from sekisho.lists.scan import octets
+from sekisho.lists.zonetransfer import ZoneReader
+from sekisho.model.errors import FeedError
+from sekisho.model.lists import ListDefinition, ListFormat, Scope
+from sekisho.snapshot.digest import digest_name
+from support.fuzzing.mutator import EDGE, EVERY, GENERAL, INPUT, Pool, draw, mutate
+from support.fuzzing.targets import Finding
+from support.plane import KEY
+from support.siphash import plain_digest
+from support.slowpath import all_odd, all_odd_records, outcome
+
+_BOM = b"\xef\xbb\xbf"
+_FULL_EVERY = 16
+_ZONE = "rpz.test"
+_KEPT = "kept.example"
+Reader = Callable[[Any, Rows, Tally], None]
+
+NAMES = [
+    b"bad.example",
+    b"*.worse.example",
+    b"BAD.Example.",
+    b"xn--bcher-kva.example",
+    "bücher.example".encode(),
+    b"a" * 63,
+    b"192.0.2.1",
+    b"-_",
+]
+COMMON = [b"\n", b"\r\n", b" ", b"\t", b".", b"*.", b"#", b";", b"!", b"\0", b"\xff", _BOM, "\u3000".encode(), "\u3002".encode(), *NAMES]
+
+
+class Text:
+    """What the text targets and `transfers` have in common: mutants one at a time, judged in Python."""
+
+    name = ""
+    kinds = GENERAL
+    longest = 600
+    """Bytes of a mutant: many short feeds say more than few long ones."""
+
+    def __init__(self) -> None:
+        self.work = np.zeros(INPUT + 2 * EDGE, np.uint8)
+        self.seen: set[int] = set()
+        self.judged = 0
+        self.data = b""
+        self._found: list[bytes] = []
+
+    def seeds(self) -> list[bytes]:
+        raise NotImplementedError
+
+    def tokens(self) -> list[bytes]:
+        return COMMON
+
+    def features(self, data: bytes) -> set[Any]:
+        """Judge one input: AssertionError, or any exception, is a finding."""
+        raise NotImplementedError
+
+    def fill(self, inputs: list[bytes], seed: int) -> None:
+        self.pool, self.count = Pool.of(inputs, self.tokens(), seed)
+        self._found = []
+
+    def found(self) -> list[bytes]:
+        return self._found
+
+    def current(self) -> bytes:
+        return self.data
+
+    def progress(self) -> int:
+        return self.judged
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def judge(self, data: bytes, choice: int | None = None) -> frozenset[int]:
+        self.data = data
+        self.judged += 1
+        try:
+            touched = frozenset(zlib.crc32(repr(one).encode()) & 0xFFFF for one in self.features(data))
+        except Exception as error:
+            what = str(error).partition("\n")[0] if isinstance(error, AssertionError) else f"{error!r}"
+            raise Finding(self.name, what, data) from error
+        self.seen |= touched
+        return touched
+
+    def burst(self, rounds: int) -> int:
+        pool = self.pool
+        for _ in range(rounds):
+            length = draw(self.work, pool.data, pool.lengths, self.count, pool.random)
+            length = mutate(
+                self.work, length, pool.data, pool.lengths, self.count, pool.tokens, pool.token_lengths, pool.random, self.kinds
+            )
+            data = self.work[EDGE : EDGE + min(length, self.longest)].tobytes()
+            known = len(self.seen)
+            self.judge(data)
+            if len(self.seen) > known and self.count < len(pool.lengths):
+                pool.data[self.count, : len(data)] = np.frombuffer(data, np.uint8)
+                pool.lengths[self.count] = len(data)
+                self.count += 1
+                self._found.append(data)
+        return rounds
+
+
+class Feed(Text):
+    """A feed of one text format. `comments`: what starts a comment line; `alone`: lines are read one by one."""
+
+    def __init__(
+        self, kind: ListFormat, module: Any, scanner: str, comments: bytes, lines: Sequence[bytes], tokens: Sequence[bytes], *, alone: bool
+    ) -> None:
+        super().__init__()
+        self.name, self.kind, self.module, self.scanner = str(kind.value), kind, module, scanner
+        self.comments, self.lines, self.words, self.alone = comments, lines, tokens, alone
+
+    def seeds(self) -> list[bytes]:
+        whole = b"\n".join(self.lines) + b"\n"
+        return [*self.lines, whole, _BOM + whole.replace(b"\n", b"\r\n"), b""]
+
+    def tokens(self) -> list[bytes]:
+        return [*self.words, *COMMON]
+
+    def features(self, data: bytes) -> set[Any]:
+        touched: set[Any] = set()
+        for scope in Scope:
+            rows, tally = self._read(data, scope)
+            if self.scanner:
+                # What is said in a comment is nobody's matter, be it text or not: the module alone would skip its line.
+                clean = b"\n".join(_commented(line, self.comments) for line in data.split(b"\n"))
+                result = outcome(rows, tally) if clean == data else outcome(*self._read(clean, scope))
+                with mock.patch.object(self.module, self.scanner, all_odd(self.comments)):
+                    assert outcome(*self._read(clean, scope)) == result, "scanner and module do not read the feed alike"
+            if self.alone and scope is list(Scope)[len(data) % 2]:
+                self._check_lines(data, scope, rows, tally)
+            check_names(rows)
+            touched |= _said(rows, tally, scope)
+        if self.judged % _FULL_EVERY == 0:
+            self._compile(data)
+        return touched
+
+    def _read(self, data: bytes, scope: Scope) -> tuple[Rows, Tally]:
+        rows, tally = Rows(1, 1), Tally("feed", sealed=False)
+        array = octets(data)
+        match self.kind:
+            case ListFormat.CSV:
+                with contextlib.suppress(FeedError):
+                    tabular.read(array, scope, "name", rows, tally)
+            case ListFormat.JSON:
+                jsonfeed.read(array, scope, "name", rows, tally)
+            case ListFormat.RPZ:
+                zonefile.read(array, _ZONE if scope is Scope.EXACT else None, rows, tally)
+            case _:
+                self.module.read(array, scope, rows, tally)
+        return rows, tally
+
+    def _check_lines(self, data: bytes, scope: Scope, rows: Rows, tally: Tally) -> None:
+        """Every line comes to what it comes to alone: none costs the feed, and none is lost."""
+        found: dict[int, list[tuple[bytes, int, int]]] = {}
+        for row in range(rows.count):
+            found.setdefault(int(rows.lines[row]), []).append((rows.name(row), int(rows.triggers[row]), int(rows.actions[row])))
+        skipped = unkept = 0
+        for number, line in enumerate(data.removeprefix(_BOM).split(b"\n"), 1):
+            own, said = self._read(line, scope) if not line.startswith(_BOM) else self._read(_BOM + line, scope)
+            made = [(own.name(row), int(own.triggers[row]), int(own.actions[row])) for row in range(own.count)]
+            assert sorted(made) == sorted(found.get(number, [])), f"line {number} is read otherwise among others"
+            skipped, unkept = skipped + said.skipped, unkept + said.unkept.total()
+            came = len(made) + said.skipped + said.unkept.total()
+            if self._is_silent(line):
+                assert came == 0, f"line {number} is blank or a comment and came to something"
+            elif self.kind is not ListFormat.HOSTS:
+                assert came == 1, f"line {number} came to {came} things, not one"
+        assert (skipped, unkept) == (tally.skipped, tally.unkept.total()), "lines skipped are not those skipped alone"
+
+    def _is_silent(self, line: bytes) -> bool:
+        words = line.decode("utf-8", "replace").split()
+        stripped = line.lstrip(b" \t\r")
+        if not stripped or stripped[0] in self.comments:
+            return True
+        if len(line) > 4096 or not _is_utf8(line):
+            return False
+        if not words:
+            return True
+        if self.kind is ListFormat.ADBLOCK:
+            text = line.decode().strip()
+            return text[0] == "!" or text == "#" or text.startswith("# ") or (text[0] == "[" and text[-1] == "]")
+        return words[0][0] in self.comments.decode()
+
+    def _compile(self, data: bytes) -> None:
+        """The whole way to a compiled list, open and sealed, with a good line at the end that must be kept."""
+        good = {
+            ListFormat.HOSTS: f"0.0.0.0 {_KEPT}", ListFormat.ADBLOCK: f"||{_KEPT}^", ListFormat.DOMAINS: _KEPT,
+            ListFormat.RPZ: f"{_KEPT}.{_ZONE}. CNAME .", ListFormat.CSV: f"{_KEPT},x", ListFormat.JSON: "",
+        }[self.kind]  # fmt: skip
+        head = b"name,why\n" if self.kind is ListFormat.CSV else b""
+        versions = []
+        for sealed in (False, True):
+            zone, column = (_ZONE if self.kind is ListFormat.RPZ else None), ("name" if head or self.kind is ListFormat.JSON else None)
+            definition = ListDefinition("fuzz", 0, "c2", "names", self.kind, scope=Scope.EXACT, column=column, zone=zone, sealed=sealed)
+            # The guard of the public suffixes takes longer to build than a thousand feeds.
+            with mock.patch("sekisho.lists.compile.guard_for", return_value=_guard()):
+                made = compile_feed(definition, head + data + b"\n" + good.encode(), KEY, file="feed")
+            first = digest_name(idn.to_wire(_KEPT), KEY)[0]
+            assert not good or first in made.compiled.digests[:, 0], "a good line after the others was lost"
+            assert not sealed or _KEPT not in repr(made.report), "a sealed list's line is told"
+            versions.append((made.report.entries, made.report.skipped, made.report.refused, made.report.unkept))
+        assert versions[0] == versions[1], "a sealed list is read otherwise"
+
+
+@functools.cache
+def _guard() -> Guard:
+    return build_guard(KEY)
+
+
+def _commented(line: bytes, comments: bytes) -> bytes:
+    """The line, what stands behind the first mark of a comment in ASCII."""
+    if _is_utf8(line):
+        return line
+    at = min((line.find(mark) for mark in comments if mark in line), default=len(line))
+    return line[:at] + bytes(octet if octet < 128 else 63 for octet in line[at:])
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def check_names(rows: Rows) -> None:
+    """Every name kept is a canonical wire name; the digests of the first are those of a plain SipHash."""
+    for row in range(rows.count):
+        name = rows.name(row)
+        labels = idn.split(name)
+        assert labels, "the root was kept"
+        assert len(name) <= 255, "a name longer than 255 octets was kept"
+        assert all(0 < len(label) <= 63 for label in labels), "a label longer than 63 octets was kept"
+        assert name == name.lower(), "a capital was kept"
+        if row == 0:
+            assert digest_name(name, KEY) == plain_digest(name, KEY), "the digest is not SipHash's"
+
+
+def _said(rows: Rows, tally: Tally, scope: Scope) -> set[Any]:
+    """What was said of the lines, without their text, and the shapes of what was kept."""
+    reasons = {fault.message.partition(" (")[0] for fault in tally.faults}
+    actions = (None, *FIXED, *rows.extra)
+    kinds = {actions[int(number)] for number in rows.actions[: rows.count]}
+    touched: set[Any] = {(scope, reason) for reason in reasons} | {(scope, "all", tuple(sorted(reasons)))}
+    touched |= {(scope, action.kind, len(action.records)) for action in kinds if action is not None}
+    touched |= {
+        (scope, int(rows.triggers[row]), len(idn.split(rows.name(row))), len(rows.name(row)).bit_length()) for row in range(rows.count)
+    }
+    touched.add((scope, rows.count.bit_length(), tally.skipped.bit_length(), tally.unkept.total().bit_length()))
+    return touched
+
+
+class Transfers(Text):
+    """Messages of a primary: one mutated message of a transfer, full or incremental."""
+
+    name = "transfers"
+    kinds = EVERY
+
+    def __init__(self, messages: Sequence[bytes]) -> None:
+        super().__init__()
+        self.messages = messages
+
+    def seeds(self) -> list[bytes]:
+        return list(self.messages)
+
+    def tokens(self) -> list[bytes]:
+        soa = b"\3rpz\4test\0\0\6\0\1\0\0\1\x2c\0\x1a\1a\0\1b\0\0\0\0\7\0\0\0\1\0\0\0\1\0\0\0\1\0\0\0\1"
+        blocked = b"\3bad\xc0\x0c\0\5\0\1\0\0\1\x2c\0\1\0"
+        return [
+            b"\xc0\x0c",
+            b"\xc0\0",
+            b"\3rpz\4test\0",
+            soa,
+            blocked,
+            b"\0\5\0\1",
+            b"\0\1\0\1",
+            b"\1*",
+            b"\x08rpz-drop\0",
+            b"\7rpz\4test\0",
+            b"\6rpz-ip",
+        ]
+
+    def features(self, data: bytes) -> set[Any]:
+        touched: set[Any] = set()
+        for asked in (None, 6):
+            results = []
+            for slow in (False, True):
+                reader = ZoneReader(b"\3rpz\4test\0", Tally("zone", sealed=False), asked=asked)
+                error = ""
+                with mock.patch.object(zonetransfer, "scan_records", all_odd_records) if slow else contextlib.nullcontext():
+                    try:
+                        reader.feed(data)
+                    except FeedError as found:
+                        error = str(found)
+                if not error:
+                    for part in (reader, *reader.differences):
+                        check_names(part.rows)
+                results.append((error, reader.done, reader.serial, outcome(reader.rows, reader.tally)))
+                if not slow:
+                    touched |= _said(reader.rows, reader.tally, Scope.EXACT)
+                    touched |= {(asked, error), (asked, reader.state, len(reader.differences))}
+            if not results[0][0] and not results[1][0]:
+                assert results[0] == results[1], "scanner and module do not read the transfer alike"
+        return touched
+
+
+def feeds() -> list[Text]:
+    """Every target of this module."""
+    rpz = [
+        b"$ORIGIN rpz.test.", b"$TTL 300", b"@ SOA a. b. (1 2", b"3 4 5)", b"bad.example CNAME .", b"*.bad.example 60 IN CNAME *.",
+        b"worse.example.rpz.test. CNAME rpz-passthru.", b"drop.example CNAME rpz-drop. ; why", b"tcp.example CNAME rpz-tcp-only.",
+        b"  A 192.0.2.9", b'local.example TXT "a;(b"', b"8.2.0.192.rpz-ip CNAME .", b"away.example CNAME garden.test.", b"x MX 10 m.test.",
+    ]  # fmt: skip
+    block = [
+        b"||bad.example^",
+        b"@@||good.bad.example^",
+        b"||*.worse.example^$important",
+        b"||a.example^$third-party",
+        b"example##.ad",
+        b"[Adblock Plus]",
+        b"! c",
+    ]
+    jsons = [
+        b'["bad.example", "*.worse.example"]',
+        b'[{"name": "bad.example", "why": 1}]',
+        b'{"name": ["a.example"], "v": 2}',
+        b'"bad.example"\n{"name": "b.example"}\n',
+    ]
+    host = [
+        b"0.0.0.0 bad.example worse.example # c",
+        b"127.0.0.1 localhost",
+        b"::1 ip6-localhost bad.example",
+        b"fe80::1%lo0 a.example",
+        b"# c",
+        b"1..2.3 a.example",
+        b"1.2.3.4.5 a.example",
+        b"0.0.0.0\t" + b"a" * 64 + b".example",
+    ]
+    plain = [
+        b"bad.example",
+        b"*.worse.example # c",
+        b"bad.example.",
+        b"# c",
+        "bücher.example".encode(),
+        b"192.0.2.1",
+        b"a" * 63 + b".example",
+        b"a" * 64 + b".example",
+    ]
+    table = [b"name,why", b"bad.example,c2", b'"*.worse.example","a ""b"" c"', b"# c", b"name;why", b"name\twhy"]
+    return [
+        Feed(ListFormat.DOMAINS, domains, "scan_domains", b"#;!", plain, [], alone=True),
+        Feed(ListFormat.HOSTS, hosts, "scan_hosts", b"#", host, [b"0.0.0.0 ", b"::1 ", b"localhost", b"999.0.0.1 "], alone=True),
+        Feed(ListFormat.ADBLOCK, adblock, "scan_adblock", b"!", block, [b"||", b"^", b"@@||", b"$important", b"##", b"["], alone=True),
+        Feed(ListFormat.CSV, tabular, "", b"#", table, [b",", b'"', b'""', b"name,why\n"], alone=False),
+        Feed(ListFormat.JSON, jsonfeed, "", b"", jsons, [b"[", b"]", b"{", b"}", b'"name": ', b'"', b"\\u00e9", b"\\ud800", b"[" * 60, b"1e999", b"NaN"], alone=False),
+        Feed(ListFormat.RPZ, zonefile, "scan_zone_text", b";", rpz, [b"$ORIGIN ", b"$TTL ", b"(", b")", b'"', b"\\", b" CNAME ", b" A ", b"@", b" IN ", b"rpz-ip", b"rpz.test."], alone=False),
+        Transfers(transfer_messages()),
+    ]  # fmt: skip
+
+
+def transfer_messages() -> list[bytes]:
+    """A full transfer, an incremental one, and one that says nothing is new."""
+    import dns.message
+    import dns.rrset
+
+    def message(*records: str) -> bytes:
+        made = dns.message.make_response(dns.message.make_query("rpz.test.", "AXFR", id=1))
+        for record in records:
+            owner, rtype, data = record.split(" ", 2)
+            made.answer.append(dns.rrset.from_text(f"{owner}.", 300, "IN", rtype, data))
+        return made.to_wire()
+
+    old, new = "rpz.test SOA a. b. 6 1 1 1 1", "rpz.test SOA a. b. 7 1 1 1 1"
+    rows = ["bad.rpz.test CNAME .", "*.worse.rpz.test CNAME rpz-drop.", "d.rpz.test A 192.0.2.1", "e.rpz.test TXT x", "rpz.test NS n."]
+    return [message(new, *rows, new), message(new, old, rows[0], new, *rows[1:3], new), message(new), message(new, *rows)]
