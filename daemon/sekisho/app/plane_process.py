@@ -21,6 +21,7 @@ from sekisho.drivers.listeners import bind_listeners, name_listeners
 from sekisho.drivers.listkey import load_key
 from sekisho.drivers.maps import Head, MappedCustomers, MappedSnapshot, map_customers, map_snapshot
 from sekisho.drivers.notify import Notifier, inherited_sockets
+from sekisho.drivers.planebanks import Bank
 from sekisho.drivers.planeworkers import PlaneSettings, Tables, UdpWorker, WorkerFiles, enter_epoch
 from sekisho.drivers.tcpcontext import TcpContext, TcpSettings
 from sekisho.drivers.tcpserver import TcpServer
@@ -33,6 +34,10 @@ _POLL = 0.02
 """Seconds between looks at the head file; an opt-out does not wait for it, it is a store into a mapped table."""
 _WAIT_NOTE = 5.0
 _JOIN = 2.0
+_GRACE = 1.0
+"""Seconds the resolvers have to answer what is outstanding when the plane stops: what comes in meanwhile waits for the next plane."""
+_TCP_GRACE = 5.0
+"""Seconds TCP clients have to come to a pause when another plane serves already; longer if the resolvers may take longer."""
 
 
 class PlaneProcess:
@@ -42,18 +47,21 @@ class PlaneProcess:
         self._settings = settings
         self._notifier = notifier
         self._folder = settings.runtime / "plane"
-        self._files = WorkerFiles(self._folder)
         self._log = structlog.get_logger("plane")
         self._workers: list[UdpWorker] = []
         self._stop = asyncio.Event()
+        self._succeeded = False
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises SekishoError if it cannot start."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._on_stop)
+        loop.add_signal_handler(signal.SIGUSR1, self._on_succeeded)
         sockets = self._sockets()
         self._folder.mkdir(parents=True, exist_ok=True)
+        bank = Bank(self._folder)
+        self._files = WorkerFiles(self._folder, bank.first)
         self._key = load_key(self._settings.state)
         tables, _ = await asyncio.gather(self._first_tables(), self._compile())
         if tables is None:
@@ -71,11 +79,38 @@ class PlaneProcess:
         self._log.info("answering", epoch=epoch, workers=len(self._workers))
         await self._watch(refused)
         self._notifier.stopping()
-        await tcp.stop()
+        await self._leave(tcp)
         for worker in self._workers:
             worker.stop()
         for worker in self._workers:
             await asyncio.to_thread(worker.join, _JOIN)
+        self._log.info("left")
+
+    def _on_stop(self) -> None:
+        self._succeeded = False
+        self._stop.set()
+
+    def _on_succeeded(self) -> None:
+        """Another plane serves: there is time to leave in."""
+        self._succeeded = True
+        self._stop.set()
+
+    async def _leave(self, tcp: TcpServer) -> None:
+        """Read no listener any more, and answer what was taken: for as long as it takes if another plane serves, else briefly."""
+        for worker in self._workers:
+            worker.leave()
+        began, refused = time.monotonic(), 0
+        patience = max(_TCP_GRACE, self._plane_settings.timeout * (self._plane_settings.longest_tries + 1))
+        while self._succeeded and time.monotonic() - began < patience:
+            tcp.leave()
+            if not tcp.connections and all(worker.idle for worker in self._workers):
+                break
+            refused = await self._follow_head(refused)
+            await asyncio.sleep(_POLL)
+        await tcp.stop()
+        while not all(worker.idle for worker in self._workers) and time.monotonic() - began < _GRACE:
+            refused = await self._follow_head(refused)
+            await asyncio.sleep(_POLL)
 
     def _sockets(self) -> dict[str, Any]:
         """The sockets by name: inherited from systemd or `sekisho run`, else bound here."""

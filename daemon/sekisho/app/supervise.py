@@ -47,7 +47,7 @@ def run(config: Path, environ: Mapping[str, str] | None = None, say: Say | None 
         return keep(
             (
                 Program("sekishod", (*python, "sekisho.app.control", "--config", str(config), *options), reloads=True),
-                Program("sekisho-plane", (*python, "sekisho.app.plane", "--config", str(config), *options), handed),
+                Program("sekisho-plane", (*python, "sekisho.app.plane", "--config", str(config), *options), handed, succeeded=True),
             ),
             inner,
             tell,

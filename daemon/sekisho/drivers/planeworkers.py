@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from sekisho.drivers.maps import MappedCustomers, MappedSnapshot
+from sekisho.drivers.planebanks import only_one
 from sekisho.drivers.sharedfiles import BUDGETS, counts_file, create_table, hits_file, map_table
 from sekisho.drivers.upstreamsockets import open_upstream, register, spread
 from sekisho.model.counters import Counter
@@ -53,6 +54,11 @@ class PlaneSettings:
     max_stale: int = 86400
     stale_ttl: int = 30
 
+    @property
+    def longest_tries(self) -> int:
+        """Tries a query has: each resolver's turn comes."""
+        return max(self.tries, len(self.upstreams))
+
 
 @dataclass(frozen=True, slots=True)
 class Tables:
@@ -67,11 +73,17 @@ class Tables:
 class WorkerFiles:
     """The files the plane writes in the tables' folder: budgets for all, counts and hits for each worker."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, first: int = 0) -> None:
+        """`first`: the number of the first worker in the plane's bank (`planebanks`)."""
         self._folder = folder
+        self._first = first
 
     def budgets(self, rows: int) -> Any:
-        """The token buckets with room for `rows` customers; what they held is kept."""
+        """The token buckets with room for `rows` customers; what they held is kept. Two planes share them."""
+        with only_one(self._folder):
+            return self._budgets(rows)
+
+    def _budgets(self, rows: int) -> Any:
         path = self._folder / BUDGETS
         with contextlib.suppress(TableError):
             found = map_table(path, Kind.BUDGETS, layout.BUDGETS_VERSION, writable=True).arrays["full"]
@@ -86,7 +98,7 @@ class WorkerFiles:
 
     def counts(self, worker: int, rows: int, before: Counts | None = None) -> Counts:
         """A worker's counts, made anew with room for `rows` customers; `before` is carried over."""
-        path = self._folder / counts_file(worker)
+        path = self._folder / counts_file(self._first + worker)
         fresh = layout.empty_counts(rows + rows // 4)
         if before is not None:
             for name in ("totals", "lists", "rules", "epochs", "latency", "worker"):
@@ -101,7 +113,7 @@ class WorkerFiles:
 
     def hits(self, worker: int) -> Hits:
         """A worker's ring of matches; one left by an earlier plane goes on, so nothing unread is lost."""
-        path = self._folder / hits_file(worker)
+        path = self._folder / hits_file(self._first + worker)
         try:
             arrays = map_table(path, Kind.HITS, layout.HITS_VERSION, writable=True).arrays
         except TableError:
@@ -137,6 +149,10 @@ class UdpWorker:
     counts: Any = None
     hits: Any = None
     stopping: bool = False
+    leaving: bool = False
+    """Take nothing more from clients; answer what is outstanding."""
+    deaf: bool = False
+    """It has come about: the worker reads no listener any more."""
     _wake: int = -1
     _epoll: select.epoll | None = None
     _upstreams: list[socket.socket] = field(default_factory=list)
@@ -165,6 +181,16 @@ class UdpWorker:
         """Swap the tables: the worker leaves its loop for the length of a few calls and goes on with these."""
         self.tables = tables
         self._signal()
+
+    def leave(self) -> None:
+        """Read no listener any more; what clients send waits in the sockets for another process."""
+        self.leaving = True
+        self._signal()
+
+    @property
+    def idle(self) -> bool:
+        """Whether every query that was taken is answered, and no other will be taken."""
+        return self.deaf and int(self.desk.cells[desks.C_FREE]) == desks.PENDING
 
     def stop(self) -> None:
         self.stopping = True
@@ -196,6 +222,15 @@ class UdpWorker:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
             self._follow()
+            if self.leaving and not self.deaf:
+                self._close_ears()
+        self.counts.worker[layout.WORKER_HEARTBEAT] = 0
+
+    def _close_ears(self) -> None:
+        if self._epoll is not None:
+            for one in self.sockets:
+                self._epoll.unregister(one.fileno())
+        self.deaf = True
 
     def _follow(self) -> None:
         """Make the worker's own files fit the tables it goes on with."""
@@ -217,7 +252,7 @@ class UdpWorker:
     def _configure(self, each: int) -> None:
         settings = self.desk.settings
         settings[desks.S_TIMEOUT] = int(self.settings.timeout * _BILLION)
-        settings[desks.S_TRIES] = max(self.settings.tries, len(self.settings.upstreams))
+        settings[desks.S_TRIES] = self.settings.longest_tries
         settings[desks.S_MAX_STALE] = self.settings.max_stale
         settings[desks.S_STALE_TTL] = self.settings.stale_ttl
         settings[desks.S_PROXY] = int(self.settings.proxy_protocol)

@@ -107,13 +107,13 @@ class TableReader:
                 continue
             arrays = source.table.arrays
             source.totals, source.latency = arrays["totals"][: len(Counter)].copy(), arrays["latency"].copy()
-            gauges += source.totals
             totals += source.totals
             latency += source.latency
             self._count_cells(source)
             worker = arrays["worker"]
             if not int(worker[layout.WORKER_ROLE]) and now - int(worker[layout.WORKER_HEARTBEAT]) < _ALIVE_NS:
                 alive += 1
+                gauges += source.totals
                 epochs.append(int(worker[layout.WORKER_EPOCH]))
                 refused = max(refused, int(worker[layout.WORKER_REFUSED_EPOCH]))
         # Only now: what a plane that is gone had counted came to the base on the way here.

@@ -39,6 +39,9 @@ BUCKETS = len(LATENCY_BOUNDS_US) + 1
 CHECK_NAME = b"\x0bsekisho-key\x05check\x07invalid\x00"
 """The name whose digest stands in every snapshot, so that a wrong key is noticed."""
 
+BANK = 144
+"""Workers' numbers from here on are those of a second plane, which runs beside the first during an upgrade."""
+
 # Flags of a customer's row.
 ACTIVE = 1
 SILENCED = 2
