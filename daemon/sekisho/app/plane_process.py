@@ -34,6 +34,8 @@ _POLL = 0.02
 """Seconds between looks at the head file; an opt-out does not wait for it, it is a store into a mapped table."""
 _WAIT_NOTE = 5.0
 _JOIN = 2.0
+_REFUSED_FOR = 2.0
+"""Seconds before tables that were refused are tried again."""
 _GRACE = 1.0
 """Seconds the resolvers have to answer what is outstanding when the plane stops: what comes in meanwhile waits for the next plane."""
 _TCP_GRACE = 5.0
@@ -70,14 +72,14 @@ class PlaneProcess:
         self._make_workers(sockets)
         tcp = self._make_tcp()
         # Compiling may take long, and what was acknowledged meanwhile is to be in force with the first answer.
-        refused = await self._follow_head()
+        await self._follow_head()
         await tcp.start([one for name, one in sockets.items() if name.startswith("tcp")])
         for worker in self._workers:
             worker.start()
         epoch = self._tables.snapshot.epoch
         self._notifier.ready(f"answering; epoch {epoch}, {len(self._workers)} workers")
         self._log.info("answering", epoch=epoch, workers=len(self._workers))
-        await self._watch(refused)
+        await self._watch()
         self._notifier.stopping()
         await self._leave(tcp)
         for worker in self._workers:
@@ -99,17 +101,17 @@ class PlaneProcess:
         """Read no listener any more, and answer what was taken: for as long as it takes if another plane serves, else briefly."""
         for worker in self._workers:
             worker.leave()
-        began, refused = time.monotonic(), 0
+        began = time.monotonic()
         patience = max(_TCP_GRACE, self._plane_settings.timeout * (self._plane_settings.longest_tries + 1))
         while self._succeeded and time.monotonic() - began < patience:
             tcp.leave()
             if not tcp.connections and all(worker.idle for worker in self._workers):
                 break
-            refused = await self._follow_head(refused)
+            await self._follow_head()
             await asyncio.sleep(_POLL)
         await tcp.stop()
         while not all(worker.idle for worker in self._workers) and time.monotonic() - began < _GRACE:
-            refused = await self._follow_head(refused)
+            await self._follow_head()
             await asyncio.sleep(_POLL)
 
     def _sockets(self) -> dict[str, Any]:
@@ -127,15 +129,18 @@ class PlaneProcess:
         """Wait for a control plane to publish; None if told to stop before."""
         noted = time.monotonic()
         while not self._stop.is_set():
-            with contextlib.suppress(TableError):
+            why = "sekishod has published none yet"
+            try:
                 head = Head(self._folder)
                 if head.epoch and head.generation:
                     self._head = head
-                    return self._map(head.epoch, head.generation, None)
+                    return await asyncio.to_thread(self._map, head.epoch, head.generation, None)
+            except TableError as error:
+                why = str(error)
             if time.monotonic() - noted > _WAIT_NOTE:
                 noted = float("inf")
-                self._log.warning("waiting for sekishod to publish lists and customers; nothing is answered until then")
-                self._notifier.status("waiting for sekishod to publish lists and customers")
+                self._log.warning("waiting for lists and customers; nothing is answered until then", reason=why)
+                self._notifier.status(f"waiting for lists and customers: {why}")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), _POLL)
         return None
@@ -205,16 +210,15 @@ class PlaneProcess:
     def _follow_tcp(self, tables: Tables) -> None:
         """The TCP side's swap: its counts first, so that an epoch never counts in the half of another."""
         context = self._tcp_context
-        if tables.customers.rows > len(context.counts.customers):
-            context.counts = self._files.counts(len(self._workers), tables.customers.rows, context.counts)
+        context.counts = self._files.grown(len(self._workers), tables.customers.rows, context.counts)
         enter_epoch(context.counts, tables)
         context.tables = _bundle(tables)
 
-    async def _watch(self, refused: int) -> None:
+    async def _watch(self) -> None:
         """Follow the head file, keep the gauges, pat the watchdog, until told to stop."""
         measured = 0.0
         while not self._stop.is_set():
-            refused = await self._follow_head(refused)
+            await self._follow_head()
             if time.monotonic() - measured > 1:
                 measured = time.monotonic()
                 for worker in self._workers:
@@ -223,33 +227,44 @@ class PlaneProcess:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), _POLL)
 
-    async def _follow_head(self, refused: int = 0) -> int:
-        """Take the tables the head file names now, unless they are in force or `refused`; returns the epoch refused, or 0."""
-        tables = self._tables
-        epoch, generation = self._head.epoch, self._head.generation
-        if (epoch, generation) == (tables.snapshot.epoch, tables.customers.generation) or epoch == refused:
-            return refused
-        return await self._follow(epoch, generation, tables)
+    _refused = (0, 0)
+    """Epoch and generation that could not be taken."""
+    _again_at = 0.0
+    """When they are tried again, on the monotonic clock: what ails them may be a disk that is full."""
 
-    async def _follow(self, epoch: int, generation: int, before: Tables) -> int:
-        """Take new tables; returns the epoch that was refused, or 0."""
+    async def _follow_head(self) -> None:
+        """Take the tables the head file names now, unless they are in force or were refused a moment ago."""
+        tables = self._tables
+        named = self._head.epoch, self._head.generation
+        if named == (tables.snapshot.epoch, tables.customers.generation):
+            return
+        if named != self._refused or time.monotonic() >= self._again_at:
+            await self._follow(*named, tables)
+
+    async def _follow(self, epoch: int, generation: int, before: Tables) -> None:
+        """Take new tables, or say in the counts that they are refused."""
         try:
             tables = await asyncio.to_thread(self._map, epoch, generation, before)
         except TableError as error:
-            if (self._head.epoch, self._head.generation) != (epoch, generation):
-                return 0
-            for worker in self._workers:
-                worker.counts.worker[layout.WORKER_REFUSED_EPOCH] = epoch
-            self._log.error("tables refused, the last good ones stay in force", epoch=epoch, reason=str(error))
-            return epoch
+            if (self._head.epoch, self._head.generation) == (epoch, generation):
+                self._refuse(epoch, generation, before, str(error))
+            return
         if (self._head.epoch, self._head.generation) != (epoch, generation):
-            return 0  # the one was read before, the other after both were changed: they are not of one configuration
+            return  # the one was read before, the other after both were changed: they are not of one configuration
         self._tables = tables
         for worker in self._workers:
             worker.take(tables)
         self._follow_tcp(tables)
         self._log.info("tables taken", epoch=epoch, generation=generation)
-        return 0
+
+    def _refuse(self, epoch: int, generation: int, before: Tables, reason: str) -> None:
+        """The last good tables stay in force."""
+        for worker in self._workers:
+            worker.counts.worker[layout.WORKER_REFUSED_EPOCH] = 0 if epoch == before.snapshot.epoch else epoch
+            worker.counts.worker[layout.WORKER_REFUSED_GENERATION] = 0 if generation == before.customers.generation else generation
+        if self._refused != (epoch, generation):
+            self._log.error("tables refused, the last good ones stay in force", epoch=epoch, generation=generation, reason=reason)
+        self._refused, self._again_at = (epoch, generation), time.monotonic() + _REFUSED_FOR
 
     def _on_death(self, number: int, error: BaseException) -> None:
         self._log.error("a worker failed on a packet and goes on", worker=number, kind=type(error).__name__)

@@ -111,6 +111,14 @@ class WorkerFiles:
         arrays = map_table(path, Kind.COUNTS, layout.COUNTS_VERSION, writable=True).arrays
         return Counts(*(arrays[name] for name in Counts.names()))
 
+    def grown(self, worker: int, rows: int, before: Counts) -> Counts:
+        """A worker's counts with room for `rows` customers; as they are if the disk has none, and the customers beyond go uncounted."""
+        if rows <= len(before.customers):
+            return before
+        with contextlib.suppress(TableError):
+            return self.counts(worker, rows, before)
+        return before
+
     def hits(self, worker: int) -> Hits:
         """A worker's ring of matches; one left by an earlier plane goes on, so nothing unread is lost."""
         path = self._folder / hits_file(self._first + worker)
@@ -237,8 +245,7 @@ class UdpWorker:
         tables = self.tables
         if tables is None:
             return
-        if tables.customers.rows > len(self.counts.customers):
-            self.counts = self.files.counts(self.number, tables.customers.rows, self.counts)
+        self.counts = self.files.grown(self.number, tables.customers.rows, self.counts)
         enter_epoch(self.counts, tables)
 
     def _serve(self) -> None:

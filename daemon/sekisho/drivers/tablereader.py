@@ -28,6 +28,8 @@ from sekisho.snapshot.sections import Kind
 
 _ALIVE_NS = 5_000_000_000
 """A worker that has not passed its loop for this long is not alive."""
+_DIRECTORIES = 64
+"""Epochs whose ids are known by heart: those that matches on their way may still be of."""
 _GAUGES = (Counter.CACHE_ENTRIES, Counter.CACHE_BYTES)
 _LOW32, _LOW16 = 0xFFFFFFFF, 0xFFFF
 _ACTION_AND_EPOCH = np.uint64(0xFFFFFFFF00FF0000)
@@ -49,7 +51,9 @@ class PlaneObservation:
     """Lowest epoch a living worker answers by; 0 without one."""
     restarts: int
     refused_epoch: int = 0
-    """A snapshot the plane refused as damaged; 0: none."""
+    """A snapshot the plane refused; 0: none."""
+    refused_generation: int = 0
+    """Customers' tables the plane refused; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ class TableReader:
         """Sum what the workers count. Counters only grow, over restarts of the plane too."""
         totals, gauges = np.zeros((2, len(Counter)), np.uint64)
         latency = np.zeros(layout.BUCKETS, np.uint64)
-        alive, epochs, refused = 0, [], 0
+        alive, epochs, generations, refused, refused_people = 0, [], [], 0, 0
         now = time.time_ns()
         for number, path in self._files("counts-"):
             source = self._source(number, path)
@@ -115,7 +119,9 @@ class TableReader:
                 alive += 1
                 gauges += source.totals
                 epochs.append(int(worker[layout.WORKER_EPOCH]))
+                generations.append(int(worker[layout.WORKER_GENERATION]))
                 refused = max(refused, int(worker[layout.WORKER_REFUSED_EPOCH]))
+                refused_people = max(refused_people, int(worker[layout.WORKER_REFUSED_GENERATION]))
         # Only now: what a plane that is gone had counted came to the base on the way here.
         totals += self._base
         latency += self._base_latency
@@ -132,6 +138,7 @@ class TableReader:
             epoch=epoch,
             restarts=named[Counter.WORKER_RESTARTS],
             refused_epoch=refused if refused > epoch else 0,
+            refused_generation=refused_people if refused_people > min(generations, default=0) else 0,
         )
 
     def drain_hits(self, limit: int) -> tuple[list[Hit], int]:
@@ -226,6 +233,8 @@ class TableReader:
 
     def _directory(self, epoch: int) -> Directory | None:
         if epoch not in self._directories:
+            while len(self._directories) >= _DIRECTORIES:
+                del self._directories[next(iter(self._directories))]
             try:
                 self._directories[epoch] = map_snapshot(self._folder, epoch, verify=False).directory
             except TableError:

@@ -65,9 +65,11 @@ WORKER_HEARTBEAT = 2
 WORKER_EPOCH = 3
 WORKER_GENERATION = 4
 WORKER_REFUSED_EPOCH = 5
-"""A snapshot that was damaged and is not used."""
+"""A snapshot that was damaged, of another version or key, and is not used."""
 WORKER_ROLE = 6
 """0: a UDP worker; 1: the TCP server."""
+WORKER_REFUSED_GENERATION = 7
+"""Customers' tables that were damaged and are not used."""
 WORKER_WORDS = 8
 
 # Columns of the `customers` section of a counts file.
