@@ -419,11 +419,12 @@ def _wait(entry: _Entry, now: float) -> float:
     spread = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, hides nothing
     if entry.failures and entry.failed_at is not None:
         pause: float = min(refresh, FIRST_RETRY * 2 ** min(entry.failures - 1, 20))
-        return max(0.0, entry.failed_at + pause * spread - now)
+        # A clock set back must not put the next try off for longer than the wait itself.
+        return min(max(0.0, entry.failed_at + pause * spread - now), pause * (1 + JITTER))
     if entry.stored is None or entry.stored.identity != entry.identity:
         return 0.0
     last = max(entry.stored.fetched_at, entry.held.fetched_at if entry.held else 0.0)
-    # A clock set back must not put the next fetch off for longer than the wait itself.
+    # Nor the next fetch.
     return min(max(0.0, last + refresh * spread - now), refresh * (1 + JITTER))
 
 

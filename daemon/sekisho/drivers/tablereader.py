@@ -27,7 +27,7 @@ from sekisho.snapshot.digest import Key
 from sekisho.snapshot.sections import Kind
 
 _ALIVE_NS = 5_000_000_000
-"""A worker that has not passed its loop for this long is not alive."""
+"""A worker that has not passed its loop for this long is not alive; nor one that did so far ahead: the clock was set back since."""
 _DIRECTORIES = 64
 """Epochs whose ids are known by heart: those that matches on their way may still be of."""
 _GAUGES = (Counter.CACHE_ENTRIES, Counter.CACHE_BYTES)
@@ -115,7 +115,7 @@ class TableReader:
             latency += source.latency
             self._count_cells(source)
             worker = arrays["worker"]
-            if not int(worker[layout.WORKER_ROLE]) and now - int(worker[layout.WORKER_HEARTBEAT]) < _ALIVE_NS:
+            if not int(worker[layout.WORKER_ROLE]) and abs(now - int(worker[layout.WORKER_HEARTBEAT])) < _ALIVE_NS:
                 alive += 1
                 gauges += source.totals
                 epochs.append(int(worker[layout.WORKER_EPOCH]))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sekisho.drivers import tablereader
 from sekisho.drivers.planebanks import Bank
 from sekisho.drivers.planeworkers import WorkerFiles
 from sekisho.drivers.tablereader import TableReader
@@ -15,8 +17,11 @@ from sekisho.model.counters import Counter
 from sekisho.model.errors import UnavailableError
 from sekisho.snapshot import layout
 
-FRESH = 2**63
-"""A heartbeat that is not old however slow the test."""
+
+@pytest.fixture(autouse=True)
+def _slow(monkeypatch) -> None:
+    """A heartbeat is not old however slow the test."""
+    monkeypatch.setattr(tablereader, "_ALIVE_NS", 10**18)
 
 
 def test_each_of_two_planes_has_a_bank_and_a_third_is_told(tmp_path: Path) -> None:
@@ -39,7 +44,7 @@ def test_what_both_planes_count_is_summed_and_stays_when_one_is_gone(tmp_path: P
     for counts, queries, entries in ((old, 100, 7), (new, 30, 2)):
         counts.totals[int(Counter.QUERIES_UDP4)] = queries
         counts.totals[int(Counter.CACHE_ENTRIES)] = entries
-        counts.worker[layout.WORKER_HEARTBEAT] = FRESH
+        counts.worker[layout.WORKER_HEARTBEAT] = time.time_ns()
     seen = reader.observe()
     assert (seen.workers_alive, seen.totals[Counter.QUERIES_UDP4], seen.totals[Counter.CACHE_ENTRIES]) == (2, 130, 9)
     old.worker[layout.WORKER_HEARTBEAT] = 0
@@ -65,7 +70,7 @@ def test_a_killed_planes_workers_live_no_more_when_the_next_one_comes(tmp_path: 
     TableWriter(tmp_path)
     reader = TableReader(tmp_path)
     first, second = Bank(tmp_path), Bank(tmp_path)
-    WorkerFiles(tmp_path, second.first).counts(0, 10).worker[layout.WORKER_HEARTBEAT] = FRESH
+    WorkerFiles(tmp_path, second.first).counts(0, 10).worker[layout.WORKER_HEARTBEAT] = time.time_ns()
     first.release()
     Bank(tmp_path).release()
     assert reader.observe().workers_alive == 1, "somebody holds that bank"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sekisho.drivers import tablereader
 from sekisho.drivers.maps import Head, MappedSnapshot, map_customers, map_snapshot
 from sekisho.drivers.planeworkers import Tables, WorkerFiles, enter_epoch
 from sekisho.drivers.tablereader import Hit, TableReader
@@ -166,9 +168,28 @@ def test_gauges_are_of_now_and_not_of_planes_that_are_gone(site: Site) -> None:
     for entries in (7, 2):
         worker = site.worker()
         worker.plane.desk.totals[int(Counter.CACHE_ENTRIES)] = entries
-        worker.plane.counts.worker[layout.WORKER_HEARTBEAT] = 2**63
+        worker.plane.counts.worker[layout.WORKER_HEARTBEAT] = time.time_ns()
         worker.ask()
         assert reader.observe().totals[Counter.CACHE_ENTRIES] == entries
+
+
+def test_a_heartbeat_ahead_of_a_clock_that_was_set_back_is_no_sign_of_life(site: Site) -> None:
+    reader = TableReader(site.folder)
+    worker = site.worker()
+    for ahead, alive in ((0, 1), (3600, 0), (-3600, 0)):
+        worker.plane.counts.worker[layout.WORKER_HEARTBEAT] = time.time_ns() + ahead * 1_000_000_000
+        assert reader.observe().workers_alive == alive
+
+
+def test_the_ids_of_old_epochs_are_forgotten_in_the_end(site: Site, monkeypatch) -> None:
+    monkeypatch.setattr(tablereader, "_DIRECTORIES", 3)
+    reader = TableReader(site.folder)
+    for epoch in range(2, 9):
+        site.publish(epoch)
+        worker = site.worker(epoch % 2)
+        worker.ask("second.example")
+        reader.observe()
+    assert len(reader._directories) == 3
 
 
 def test_matches_of_an_epoch_are_named_by_the_lists_of_that_epoch(site: Site) -> None:
