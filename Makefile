@@ -13,7 +13,7 @@ DEFINITION := $(shell sha256sum pyproject.toml 2>/dev/null | cut -c1-16)
 STAMP      := $(VENV)/.sekisho-$(DEFINITION)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types imports unit property scenarios peers-installed peers uncompiled fuzz bench \
+.PHONY: help venv demo test lint types imports unit property scenarios peers-installed peers uncompiled fuzz bench soak \
         schema schema-check format coverage clean all-tests
 
 help: ## this list
@@ -83,6 +83,9 @@ peers: venv peers-installed ## tests against real servers and clients
 
 fuzz: venv ## hostile packets for minutes (FUZZ_SECONDS=120)
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-120} $(BIN)/python -m pytest -q tests/fuzz
+
+soak: venv peers-installed ## an hour at half load: memory must not grow (SOAK_SECONDS=3600)
+	@SOAK_SECONDS=$${SOAK_SECONDS:-3600} $(BIN)/python -m pytest -q -s tests/soak
 
 bench: venv ## measurements; the machine should be quiet
 	@$(BIN)/python -m pytest -q -s --override-ini 'norecursedirs=.*' tests/bench

@@ -24,6 +24,8 @@ class Load:
     answered: int = 0
     lost: list[str] = field(default_factory=list)
     rcodes: dict[int, int] = field(default_factory=dict)
+    patience: float = 15.0
+    """Seconds an answer may take before it counts as lost."""
     longest: float = 0.0
     """Seconds the slowest answer took."""
 
@@ -41,12 +43,10 @@ def question(number: int, name: str) -> bytes:
 
 
 @contextlib.contextmanager
-def asking(
-    to: tuple[str, int], sources: list[str], name: Callable[[int], str], *, window: int = 8, patience: float = 15.0, rate: float = 0.0
-) -> Iterator[Load]:
+def asking(to: tuple[str, int], sources: list[str], name: Callable[[int], str], *, window: int = 8, rate: float = 0.0) -> Iterator[Load]:
     """Ask without pause (or `rate` queries a second) from `sources`, `window` outstanding each, until the end of the block."""
     load, stop = Load(), threading.Event()
-    thread = threading.Thread(target=_ask, args=(to, sources, name, window, patience, rate, load, stop))
+    thread = threading.Thread(target=_ask, args=(to, sources, name, window, rate, load, stop))
     thread.start()
     try:
         yield load
@@ -60,7 +60,6 @@ def _ask(
     sources: list[str],
     name: Callable[[int], str],
     window: int,
-    patience: float,
     rate: float,
     load: Load,
     stop: threading.Event,
@@ -86,7 +85,7 @@ def _ask(
                 _take(one, waiting[one], load)
             now = time.monotonic()
             for open_ in waiting.values():
-                for number in [number for number, (sent, _) in open_.items() if now - sent > patience]:
+                for number in [number for number, (sent, _) in open_.items() if now - sent > load.patience]:
                     load.lost.append(open_.pop(number)[1])
 
 

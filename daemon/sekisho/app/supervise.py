@@ -63,4 +63,5 @@ def _settings(config: Path) -> Settings:
 
 
 def _to_stderr(text: str) -> None:
-    print(f"sekisho: {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a terminal that went away, a full disk: no reason to stop
+        print(f"sekisho: {text}", file=sys.stderr, flush=True)
