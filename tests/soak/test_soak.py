@@ -23,7 +23,7 @@ from support import require_binary
 
 pytestmark = pytest.mark.slow
 
-SECONDS = float(os.environ.get("SOAK_SECONDS", "40"))
+SECONDS = float(os.environ.get("SOAK_SECONDS", "25"))
 GROWTH = 0.04
 """What may come on top after the warm-up, as a part of it: an allocator's play, not a leak's."""
 PLAY = 3 << 20

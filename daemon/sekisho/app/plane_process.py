@@ -26,7 +26,7 @@ from sekisho.drivers.planeworkers import PlaneSettings, Tables, UdpWorker, Worke
 from sekisho.drivers.tcpcontext import TcpContext, TcpSettings
 from sekisho.drivers.tcpserver import TcpServer
 from sekisho.drivers.warmup import warm_up
-from sekisho.model.errors import TableError
+from sekisho.model.errors import TableError, UnavailableError
 from sekisho.plane.worker import make_desk
 from sekisho.snapshot import layout
 
@@ -61,8 +61,13 @@ class PlaneProcess:
             loop.add_signal_handler(number, self._on_stop)
         loop.add_signal_handler(signal.SIGUSR1, self._on_succeeded)
         sockets = self._sockets()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        bank = Bank(self._folder)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            bank = Bank(self._folder)
+        except OSError as error:
+            raise UnavailableError(
+                f"the folder {self._folder} cannot be used ({error.strerror}); make it writable for the plane"
+            ) from error
         self._files = WorkerFiles(self._folder, bank.first)
         self._key = load_key(self._settings.state)
         tables, _ = await asyncio.gather(self._first_tables(), self._compile())

@@ -27,7 +27,10 @@ class TableWriter:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TableError(f"the folder {folder} cannot be made ({error.strerror}); make it writable for the daemon") from error
         head = folder / HEAD
         try:
             self._head = map_table(head, Kind.HEAD, layout.HEAD_VERSION, writable=True).arrays["values"]
