@@ -8,11 +8,18 @@ from collections.abc import Iterator
 
 import pytest
 
+from sekisho.app import control_lists
 from sekisho.model.errors import SekishoError
 from unit.control.sites import LISTS, run, verdict
 from unit.lists.test_feeds import Server
 
 HOSTILE = {"silent": "gave nothing", "loop": "redirects more than 5 times", "endless": "larger than", "bomb": "larger than"}
+
+
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch) -> None:
+    """A start waits a moment for lists it has no version of; how long is not the point here."""
+    monkeypatch.setattr(control_lists, "PATIENCE", 0.2)
 
 
 @pytest.fixture
