@@ -14,7 +14,7 @@ STAMP      := $(VENV)/.sekisho-$(DEFINITION)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint types imports unit property scenarios peers-installed peers uncompiled fuzz \
-        fuzz-replay fuzz-minimise bench bench-installed \
+        fuzz-replay fuzz-minimise soak bench bench-installed \
         schema schema-check format coverage clean all-tests
 
 help: ## this list
@@ -91,6 +91,9 @@ fuzz-replay: venv ## one input again: TARGET=queries HEX=... (CHOICE=...)
 
 fuzz-minimise: venv ## keep of the fuzzers' corpus what its features and, not compiled, the lines of the source need
 	@PYTHONPATH=tests NUMBA_DISABLE_JIT=1 $(BIN)/python -m support.fuzzing minimise $(foreach target,$(FUZZ_TARGETS),--target $(target))
+
+soak: venv peers-installed ## an hour at half load: memory must not grow (SOAK_SECONDS=3600)
+	@SOAK_SECONDS=$${SOAK_SECONDS:-3600} $(BIN)/python -m pytest -q -s tests/soak
 
 bench-installed:
 	@sh tests/bench/install.sh

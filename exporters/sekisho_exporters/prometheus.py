@@ -170,6 +170,11 @@ FAMILIES: tuple[Family, ...] = (
     # Snapshot, plane, record
     _gauge("sekisho_snapshot_epoch", "Epoch of the snapshot published last.", lambda seen: seen.epoch),
     _gauge("sekisho_snapshot_plane_epoch", "Epoch of the snapshot the plane answers by.", lambda seen: seen.plane_epoch),
+    _gauge(
+        "sekisho_snapshot_refused",
+        "1 while the plane refuses the newest tables as damaged and answers by the last good ones.",
+        lambda seen: seen.plane_refuses,
+    ),
     _gauge("sekisho_snapshot_build_seconds", "Time the last snapshot took to build.", lambda seen: seen.build_seconds),
     _gauge("sekisho_snapshot_built_timestamp_seconds", "When the last snapshot was built.", lambda seen: seen.built_at),
     _gauge("sekisho_workers", "Workers the configuration asks for.", lambda seen: seen.workers),

@@ -112,7 +112,21 @@ def garbage(packet: bytes) -> list[tuple[bytes, bool]]:
     return [(packet[:2] + b"\xc0" * 60, False), (packet[:2] + b"\x81\x80" + b"\xff" * 8 + b"\xc0\x0c" * 20, False), (b"", False)]
 
 
-LIES = [wrong_identity, wrong_name, wrong_type, no_question, wrong_source, no_response, cut_short, garbage]
+def huge(packet: bytes) -> list[tuple[bytes, bool]]:
+    """As much as a datagram may hold, four times what a desk has room for."""
+    ((answer, _),) = wrong_name(packet)
+    return [(answer + bytes(65_000 - len(answer)), False)]
+
+
+def flood(packet: bytes) -> list[tuple[bytes, bool]]:
+    """Hundreds of guesses at once, some of them from elsewhere."""
+    answer = forged(packet)
+    return [
+        ((int.from_bytes(answer[:2], "big") + guess & 0xFFFF).to_bytes(2, "big") + answer[2:], guess % 5 == 0) for guess in range(1, 400)
+    ]
+
+
+LIES = [wrong_identity, wrong_name, wrong_type, no_question, wrong_source, no_response, cut_short, garbage, huge, flood]
 
 
 @pytest.mark.parametrize("lie", LIES)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Iterable
 
 from sekisho.model.customers import OptOutRecord
+
+REMEMBERED = 65536
+"""Ends past that are known yet, should the clock be set back behind them."""
 
 
 class Expiry:
@@ -13,6 +17,7 @@ class Expiry:
 
     def __init__(self) -> None:
         self._ends: list[tuple[float, str]] = []
+        self._past: deque[tuple[float, str]] = deque(maxlen=REMEMBERED)
 
     def add(self, customer: str, until: float | None) -> None:
         if until is not None:
@@ -23,10 +28,17 @@ class Expiry:
             self.add(record.customer, record.until)
 
     def due(self, now: float) -> list[str]:
-        """Customers with an opt-out that has ended by `now`; each end is told once."""
+        """Customers with an opt-out that has ended by `now`; each end is told once.
+
+        Told too is whose opt-out is in force again because the clock was set back; its end is told anew when it comes.
+        """
         customers: dict[str, None] = {}
+        while self._past and self._past[-1][0] > now:
+            heapq.heappush(self._ends, self._past[-1])
+            customers[self._past.pop()[1]] = None
         while self._ends and self._ends[0][0] <= now:
-            customers[heapq.heappop(self._ends)[1]] = None
+            self._past.append(heapq.heappop(self._ends))
+            customers[self._past[-1][1]] = None
         return list(customers)
 
     @property

@@ -33,6 +33,7 @@ class Plane:
         self.epoch = 0
         self.restarts = 0
         self.refused_epoch = 0
+        self.refused_generation = 0
         try:
             seen = core.reader.observe()
         except TableError:
@@ -42,7 +43,7 @@ class Plane:
         self.per_clause = dict(seen.per_rule)
         self.latency = tuple(seen.latency)
         self.workers_alive, self.epoch, self.restarts = seen.workers_alive, seen.epoch, seen.restarts
-        self.refused_epoch = seen.refused_epoch
+        self.refused_epoch, self.refused_generation = seen.refused_epoch, seen.refused_generation
 
     def matches(self, definition: ListDefinition) -> int:
         return self.per_list.get(definition.id, 0)
@@ -78,6 +79,7 @@ def status(core: Core) -> Json:
             "worker_restarts": plane.restarts,
             "epoch": plane.epoch,
             "refused_epoch": plane.refused_epoch,
+            "refused_generation": plane.refused_generation,
             "queries": sum(plane.totals.get(counter, 0) for counter in _QUERIES),
         },
         "customers": {"known": len(core.people), "opted_out": opted_out, "unconsented": unconsented},
@@ -89,9 +91,14 @@ def status(core: Core) -> Json:
 
 
 def _plane_warnings(plane: Plane) -> list[str]:
-    if not plane.refused_epoch:
+    found = []
+    if plane.refused_epoch:
+        found.append(f"snapshot {plane.refused_epoch}")
+    if plane.refused_generation:
+        found.append(f"the customers' tables {plane.refused_generation}")
+    if not found:
         return []
-    return [f"the plane refused snapshot {plane.refused_epoch} as damaged and answers by the one before; `sekisho reload` makes a new one"]
+    return [f"the plane refused {' and '.join(found)} and answers by the last good; its log says why, `sekisho reload` makes new ones"]
 
 
 def lists(core: Core, plane: Plane, now: float, only: ListDefinition | None = None) -> list[Json]:
@@ -154,6 +161,7 @@ def observe(core: Core) -> Observation:
         built_at=published.built_at,
         build_seconds=published.seconds,
         plane_epoch=plane.epoch,
+        plane_refuses=bool(plane.refused_epoch or plane.refused_generation),
         workers=workers(core),
         workers_alive=plane.workers_alive,
         worker_restarts=plane.restarts,

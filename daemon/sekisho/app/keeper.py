@@ -1,7 +1,8 @@
 """Keeping programs running: each restarted alone, all stopped together.
 
 Owns the loop of a small service manager: start, readiness, restart after a growing pause, stop with
-a deadline. Does not own which programs run nor the sockets they are handed: that is `supervise`.
+a deadline. Does not own which programs run nor the sockets they are handed: that is `supervise`; nor
+the order of an upgrade: that is `takeover`.
 """
 
 from __future__ import annotations
@@ -11,77 +12,17 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
+from sekisho.app.programs import Keeper, Program, Say
+from sekisho.app.takeover import Takeover, running
 from sekisho.drivers.notify import Notifier, NotifyChannel
 from sekisho.drivers.processes import Signals, spawn
 
+__all__ = ["Keeper", "Program", "Say", "keep"]
+
 GRACE = 10.0
 """Seconds the processes have to stop before they are killed."""
-PAUSES = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Seconds before a process is started again, after one failure, two, and so on."""
-STEADY = 30.0
-"""Seconds of running after which earlier failures no longer count."""
-HOPELESS = 5
-"""Failures in a row, before a process was ready even once, after which the supervisor gives up."""
-NEWS = 10.0
-"""Seconds after which a status that changed in its figures alone is told again."""
-REFUSED_CONFIGURATION = 1
-"""Exit code of a process that read its configuration and refused it."""
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """One process to keep running."""
-
-    name: str
-    argv: tuple[str, ...]
-    sockets: tuple[tuple[str, int], ...] = ()
-    """(name, descriptor) pairs handed over."""
-    reloads: bool = False
-    """It reads its files again on SIGHUP."""
-
-
-@dataclass(slots=True)
-class Keeper:
-    """What the supervisor knows of one program; the times are of the monotonic clock."""
-
-    program: Program
-    pid: int = 0
-    started: float = 0.0
-    failures: int = 0
-    start_at: float | None = 0.0
-    """When to start it; None while it runs."""
-    ready: bool = False
-    ever_ready: bool = False
-    told: str = ""
-    """The last status told, without its figures."""
-    told_at: float = 0.0
-
-    def on_start(self, pid: int, now: float) -> None:
-        self.pid, self.started, self.start_at, self.ready, self.told = pid, now, None, False, ""
-
-    def on_exit(self, now: float) -> float:
-        """It died: when to start it again, growing with failures in a row. Returns the pause, seconds."""
-        self.failures = 1 if now - self.started >= STEADY else self.failures + 1
-        pause = PAUSES[min(self.failures, len(PAUSES)) - 1]
-        self.pid, self.ready, self.start_at = 0, False, now + pause
-        return pause
-
-    def worth_telling(self, status: str, now: float) -> bool:
-        """Whether a status is news: other words, or the same with other figures after a while."""
-        words = "".join(letter for letter in status if not letter.isdigit())
-        if self.ready or (words == self.told and now - self.told_at < NEWS):
-            return False
-        self.told, self.told_at = words, now
-        return True
-
-    def hopeless(self, code: int) -> bool:
-        """Whether starting it again would only repeat the failure: it never was ready, and refuses or keeps dying."""
-        return not self.ever_ready and (code == REFUSED_CONFIGURATION or self.failures >= HOPELESS)
 
 
 def keep(programs: Sequence[Program], environ: Mapping[str, str], say: Say) -> int:
@@ -93,6 +34,7 @@ def keep(programs: Sequence[Program], environ: Mapping[str, str], say: Say) -> i
         selector.register(signals.reader, selectors.EVENT_READ)
         selector.register(notices.reader, selectors.EVENT_READ)
         keepers = [Keeper(program) for program in programs]
+        takeover = Takeover(keepers)
         manager = Notifier(environ)
 
         def tell(text: str) -> None:
@@ -108,9 +50,10 @@ def keep(programs: Sequence[Program], environ: Mapping[str, str], say: Say) -> i
                 selector.select(_patience(keepers, time.monotonic()))
                 for pid, words in notices.take():
                     _note(keepers, pid, words, tell)
-                code = _handle(keepers, signals.take(), tell)
+                code = _handle(keepers, signals.take(), takeover, tell)
                 if code is None:
-                    code = _reap(keepers, tell)
+                    code = _reap(keepers, takeover, tell)
+                takeover.go_on(time.monotonic(), tell)
                 if not announced and all(keeper.ready for keeper in keepers):
                     announced = True
                     manager.ready("both processes do their work")
@@ -128,7 +71,7 @@ def _start_due(keepers: Sequence[Keeper], environ: Mapping[str, str]) -> None:
 
 
 def _patience(keepers: Sequence[Keeper], now: float) -> float | None:
-    due = [keeper.start_at for keeper in keepers if keeper.start_at is not None]
+    due = [moment for keeper in keepers for moment in (keeper.start_at, keeper.leave_by) if moment is not None]
     return max(0.0, min(due) - now) if due else None
 
 
@@ -152,7 +95,7 @@ def _group(pid: int, leader: int) -> int:
     return 0
 
 
-def _handle(keepers: Sequence[Keeper], received: Sequence[int], say: Say) -> int | None:
+def _handle(keepers: Sequence[Keeper], received: Sequence[int], takeover: Takeover, say: Say) -> int | None:
     for number in received:
         if number in (signal.SIGTERM, signal.SIGINT):
             say("stopping")
@@ -162,18 +105,20 @@ def _handle(keepers: Sequence[Keeper], received: Sequence[int], say: Say) -> int
                 if keeper.program.reloads and keeper.pid:
                     say(f"{keeper.program.name}: told to read its files again")
                     os.kill(keeper.pid, signal.SIGHUP)
+        if number == signal.SIGUSR2:
+            takeover.begin(time.monotonic(), say)
     return None
 
 
-def _reap(keepers: Sequence[Keeper], say: Say) -> int | None:
-    for keeper in keepers:
-        if not keeper.pid:
-            continue
+def _reap(keepers: Sequence[Keeper], takeover: Takeover, say: Say) -> int | None:
+    for keeper in running(keepers):
         pid, status = os.waitpid(keeper.pid, os.WNOHANG)
         if not pid:
             continue
         code = os.waitstatus_to_exitcode(status)
         _end_group(keeper.pid)
+        if takeover.on_exit(keeper, _ended(code), time.monotonic(), say):
+            continue
         pause = keeper.on_exit(time.monotonic())
         if keeper.hopeless(code):
             say(f"{keeper.program.name}: {_ended(code)} before it was ready; nothing is left running")
@@ -188,26 +133,26 @@ def _ended(code: int) -> str:
 
 def _stop(keepers: Sequence[Keeper], signals: Signals, say: Say) -> None:
     """Ask every process to stop, and end those that have not by the deadline or a second Ctrl-C."""
-    running = [keeper for keeper in keepers if keeper.pid]
-    for keeper in running:
+    left = running(keepers)
+    for keeper in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(keeper.pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE
-    while running:
-        for keeper in list(running):
+    while left:
+        for keeper in list(left):
             if os.waitpid(keeper.pid, os.WNOHANG)[0]:
                 _end_group(keeper.pid)
-                running.remove(keeper)
+                left.remove(keeper)
         hurried = any(number in (signal.SIGTERM, signal.SIGINT) for number in signals.take())
-        if running and (hurried or time.monotonic() >= deadline):
-            for keeper in running:
+        if left and (hurried or time.monotonic() >= deadline):
+            for keeper in left:
                 say(f"{keeper.program.name}: did not stop in time; ended")
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(keeper.pid, signal.SIGKILL)
                 os.waitpid(keeper.pid, 0)
                 _end_group(keeper.pid)
             return
-        if running:
+        if left:
             signals.wait(min(0.1, max(0.0, deadline - time.monotonic())))
 
 

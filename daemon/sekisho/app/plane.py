@@ -34,6 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
     configure(arguments.log_level, arguments.log_format)
     use_compile_cache()
     # Imported here: what they bring is compiled, and the cache's folder had to be known first.
+    if arguments.compile:
+        from sekisho.drivers.warmup import warm_up  # noqa: PLC0415
+
+        warm_up()
+        return 0
     from sekisho.app.plane_process import PlaneProcess  # noqa: PLC0415
     from sekisho.config.settings import parse_settings  # noqa: PLC0415
 
@@ -62,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     level = os.environ.get("SEKISHO_LOG_LEVEL", "info")
     parser.add_argument("--log-level", choices=LEVELS, default=level if level in LEVELS else "info")
     parser.add_argument("--log-format", choices=("json", "text"), help="default: text on a terminal, JSON otherwise")
+    parser.add_argument("--compile", action="store_true", help="compile the packet path, for a start that need not, and end")
     parser.add_argument("--version", action="version", version=f"sekisho-plane {sekisho.__version__}")
     return parser
 

@@ -21,12 +21,13 @@ from sekisho.drivers.listeners import bind_listeners, name_listeners
 from sekisho.drivers.listkey import load_key
 from sekisho.drivers.maps import Head, MappedCustomers, MappedSnapshot, map_customers, map_snapshot
 from sekisho.drivers.notify import Notifier, inherited_sockets
+from sekisho.drivers.planebanks import Bank
 from sekisho.drivers.planeworkers import PlaneSettings, Tables, UdpWorker, WorkerFiles, enter_epoch
 from sekisho.drivers.sharedfiles import make_folder
 from sekisho.drivers.tcpcontext import TcpContext, TcpSettings
 from sekisho.drivers.tcpserver import TcpServer
 from sekisho.drivers.warmup import warm_up
-from sekisho.model.errors import TableError
+from sekisho.model.errors import TableError, UnavailableError
 from sekisho.plane.worker import make_desk
 from sekisho.snapshot import layout
 
@@ -36,6 +37,12 @@ _START_POLL = 0.01
 """The same before the first tables are there: every answer waits for them."""
 _WAIT_NOTE = 5.0
 _JOIN = 2.0
+_REFUSED_FOR = 2.0
+"""Seconds before tables that were refused are tried again."""
+_GRACE = 1.0
+"""Seconds the resolvers have to answer what is outstanding when the plane stops: what comes in meanwhile waits for the next plane."""
+_TCP_GRACE = 5.0
+"""Seconds TCP clients have to come to a pause when another plane serves already; longer if the resolvers may take longer."""
 
 
 class PlaneProcess:
@@ -45,18 +52,26 @@ class PlaneProcess:
         self._settings = settings
         self._notifier = notifier
         self._folder = settings.runtime / "plane"
-        self._files = WorkerFiles(self._folder)
         self._log = structlog.get_logger("plane")
         self._workers: list[UdpWorker] = []
         self._stop = asyncio.Event()
+        self._succeeded = False
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises SekishoError if it cannot start."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._on_stop)
+        loop.add_signal_handler(signal.SIGUSR1, self._on_succeeded)
         sockets = self._sockets()
-        make_folder(self._folder)
+        try:
+            make_folder(self._folder)
+            bank = Bank(self._folder)
+        except OSError as error:
+            raise UnavailableError(
+                f"the folder {self._folder} cannot be used ({error.strerror}); make it writable for the plane"
+            ) from error
+        self._files = WorkerFiles(self._folder, bank.first)
         self._key = load_key(self._settings.state)
         tables, _ = await asyncio.gather(self._first_tables(), self._compile())
         if tables is None:
@@ -65,20 +80,47 @@ class PlaneProcess:
         self._make_workers(sockets)
         tcp = self._make_tcp()
         # Compiling may take long, and what was acknowledged meanwhile is to be in force with the first answer.
-        refused = await self._follow_head()
+        await self._follow_head()
         await tcp.start([one for name, one in sockets.items() if name.startswith("tcp")])
         for worker in self._workers:
             worker.start()
         epoch = self._tables.snapshot.epoch
         self._notifier.ready(f"answering; epoch {epoch}, {len(self._workers)} workers")
         self._log.info("answering", epoch=epoch, workers=len(self._workers))
-        await self._watch(refused)
+        await self._watch()
         self._notifier.stopping()
-        await tcp.stop()
+        await self._leave(tcp)
         for worker in self._workers:
             worker.stop()
         for worker in self._workers:
             await asyncio.to_thread(worker.join, _JOIN)
+        self._log.info("left")
+
+    def _on_stop(self) -> None:
+        self._succeeded = False
+        self._stop.set()
+
+    def _on_succeeded(self) -> None:
+        """Another plane serves: there is time to leave in."""
+        self._succeeded = True
+        self._stop.set()
+
+    async def _leave(self, tcp: TcpServer) -> None:
+        """Read no listener any more, and answer what was taken: for as long as it takes if another plane serves, else briefly."""
+        for worker in self._workers:
+            worker.leave()
+        began = time.monotonic()
+        patience = max(_TCP_GRACE, self._plane_settings.timeout * (self._plane_settings.longest_tries + 1))
+        while self._succeeded and time.monotonic() - began < patience:
+            tcp.leave()
+            if not tcp.connections and all(worker.idle for worker in self._workers):
+                break
+            await self._follow_head()
+            await asyncio.sleep(_POLL)
+        await tcp.stop()
+        while not all(worker.idle for worker in self._workers) and time.monotonic() - began < _GRACE:
+            await self._follow_head()
+            await asyncio.sleep(_POLL)
 
     def _sockets(self) -> dict[str, Any]:
         """The sockets by name: inherited from systemd or `sekisho run`, else bound here."""
@@ -95,15 +137,18 @@ class PlaneProcess:
         """Wait for a control plane to publish; None if told to stop before."""
         noted = time.monotonic()
         while not self._stop.is_set():
-            with contextlib.suppress(TableError):
+            why = "sekishod has published none yet"
+            try:
                 head = Head(self._folder)
                 if head.epoch and head.generation:
                     self._head = head
-                    return self._map(head.epoch, head.generation, None)
+                    return await asyncio.to_thread(self._map, head.epoch, head.generation, None)
+            except TableError as error:
+                why = str(error)
             if time.monotonic() - noted > _WAIT_NOTE:
                 noted = float("inf")
-                self._log.warning("waiting for sekishod to publish lists and customers; nothing is answered until then")
-                self._notifier.status("waiting for sekishod to publish lists and customers")
+                self._log.warning("waiting for lists and customers; nothing is answered until then", reason=why)
+                self._notifier.status(f"waiting for lists and customers: {why}")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), _START_POLL)
         return None
@@ -173,16 +218,15 @@ class PlaneProcess:
     def _follow_tcp(self, tables: Tables) -> None:
         """The TCP side's swap: its counts first, so that an epoch never counts in the half of another."""
         context = self._tcp_context
-        if tables.customers.rows > len(context.counts.customers):
-            context.counts = self._files.counts(len(self._workers), tables.customers.rows, context.counts)
+        context.counts = self._files.grown(len(self._workers), tables.customers.rows, context.counts)
         enter_epoch(context.counts, tables)
         context.tables = _bundle(tables)
 
-    async def _watch(self, refused: int) -> None:
+    async def _watch(self) -> None:
         """Follow the head file, keep the gauges, pat the watchdog, until told to stop."""
         measured = 0.0
         while not self._stop.is_set():
-            refused = await self._follow_head(refused)
+            await self._follow_head()
             if time.monotonic() - measured > 1:
                 measured = time.monotonic()
                 for worker in self._workers:
@@ -191,33 +235,44 @@ class PlaneProcess:
             # Not a wait for `stop` with a time-out, which costs ten times as much.
             await asyncio.sleep(_POLL)
 
-    async def _follow_head(self, refused: int = 0) -> int:
-        """Take the tables the head file names now, unless they are in force or `refused`; returns the epoch refused, or 0."""
-        tables = self._tables
-        epoch, generation = self._head.epoch, self._head.generation
-        if (epoch, generation) == (tables.snapshot.epoch, tables.customers.generation) or epoch == refused:
-            return refused
-        return await self._follow(epoch, generation, tables)
+    _refused = (0, 0)
+    """Epoch and generation that could not be taken."""
+    _again_at = 0.0
+    """When they are tried again, on the monotonic clock: what ails them may be a disk that is full."""
 
-    async def _follow(self, epoch: int, generation: int, before: Tables) -> int:
-        """Take new tables; returns the epoch that was refused, or 0."""
+    async def _follow_head(self) -> None:
+        """Take the tables the head file names now, unless they are in force or were refused a moment ago."""
+        tables = self._tables
+        named = self._head.epoch, self._head.generation
+        if named == (tables.snapshot.epoch, tables.customers.generation):
+            return
+        if named != self._refused or time.monotonic() >= self._again_at:
+            await self._follow(*named, tables)
+
+    async def _follow(self, epoch: int, generation: int, before: Tables) -> None:
+        """Take new tables, or say in the counts that they are refused."""
         try:
             tables = await asyncio.to_thread(self._map, epoch, generation, before)
         except TableError as error:
-            if (self._head.epoch, self._head.generation) != (epoch, generation):
-                return 0
-            for worker in self._workers:
-                worker.counts.worker[layout.WORKER_REFUSED_EPOCH] = epoch
-            self._log.error("tables refused, the last good ones stay in force", epoch=epoch, reason=str(error))
-            return epoch
+            if (self._head.epoch, self._head.generation) == (epoch, generation):
+                self._refuse(epoch, generation, before, str(error))
+            return
         if (self._head.epoch, self._head.generation) != (epoch, generation):
-            return 0  # the one was read before, the other after both were changed: they are not of one configuration
+            return  # the one was read before, the other after both were changed: they are not of one configuration
         self._tables = tables
         for worker in self._workers:
             worker.take(tables)
         self._follow_tcp(tables)
         self._log.info("tables taken", epoch=epoch, generation=generation)
-        return 0
+
+    def _refuse(self, epoch: int, generation: int, before: Tables, reason: str) -> None:
+        """The last good tables stay in force."""
+        for worker in self._workers:
+            worker.counts.worker[layout.WORKER_REFUSED_EPOCH] = 0 if epoch == before.snapshot.epoch else epoch
+            worker.counts.worker[layout.WORKER_REFUSED_GENERATION] = 0 if generation == before.customers.generation else generation
+        if self._refused != (epoch, generation):
+            self._log.error("tables refused, the last good ones stay in force", epoch=epoch, generation=generation, reason=reason)
+        self._refused, self._again_at = (epoch, generation), time.monotonic() + _REFUSED_FOR
 
     def _on_death(self, number: int, error: BaseException) -> None:
         self._log.error("a worker failed on a packet and goes on", worker=number, kind=type(error).__name__)

@@ -47,7 +47,7 @@ def run(config: Path, environ: Mapping[str, str] | None = None, say: Say | None 
         return keep(
             (
                 Program("sekishod", (*python, "sekisho.app.control", "--config", str(config), *options), reloads=True),
-                Program("sekisho-plane", (*python, "sekisho.app.plane", "--config", str(config), *options), handed),
+                Program("sekisho-plane", (*python, "sekisho.app.plane", "--config", str(config), *options), handed, succeeded=True),
             ),
             inner,
             tell,
@@ -63,4 +63,5 @@ def _settings(config: Path) -> Settings:
 
 
 def _to_stderr(text: str) -> None:
-    print(f"sekisho: {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a terminal that went away, a full disk: no reason to stop
+        print(f"sekisho: {text}", file=sys.stderr, flush=True)

@@ -171,8 +171,8 @@ class Settings(FileModel):
     workers: Annotated[
         int,
         BeforeValidator(_as_workers),
-        Field(ge=0, le=256),
-        WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 0, "maximum": 256}]}),
+        Field(ge=0, le=128),
+        WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 0, "maximum": 128}]}),
     ] = 0
     """Threads that answer; auto (0): one a core."""
     cache: Cache = Cache()

@@ -98,11 +98,12 @@ class ListEntry:
         spread = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, hides nothing
         if self.failures and self.failed_at is not None:
             pause: float = min(refresh, FIRST_RETRY * 2 ** min(self.failures - 1, 20))
-            return max(0.0, self.failed_at + pause * spread - now)
+            # A clock set back must not put the next try off for longer than the wait itself.
+            return min(max(0.0, self.failed_at + pause * spread - now), pause * (1 + JITTER))
         if self.stored is None or self.stored.identity != self.identity:
             return 0.0
         last = max(self.stored.fetched_at, self.held.fetched_at if self.held else 0.0)
-        # A clock set back must not put the next fetch off for longer than the wait itself.
+        # Nor the next fetch.
         return min(max(0.0, last + refresh * spread - now), refresh * (1 + JITTER))
 
     def status(self, now: float) -> ListStatus:

@@ -7,10 +7,12 @@ and at whatever level. It does not replace care: the event's own text is a fixed
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 
@@ -22,6 +24,25 @@ DENIED = frozenset({"name", "qname", "query", "question", "domain", "fqdn", "hos
 WITHHELD = "[withheld]"
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class _Unfailing(io.TextIOBase):
+    """A stream whose failures are nobody's: a log on a full disk must not end what it tells of."""
+
+    def __init__(self, inner: TextIO) -> None:
+        self._inner = inner
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            return self._inner.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._inner.flush()
+
+    def isatty(self) -> bool:
+        return self._inner.isatty()
 
 
 def withhold(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -43,7 +64,7 @@ def configure(level: str = "info", form: LogFormat | None = None, stream: TextIO
     """
     if level not in LEVELS:
         raise ValueError(f"unknown log level {level!r}; use one of {', '.join(LEVELS)}")
-    out = sys.stderr if stream is None else stream
+    out = cast("TextIO", _Unfailing(sys.stderr if stream is None else stream))
     chosen = form or ("text" if out.isatty() else "json")
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from sekisho.drivers.maps import MappedCustomers, MappedSnapshot
+from sekisho.drivers.planebanks import only_one
 from sekisho.drivers.sharedfiles import BUDGETS, counts_file, create_table, hits_file, map_table
 from sekisho.drivers.upstreamsockets import open_upstream, register, spread
 from sekisho.model.counters import Counter
@@ -54,6 +55,11 @@ class PlaneSettings:
     max_stale: int = 86400
     stale_ttl: int = 30
 
+    @property
+    def longest_tries(self) -> int:
+        """Tries a query has: each resolver's turn comes."""
+        return max(self.tries, len(self.upstreams))
+
 
 @dataclass(frozen=True, slots=True)
 class Tables:
@@ -68,11 +74,17 @@ class Tables:
 class WorkerFiles:
     """The files the plane writes in the tables' folder: budgets for all, counts and hits for each worker."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, first: int = 0) -> None:
+        """`first`: the number of the first worker in the plane's bank (`planebanks`)."""
         self._folder = folder
+        self._first = first
 
     def budgets(self, rows: int) -> Any:
-        """The token buckets with room for `rows` customers; what they held is kept."""
+        """The token buckets with room for `rows` customers; what they held is kept. Two planes share them."""
+        with only_one(self._folder):
+            return self._budgets(rows)
+
+    def _budgets(self, rows: int) -> Any:
         path = self._folder / BUDGETS
         with contextlib.suppress(TableError):
             found = map_table(path, Kind.BUDGETS, layout.BUDGETS_VERSION, writable=True).arrays["full"]
@@ -87,7 +99,7 @@ class WorkerFiles:
 
     def counts(self, worker: int, rows: int, before: Counts | None = None) -> Counts:
         """A worker's counts, made anew with room for `rows` customers; `before` is carried over."""
-        path = self._folder / counts_file(worker)
+        path = self._folder / counts_file(self._first + worker)
         fresh = layout.empty_counts(rows + rows // 4)
         if before is not None:
             for name in ("totals", "lists", "rules", "epochs", "latency", "worker"):
@@ -100,9 +112,17 @@ class WorkerFiles:
         arrays = map_table(path, Kind.COUNTS, layout.COUNTS_VERSION, writable=True).arrays
         return Counts(*(arrays[name] for name in Counts.names()))
 
+    def grown(self, worker: int, rows: int, before: Counts) -> Counts:
+        """A worker's counts with room for `rows` customers; as they are if the disk has none, and the customers beyond go uncounted."""
+        if rows <= len(before.customers):
+            return before
+        with contextlib.suppress(TableError):
+            return self.counts(worker, rows, before)
+        return before
+
     def hits(self, worker: int) -> Hits:
         """A worker's ring of matches; one left by an earlier plane goes on, so nothing unread is lost."""
-        path = self._folder / hits_file(worker)
+        path = self._folder / hits_file(self._first + worker)
         try:
             arrays = map_table(path, Kind.HITS, layout.HITS_VERSION, writable=True).arrays
         except TableError:
@@ -139,6 +159,10 @@ class UdpWorker:
     hits: Any = None
     stopping: bool = False
     _measured: int = 0
+    leaving: bool = False
+    """Take nothing more from clients; answer what is outstanding."""
+    deaf: bool = False
+    """It has come about: the worker reads no listener any more."""
     _wake: int = -1
     _epoll: select.epoll | None = None
     _upstreams: list[socket.socket] = field(default_factory=list)
@@ -167,6 +191,16 @@ class UdpWorker:
         """Swap the tables: the worker leaves its loop for the length of a few calls and goes on with these."""
         self.tables = tables
         self._signal()
+
+    def leave(self) -> None:
+        """Read no listener any more; what clients send waits in the sockets for another process."""
+        self.leaving = True
+        self._signal()
+
+    @property
+    def idle(self) -> bool:
+        """Whether every query that was taken is answered, and no other will be taken."""
+        return self.deaf and int(self.desk.cells[desks.C_FREE]) == desks.PENDING
 
     def stop(self) -> None:
         self.stopping = True
@@ -202,14 +236,22 @@ class UdpWorker:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
             self._follow()
+            if self.leaving and not self.deaf:
+                self._close_ears()
+        self.counts.worker[layout.WORKER_HEARTBEAT] = 0
+
+    def _close_ears(self) -> None:
+        if self._epoll is not None:
+            for one in self.sockets:
+                self._epoll.unregister(one.fileno())
+        self.deaf = True
 
     def _follow(self) -> None:
         """Make the worker's own files fit the tables it goes on with."""
         tables = self.tables
         if tables is None:
             return
-        if tables.customers.rows > len(self.counts.customers):
-            self.counts = self.files.counts(self.number, tables.customers.rows, self.counts)
+        self.counts = self.files.grown(self.number, tables.customers.rows, self.counts)
         enter_epoch(self.counts, tables)
 
     def _serve(self) -> None:
@@ -223,7 +265,7 @@ class UdpWorker:
     def _configure(self, each: int) -> None:
         settings = self.desk.settings
         settings[desks.S_TIMEOUT] = int(self.settings.timeout * _BILLION)
-        settings[desks.S_TRIES] = max(self.settings.tries, len(self.settings.upstreams))
+        settings[desks.S_TRIES] = self.settings.longest_tries
         settings[desks.S_MAX_STALE] = self.settings.max_stale
         settings[desks.S_STALE_TTL] = self.settings.stale_ttl
         settings[desks.S_PROXY] = int(self.settings.proxy_protocol)

@@ -45,7 +45,7 @@ def spawn(argv: Sequence[str], environ: Mapping[str, str], sockets: Sequence[tup
         if os.getppid() != parent:
             os._exit(_CANNOT_START)
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+        for number in (*Signals.NUMBERS, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         if output is not None:
@@ -90,13 +90,13 @@ def end_with_parent() -> None:
 class Signals:
     """Signals as bytes on a socket, so that one selector waits for all there is to wait for."""
 
-    _NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+    NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 
     def __enter__(self) -> Self:
         self.reader, self._writer = socket.socketpair()
         self.reader.setblocking(False)
         self._writer.setblocking(False)
-        self._before = {number: signal.signal(number, lambda *_: None) for number in self._NUMBERS}
+        self._before = {number: signal.signal(number, lambda *_: None) for number in self.NUMBERS}
         self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         return self
 

@@ -87,8 +87,11 @@ def numbered_files(folder: Path, start: str) -> list[tuple[int, Path]]:
 
 
 def create_table(path: Path, kind: Kind, version: int, number: int, sections: Mapping[str, Array | bytes]) -> None:
-    """Create a mutable table (no checksum)."""
-    write_file(path, pack(kind, version, number, sections, checked=False))
+    """Create a mutable table (no checksum). Raises TableError if the disk does not take it."""
+    try:
+        write_file(path, pack(kind, version, number, sections, checked=False))
+    except OSError as error:
+        raise TableError(f"{path} cannot be written ({error.strerror}); see that the runtime folder has room") from error
 
 
 def map_table(path: Path, kind: Kind, version: int, *, writable: bool = False, verify: bool = True) -> MappedTable:
@@ -98,6 +101,8 @@ def map_table(path: Path, kind: Kind, version: int, *, writable: bool = False, v
     except FileNotFoundError as error:
         message = f"{path} is missing; the process that writes it has not started"
         raise TableError(message) from error
+    except OSError as error:
+        raise TableError(f"{path} cannot be opened ({error.strerror}); see the limits and rights of the process") from error
     try:
         status = os.fstat(descriptor)
         if status.st_size == 0:
@@ -105,6 +110,8 @@ def map_table(path: Path, kind: Kind, version: int, *, writable: bool = False, v
             raise TableError(message)
         access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
         mapped = mmap.mmap(descriptor, status.st_size, access=access)
+    except OSError as error:
+        raise TableError(f"{path} cannot be mapped ({error.strerror}); see that there is memory") from error
     finally:
         os.close(descriptor)
     header, arrays = unpack(mapped, kind, version, verify=verify)

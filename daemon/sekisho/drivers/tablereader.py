@@ -24,7 +24,7 @@ from sekisho.snapshot.digest import Key
 from sekisho.snapshot.sections import Kind
 
 _ALIVE_NS = 5_000_000_000
-"""A worker that has not passed its loop for this long is not alive."""
+"""A worker that has not passed its loop for this long is not alive; nor one that did so far ahead: the clock was set back since."""
 _GAUGES = (Counter.CACHE_ENTRIES, Counter.CACHE_BYTES)
 
 
@@ -43,7 +43,9 @@ class PlaneObservation:
     """Lowest epoch a living worker answers by; 0 without one."""
     restarts: int
     refused_epoch: int = 0
-    """A snapshot the plane refused as damaged; 0: none."""
+    """A snapshot the plane refused; 0: none."""
+    refused_generation: int = 0
+    """Customers' tables the plane refused; 0: none."""
 
 
 @dataclass(slots=True)
@@ -75,7 +77,7 @@ class TableReader:
         """Sum what the workers count. Counters only grow, over restarts of the plane too."""
         totals, gauges = np.zeros((2, len(Counter)), np.uint64)
         latency = np.zeros(layout.BUCKETS, np.uint64)
-        alive, epochs, refused = 0, [], 0
+        alive, epochs, generations, refused, refused_people = 0, [], [], 0, 0
         now = time.time_ns()
         for number, path in numbered_files(self._folder, "counts-"):
             source = self._source(number, path)
@@ -83,15 +85,17 @@ class TableReader:
                 continue
             arrays = source.table.arrays
             source.totals, source.latency = arrays["totals"][: len(Counter)].copy(), arrays["latency"].copy()
-            gauges += source.totals
             totals += source.totals
             latency += source.latency
             self._count_cells(source)
             worker = arrays["worker"]
-            if not int(worker[layout.WORKER_ROLE]) and now - int(worker[layout.WORKER_HEARTBEAT]) < _ALIVE_NS:
+            if not int(worker[layout.WORKER_ROLE]) and abs(now - int(worker[layout.WORKER_HEARTBEAT])) < _ALIVE_NS:
                 alive += 1
+                gauges += source.totals
                 epochs.append(int(worker[layout.WORKER_EPOCH]))
+                generations.append(int(worker[layout.WORKER_GENERATION]))
                 refused = max(refused, int(worker[layout.WORKER_REFUSED_EPOCH]))
+                refused_people = max(refused_people, int(worker[layout.WORKER_REFUSED_GENERATION]))
         # Only now: what a plane that is gone had counted came to the base on the way here.
         totals += self._base
         latency += self._base_latency
@@ -108,6 +112,7 @@ class TableReader:
             epoch=epoch,
             restarts=named[Counter.WORKER_RESTARTS],
             refused_epoch=refused if refused > epoch else 0,
+            refused_generation=refused_people if refused_people > min(generations, default=0) else 0,
         )
 
     def customer_counts(self, row: int) -> tuple[int, int, int, int]:

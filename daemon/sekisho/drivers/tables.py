@@ -27,7 +27,10 @@ class TableWriter:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        make_folder(folder)
+        try:
+            make_folder(folder)
+        except OSError as error:
+            raise TableError(f"the folder {folder} cannot be made ({error.strerror}); make it writable for the daemon") from error
         head = folder / HEAD
         try:
             self._head = map_table(head, Kind.HEAD, layout.HEAD_VERSION, writable=True).arrays["values"]
@@ -172,7 +175,10 @@ class TableWriter:
         generation = int(self._head[layout.HEAD_GENERATION]) + 1
         names = "".join(self._rows).encode()
         path = self._folder / customers_file(generation)
-        write_file(path, build_customers(generation, room, prefixes + room // 4, len(names) + 64 * 1024 + len(names) // 4))
+        try:
+            write_file(path, build_customers(generation, room, prefixes + room // 4, len(names) + 64 * 1024 + len(names) // 4))
+        except OSError as error:
+            raise TableError(f"{path} cannot be written ({error.strerror}); see that the runtime folder has room") from error
         table = map_table(path, Kind.CUSTOMERS, layout.CUSTOMERS_VERSION, writable=True)
         arrays = table.arrays
         lengths = np.fromiter((len(name) if name.isascii() else len(name.encode()) for name in self._rows), np.int64, len(self._rows))

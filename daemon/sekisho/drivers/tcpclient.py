@@ -54,6 +54,13 @@ class Framer:
     def __init__(self, reader: asyncio.StreamReader, settings: TcpSettings) -> None:
         self._reader, self._settings = reader, settings
         self._held = bytearray()
+        self.moved = asyncio.get_running_loop().time()
+        """When something last came, on the loop's clock."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of a message has come that is not dealt with."""
+        return not self._held
 
     async def next(self, busy: Callable[[], bool]) -> bytes | None:
         """The next message; None at the end of the stream, or when the client was idle and not `busy`.
@@ -74,6 +81,7 @@ class Framer:
             data = await self._read(deadline, busy)
             if not data:
                 return None
+            self.moved = asyncio.get_running_loop().time()
             held += data
 
     async def _read(self, deadline: float | None, busy: Callable[[], bool]) -> bytes:
@@ -121,6 +129,10 @@ class Client:
             pass  # the connection broke, or a time was over
         finally:
             await self._abandon()
+
+    def is_quiet(self, seconds: float) -> bool:
+        """Whether nothing was asked for so long, and nothing is outstanding."""
+        return not self._tasks and self._framer.empty and asyncio.get_running_loop().time() - self._framer.moved >= seconds
 
     def stop(self) -> None:
         """Take no more queries; `serve` returns when the outstanding ones are answered."""

@@ -59,6 +59,8 @@ class TcpSettings:
     """Connections to each resolver, shared by all clients unless `proxy_protocol` is on."""
     upstream_idle: float = 10.0
     """Time a connection to a resolver is kept while nothing is asked on it."""
+    quiet: float = 0.5
+    """Time without a query after which a connection is closed while the server leaves its place to another."""
     grace: float = 1.0
     """Time outstanding answers have when the server stops."""
     publish: float = 1.0

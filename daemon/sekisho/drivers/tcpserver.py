@@ -55,6 +55,14 @@ class TcpServer:
         for one in sockets:
             self._servers.append(await asyncio.start_server(self._accept, sock=one, limit=2 * CHUNK, backlog=BACKLOG))
 
+    def leave(self) -> None:
+        """Accept no more, for another process does, and close the connections on which nothing is asked; call it again and again."""
+        for server in self._servers:
+            server.close()
+        for client in self._clients.values():
+            if client.is_quiet(self._settings.quiet):
+                client.stop()
+
     async def stop(self) -> None:
         """Accept no more, answer what is outstanding while the grace lasts, close everything, publish the counts."""
         for server in self._servers:

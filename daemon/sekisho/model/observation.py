@@ -69,6 +69,8 @@ class Observation:
     build_seconds: float = 0.0
     plane_epoch: int = 0
     """Epoch of the snapshot the plane answers by."""
+    plane_refuses: bool = False
+    """The plane refused the newest tables and answers by the last good ones."""
     workers: int = 0
     """Workers the configuration asks for."""
     workers_alive: int = 0

@@ -39,6 +39,9 @@ BUCKETS = len(LATENCY_BOUNDS_US) + 1
 CHECK_NAME = b"\x0bsekisho-key\x05check\x07invalid\x00"
 """The name whose digest stands in every snapshot, so that a wrong key is noticed."""
 
+BANK = 144
+"""Workers' numbers from here on are those of a second plane, which runs beside the first during an upgrade."""
+
 # Flags of a customer's row.
 ACTIVE = 1
 SILENCED = 2
@@ -62,9 +65,11 @@ WORKER_HEARTBEAT = 2
 WORKER_EPOCH = 3
 WORKER_GENERATION = 4
 WORKER_REFUSED_EPOCH = 5
-"""A snapshot that was damaged and is not used."""
+"""A snapshot that was damaged, of another version or key, and is not used."""
 WORKER_ROLE = 6
 """0: a UDP worker; 1: the TCP server."""
+WORKER_REFUSED_GENERATION = 7
+"""Customers' tables that were damaged and are not used."""
 WORKER_WORDS = 8
 
 # Columns of the `customers` section of a counts file.

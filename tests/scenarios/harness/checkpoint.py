@@ -131,12 +131,18 @@ class Checkpoint:
 
     def pid(self, module: str) -> int:
         """The process id of CONTROL or PLANE; 0 while there is none."""
+        return next(iter(self.pids(module)), 0)
+
+    def pids(self, module: str) -> list[int]:
+        """The process ids: two while one process takes over from another."""
+        found = []
+        supervisor = self.supervisor.pid
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            supervisor = self.supervisor.pid
             for child in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split():
-                if module.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
-                    return int(child)
-        return 0
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    if module.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                        found.append(int(child))
+        return found
 
     def kill(self, module: str) -> int:
         """End one process as a fault would; returns how often it was ready until then."""

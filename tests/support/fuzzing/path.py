@@ -14,7 +14,7 @@ from sekisho.model.counters import TOTALS, Counter
 from sekisho.model.verdicts import Step
 from sekisho.plane.cache import KEY_ROOM
 from sekisho.plane.forward import expire, take_answer
-from sekisho.plane.loop import serve_query
+from sekisho.plane.loop import look_up, serve_query
 from sekisho.plane.native import copy, i64s, load64, u64s
 from sekisho.plane.wire import HEADER, NAME_ROOM, Q_DO, Q_EDNS, Q_END, Q_NAME, Q_SLOTS, parse_query
 from sekisho.plane.worker import (
@@ -150,6 +150,7 @@ def _ask(snapshot, customers, buckets, key, cache, counts, hits, desk, path, pac
         path.before[slot] = desk.totals[slot]
     recorded, free, head = u64s(hits.cursor)[0], desk.cells[C_FREE], i64s(cache.state)[0]
     now = path.clock[0]
+    look_up(customers, buckets, counts, desk, row + 1)
     serve_query(snapshot, customers, buckets, key, 1, cache, counts, hits, desk, -1, row, length, whole, now, now // _SECOND)
     code = read_query(packet, at, length, said)
     if code == 0 and not whole:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sekisho.app.keeper import PAUSES, STEADY, Keeper, Program
+from sekisho.app.programs import PAUSES, STEADY, Keeper, Program
 from support import wait_until
 
 CHILD = """
@@ -29,6 +29,9 @@ if mode == "refuse":
     sys.exit(1)
 if mode == "die":
     os.kill(os.getpid(), signal.SIGKILL)
+if mode == "unready-successor" and os.path.exists(os.path.join(folder, name + ".ready")):
+    sys.exit(3)
+open(os.path.join(folder, name + ".ready"), "w").close()
 signal.signal(signal.SIGHUP, lambda *_: open(os.path.join(folder, name + ".hup"), "w").close())
 if mode == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -47,7 +50,7 @@ one, two = socket.socketpair()
 def program(name, mode, **more):
     return keeper.Program(name, (sys.executable, child, folder, name, mode), **more)
 sockets = (("tcp-0", one.fileno()), ("udp-0-0", two.fileno()))
-programs = (program("control", modes[0], reloads=True), program("plane", modes[1], sockets=sockets))
+programs = (program("control", modes[0], reloads=True), program("plane", modes[1], sockets=sockets, succeeded=True))
 sys.exit(keeper.keep(programs, os.environ, lambda text: print(text, flush=True)))
 """
 
@@ -176,6 +179,43 @@ def test_sighup_reaches_the_control_plane_and_spares_the_plane(start) -> None:
     wait_until((run.folder / "control.hup").exists)
     assert not (run.folder / "plane.hup").exists()
     assert alive(run.pid("plane"))
+
+
+def test_sigusr2_replaces_the_control_plane_then_lets_a_successor_of_the_plane_take_over(start) -> None:
+    run = start()
+    wait_until(lambda: serving(run))
+    control, plane = run.pid("control"), run.pid("plane")
+    run.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: not alive(plane))
+    assert not alive(control)
+    said = run.said
+    order = ["starting what is installed now", "control: ready", "starting its successor", "plane: ready", "has taken over"]
+    assert [said.rindex(words) for words in order] == sorted(said.rindex(words) for words in order)
+    assert [len(run.starts(name)) for name in ("control", "plane")] == [2, 2]
+    assert {tuple(one[1:]) for one in run.starts("plane")} == {("2", "tcp-0:udp-0-0", "True")}, "the same sockets"
+    assert alive(run.pid("plane"))
+    wait_until(lambda: "the process that was succeeded ended by SIGUSR1" in run.said)
+    assert "starting it again" not in run.said
+    # The successor is kept running as the one before it was, and may be succeeded itself.
+    os.kill(run.pid("plane"), signal.SIGKILL)
+    wait_until(lambda: run.said.count("plane: ready") == 3)
+    run.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: run.said.count("has taken over") == 2)
+
+
+def test_a_successor_that_fails_before_it_is_ready_changes_nothing(start) -> None:
+    run = start(plane="unready-successor")
+    wait_until(lambda: serving(run))
+    plane = run.pid("plane")
+    run.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: "plane: the successor ended with exit code 3 before it was ready; the process before it goes on" in run.said)
+    assert alive(plane)
+    run.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: run.said.count("starting its successor") == 2, what="another try")
+    assert alive(plane)
+    run.process.terminate()
+    assert run.process.wait(10) == 0
+    assert not alive(plane)
 
 
 def test_pauses_grow_with_failures_in_a_row_and_start_anew_after_a_steady_run() -> None:

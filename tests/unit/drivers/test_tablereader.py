@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sekisho.drivers import maps
 from sekisho.drivers.hitrings import HitRings
 from sekisho.drivers.tablereader import TableReader
 from sekisho.drivers.tables import TableWriter
@@ -96,9 +98,28 @@ def test_gauges_are_of_now_and_not_of_planes_that_are_gone(site: Site) -> None:
     for entries in (7, 2):
         worker = site.worker()
         worker.plane.desk.totals[int(Counter.CACHE_ENTRIES)] = entries
-        worker.plane.counts.worker[layout.WORKER_HEARTBEAT] = 2**63
+        worker.plane.counts.worker[layout.WORKER_HEARTBEAT] = time.time_ns()
         worker.ask()
         assert reader.observe().totals[Counter.CACHE_ENTRIES] == entries
+
+
+def test_a_heartbeat_ahead_of_a_clock_that_was_set_back_is_no_sign_of_life(site: Site) -> None:
+    reader = TableReader(site.folder)
+    worker = site.worker()
+    for ahead, alive in ((0, 1), (3600, 0), (-3600, 0)):
+        worker.plane.counts.worker[layout.WORKER_HEARTBEAT] = time.time_ns() + ahead * 1_000_000_000
+        assert reader.observe().workers_alive == alive
+
+
+def test_the_ids_of_old_epochs_are_forgotten_in_the_end(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maps, "_DIRECTORIES", 3)
+    reader = TableReader(site.folder)
+    for epoch in range(2, 9):
+        site.publish(epoch)
+        worker = site.worker(epoch % 2)
+        worker.ask("second.example")
+        reader.observe()
+    assert len(reader._directories._known) == 3
 
 
 def test_a_third_epoch_takes_the_first_ones_half_and_nothing_is_counted_twice(site: Site) -> None:
