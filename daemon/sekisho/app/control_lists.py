@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import structlog
 
-from sekisho.drivers.feeds import shown_url
 from sekisho.drivers.liststore import ListStatus, ListStore
 from sekisho.drivers.site import Site
 from sekisho.ledger.state import State
@@ -192,4 +191,9 @@ def is_local(definition: ListDefinition) -> bool:
 
 def source_shown(definition: ListDefinition) -> str:
     """A list's source as it may be shown: a URL without user, password and query."""
-    return shown_url(definition.source) if "://" in definition.source else definition.source
+    if "://" not in definition.source:
+        return definition.source
+    # The HTTP client's own parser reads the URL, and is not imported for a start that fetches nothing.
+    from sekisho.drivers.webfeeds import shown_url  # noqa: PLC0415
+
+    return shown_url(definition.source)

@@ -11,7 +11,7 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sekisho.drivers.notify import Notifier, NotifyChannel
@@ -84,15 +84,17 @@ class Keeper:
         return not self.ever_ready and (code == REFUSED_CONFIGURATION or self.failures >= HOPELESS)
 
 
-def keep(programs: Sequence[Program], environ: Mapping[str, str], say: Say) -> int:
+def keep(programs: Iterable[Program], environ: Mapping[str, str], say: Say) -> int:
     """Keep the programs running until SIGTERM or SIGINT; call from the main thread.
 
-    Returns the exit code: 0 stopped as asked, 1 a program could not be started at all.
+    Each is started as it comes: what one needs to be made ready does not hold up those before it, and an
+    error in that stops them and is raised. Returns the exit code: 0 stopped as asked, 1 a program could
+    not be started at all.
     """
     with Signals() as signals, NotifyChannel() as notices, selectors.DefaultSelector() as selector:
         selector.register(signals.reader, selectors.EVENT_READ)
         selector.register(notices.reader, selectors.EVENT_READ)
-        keepers = [Keeper(program) for program in programs]
+        keepers: list[Keeper] = []
         manager = Notifier(environ)
 
         def tell(text: str) -> None:
@@ -103,6 +105,9 @@ def keep(programs: Sequence[Program], environ: Mapping[str, str], say: Say) -> i
         code: int | None = None
         announced = False
         try:
+            for program in programs:
+                keepers.append(Keeper(program))
+                _start_due(keepers, inner)
             while code is None:
                 _start_due(keepers, inner)
                 selector.select(_patience(keepers, time.monotonic()))

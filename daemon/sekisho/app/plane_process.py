@@ -49,20 +49,17 @@ class PlaneProcess:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises SekishoError if it cannot start."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
         sockets = self._sockets()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._key = load_key(self._settings.state)
-        tables, _ = await asyncio.gather(self._first_tables(), self._compile())
-        if tables is None:
-            return
-        self._tables = tables
+        self._tables, _ = await asyncio.gather(self._first_tables(), self._compile())
         self._make_workers(sockets)
         tcp = self._make_tcp()
         # Compiling may take long, and what was acknowledged meanwhile is to be in force with the first answer.
         refused = await self._follow_head()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
         await tcp.start([one for name, one in sockets.items() if name.startswith("tcp")])
         for worker in self._workers:
             worker.start()
@@ -88,10 +85,10 @@ class PlaneProcess:
     _tables: Tables
     """The tables in force; set before anything is served."""
 
-    async def _first_tables(self) -> Tables | None:
-        """Wait for a control plane to publish; None if told to stop before."""
+    async def _first_tables(self) -> Tables:
+        """Wait for a control plane to publish."""
         noted = time.monotonic()
-        while not self._stop.is_set():
+        while True:
             with contextlib.suppress(TableError):
                 head = Head(self._folder)
                 if head.epoch and head.generation:
@@ -101,9 +98,7 @@ class PlaneProcess:
                 noted = float("inf")
                 self._log.warning("waiting for sekishod to publish lists and customers; nothing is answered until then")
                 self._notifier.status("waiting for sekishod to publish lists and customers")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), _POLL)
-        return None
+            await asyncio.sleep(_POLL)
 
     def _map(self, epoch: int, generation: int, before: Tables | None) -> Tables:
         """Map what is not yet mapped. Raises TableError."""

@@ -23,8 +23,6 @@ import numpy as np
 
 from sekisho.drivers.feeds import Feeds, wipe
 from sekisho.drivers.listfiles import Identity, ListFiles, Stored
-from sekisho.drivers.transfer import Base, transfer
-from sekisho.drivers.zonenotify import Notified, listen_for_notifies
 from sekisho.lists.compile import FeedResult, compile_feed, guard_for
 from sekisho.lists.guard import reguard, select, shrink
 from sekisho.model.errors import Fault, FeedError, RefusedError, TableError, UnavailableError
@@ -232,6 +230,11 @@ class ListStore:
             entry.deaf = ""
             if entry.definition.format is ListFormat.AXFR and entry.definition.notify:
                 addresses.setdefault(entry.definition.notify, []).append(entry)
+        if not addresses:
+            return
+        # dnspython takes long to import, and only transferred lists need it.
+        from sekisho.drivers.zonenotify import Notified, listen_for_notifies  # noqa: PLC0415
+
         for address, entries in addresses.items():
             try:
                 notified = [Notified(entry.definition, self._notified) for entry in entries]
@@ -279,6 +282,9 @@ class ListStore:
         definition, stored = entry.definition, entry.stored
         same = stored is not None and stored.identity == entry.identity
         if definition.format is ListFormat.AXFR:
+            # dnspython takes long to import, and only transferred lists need it.
+            from sekisho.drivers.transfer import Base, transfer  # noqa: PLC0415
+
             base = None
             if stored is not None and same and stored.serial is not None:
                 base = Base(stored.compiled, stored.report, stored.serial)
