@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sekisho.app.process import begin
+from sekisho.app.process import begin, loading
 from sekisho.drivers.notify import Notifier
 from sekisho.model.errors import ConfigError, SekishoError
 
@@ -18,12 +18,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(config: Path) -> int:
-    # Imported here, and not before `begin`: they bring compiled code, and the folder it is kept in had to be known.
-    from sekisho.app.control_daemon import serve  # noqa: PLC0415
-    from sekisho.drivers.site import load_site  # noqa: PLC0415
-
     try:
-        asyncio.run(serve(config, load_site(config), Notifier()))
+        with loading():
+            # Imported here, and not before `begin`: they bring compiled code, and the folder it is kept in had to be known.
+            from sekisho.app.control_daemon import serve  # noqa: PLC0415
+            from sekisho.drivers.site import load_site  # noqa: PLC0415
+
+            site = load_site(config)
+        asyncio.run(serve(config, site, Notifier()))
     except ConfigError as error:
         _tell(f"{error}\nsekishod: {len(error.faults)} faults in the configuration; correct them and start again")
         return 1

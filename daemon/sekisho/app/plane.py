@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sekisho.app.process import begin
+from sekisho.app.process import begin, loading
 from sekisho.drivers.notify import Notifier
 from sekisho.model.errors import ConfigError, SekishoError
 
@@ -22,12 +22,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(config: Path) -> int:
-    # Imported here, and not before `begin`: they bring compiled code, and the folder it is kept in had to be known.
-    from sekisho.app.plane_process import PlaneProcess  # noqa: PLC0415
-    from sekisho.config.settings import parse_settings  # noqa: PLC0415
-
     try:
-        settings = parse_settings(config.read_text(encoding="utf-8"), str(config))
+        with loading():
+            # Imported here, and not before `begin`: they bring compiled code, and the folder it is kept in had to be known.
+            from sekisho.app.plane_process import PlaneProcess  # noqa: PLC0415
+            from sekisho.config.settings import parse_settings  # noqa: PLC0415
+
+            settings = parse_settings(config.read_text(encoding="utf-8"), str(config))
         asyncio.run(PlaneProcess(settings, Notifier()).run())
     except ConfigError as error:
         for fault in error.faults:

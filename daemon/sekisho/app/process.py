@@ -7,11 +7,13 @@ imports nothing that is compiled: where compiled code is kept has to be settled 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
+import gc
 import os
 import resource
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import sekisho
@@ -37,6 +39,20 @@ def begin(program: str, about: str, argv: Sequence[str] | None = None) -> Path:
     configure(arguments.log_level, arguments.log_format)
     use_compile_cache()
     return Path(arguments.config or os.environ.get("SEKISHO_CONFIG") or _DEFAULT)
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Around imports and the reading of files: what comes of them stays, so nothing of it is looked through for garbage.
+
+    The collector would go through it again and again, for a tenth of the start, and later whenever it runs.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def keep_no_core() -> None:
