@@ -89,11 +89,14 @@ def listen(path: Path, mode: int = CLOSED) -> socket.socket:
     return server
 
 
-def server(app: Starlette) -> ApiServer:
-    """A server for `serve([listen(path)])`; set its `should_exit` to end it."""
+def server(app: Starlette, protocol: type[H11Protocol] = PeerProtocol, *, grace: int = 3) -> ApiServer:
+    """A server for `serve([listen(path)])`; set its `should_exit` to end it.
+
+    `protocol` is the API's unless told. `grace`: seconds the requests under way have at the end.
+    """
     config = uvicorn.Config(
         app,
-        http=PeerProtocol,
+        http=protocol,
         ws="none",
         lifespan="off",
         loop="none",
@@ -101,8 +104,7 @@ def server(app: Starlette) -> ApiServer:
         log_level="warning",
         access_log=False,
         server_header=False,
-        date_header=False,
-        timeout_graceful_shutdown=3,
+        timeout_graceful_shutdown=grace,
         h11_max_incomplete_event_size=64 * 1024,
     )
     return ApiServer(config)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -25,11 +25,14 @@ from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.matches import MatchStore
 from sekisho.drivers.site import Site
 from sekisho.drivers.tablereader import PlaneObservation
-from sekisho.drivers.verdicts import Explanation
 from sekisho.ledger.state import State
 from sekisho.model.errors import Fault, SekishoError
 from sekisho.model.roles import Members, Roles
 from sekisho.snapshot.digest import Key
+
+if TYPE_CHECKING:
+    # Brings the packet path with it: imported when a first verdict is explained.
+    from sekisho.drivers.verdicts import Explanation
 
 log = structlog.get_logger("sekisho.control")
 

@@ -9,23 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
-from sekisho.api.application import application
-from sekisho.api.server import SOCKET_NAME, ApiServer, listen, mode_for, server
 from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
-from sekisho.app.control_metrics import bind_metrics, metrics_application, metrics_server
-from sekisho.app.control_operations import Control
 from sekisho.app.control_people import People
 from sekisho.app.control_reload import reload
-from sekisho.app.control_status import observe
 from sekisho.app.control_tables import Tables
 from sekisho.drivers.hitrings import HitRings
 from sekisho.drivers.ledger import Ledger
@@ -36,6 +31,9 @@ from sekisho.drivers.site import Site
 from sekisho.drivers.tablereader import TableReader
 from sekisho.drivers.tables import TableWriter
 from sekisho.model.errors import ConfigError, SekishoError
+
+if TYPE_CHECKING:
+    from sekisho.app.control_doors import Door
 
 log = structlog.get_logger("sekisho.control")
 
@@ -83,22 +81,25 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
 
 async def serve(config: Path, site: Site, notifier: Notifier) -> None:
     """Run until SIGTERM or SIGINT. Raises SekishoError if the daemon cannot start."""
-    stop = asyncio.Event()
+    stop, hang_up = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    # What changes while the files are read is read again afterwards.
+    loop.add_signal_handler(signal.SIGHUP, hang_up.set)
     notifier.status("loading lists and customers")
     async with running(config, site) as core:
-        hang_up = asyncio.Event()
-        loop.add_signal_handler(signal.SIGHUP, hang_up.set)
-        doors = _open_doors(core)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        # Web server, client and metrics take long to import: the plane answers by the tables meanwhile.
+        from sekisho.app.control_doors import open_doors  # noqa: PLC0415
+
+        doors = open_doors(core)
         tasks = [
             asyncio.create_task(_every(DRAIN_EVERY, "drain", lambda: _drain(core))),
             asyncio.create_task(_every(BEAT_EVERY, "heartbeat", lambda: _beat(core, notifier))),
             asyncio.create_task(_every(EXPIRY_EVERY, "expiry", lambda: _expire(core))),
             asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
             asyncio.create_task(_reload_when(hang_up, core)),
-            *(asyncio.create_task(door.serve([opened])) for door, opened in doors),
+            *(asyncio.create_task(door.serve()) for door in doors),
         ]
         core.lists.keep_fresh(core.list_changed)
         log.info("ready", customers=len(core.people), lists=len(core.people.lists), epoch=core.tables.published.epoch)
@@ -109,17 +110,6 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             notifier.stopping()
             log.info("stopping")
             await _close(doors, tasks)
-            if core.door is not None:
-                core.door.unlink(missing_ok=True)
-
-
-def _open_doors(core: Core) -> list[tuple[ApiServer, socket.socket]]:
-    core.door = core.site.settings.runtime / SOCKET_NAME
-    doors = [(server(application(Control(core), lambda: core.roles)), listen(core.door, mode_for(core.roles)))]
-    endpoint = core.site.settings.metrics
-    if endpoint is not None:
-        doors.append((metrics_server(metrics_application(lambda: observe(core))), bind_metrics(endpoint.host, endpoint.port)))
-    return doors
 
 
 async def _until_stopped(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
@@ -133,9 +123,9 @@ async def _until_stopped(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -
         waiting.cancel()
 
 
-async def _close(doors: list[tuple[ApiServer, socket.socket]], tasks: list[asyncio.Task[None]]) -> None:
-    for door, _ in doors:
-        door.should_exit = True
+async def _close(doors: Sequence[Door], tasks: list[asyncio.Task[None]]) -> None:
+    for door in doors:
+        door.close()
     serving = tasks[len(tasks) - len(doors) :]
     for task in tasks[: len(tasks) - len(doors)]:
         task.cancel()
@@ -143,6 +133,8 @@ async def _close(doors: list[tuple[ApiServer, socket.socket]], tasks: list[async
     for task in serving:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    for door in doors:
+        door.remove()
 
 
 async def _every(seconds: float, what: str, step: Callable[[], Awaitable[object]]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from sekisho.drivers.feeds import is_local, shown_url
+from sekisho.drivers.feeds import is_local
 from sekisho.drivers.listentries import ListStatus
 from sekisho.drivers.liststore import ListStore
 from sekisho.drivers.listversions import NOTHING
@@ -182,4 +182,9 @@ class Lists:
 
 def source_shown(definition: ListDefinition) -> str:
     """A list's source as it may be shown: a URL without user, password and query."""
-    return shown_url(definition.source) if "://" in definition.source else definition.source
+    if "://" not in definition.source:
+        return definition.source
+    # The HTTP client's own parser reads the URL, and is not imported for a start that fetches nothing.
+    from sekisho.drivers.webfeeds import shown_url  # noqa: PLC0415
+
+    return shown_url(definition.source)

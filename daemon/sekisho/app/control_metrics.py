@@ -5,14 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-import uvicorn
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sekisho.api.server import ApiServer
 from sekisho.model.errors import UnavailableError
 from sekisho.model.observation import Observation
 from sekisho_exporters.prometheus import registry_of, render
@@ -37,20 +35,3 @@ def bind_metrics(host: str, port: int) -> socket.socket:
     except OSError as error:
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         raise UnavailableError(f"metrics cannot be served on {shown} ({error.strerror}); name another address under `metrics:`") from error
-
-
-def metrics_server(app: Starlette) -> ApiServer:
-    """A server for `serve([bind_metrics(...)])`; set its `should_exit` to end it."""
-    config = uvicorn.Config(
-        app,
-        http="h11",
-        ws="none",
-        lifespan="off",
-        loop="none",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=1,
-    )
-    return ApiServer(config)

@@ -7,7 +7,6 @@ from typing import Any
 
 import structlog
 
-from sekisho.api.server import mode_for
 from sekisho.app.control_core import Core, Reload, roles_of
 from sekisho.app.control_people import People
 from sekisho.app.control_status import warnings
@@ -63,6 +62,9 @@ async def reload(core: Core, actor: str) -> Json:
 def _change_door(core: Core) -> None:
     """The socket's mode under the roles in force. The roles themselves hold from the next request on, on any connection."""
     if core.door is not None:
+        # With the web server, which a start has no time for before the tables are in force.
+        from sekisho.api.server import mode_for  # noqa: PLC0415
+
         try:
             core.door.chmod(mode_for(core.roles))
         except OSError as error:

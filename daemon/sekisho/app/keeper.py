@@ -12,7 +12,7 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sekisho.app.programs import Keeper, Program, Say
 from sekisho.app.takeover import Takeover, running
@@ -25,15 +25,17 @@ GRACE = 10.0
 """Seconds the processes have to stop before they are killed."""
 
 
-def keep(programs: Sequence[Program], environ: Mapping[str, str], say: Say) -> int:
+def keep(programs: Iterable[Program], environ: Mapping[str, str], say: Say) -> int:
     """Keep the programs running until SIGTERM or SIGINT; call from the main thread.
 
-    Returns the exit code: 0 stopped as asked, 1 a program could not be started at all.
+    Each is started as it comes: what one needs to be made ready does not hold up those before it, and an
+    error in that stops them and is raised. Returns the exit code: 0 stopped as asked, 1 a program could
+    not be started at all.
     """
     with Signals() as signals, NotifyChannel() as notices, selectors.DefaultSelector() as selector:
         selector.register(signals.reader, selectors.EVENT_READ)
         selector.register(notices.reader, selectors.EVENT_READ)
-        keepers = [Keeper(program) for program in programs]
+        keepers: list[Keeper] = []
         takeover = Takeover(keepers)
         manager = Notifier(environ)
 
@@ -45,6 +47,9 @@ def keep(programs: Sequence[Program], environ: Mapping[str, str], say: Say) -> i
         code: int | None = None
         announced = False
         try:
+            for program in programs:
+                keepers.append(Keeper(program))
+                _start_due(keepers, inner)
             while code is None:
                 _start_due(keepers, inner)
                 selector.select(_patience(keepers, time.monotonic()))

@@ -7,7 +7,6 @@ a table that is damaged is refused: the one in force stays, and the refusal is t
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
@@ -59,10 +58,6 @@ class PlaneProcess:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises SekishoError if it cannot start."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_stop)
-        loop.add_signal_handler(signal.SIGUSR1, self._on_succeeded)
         sockets = self._sockets()
         try:
             make_folder(self._folder)
@@ -73,14 +68,15 @@ class PlaneProcess:
             ) from error
         self._files = WorkerFiles(self._folder, bank.first)
         self._key = load_key(self._settings.state)
-        tables, _ = await asyncio.gather(self._first_tables(), self._compile())
-        if tables is None:
-            return
-        self._tables = tables
+        self._tables, _ = await asyncio.gather(self._first_tables(), self._compile())
         self._make_workers(sockets)
         tcp = self._make_tcp()
         # Compiling may take long, and what was acknowledged meanwhile is to be in force with the first answer.
         await self._follow_head()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop)
+        loop.add_signal_handler(signal.SIGUSR1, self._on_succeeded)
         await tcp.start([one for name, one in sockets.items() if name.startswith("tcp")])
         for worker in self._workers:
             worker.start()
@@ -133,10 +129,10 @@ class PlaneProcess:
     _tables: Tables
     """The tables in force; set before anything is served."""
 
-    async def _first_tables(self) -> Tables | None:
-        """Wait for a control plane to publish; None if told to stop before."""
+    async def _first_tables(self) -> Tables:
+        """Wait for a control plane to publish."""
         noted = time.monotonic()
-        while not self._stop.is_set():
+        while True:
             why = "sekishod has published none yet"
             try:
                 head = Head(self._folder)
@@ -149,9 +145,7 @@ class PlaneProcess:
                 noted = float("inf")
                 self._log.warning("waiting for lists and customers; nothing is answered until then", reason=why)
                 self._notifier.status(f"waiting for lists and customers: {why}")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), _START_POLL)
-        return None
+            await asyncio.sleep(_START_POLL)
 
     def _map(self, epoch: int, generation: int, before: Tables | None) -> Tables:
         """Map what is not yet mapped. Raises TableError."""

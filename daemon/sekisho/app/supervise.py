@@ -4,6 +4,9 @@ Owns the listening sockets while it runs and hands them to the plane as systemd 
 wait instead of failing while the plane restarts. Does not own what the processes do: under systemd
 the same two run as units of their own, and the plane then outlives the control plane. Here none
 outlives the supervisor.
+
+The control plane takes longest to be ready, so it is started before anything else is done, and this
+module imports nothing that takes long. It refuses a faulty configuration itself.
 """
 
 from __future__ import annotations
@@ -11,14 +14,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sekisho.app.keeper import Program, Say, keep
-from sekisho.config.settings import Settings, parse_settings
 from sekisho.drivers.compilecache import use_compile_cache
 from sekisho.drivers.listeners import bind_listeners
-from sekisho.drivers.site import load_site
 from sekisho.model.errors import ConfigError, UnavailableError
 
 
@@ -27,39 +28,45 @@ def run(config: Path, environ: Mapping[str, str] | None = None, say: Say | None 
     tell = say or _to_stderr
     inner = dict(os.environ if environ is None else environ)
     use_compile_cache(inner)
-    try:
-        settings = _settings(config)
-        workers = settings.workers or len(os.sched_getaffinity(0))
-        listeners = bind_listeners(settings.listen, workers)
-    except ConfigError as error:
-        tell(f"{config} cannot be used:\n{error}")
-        return 1
-    except UnavailableError as error:
-        tell(str(error))
-        return 1
     with contextlib.ExitStack() as stack:
-        for _, one in listeners:
-            stack.enter_context(one)
-        handed = tuple((name, one.fileno()) for name, one in listeners)
-        tell(f"listening on {', '.join(str(one) for one in settings.listen)}, UDP and TCP")
-        # -P: a file of the folder one happens to stand in (http.py) is no module of ours.
-        python = (sys.executable, "-P", "-m")
-        return keep(
-            (
-                Program("sekishod", (*python, "sekisho.app.control", "--config", str(config), *options), reloads=True),
-                Program("sekisho-plane", (*python, "sekisho.app.plane", "--config", str(config), *options), handed, succeeded=True),
-            ),
-            inner,
-            tell,
-        )
+        try:
+            return keep(_programs(config, options, tell, stack), inner, tell)
+        except ConfigError:
+            tell(f"{config} cannot be used:\n{_every_fault(config)}")
+        except UnavailableError as error:
+            tell(str(error))
+    return 1
 
 
-def _settings(config: Path) -> Settings:
-    """The main file alone, for its addresses; a fault in it brings out every fault of every file."""
+def _programs(config: Path, options: tuple[str, ...], tell: Say, stack: contextlib.ExitStack) -> Iterator[Program]:
+    """Both programs; `stack` closes the sockets. Raises ConfigError for the main file, UnavailableError for an address."""
+    # -P: a file of the folder one happens to stand in (http.py) is no module of ours.
+    python = (sys.executable, "-P", "-m")
+    yield Program("sekishod", (*python, "sekisho.app.control", "--config", str(config), *options), reloads=True)
+    # Imported while the control plane starts: the models of configuration take longer than all else here.
+    from sekisho.config.settings import parse_settings  # noqa: PLC0415
+
     try:
-        return parse_settings(config.read_text(encoding="utf-8"), str(config))
-    except (ConfigError, OSError, UnicodeDecodeError):
-        return load_site(config).settings
+        settings = parse_settings(config.read_text(encoding="utf-8"), str(config))
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError([]) from None
+    listeners = bind_listeners(settings.listen, settings.workers or len(os.sched_getaffinity(0)))
+    for _, one in listeners:
+        stack.enter_context(one)
+    tell(f"listening on {', '.join(str(one) for one in settings.listen)}, UDP and TCP")
+    handed = tuple((name, one.fileno()) for name, one in listeners)
+    yield Program("sekisho-plane", (*python, "sekisho.app.plane", "--config", str(config), *options), handed, succeeded=True)
+
+
+def _every_fault(config: Path) -> str:
+    """What is wrong with the files, all of them: for a fault of the main file alone the others would come one by one."""
+    from sekisho.drivers.site import load_site  # noqa: PLC0415 - brings compiled code, and is needed for nothing else
+
+    try:
+        load_site(config)
+    except ConfigError as error:
+        return str(error)
+    return "it was changed while it was read; start again"
 
 
 def _to_stderr(text: str) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import socket
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -27,19 +25,6 @@ class AnsweredError(SekishoError):
     def __init__(self, body: Json) -> None:
         self.body = body
         super().__init__(str(body.get("error", "the daemon refused")))
-
-
-class _Connection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def config_file(given: str | None) -> Path:
@@ -106,7 +91,10 @@ class Client:
         return self._ask("DELETE", route, fields)
 
     def _ask(self, method: str, target: str, fields: Json | None) -> Json:
-        connection = _Connection(self._path)
+        # Not needed by `run` and `check`, and the start of the daemon waits for what is imported here.
+        from sekisho.cli.connection import BAD_REQUEST, Connection, HTTPException  # noqa: PLC0415
+
+        connection = Connection(self._path, TIMEOUT)
         body = None if fields is None else json.dumps({name: value for name, value in fields.items() if value is not None})
         try:
             connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
@@ -121,12 +109,12 @@ class Client:
             raise UnavailableError(f"the daemon is not running (nothing listens on {self._path}); start it with `sekisho run`") from None
         except TimeoutError:
             raise UnavailableError(f"the daemon did not answer within {TIMEOUT:.0f} seconds; look at its log") from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, HTTPException, ValueError) as error:
             raise UnavailableError(f"the daemon went away while it was asked ({type(error).__name__}); look at its log") from None
         finally:
             connection.close()
         if not isinstance(answer, dict):
             raise UnavailableError(f"what listens on {self._path} is not sekishod; see `runtime` in the configuration")
-        if response.status >= http.client.BAD_REQUEST:
+        if response.status >= BAD_REQUEST:
             raise AnsweredError(answer)
         return answer

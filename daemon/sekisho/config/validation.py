@@ -17,9 +17,13 @@ from sekisho.model.errors import ConfigError, Fault
 
 
 class FileModel(BaseModel):
-    """Base of the models of files: frozen, and a key nobody knows is a fault."""
+    """Base of the models of files: frozen, and a key nobody knows is a fault.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    The docstrings of fields are the schema's alone (`terms.schema`): for pydantic to read them, every start
+    would parse the source of every model.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 Model = TypeVar("Model", bound=FileModel)

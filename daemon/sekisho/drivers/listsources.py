@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sekisho.drivers.feeds import Feeds, Validators
-from sekisho.drivers.listversions import Identity, Stored
-from sekisho.drivers.transfer import Base, transfer
+from sekisho.drivers.listversions import Base, Identity, Stored
 from sekisho.lists.compile import FeedResult, compile_feed
 from sekisho.model.errors import FeedError
 from sekisho.model.lists import ListDefinition, ListFormat
@@ -46,6 +45,9 @@ async def obtain(order: Order, feeds: Feeds, clock: Callable[[], float] = time.t
     """The source's version, or None if it says what it said. Raises FeedError."""
     definition, key = order.definition, order.key
     if definition.format is ListFormat.AXFR:
+        # dnspython takes long to import, and only transferred lists need it.
+        from sekisho.drivers.transfer import transfer  # noqa: PLC0415
+
         zone = await transfer(definition, key, order.base, never_block=order.never_block, full=order.whole, clock=clock)
         return None if zone is None else replace(_stored(zone.result, order), serial=zone.serial)
     fetched = await feeds.fetch(definition, order.known)

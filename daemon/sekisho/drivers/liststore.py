@@ -21,10 +21,8 @@ from sekisho.drivers.feeds import Feeds
 from sekisho.drivers.listentries import ListEntry, ListStatus
 from sekisho.drivers.listfiles import ListFiles
 from sekisho.drivers.listsources import Order, obtain, place_of
-from sekisho.drivers.listversions import Identity, Stored, fitting, lost
+from sekisho.drivers.listversions import Base, Identity, Stored, fitting, lost
 from sekisho.drivers.sealedlists import SealedLists
-from sekisho.drivers.transfer import Base
-from sekisho.drivers.zonenotify import Notified, listen_for_notifies
 from sekisho.lists.compile import guard_for
 from sekisho.lists.guard import reguard
 from sekisho.model.errors import FeedError, RefusedError, TableError, UnavailableError
@@ -167,6 +165,11 @@ class ListStore:
             entry.deaf = ""
             if entry.definition.format is ListFormat.AXFR and entry.definition.notify:
                 addresses.setdefault(entry.definition.notify, []).append(entry)
+        if not addresses:
+            return
+        # dnspython takes long to import, and only transferred lists need it.
+        from sekisho.drivers.zonenotify import Notified, listen_for_notifies  # noqa: PLC0415
+
         for address, entries in addresses.items():
             try:
                 notified = [Notified(entry.definition, self._notified) for entry in entries]

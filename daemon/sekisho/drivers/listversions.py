@@ -32,6 +32,15 @@ NOTHING = CompiledList(
 
 
 @dataclass(frozen=True, slots=True)
+class Base:
+    """What is in force of a list: where an incremental transfer starts."""
+
+    compiled: CompiledList
+    report: FeedReport
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Of which definition a stored list is. A change of `source` or `scope` makes it another list."""
 

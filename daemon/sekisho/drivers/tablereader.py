@@ -10,18 +10,20 @@ import time
 from collections import Counter as Sum
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sekisho.drivers.maps import Directories, Head, MappedCustomers, map_customers, map_snapshot
 from sekisho.drivers.sharedfiles import MappedTable, map_table, numbered_files
-from sekisho.drivers.verdicts import Explanation, explain
 from sekisho.model.counters import Counter
 from sekisho.model.errors import TableError, UnavailableError
 from sekisho.snapshot import layout
 from sekisho.snapshot.digest import Key
 from sekisho.snapshot.sections import Kind
+
+if TYPE_CHECKING:
+    from sekisho.drivers.verdicts import Explanation
 
 _ALIVE_NS = 5_000_000_000
 """A worker that has not passed its loop for this long is not alive; nor one that did so far ahead: the clock was set back since."""
@@ -139,6 +141,11 @@ class TableReader:
         except TableError as error:
             message = f"no tables are published yet: {error}"
             raise UnavailableError(message) from error
+        # The verdict brings the packet path with it, which a start of the control plane does not wait for.
+
+        # Brings the whole packet path, and a start has no question to it.
+        from sekisho.drivers.verdicts import explain  # noqa: PLC0415
+
         return explain(self._folder, snapshot, customers, self._key, address, port, name, qtype, tcp=tcp)
 
     def _source(self, number: int, path: Path) -> _Source | None:

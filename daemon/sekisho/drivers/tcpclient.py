@@ -13,7 +13,6 @@ from collections.abc import Callable
 import numpy as np
 import structlog
 
-from sekisho.drivers.tcpchase import chase
 from sekisho.drivers.tcpcontext import TcpSettings
 from sekisho.drivers.tcpforward import Forwarder
 from sekisho.drivers.tcpupstream import Pool
@@ -177,6 +176,9 @@ class Client:
         if match is None:
             answer = await self._forwarder.answer(self._pool, query)
         else:
+            # dnspython takes long to import, and only an alias that a list answers with needs it.
+            from sekisho.drivers.tcpchase import chase  # noqa: PLC0415
+
             answer = await chase(self._forwarder, self._pool, snapshot, query, match)
         await self._send(answer)
 

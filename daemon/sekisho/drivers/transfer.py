@@ -30,6 +30,8 @@ import dns.rdtypes.ANY.TSIG
 import dns.tsig
 import numpy as np
 
+from sekisho.drivers.feeds import TOTAL_FACTOR
+from sekisho.drivers.listversions import Base
 from sekisho.lists import idn
 from sekisho.lists.compile import FeedReport, FeedResult, finish, guard_for, version_of
 from sekisho.lists.delta import apply
@@ -40,10 +42,6 @@ from sekisho.lists.zonetransfer import Transferred, ZoneReader, query_serial
 from sekisho.model.errors import FeedError
 from sekisho.model.lists import ListDefinition, TsigKey
 from sekisho.snapshot.digest import Key
-from sekisho.snapshot.entries import CompiledList
-
-TOTAL_FACTOR = 20
-"""A transfer as a whole may take this many times the definition's time-out."""
 
 _FUDGE = 300
 _UNSIGNED = 99
@@ -57,15 +55,6 @@ class Zone:
     """A transferred list with the serial it has: what the next incremental transfer starts from."""
 
     result: FeedResult
-    serial: int
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """What is in force of a list: where an incremental transfer starts."""
-
-    compiled: CompiledList
-    report: FeedReport
     serial: int
 
 

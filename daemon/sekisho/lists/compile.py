@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sekisho.lists import adblock, domains, hosts, idn, jsonfeed, tabular, zonefile
+from sekisho.lists import adblock, domains, hosts, idn, jsonfeed, tabular
 from sekisho.lists.guard import REFUSALS, Guard, build_guard, digest_rows
 from sekisho.lists.merge import merge
 from sekisho.lists.names import names_of
@@ -134,6 +134,9 @@ def _read(definition: ListDefinition, data: NDArray[np.uint8], tally: Tally) -> 
         case ListFormat.JSON:
             jsonfeed.read(data, scope, definition.column, rows, tally)
         case ListFormat.RPZ:
+            # dnspython takes long to import, and only zones need it.
+            from sekisho.lists import zonefile  # noqa: PLC0415
+
             zonefile.read(data, definition.zone, rows, tally)
         case ListFormat.AXFR:
             raise FeedError(f"list {definition.id}: an axfr list is transferred from a primary; for a zone file use format rpz")

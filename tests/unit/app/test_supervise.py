@@ -41,7 +41,7 @@ def change(config: Path, **keys: object) -> None:
 def kept(monkeypatch) -> list[tuple[tuple[Program, ...], dict[str, str]]]:
     """What `run` would have kept running."""
     found: list[tuple[tuple[Program, ...], dict[str, str]]] = []
-    monkeypatch.setattr(supervise, "keep", lambda programs, environ, _say: found.append((programs, environ)) or 0)
+    monkeypatch.setattr(supervise, "keep", lambda programs, environ, _say: found.append((tuple(programs), environ)) or 0)
     return found
 
 

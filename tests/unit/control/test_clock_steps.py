@@ -8,10 +8,14 @@ import pytest
 
 from sekisho.app.control_daemon import _expire
 from sekisho.app.control_expiry import Expiry
-from sekisho.drivers import liststore
 from sekisho.drivers.ledger import Ledger
+from sekisho.drivers.listentries import JITTER, ListEntry
+from sekisho.drivers.listversions import NOTHING, Identity, Stored
 from sekisho.ledger.chain import verify
+from sekisho.lists.compile import FeedReport
 from sekisho.model.events import OptOutAdded
+from sekisho.model.lists import ListDefinition, ListFormat, Scope
+from sekisho.snapshot.digest import key_of
 from unit.control.sites import ACTOR, Clock, run, verdict
 
 DAY = 86400.0
@@ -67,9 +71,8 @@ def test_acts_recorded_while_the_clock_goes_back_keep_their_order_and_verify(tmp
 @pytest.mark.parametrize("failures", [0, 3])
 @pytest.mark.parametrize("step", [-10 * 365 * DAY, -DAY, DAY, 10 * 365 * DAY])
 def test_no_step_of_the_clock_puts_the_next_fetch_off_beyond_its_interval(failures: int, step: float):
-    definition = type("D", (), {"refresh": 3600.0})()
-    stored = type("S", (), {"identity": 1, "fetched_at": 1e9})()
-    entry = type(
-        "E", (), {"definition": definition, "failures": failures, "failed_at": 1e9, "stored": stored, "identity": 1, "held": None}
-    )()
-    assert 0.0 <= liststore._wait(entry, 1e9 + step) <= 3600.0 * (1 + liststore.JITTER)
+    definition = ListDefinition("c2", 0, "c2", "c2.txt", ListFormat.DOMAINS, Scope.EXACT, refresh=3600.0)
+    identity = Identity.of(definition, key_of(bytes(16)), frozenset())
+    stored = Stored(NOTHING, FeedReport(0, 0, 0, 0, (), ""), identity, 1e9)
+    entry = ListEntry(definition, identity, stored=stored, failures=failures, failed_at=1e9)
+    assert 0.0 <= entry.wait(1e9 + step) <= 3600.0 * (1 + JITTER)

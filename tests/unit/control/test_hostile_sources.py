@@ -10,7 +10,7 @@ import pytest
 
 from sekisho.app import control_lists
 from sekisho.model.errors import SekishoError
-from unit.control.sites import LISTS, run, verdict
+from unit.control.sites import ACTOR, LISTS, run, verdict
 from unit.lists.test_feeds import Server
 
 HOSTILE = {"silent": "gave nothing", "loop": "redirects more than 5 times", "endless": "larger than", "bomb": "larger than"}
@@ -52,7 +52,7 @@ def test_no_hostile_source_keeps_the_daemon_or_another_list_from_its_work(folder
         # The source that hangs has a hundred seconds yet, and everything else is at work.
         assert (await verdict(control, "c-1", "c2.example"))[0] == "blocked"
         folder.write("c2.txt", "c2.example\nadded.example\n")
-        await control.refresh_lists("c2")
+        await control.refresh_lists("c2", actor=ACTOR)
         assert (await verdict(control, "c-1", "added.example"))[0] == "blocked"
         errors: dict[str, str] = {}
         for _ in range(3000):
@@ -74,6 +74,6 @@ def test_a_daemon_stops_though_a_source_hangs(folder, server: Server) -> None:
     async def scenario(control):
         with pytest.raises((SekishoError, TimeoutError)):
             async with asyncio.timeout(0.3):
-                await control.refresh_lists("silent")
+                await control.refresh_lists("silent", actor=ACTOR)
 
     run(folder, scenario)

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from sekisho.drivers.feeds import Feeds, Fetched, Validators, shown_url
+from sekisho.drivers.feeds import Feeds, Fetched, Validators
+from sekisho.drivers.webfeeds import shown_url
 from sekisho.model.errors import FeedError
 from sekisho.model.lists import ListDefinition, ListFormat, Scope
 
@@ -179,7 +180,7 @@ def test_a_source_that_misbehaves_is_one_sentence(server: Server, path: str, wor
 
 
 def test_a_source_that_sends_an_octet_now_and_then_is_not_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sekisho.drivers.feeds.TOTAL_FACTOR", 1)
+    monkeypatch.setattr("sekisho.drivers.webfeeds.TOTAL_FACTOR", 1)
     with pytest.raises(FeedError, match="took longer than 1 s"):
         fetch(f"{server.url}/trickle", timeout=1.0)
 
