@@ -170,6 +170,7 @@ class PlaneProcess:
             scoped_cache=not shared,
             cache_bytes=settings.cache.mib * (1 << 20) // max(1, len(by_worker)),
             max_stale=int(settings.cache.max_stale),
+            busy_poll=settings.busy_poll,
         )
         self._plane_settings = plane
         for number in sorted(by_worker):

@@ -17,8 +17,8 @@ from sekisho.config.prefixes import parse_prefix
 from sekisho.config.validation import shown
 from sekisho.model.customers import Prefix
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h|d|w)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(us|ms|s|m|h|d|w)")
+_SECONDS = {"us": 1e-6, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZE = re.compile(r"([0-9]+) ?(B|k|kB|KiB|M|MB|MiB|G|GB|GiB)")
 _BYTES = {"B": 1, "k": 10**3, "kB": 10**3, "KiB": 1 << 10, "M": 10**6, "MB": 10**6, "MiB": 1 << 20, "G": 10**9, "GB": 10**9, "GiB": 1 << 30}
 _IDENTIFIER = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")

@@ -54,6 +54,8 @@ class PlaneSettings:
     """Bytes of packet cache of each worker."""
     max_stale: int = 86400
     stale_ttl: int = 30
+    busy_poll: float = 0.0
+    """How long a worker goes on looking for packets before it sleeps."""
 
     @property
     def longest_tries(self) -> int:
@@ -271,6 +273,7 @@ class UdpWorker:
         settings[desks.S_PROXY] = int(self.settings.proxy_protocol)
         settings[desks.S_SCOPED] = int(self.settings.scoped_cache)
         settings[desks.S_SOCKETS] = each
+        settings[desks.S_BUSY_POLL] = int(self.settings.busy_poll * _BILLION)
         settings[desks.S_UPSTREAMS] = len(self.settings.upstreams)
 
     def _register(self) -> None:

@@ -37,6 +37,7 @@ from sekisho.plane.worker import (
     CONTROL,
     PACKET,
     ROW,
+    S_BUSY_POLL,
     S_EPOLL,
     S_MAX_STALE,
     S_SCOPED,
@@ -78,10 +79,17 @@ _SHORT_WAIT, _LONG_WAIT = 10, 500
 def serve(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk):  # type: ignore[no-untyped-def]
     """Serve until `signal[SIGNAL_RETURN]` is set."""
     outstanding = 0
+    worked = np.int64(0)
+    now = np.int64(0)
     prepare(desk, BATCH)
     while desk.signal[SIGNAL_RETURN] == 0:
-        ready = wait(desk.settings[S_EPOLL], desk.events, _EVENTS, _SHORT_WAIT if outstanding > 0 else _LONG_WAIT)
+        awake = now - worked < desk.settings[S_BUSY_POLL]
+        ready = wait(desk.settings[S_EPOLL], desk.events, _EVENTS, 0 if awake else _SHORT_WAIT if outstanding > 0 else _LONG_WAIT)
         now = clock(CLOCK_MONOTONIC, desk.clock)
+        if ready > 0:
+            worked = now
+        elif awake:
+            continue
         seconds = now // _BILLION
         u64s(counts.worker)[WORKER_HEARTBEAT] = U64(clock(CLOCK_REALTIME, desk.clock))
         for event in range(ready):
@@ -92,9 +100,12 @@ def serve(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk): 
                 serve_listener(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk, desk.listeners[number], now, seconds)
             elif kind == KIND_UPSTREAM:
                 serve_upstream(desk, cache, counts, number, now, seconds)
+        before = outstanding
         outstanding = expire(desk, cache, now, seconds)
-        publish(counts, desk)
-        flush(desk)
+        if before > 0 or outstanding > 0:
+            # Listeners and resolvers' sockets have seen to theirs; what timed out is still to be told.
+            publish(counts, desk)
+            flush(desk)
 
 
 @compiled

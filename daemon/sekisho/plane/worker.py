@@ -77,6 +77,8 @@ S_SOCKETS = 6
 """Sockets for each upstream."""
 S_UPSTREAMS = 7
 S_EPOLL = 8
+S_BUSY_POLL = 9
+"""ns a worker goes on looking for packets before it sleeps."""
 S_SLOTS = 16
 
 # Cells of `signal`: written by Python, read by the loop.

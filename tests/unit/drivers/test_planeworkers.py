@@ -60,13 +60,13 @@ def listener(host: str) -> socket.socket:
 
 
 @contextlib.contextmanager
-def running(folder: Path, *hosts: str, timeout: float = 2.0) -> Iterator[Running]:
+def running(folder: Path, *hosts: str, timeout: float = 2.0, busy_poll: float = 0.0) -> Iterator[Running]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(listener(host)) for host in hosts]
         resolver = stack.enter_context(listener("127.0.0.1"))
         resolver.settimeout(10)
         writer, deaths = TableWriter(folder), list[BaseException]()
-        settings = PlaneSettings((resolver.getsockname(),), timeout=timeout, cache_bytes=1 << 20)
+        settings = PlaneSettings((resolver.getsockname(),), timeout=timeout, cache_bytes=1 << 20, busy_poll=busy_poll)
         worker = UdpWorker(0, sockets, WorkerFiles(folder), settings, lambda _, error: deaths.append(error))
         one = Running(folder, worker, writer, resolver, deaths)
         one.publish(1, "listed.example")
@@ -137,6 +137,15 @@ def test_an_answer_may_not_be_fragmented_and_needs_no_identification(tmp_path: P
                 break
         assert packet[6] & 0x40
         assert packet[4:6] == b"\0\0"
+
+
+def test_a_worker_that_looks_again_before_it_sleeps_answers_forwards_and_times_out_as_any_other(tmp_path: Path) -> None:
+    with running(tmp_path, "127.0.0.1", timeout=0.05, busy_poll=0.01) as one:
+        address = one.worker.sockets[0].getsockname()
+        for _ in range(3):
+            assert ask(address, query("listed.example"))[0].rcode() == dns.rcode.NXDOMAIN
+            assert ask(address, query("www.example"))[0].rcode() == dns.rcode.SERVFAIL
+        assert one.total(Counter.UPSTREAM_TIMEOUTS) >= 3
 
 
 def test_both_families_are_served_by_one_worker(tmp_path: Path) -> None:
