@@ -19,6 +19,7 @@ from sekisho.drivers.tables import TableWriter
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import TableError
 from sekisho.plane.addresses import find_customer
+from sekisho.plane.names import PRINT_WORDS
 from sekisho.plane.verdict import R_LIST, R_ROW, R_RULE, R_SLOTS, decide
 from sekisho.snapshot.build import build
 from support.plane import KEY, START, address, at, compile_entries, definition, entry, profile, rule, wire
@@ -44,7 +45,7 @@ class Reader:
         octets = wire(NAME)
         self.lower[: len(octets)] = np.frombuffer(octets, np.uint8)
         self.labels[1], self.labels[2] = 4, 11
-        self.work = (np.zeros(130, np.uint64), np.zeros(130, np.int64), np.zeros((130, 2), np.uint64))
+        self.work = (np.zeros(130, np.uint64), np.zeros(130, np.int64), np.zeros((130, PRINT_WORDS), np.uint64))
         self.ruling = np.zeros(R_SLOTS, np.int64)
         self.buckets = np.zeros(10_000, np.uint64)
 

@@ -21,6 +21,7 @@ from sekisho.model.lists import ActionKind
 from sekisho.model.verdicts import STEPS, Step, Verdict
 from sekisho.plane import wire
 from sekisho.plane.addresses import find_customer
+from sekisho.plane.names import PRINT_WORDS
 from sekisho.plane.verdict import R_KIND, R_LIST, R_ROW, R_RULE, R_SLOTS, decide
 from sekisho.plane.wire import NAME_ROOM
 from sekisho.snapshot import layout
@@ -123,7 +124,7 @@ def _decide(
             tcp,
             np.zeros(_WORK, np.uint64),
             np.zeros(_WORK, np.int64),
-            np.zeros((_WORK, 2), np.uint64),
+            np.zeros((_WORK, PRINT_WORDS), np.uint64),
             ruling,
         )
     )

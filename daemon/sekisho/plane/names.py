@@ -9,19 +9,27 @@ from __future__ import annotations
 import numpy as np
 
 from sekisho.model.lists import ActionKind
-from sekisho.plane.native import load64, u32s, u64s
-from sekisho.snapshot.compiling import compiled
+from sekisho.plane.native import load64, prefetch, u32s, u64s
+from sekisho.snapshot.compiling import compiled, inlined
 from sekisho.snapshot.digest import U64, finish, finish_second, start, take_word
 
 _R32, _ZERO, _ONE = U64(32), U64(0), U64(1)
+PRINT_WORDS = 6
+"""Words of a row of `prints`: a digest, and from where on its second word is computed."""
 _EXCEPT = int(ActionKind.EXCEPT)
+
+
+@inlined
+def place_of(first, slots):  # type: ignore[no-untyped-def]
+    """The slot at which the search for a digest starts."""
+    return np.int64(((first >> _R32) * U64(slots)) >> _R32)
 
 
 @compiled
 def locate(keys, first, a, b, c, d):  # type: ignore[no-untyped-def]
     """Slot of the digest whose first word is `first`, or -1, and its second word (0 when not computed)."""
     slots = keys.shape[0] // 2
-    slot = np.int64(((first >> _R32) * U64(slots)) >> _R32)
+    slot = place_of(first, slots)
     second = _ZERO
     known = False
     for _ in range(slots):
@@ -47,11 +55,15 @@ def match(snapshot, k0, k1, lower, labels, count, mask, masks, combos, prints): 
     `snapshot` is the view of one; `lower` uint8: the canonical name with eight bytes of room
     behind it; `labels` its label offsets; `count` labels. Fills, for each suffix found, from the
     shortest: `masks` uint64 (128) the lists of `mask` that hold it, `combos` int64 (128) twice the
-    combination, plus one for the exact name, `prints` uint64 (128, 2) the digest. Returns how many
-    were found.
+    combination, plus one for the exact name, `prints` uint64 (128, `PRINT_WORDS`) the digest in its first
+    two words. Returns how many were found.
+
+    All digests are computed before the first is looked for: their places in the index lie anywhere
+    in memory, and are waited for together.
     """
     keys, combo_of, holders, depths = u64s(snapshot.keys), u32s(snapshot.combo), u64s(snapshot.holders), u64s(snapshot.depths)
-    found = 0
+    slots = keys.shape[0] // 2
+    candidates = 0
     a, b, c, d = start(k0, k1)
     for depth in range(1, count + 1):
         offset = labels[count - depth]
@@ -63,14 +75,24 @@ def match(snapshot, k0, k1, lower, labels, count, mask, masks, combos, prints): 
             a, b, c, d = take_word(word, a, b, c, d)
             offset += 8
             rest -= 8
-        if not (depths[depth >> 6] >> U64(depth & 63)) & _ONE:
-            continue
-        first, e, f, g, h = finish(a, b, c, d)
-        slot, second = locate(keys, first, e, f, g, h)
+        if (depths[depth >> 6] >> U64(depth & 63)) & _ONE:
+            first, e, f, g, h = finish(a, b, c, d)
+            prefetch(keys, 2 * place_of(first, slots))
+            prints[candidates, 0] = first
+            prints[candidates, 1] = U64(depth)
+            prints[candidates, 2] = e
+            prints[candidates, 3] = f
+            prints[candidates, 4] = g
+            prints[candidates, 5] = h
+            candidates += 1
+    found = 0
+    for row in range(candidates):
+        first = prints[row, 0]
+        slot, second = locate(keys, first, prints[row, 2], prints[row, 3], prints[row, 4], prints[row, 5])
         if slot < 0:
             continue
         combo = np.int64(combo_of[slot])
-        exact = 1 if depth == count else 0
+        exact = 1 if np.int64(prints[row, 1]) == count else 0
         held = holders[2 * combo + 1 - exact] & mask
         if held != _ZERO:
             masks[found] = held

@@ -13,6 +13,7 @@ import numpy as np
 
 from sekisho.model.counters import TOTALS
 from sekisho.plane.cache import KEY_ROOM
+from sekisho.plane.names import PRINT_WORDS
 from sekisho.plane.reply import A_SLOTS, MAX_NOTES, MAX_TTLS
 from sekisho.plane.verdict import R_SLOTS
 from sekisho.plane.wire import NAME_ROOM, Q_SLOTS
@@ -104,7 +105,7 @@ DESK = np.dtype(
         ("labels", np.int64, (WORK,)),
         ("masks", np.uint64, (WORK,)),
         ("combos", np.int64, (WORK,)),
-        ("prints", np.uint64, (WORK, 2)),
+        ("prints", np.uint64, (WORK, PRINT_WORDS)),
         ("ruling", np.int64, (R_SLOTS,)),
         ("cache_key", np.uint8, (KEY_ROOM,)),
         ("facts", np.int64, (A_SLOTS,)),

@@ -13,6 +13,7 @@ from sekisho.model.clauses import Ede, Profile
 from sekisho.model.errors import RefusedError, TableError
 from sekisho.model.lists import Action, ActionKind, Entry, LocalRecord, Trigger
 from sekisho.model.verdicts import Step
+from sekisho.plane.names import PRINT_WORDS
 from sekisho.plane.verdict import R_ACTION, R_KIND, R_LIST, R_RULE, R_SLOTS, ask_lists
 from sekisho.snapshot import layout
 from sekisho.snapshot.build import build
@@ -60,7 +61,7 @@ def ask(snapshot: Snapshot, name: str, mask: int = ALL_LISTS, *, tcp: bool = Fal
         labels[count], position, count = position, position + octets[position] + 1, count + 1
     ruling = np.zeros(R_SLOTS, np.int64)
     ruling[R_LIST], ruling[R_RULE] = -1, NO_RULE
-    masks, combos, prints = np.zeros(130, np.uint64), np.zeros(130, np.int64), np.zeros((130, 2), np.uint64)
+    masks, combos, prints = np.zeros(130, np.uint64), np.zeros(130, np.int64), np.zeros((130, PRINT_WORDS), np.uint64)
     step = ask_lists(snapshot.view, customers.view, KEY, 1, lower, labels, count, tcp, masks, combos, prints, ruling)
     return Said(Step(step), int(ruling[R_LIST]), ActionKind(int(ruling[R_KIND])), int(ruling[R_ACTION]))
 
