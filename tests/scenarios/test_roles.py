@@ -27,6 +27,7 @@ VIEWERS, OPERATORS, OTHERS = 47_070, 47_080, 47_090
 COMMAND = """
 import encodings.idna, json, os, stringprep, sys
 import yaml
+import sekisho.cli.connection
 from sekisho.cli.main import main
 uid, gid, groups = json.loads(sys.argv.pop(1))
 os.setgroups(groups); os.setgid(gid); os.setuid(uid)

@@ -67,10 +67,24 @@ def told(tmp_path: Path, command: tuple[str, ...], **options: Any) -> str:
     async def story() -> str:
         with pytest.raises(FeedError) as caught:
             await SealedLists(command, **options).obtain(order(definition(tmp_path / "feed", timeout=0.01, max_bytes=1)))
-        assert children() == []
+        assert own_children() == []
         return str(caught.value)
 
     return asyncio.run(story())
+
+
+OTHERS = set[int]()
+"""Processes that ran before a test began."""
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    OTHERS.clear()
+    OTHERS.update(children())
+
+
+def own_children() -> list[int]:
+    return [child for child in children() if child not in OTHERS]
 
 
 def children(process: int | str = "self") -> list[int]:
@@ -239,7 +253,7 @@ def test_the_key_is_in_no_argument_and_no_environment_and_a_refresh_called_off_l
             task = asyncio.create_task(store.refresh("sealed", 1000.0))
             async with asyncio.timeout(60):
                 await asked.wait()
-            (child,) = children()
+            (child,) = own_children()
             shown = shown_of(child)
             words = [int(word) for word in KEY]
             for form in (SECRET, SECRET.hex().encode(), *(str(word).encode() for word in words), *(b"%x" % word for word in words)):
@@ -250,7 +264,7 @@ def test_the_key_is_in_no_argument_and_no_environment_and_a_refresh_called_off_l
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert children() == []
+            assert own_children() == []
             await store.close()
 
     asyncio.run(story())
