@@ -63,8 +63,10 @@ schema-check: venv
 peers-installed:
 	@sh tests/peers/install.sh
 
+# In two processes, a file of tests in one of them; compiled before, so that not both compile it.
 all-tests: venv
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m sekisho.app.plane --compile
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 uncompiled: venv ## tests marked so, with the compiled code run as plain Python
 	@echo "pytest, not compiled:"
