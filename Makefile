@@ -32,6 +32,7 @@ $(STAMP): pyproject.toml
 	  else echo "python3 -m venv failed; on Debian: apt-get install python3-venv"; exit 1; fi; }; }
 	@echo "Installing dependencies ..."
 	@$(BIN)/python -m pip install -q -e '.[dev]'
+	@$(BIN)/python -m compileall -q daemon/sekisho exporters
 	@rm -f $(VENV)/.sekisho-* && touch $@
 
 demo: venv ## the main job on an embedded default: real queries, blocked and answered by clause

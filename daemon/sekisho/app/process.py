@@ -11,15 +11,17 @@ import contextlib
 import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import sekisho
 from sekisho.drivers.compilecache import use_compile_cache
-from sekisho.drivers.log import LEVELS, configure
 from sekisho.drivers.processes import keep_no_core
 
 _DEFAULT = "/etc/sekisho/sekisho.yaml"
+_LEFT_OUT = ("rich", "coverage")
+"""What structlog and Numba would bring along where it is installed, for a tenth of the start, and nothing here uses."""
 _NO_FLAGS: Mapping[str, str] = {}
 
 
@@ -31,6 +33,10 @@ def begin(program: str, about: str, argv: Sequence[str] | None = None, flags: Ma
     Until a process has something to finish, SIGTERM and Ctrl-C end it at once: a start is as safe to
     break off as a crash is, and the first one compiles for a minute.
     """
+    for package in _LEFT_OUT:
+        sys.modules.setdefault(package, None)  # type: ignore[arg-type]
+    from sekisho.drivers.log import configure  # noqa: PLC0415 - brings structlog, for which the others are left out
+
     arguments = _parser(program, about, flags).parse_args(argv)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
@@ -57,6 +63,8 @@ def loading() -> Iterator[None]:
 
 
 def _parser(program: str, about: str, flags: Mapping[str, str]) -> argparse.ArgumentParser:
+    from sekisho.drivers.log import LEVELS  # noqa: PLC0415 - see `begin`
+
     parser = argparse.ArgumentParser(prog=program, description=f"{about} `sekisho --help` shows the operator's commands.")
     parser.add_argument("--config", metavar="FILE", help=f"the configuration; default $SEKISHO_CONFIG, then {_DEFAULT}")
     level = os.environ.get("SEKISHO_LOG_LEVEL", "info")
