@@ -263,6 +263,8 @@ class ListStore:
                     errors.append(TableError(f"list {list_id} was stored under another list key; it is fetched anew"))
             elif held:
                 entry.hold(usable)
+            elif usable.identity.guard == entry.identity.guard:
+                entry.stored = usable
             else:
                 guard = guard_for(entry.definition, self._key, self._never_block)
                 entry.stored = replace(usable, compiled=reguard(usable.compiled, guard)[0])

@@ -17,7 +17,7 @@ import numpy as np
 from sekisho.drivers.feeds import Validators
 from sekisho.lists import idn
 from sekisho.lists.compile import FeedReport
-from sekisho.lists.guard import select, shrink
+from sekisho.lists.guard import select, shrink, suffixes_version
 from sekisho.model.errors import Fault, TableError
 from sekisho.model.lists import ListDefinition, Scope, Trigger
 from sekisho.snapshot.digest import Key, digest_name, entry_id
@@ -49,13 +49,13 @@ class Identity:
     scope: str
     sealed: bool
     guard: str
-    """Digest of the never-block names it was guarded by: with others the source is read anew."""
+    """Digest of what it was guarded by, never-block names and public suffixes: with others the source is read anew."""
     key: str
     """Digest of a fixed name by the list key: the digests of another key find nothing."""
 
     @classmethod
     def of(cls, definition: ListDefinition, key: Key, never_block: Collection[bytes] = ()) -> Identity:
-        guarded = json.dumps([sorted(name.hex() for name in never_block), sorted(definition.never_block)])
+        guarded = json.dumps([sorted(name.hex() for name in never_block), sorted(definition.never_block), suffixes_version()])
         guard = hashlib.blake2b(guarded.encode(), digest_size=16).hexdigest()
         origin = json.dumps([definition.source, definition.format, definition.column, definition.zone])
         source = hashlib.blake2b(origin.encode(), digest_size=16).hexdigest()

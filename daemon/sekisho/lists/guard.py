@@ -20,6 +20,7 @@ The other guard, `shrink`, compares a new version of a list with the one in forc
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.resources
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -144,10 +145,19 @@ def shrink(previous: CompiledList | None, new: CompiledList, max_shrink: float) 
 
 
 @functools.lru_cache(maxsize=1)
+def suffixes_version() -> str:
+    """Digest of the Public Suffix List, hexadecimal: a list guarded by the same one need not be looked through again."""
+    return hashlib.blake2b(_suffix_text(), digest_size=16).hexdigest()
+
+
+def _suffix_text() -> bytes:
+    return importlib.resources.files("publicsuffixlist").joinpath("public_suffix_list.dat").read_bytes()
+
+
+@functools.lru_cache(maxsize=1)
 def _suffix_rules() -> tuple[tuple[bytes, int], ...]:
     """The Public Suffix List as wire names and flags. Package data, not a file of ours."""
-    text = importlib.resources.files("publicsuffixlist").joinpath("public_suffix_list.dat").read_text("utf-8")
-    return parse_suffixes(text)
+    return parse_suffixes(_suffix_text().decode())
 
 
 def parse_suffixes(text: str) -> tuple[tuple[bytes, int], ...]:

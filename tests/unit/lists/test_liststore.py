@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from sekisho.drivers import liststore, listversions
 from sekisho.drivers.liststore import ListStore
-from sekisho.lists import idn
+from sekisho.lists import guard, idn
 from sekisho.model.errors import RefusedError
 from sekisho.model.lists import ListDefinition, ListFormat, Scope
 from sekisho.snapshot.digest import digest_name, key_of
@@ -238,6 +239,25 @@ def test_a_never_block_name_added_later_takes_its_entry_out_of_the_stored_list(s
         store = await site.store()
         await store.refresh("sample", 1002.0)
         assert store.status("sample", 1002.0).entries == 10
+
+    run(story())
+
+
+def test_a_stored_list_is_looked_through_again_under_other_public_suffixes_and_only_then(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+    reguard = liststore.reguard
+    monkeypatch.setattr(liststore, "reguard", lambda compiled, guard: looked.append(1) or reguard(compiled, guard))
+
+    async def story() -> None:
+        await (await site.store()).refresh("sample", 1000.0)
+        assert holds(await site.store(), "c3.c2.example")
+        assert not looked, "what was kept was judged by the same suffixes"
+        monkeypatch.setattr(listversions, "suffixes_version", lambda: "of another day")
+        monkeypatch.setattr(guard, "_suffix_rules", lambda: ((idn.to_wire("c3.c2.example"), guard.SUFFIX),))
+        assert not holds(await site.store(), "c3.c2.example")
+        assert looked
 
     run(story())
 
