@@ -5,10 +5,11 @@ for: what the clause's record needs and no more. No query name is handed to this
 can be kept. Matches past their clause's retention are deleted, and overwritten on disk.
 
 They lie in *segments*: one row of the database holds the matches of one minute and clause in
-columns, equal ones as one. A segment is written anew with each batch until it has `FULL` matches or its
-minute is over. A match so costs about a microsecond, where a row and its indexes would cost forty: the
-record is kept up while a customer floods. Looking for one customer goes over segments,
-newest first; those that do not name the customer are passed over without being read.
+columns, equal ones as one. A segment is written anew with each small batch until it has `FULL`
+matches or its minute is over; a large batch is a segment of its own. A match so costs two or three
+microseconds, where a row and its indexes would cost forty: the record is kept up while a customer
+floods. Looking for one customer goes over segments, newest first; those that do not name the
+customer are passed over without being read.
 
 Matches are evidence and not acts: they are written behind, and what a crash of the machine loses
 is the last second. Acts are in `drivers.ledger`.
@@ -41,6 +42,8 @@ SCHEMA_VERSION = 2
 MINUTE = 60
 FULL = 4096
 """Matches after which a segment is left alone and the next one begun."""
+ALONE = 512
+"""Matches of one batch that are a segment of their own: in a flood nothing is gained by writing the one before anew."""
 _SECOND_NS = 1_000_000_000
 
 _SCHEMA = """
@@ -160,15 +163,15 @@ class MatchStore:
         known = self._open.get((minute, clause))
         if not len(fresh.rows):
             return known
-        held = joined(known.held, fresh) if known is not None else joined(NONE, fresh)
+        held = joined(known.held, fresh) if known is not None and len(fresh.rows) < ALONE else joined(NONE, fresh)
         content = (_lines(held.lists), _lines(held.customers), held.rows.tobytes())
-        if known is not None:
+        if known is not None and len(fresh.rows) < ALONE:
             self._connection.execute("UPDATE segments SET lists = ?, customers = ?, matches = ? WHERE id = ?", (*content, known.id))
             return _Open(known.id, held)
         cursor = self._connection.execute(
             "INSERT INTO segments (minute, clause, lists, customers, matches) VALUES (?, ?, ?, ?, ?)", (minute * MINUTE, clause, *content)
         )
-        return _Open(int(cursor.lastrowid or 0), held)
+        return known or _Open(int(cursor.lastrowid or 0), held)
 
     def _newest(self, customer: str | None, list_id: str | None, since: float | None, limit: int) -> list[Match]:
         values = {"customer": customer, "list": list_id, "minute": None if since is None else int(since) // MINUTE * MINUTE}

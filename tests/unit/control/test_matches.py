@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.app.control_matches import Recorder, retentions
-from sekisho.drivers.matches import FULL, MatchStore
+from sekisho.drivers.matches import ALONE, FULL, MatchStore
 from sekisho.drivers.matchrows import NONE, ROW, MatchRows, joined, merged
 from sekisho.model.clauses import BlockRule, Clause, Ede, NoticeTime, OptOut, Pack, Record
 from sekisho.model.errors import LedgerError
@@ -111,6 +111,18 @@ def test_a_segment_that_is_full_is_followed_by_another_and_all_are_found(tmp_pat
         return sum(match.count for match in found), found[0], await store.newest(customer="c-0"), await store.newest(customer=f"c-{FULL}")
 
     assert with_store(tmp_path / "m.db", scenario) == (FULL + 11, many[-1], [many[0]] * 2, [many[FULL]])
+
+
+def test_a_large_batch_is_a_segment_of_its_own_and_small_ones_go_on_with_theirs(tmp_path):
+    flood = [replace(MATCH, customer=f"c-{number}") for number in range(ALONE)]
+
+    async def scenario(store):
+        for batch in ([MATCH], flood, [MATCH], flood, [MATCH]):
+            await store.record(rows_of(*batch))
+        segments = store._connection.execute("SELECT count(*) FROM segments").fetchone()[0]
+        return segments, [match.count for match in await store.newest(customer="c-1")], len(await store.newest(limit=10_000))
+
+    assert with_store(tmp_path / "m.db", scenario) == (3, [1, 1, 3], 2 * ALONE + 1)
 
 
 def test_a_customer_is_found_by_the_whole_id_alone(tmp_path):
