@@ -23,6 +23,7 @@ from typing import Self
 from sekisho.drivers.notify import FIRST_FD
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_M_PERTURB, _WIPE = -6, 0x5A
 _CANNOT_START = 126
 
 
@@ -74,9 +75,14 @@ def _environment(environ: Mapping[str, str], names: Sequence[str]) -> dict[str, 
 
 
 def keep_no_core() -> None:
-    """No core file and no debugger of another user: memory holds the list key, and names."""
+    """No core file and no debugger of another user: memory holds the list key, and names.
+
+    What is freed is overwritten at once, so that nothing of a name stays in memory given back.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    libc.mallopt(_M_PERTURB, _WIPE)
 
 
 def end_with_parent() -> None:

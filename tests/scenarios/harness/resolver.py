@@ -22,6 +22,8 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
+from support import free_port
+
 TTL = 300
 SIGNATURE = bytes.fromhex("0d0a0d0a000d0a515549540a")
 """A PROXY v2 header starts with it."""
@@ -67,10 +69,11 @@ class Resolver:
     @contextlib.contextmanager
     def running(self) -> Iterator[Resolver]:
         with contextlib.ExitStack() as stack:
-            stream = stack.enter_context(socket.create_server((self.host, self.port)))
-            self.port = stream.getsockname()[1]
+            port = self.port or free_port(self.host)
+            stream = stack.enter_context(socket.create_server((self.host, port)))
             datagram = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            datagram.bind((self.host, self.port))
+            datagram.bind((self.host, port))
+            self.port = port
             other = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             other.bind((self.host, 0))
             stop = threading.Event()
