@@ -247,7 +247,8 @@ def test_nbnet_21_1_the_plane_holds_no_sealed_name_in_its_memory(watched: Watche
     assert watched.checkpoint.is_answered(watched.customer, f"control-{watched.listed}.example")
     pid = watched.checkpoint.pid(PLANE)
     try:
-        held = memory(pid, shapes(watched.sealed[::-1]))
+        # Backwards it is a name that customers did ask for.
+        held = memory(pid, {form: octets for form, octets in shapes(watched.sealed[::-1]).items() if "backwards" not in form})
         control = memory(pid, {"a name": watched.listed.encode()})
     except PermissionError:
         pytest.skip("reading another process's memory needs CAP_SYS_PTRACE; run as root")
