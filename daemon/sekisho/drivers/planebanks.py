@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from sekisho.drivers.sharedfiles import map_table
+from sekisho.drivers.sharedfiles import map_table, numbered_files
 from sekisho.model.errors import TableError, UnavailableError
 from sekisho.snapshot import layout
 from sekisho.snapshot.sections import Kind
@@ -50,9 +50,8 @@ def _bury(folder: Path, bank: int) -> None:
     descriptor = os.open(folder / f".plane-{bank}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for path in folder.glob("counts-*"):
-            number = path.name.removeprefix("counts-")
-            if number.isdigit() and int(number) // layout.BANK == bank:
+        for number, path in numbered_files(folder, "counts-"):
+            if number // layout.BANK == bank:
                 with contextlib.suppress(TableError):
                     table = map_table(path, Kind.COUNTS, layout.COUNTS_VERSION, writable=True)
                     table.arrays["worker"][layout.WORKER_HEARTBEAT] = 0

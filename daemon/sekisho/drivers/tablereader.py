@@ -143,7 +143,6 @@ class TableReader:
             raise UnavailableError(message) from error
         # The verdict brings the packet path with it, which a start of the control plane does not wait for.
 
-        # Brings the whole packet path, and a start has no question to it.
         from sekisho.drivers.verdicts import explain  # noqa: PLC0415
 
         return explain(self._folder, snapshot, customers, self._key, address, port, name, qtype, tcp=tcp)

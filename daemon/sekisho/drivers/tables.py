@@ -13,7 +13,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sekisho.drivers.sharedfiles import HEAD, MappedTable, create_table, customers_file, make_folder, map_table, snapshot_file, write_file
+from sekisho.drivers.sharedfiles import (
+    HEAD,
+    MappedTable,
+    create_table,
+    customers_file,
+    make_folder,
+    map_table,
+    numbered_files,
+    snapshot_file,
+    write_file,
+)
 from sekisho.drivers.tablerows import LOW, BulkRows, CustomerRow, allowed, enter, kept_prefixes, load_bulk, owned, prefixes_of, standings
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError, TableError
@@ -233,6 +243,8 @@ class TableWriter:
         high, low = np.uint64(prefix.value >> 64), np.uint64(prefix.value & LOW)
         at = find_slot(slots, high, low, prefix.length)
         entries = fields_of(arrays["slots"], layout.SLOT)
+        if at >= 0 and int(entries["owner"][at]) == owner:
+            return
         if at >= 0:
             unlink(slots, rows, at)
             entries["owner"][at] = owner
@@ -259,9 +271,8 @@ class TableWriter:
         self._rows, self._next_row = identities(arrays["identities"].tobytes(), arrays["spans"]), int(arrays["used"][0])
 
     def _remove_old(self, start: str, keep: set[int]) -> None:
-        for path in self._folder.glob(f"{start}*"):
-            number = path.name.removeprefix(start)
-            if number.isdigit() and int(number) not in keep:
+        for number, path in numbered_files(self._folder, start):
+            if number not in keep:
                 path.unlink()
 
 
