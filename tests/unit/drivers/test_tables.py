@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -342,6 +344,21 @@ def test_a_file_is_written_aside_so_that_a_name_never_shows_half_of_it(tmp_path:
     assert path.stat().st_ino != before
     assert path.stat().st_mode & 0o777 == 0o640
     assert [one.name for one in tmp_path.iterdir()] == ["table"]
+
+
+def test_a_durable_file_is_on_the_disk_before_its_name_shows_it_and_its_name_before_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[bool, bool]] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), (tmp_path / "file").exists()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_file(tmp_path / "file", b"octets", durable=True)
+    assert synced == [(False, False), (True, True)]
 
 
 def test_a_table_mapped_for_reading_cannot_be_written(tmp_path: Path) -> None:
