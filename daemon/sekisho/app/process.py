@@ -33,6 +33,8 @@ def begin(program: str, about: str, argv: Sequence[str] | None = None, flags: Ma
     Until a process has something to finish, SIGTERM and Ctrl-C end it at once: a start is as safe to
     break off as a crash is, and the first one compiles for a minute.
     """
+    # Nothing here multiplies matrices, and numpy would start a thread for each processor to do it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for package in _LEFT_OUT:
         sys.modules.setdefault(package, None)  # type: ignore[arg-type]
     from sekisho.drivers.log import configure  # noqa: PLC0415 - brings structlog, for which the others are left out

@@ -37,7 +37,7 @@ from sekisho.lists.compile import FeedReport, FeedResult, finish, guard_for, ver
 from sekisho.lists.delta import apply
 from sekisho.lists.rows import Tally
 from sekisho.lists.scan import octets
-from sekisho.lists.zonescan import record_starts
+from sekisho.lists.zonescan import WIDEST, record_starts
 from sekisho.lists.zonetransfer import Transferred, ZoneReader, query_serial
 from sekisho.model.errors import FeedError
 from sekisho.model.lists import ListDefinition, TsigKey
@@ -197,7 +197,7 @@ class Signer:
     def verify(self, message: bytes, now: float) -> None:
         """Check one message of the answer. Raises FeedError."""
         starts = np.zeros(2, np.int64)
-        if not record_starts(octets(message), starts):
+        if not record_starts(octets(message), starts, np.empty(WIDEST, np.uint8)):
             raise FeedError("the primary sent a message that is not well-formed")
         found = self._tsig(message, int(starts[1]))
         if found is None:

@@ -100,6 +100,7 @@ def digest_rows(rows: Rows, key: Key, guard: Guard) -> tuple[NDArray[np.uint64],
         digests,
         depths,
         codes,
+        np.empty(128, np.int64),
     )
     return digests, depths, codes
 
@@ -215,12 +216,11 @@ def _look_up(words: NDArray[np.uint64], keys: NDArray[np.uint64], flags: NDArray
 
 
 @compiling.compiled
-def judge(blob, offsets, triggers, actions, k0, k1, keys, flags, protects, digests, depths, codes):  # type: ignore[no-untyped-def]
+def judge(blob, offsets, triggers, actions, k0, k1, keys, flags, protects, digests, depths, codes, labels):  # type: ignore[no-untyped-def]
     """Digest names (see `snapshot.digest.digest_names`) and give each the code of its refusal, in one pass.
 
-    `codes` uint8 (n) is filled: an index of REFUSALS. The root has no digest: it is a suffix.
+    `codes` uint8 (n) is filled: an index of REFUSALS. The root has no digest: it is a suffix. `labels` int64 (128): scratch.
     """
-    labels = np.empty(128, np.int64)
     for row in range(offsets.shape[0]):
         position = offsets[row]
         count = 0

@@ -16,7 +16,8 @@ from sekisho.snapshot.compiling import compiled
 MALFORMED = 3
 """Status of `scan_records`: the message is not what a server sends."""
 
-_WIDEST = 512
+WIDEST = 512
+"""Octets of room for a name, whatever it says."""
 _LF, _DOT, _STAR, _SEMICOLON, _SPACE, _TAB, _CR = 10, 46, 42, 59, 32, 9, 13
 _CNAME, _IN = 5, 1
 
@@ -171,7 +172,7 @@ def scan_zone_text(data, cursor, blob, offsets, lines, triggers, actions, zone, 
     size = data.shape[0]
     status = DONE
     while position < size:
-        if count == offsets.shape[0] or used + _WIDEST > blob.shape[0]:
+        if count == offsets.shape[0] or used + WIDEST > blob.shape[0]:
             status = FULL
             break
         at = blanks(data, position)
@@ -240,17 +241,16 @@ def wire_name(message, position, out, used):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def scan_records(message, cursor, blob, offsets, lines, triggers, actions, zone, zone_size, records):  # type: ignore[no-untyped-def]
+def scan_records(message, cursor, blob, offsets, lines, triggers, actions, zone, zone_size, scratch, records):  # type: ignore[no-untyped-def]
     """The answer section of a transfer's message, from the record at cursor[0] to number `records`.
 
-    `cursor[1]` counts records of the message, from 0; `cursor[5]` is added to number them in `lines`.
+    `cursor[1]` counts records of the message, from 0; `cursor[5]` is added to number them in `lines`. `scratch` uint8 (WIDEST).
     """
     position, number, count, used = cursor[0], cursor[1], cursor[2], cursor[3]
     size = message.shape[0]
-    scratch = np.empty(_WIDEST, np.uint8)
     status = DONE
     while number < records:
-        if count == offsets.shape[0] or used + _WIDEST > blob.shape[0]:
+        if count == offsets.shape[0] or used + WIDEST > blob.shape[0]:
             status = FULL
             break
         after, filled = wire_name(message, position, blob, used)
@@ -304,12 +304,11 @@ def scan_records(message, cursor, blob, offsets, lines, triggers, actions, zone,
 
 
 @compiled
-def record_starts(message, starts):  # type: ignore[no-untyped-def]
-    """Fill `starts` int64 (2): where the answer section and the last record start. False: malformed."""
+def record_starts(message, starts, scratch):  # type: ignore[no-untyped-def]
+    """Fill `starts` int64 (2): where the answer section and the last record start. False: malformed. `scratch` uint8 (WIDEST)."""
     size = message.shape[0]
     if size < 12:
         return False
-    scratch = np.empty(_WIDEST, np.uint8)
     position = 12
     for _ in range((int(message[4]) << 8) | int(message[5])):
         position, _used = wire_name(message, position, scratch, 0)

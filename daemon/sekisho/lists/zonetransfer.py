@@ -23,7 +23,7 @@ from sekisho.lists import idn
 from sekisho.lists.policyzone import SOA, PolicyZone
 from sekisho.lists.rows import Rows, Tally
 from sekisho.lists.scan import COUNT, DONE, END, FULL, LINE, POSITION, USED, octets
-from sekisho.lists.zonescan import MALFORMED, record_starts, scan_records, wire_name, within
+from sekisho.lists.zonescan import MALFORMED, WIDEST, record_starts, scan_records, wire_name, within
 from sekisho.model.errors import FeedError
 
 _BASE = 5
@@ -98,8 +98,8 @@ class ZoneReader:
     def feed(self, message: bytes | bytearray) -> bool:
         """Take in one message of the transfer; True when the transfer is complete. Raises FeedError."""
         array = octets(message)
-        starts = np.zeros(2, np.int64)
-        if not record_starts(array, starts):
+        starts, scratch = np.zeros(2, np.int64), np.empty(WIDEST, np.uint8)
+        if not record_starts(array, starts, scratch):
             raise FeedError("the primary sent a message that is not well-formed")
         rcode = message[3] & 15
         if rcode:
@@ -114,8 +114,9 @@ class ZoneReader:
             if self.state in (_State.FIRST, _State.SECOND):
                 limit = min(records, int(cursor[LINE]) + 1)
             status = scan_records(
-                array, cursor, rows.blob, rows.offsets, rows.lines, rows.triggers, rows.actions, self._zone_array, len(self.zone), limit
-            )
+                array, cursor, rows.blob, rows.offsets, rows.lines, rows.triggers, rows.actions,
+                self._zone_array, len(self.zone), scratch, limit,
+            )  # fmt: skip
             moved = int(cursor[COUNT]) > rows.count
             rows.count, rows.used = int(cursor[COUNT]), int(cursor[USED])
             if status == FULL:

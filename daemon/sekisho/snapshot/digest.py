@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sekisho.snapshot.compiling import compiled, inlined
 
@@ -106,14 +107,24 @@ def finish_second(a, b, c, d):  # type: ignore[no-untyped-def]
     return a ^ b ^ c ^ d
 
 
-@compiled
-def digest_names(blob, offsets, k0, k1, digests, depths):  # type: ignore[no-untyped-def]
+def digest_names(
+    blob: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    k0: Any,
+    k1: Any,
+    digests: NDArray[np.uint64],
+    depths: NDArray[np.uint8],
+) -> None:
     """Digest many wire names.
 
     `blob` uint8: canonical wire names one after another; `offsets` int64 (n): where each starts;
     `digests` uint64 (n, 2) and `depths` uint8 (n) are filled: the digest and the count of labels.
     """
-    labels = np.empty(128, np.int64)
+    _digest_names(blob, offsets, k0, k1, digests, depths, np.empty(128, np.int64))
+
+
+@compiled
+def _digest_names(blob, offsets, k0, k1, digests, depths, labels):  # type: ignore[no-untyped-def]
     for row in range(offsets.shape[0]):
         position = offsets[row]
         count = 0
