@@ -10,11 +10,13 @@ import enum
 from dataclasses import dataclass
 
 from sekisho.model.lists import Action
+from sekisho.model.measures import Detector, Effect, Extent, Span
 
 
 class RuleKind(enum.StrEnum):
     DNS_BLOCK = "dns-block"
     DNS_BUDGET = "dns-budget"
+    MEASURE = "measure"
 
 
 class OptOut(enum.StrEnum):
@@ -90,7 +92,99 @@ class BudgetRule:
     record: Record
 
 
-Rule = BlockRule | BudgetRule
+@dataclass(frozen=True, slots=True)
+class MeasureRule:
+    """Authorises a measure with a life cycle: a restriction, a suspension, a call."""
+
+    clause: str
+    ground: str
+    """What the clause is about, in a word the pack chooses: `dns-overload`, `unpaid`, `misuse`."""
+    detector: Detector
+    effect: Effect
+    extent: Extent
+    notice: NoticeTime
+    urgent: bool
+    """In an emergency it is enforced first and noticed after, or not at all where `notice` is none."""
+    lead: Span | None
+    """Between notice and enforcement, where notice comes before."""
+    period: Span | None
+    """How long it is in force; None: as long as the condition holds."""
+    extension: bool
+    """Whether a period that is over is extended while the condition holds."""
+    release_delay: Span | None
+    """Between the end of the condition and lifting."""
+    termination_after: Span | None
+    """From enforcement on, after which the contract may be terminated: raised, never carried out."""
+    termination_clause: str | None
+    fees_continue: bool
+    record: Record
+    rate: int | None = None
+    """Queries per second, of the effect `limit-dns`."""
+    burst: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreditRule:
+    """Credit for an outage by the operator's fault.
+
+    `floor(length / unit) x fee / divisor` yen for a contract paid `monthly` or `yearly`, for an outage of at least
+    `minimum` hours; at most `cap` monthly fees.
+    """
+
+    clause: str
+    minimum: float
+    """Hours."""
+    unit: float
+    """Hours that count as one."""
+    monthly_divisor: int
+    yearly_divisor: int | None
+    cap: float | None
+    claim: Span | None
+    """Within which it has to be claimed; None: no claim is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncementRule:
+    """A lead time for what concerns everybody: maintenance, discontinuation, a change of the terms."""
+
+    clause: str
+    what: str
+    """A word of the pack: `maintenance`, `discontinuation`."""
+    lead: Span | None
+    """None: beforehand, without a length."""
+    urgent: bool
+    """Whether it may come later in an emergency."""
+
+
+class Deemed(enum.StrEnum):
+    """When a notice counts as delivered."""
+
+    SENT = "sent"
+    ACCEPTED = "accepted"
+    """It reached the receiver's mail server."""
+    READABLE = "readable"
+    """A posting can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRule:
+    clause: str
+    channel: str
+    """`email` or `web`."""
+    deemed: Deemed
+
+
+@dataclass(frozen=True, slots=True)
+class EmergencyRule:
+    """In a disaster or emergency communications of public interest come first and others are limited."""
+
+    clause: str
+    rate: int
+    """Queries per second that a customer without priority keeps."""
+    burst: int
+
+
+Rule = BlockRule | BudgetRule | MeasureRule | CreditRule | AnnouncementRule | DeliveryRule | EmergencyRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +196,8 @@ class Clause:
     ja: str
     en: str
     rules: tuple[Rule, ...] = ()
+    informative: str = ""
+    """Why no machine enforces it, for a clause without rules."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,138 @@
+"""Measures: what a clause authorises against a customer, what opens one, and where it stands.
+
+A *finding* (detector or operator, clause, customer, evidence) opens or sustains a *measure*; the
+`MeasureRule` of the customer's terms says all that differs between documents. Times are UNIX seconds.
+
+    found ─► noticed ─► in force ─► ending ─► lifted
+       │  (urgent: straight)  │  ▲________│ (condition back)
+       └─► dismissed          └─► extended · termination-eligible (raised once, never carried out)
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Evidence = Mapping[str, float | int | str]
+"""What proves a finding: counts, shares, thresholds, words of closed sets. Never a queried name."""
+
+
+class Detector(enum.StrEnum):
+    """Who finds that the condition of a clause is there."""
+
+    OPERATOR = "operator"
+    DNS_OVERLOAD = "dns-overload"
+    BANDWIDTH = "bandwidth"
+    DUPLICATE_LOGIN = "duplicate-login"
+    MAIL_VOLUME = "mail-volume"
+    UNREACHABLE = "unreachable"
+
+
+class Effect(enum.StrEnum):
+    """What a measure does to the customer while it is in force."""
+
+    SILENCE = "silence"
+    """No DNS query is answered."""
+    WALLED_GARDEN = "walled-garden"
+    """Names are answered with the address of the notice page."""
+    LIMIT_DNS = "limit-dns"
+    """A hard query budget of the rule's own."""
+    LIMIT_RATE = "limit-rate"
+    """The line's speed is limited."""
+    LIMIT_MAIL = "limit-mail"
+    """The sending of mail is limited."""
+    BY_HAND = "by-hand"
+    """An operator carries it out elsewhere; recorded and noticed here."""
+
+
+class Extent(enum.StrEnum):
+    FULL = "full"
+    PARTIAL = "partial"
+
+
+class Unit(enum.StrEnum):
+    SECONDS = "seconds"
+    DAYS = "days"
+    BUSINESS_DAYS = "business-days"
+    """Days that are neither weekend nor public holiday in Japan."""
+    MONTHS = "months"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A length of time as a document says it; when it ends is the calendar's to say."""
+
+    amount: float
+    unit: Unit
+
+
+class MeasureState(enum.StrEnum):
+    FOUND = "found"
+    NOTICED = "noticed"
+    IN_FORCE = "in-force"
+    ENDING = "ending"
+    LIFTED = "lifted"
+    DISMISSED = "dismissed"
+
+    @property
+    def is_open(self) -> bool:
+        return self not in {MeasureState.LIFTED, MeasureState.DISMISSED}
+
+
+class Cause(enum.StrEnum):
+    """Why a measure moved from one state to another."""
+
+    CONDITION = "condition"
+    """The condition of the clause came, or came back."""
+    CONDITION_GONE = "condition-gone"
+    NOTICE_DUE = "notice-due"
+    LEAD_TIME_OVER = "lead-time-over"
+    URGENT = "urgent"
+    PERIOD_OVER = "period-over"
+    RELEASE_DELAY_OVER = "release-delay-over"
+    OPERATOR = "operator"
+    EXEMPTED = "exempted"
+    TERMS_CHANGED = "terms-changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The condition of a clause is there for a customer, as of `at`, seen over `window` seconds."""
+
+    detector: Detector
+    clause: str
+    customer: str
+    at: float
+    window: float = 0.0
+    evidence: Evidence = field(default_factory=dict)
+    urgent: bool = False
+    """Equipment or third parties are in danger: where the clause knows an urgent exception, it applies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One measure, as the fold of the ledger knows it. `id` is given when it is opened and never reused."""
+
+    id: str
+    clause: str
+    customer: str
+    detector: Detector
+    state: MeasureState
+    since: float
+    """Entered this state."""
+    opened_at: float
+    evidence: Evidence
+    observe: bool
+    """All but the enforcing."""
+    urgent: bool
+    condition_at: float
+    """When the condition was last known to be there."""
+    enforced_at: float | None = None
+    """First in force."""
+    until: float | None = None
+    """End of the period, of the lead time or of the release delay, whichever runs in this state; None: none does."""
+    extensions: int = 0
+    termination_eligible: bool = False
+    reason: str = ""
+    """What an operator wrote, for a measure opened or moved by hand."""
