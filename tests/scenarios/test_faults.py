@@ -132,6 +132,23 @@ def test_damaged_customers_tables_are_refused_and_the_next_good_ones_taken(site:
     assert site.is_blocked(customers[0], LISTED)
 
 
+@pytest.mark.parametrize("damage", [truncated, flipped, of_another_version], ids=lambda one: one.__name__)
+def test_a_plane_that_starts_on_damaged_tables_has_them_written_anew(
+    site: Checkpoint, customers: list[Customer], damage: Callable[[bytearray], bytes]
+) -> None:
+    folder = site.site.runtime / "plane"
+    wait_until(lambda: is_settled(site), what="the plane on the tables of the daemon")
+    snapshot = folder / snapshot_file(Head(folder).epoch)
+    write_file(snapshot, damage(bytearray(snapshot.read_bytes())))
+    ready = site.times_ready(PLANE)
+    site.kill(PLANE)
+    site.wait_ready(PLANE, ready + 1)
+    assert site.is_blocked(customers[0], LISTED)
+    assert site.is_answered(customers[0], site.harmless())
+    wait_until(lambda: is_settled(site), what="one epoch in force")
+    assert any("sekishod is asked to write them anew" in line for line in site.log.splitlines())
+
+
 # Processes that die
 
 

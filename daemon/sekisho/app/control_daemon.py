@@ -161,6 +161,7 @@ async def _drain(core: Core) -> None:
 async def _beat(core: Core, notifier: Notifier) -> None:
     core.tables.heartbeat(time.time_ns())
     core.lists.check()
+    await core.tables.repair(core.clock())
     if core.tables.is_behind() and not core.changes.locked():
         await core.tables.rebuild(core.clock())
     if notifier.watchdog_seconds is not None:

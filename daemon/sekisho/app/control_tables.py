@@ -146,6 +146,13 @@ class Tables:
         """Whether another version of some list is there than the snapshot in force was built of."""
         return any(self._lists.compiled(one) is not self._compiled.get(one.id) for one in self.people.lists)
 
+    async def repair(self, now: float) -> None:
+        """Write everything anew if a plane could not start by what was written: the files were damaged since."""
+        if self._writer.is_wanted():
+            log.warning("tables-written-anew", epoch=self.published.epoch)
+            async with self._lock:
+                await self._publish_all(self.people, now)
+
     def heartbeat(self, now_ns: int) -> None:
         self._writer.heartbeat(now_ns)
 

@@ -7,6 +7,7 @@ a table that is damaged is refused: the one in force stays, and the refusal is t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -22,7 +23,7 @@ from sekisho.drivers.maps import Head, MappedCustomers, MappedSnapshot, map_cust
 from sekisho.drivers.notify import Notifier, inherited_sockets
 from sekisho.drivers.planebanks import Bank
 from sekisho.drivers.planeworkers import PlaneSettings, Tables, UdpWorker, WorkerFiles, enter_epoch
-from sekisho.drivers.sharedfiles import make_folder
+from sekisho.drivers.sharedfiles import WANTED, make_folder, write_file
 from sekisho.drivers.tcpcontext import TcpContext, TcpSettings
 from sekisho.drivers.tcpserver import TcpServer
 from sekisho.drivers.warmup import warm_up
@@ -131,16 +132,23 @@ class PlaneProcess:
 
     async def _first_tables(self) -> Tables:
         """Wait for a control plane to publish."""
-        noted = time.monotonic()
+        noted, asked = time.monotonic(), False
         while True:
-            why = "sekishod has published none yet"
+            why, named = "sekishod has published none yet", (0, 0)
             try:
                 head = Head(self._folder)
-                if head.epoch and head.generation:
+                named = head.epoch, head.generation
+                if all(named):
                     self._head = head
-                    return await asyncio.to_thread(self._map, head.epoch, head.generation, None)
+                    return await asyncio.to_thread(self._map, *named, None)
             except TableError as error:
                 why = str(error)
+            # Once: what ails them may be no damage but a key that is not theirs, which writing them anew does not mend.
+            if all(named) and not asked and (self._head.epoch, self._head.generation) == named:
+                asked = True
+                self._log.error("tables refused, and none are in force yet; sekishod is asked to write them anew", reason=why)
+                with contextlib.suppress(OSError):
+                    write_file(self._folder / WANTED, b"")
             if time.monotonic() - noted > _WAIT_NOTE:
                 noted = float("inf")
                 self._log.warning("waiting for lists and customers; nothing is answered until then", reason=why)

@@ -23,6 +23,7 @@ import numpy as np
 
 from sekisho.drivers.maps import MappedCustomers, MappedSnapshot
 from sekisho.drivers.planebanks import only_one
+from sekisho.drivers.scheduling import ask_for_short_slice
 from sekisho.drivers.sharedfiles import BUDGETS, counts_file, create_table, hits_file, map_table
 from sekisho.drivers.upstreamsockets import open_upstream, register, spread
 from sekisho.model.counters import Counter
@@ -227,6 +228,7 @@ class UdpWorker:
         os.eventfd_write(self._wake, 1)
 
     def _run(self) -> None:
+        ask_for_short_slice()
         while not self.stopping:
             try:
                 self._serve()

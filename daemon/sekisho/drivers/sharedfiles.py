@@ -16,6 +16,8 @@ from sekisho.snapshot.sections import Array, Header, Kind, pack, unpack
 
 HEAD = "head"
 BUDGETS = "budgets"
+WANTED = "wanted"
+"""Left by a plane that cannot start by the tables the head names: the control plane writes them anew and takes it away."""
 
 
 def snapshot_file(epoch: int) -> str:

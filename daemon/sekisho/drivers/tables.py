@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sekisho.drivers.sharedfiles import (
     HEAD,
+    WANTED,
     MappedTable,
     create_table,
     customers_file,
@@ -136,6 +137,14 @@ class TableWriter:
         flags = self._fields()["flags"]
         number = self._known(id)
         flags[number] = (int(flags[number]) | layout.SILENCED) if silenced else (int(flags[number]) & ~layout.SILENCED)
+
+    def is_wanted(self) -> bool:
+        """Whether a plane could not start by these tables, since this was asked last."""
+        try:
+            (self._folder / WANTED).unlink()
+        except FileNotFoundError:
+            return False
+        return True
 
     def heartbeat(self, now_ns: int) -> None:
         """Say that the control plane lives; nanoseconds since 1970."""
