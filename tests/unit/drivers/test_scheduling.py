@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from sekisho.drivers.scheduling import SLICE, ask_for_short_slice
 
 def slice_of(thread: int) -> int:
     """ns, of a thread of this process."""
-    with open(f"/proc/self/task/{thread}/sched") as file:
+    with Path(f"/proc/self/task/{thread}/sched").open() as file:
         fields = dict(line.split(":", 1) for line in file if line.startswith("se.slice"))
     if not fields:
         pytest.skip("this kernel does not tell a thread's slice")
