@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from bench.names import Questions, allowed_names, blocked_names, packed
 from sekisho.drivers.maps import Head, map_customers, map_snapshot
@@ -29,6 +28,7 @@ from sekisho.plane.verdict import decide
 from sekisho.plane.wire import Q_END, Q_LABELS, parse_query
 from sekisho.plane.worker import BATCH, ROW, SOURCE
 from sekisho.snapshot.build import build
+from sekisho.snapshot.compiling import get_numba
 from support.plane import KEY, Plane, profile, rule
 
 NAMES = int(os.environ.get("BENCH_NAMES", "1000000"))
@@ -36,6 +36,7 @@ CUSTOMERS = 100_000
 FIRST = 0x7F100000
 TURNS = 9
 
+njit = get_numba().njit
 PARSE, PEOPLE, VERDICT, KEYED, FOUND, DRESSED, WHOLE = range(7)
 STEPS = (
     (PARSE, "parse the query"),

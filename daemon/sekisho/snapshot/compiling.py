@@ -38,7 +38,7 @@ class Compiled:
     @functools.cached_property
     def dispatcher(self) -> Any:
         """What Numba makes of the function. Imports Numba."""
-        return _numba().njit(**self.targetoptions)(self.py_func)
+        return get_numba().njit(**self.targetoptions)(self.py_func)
 
     def __call__(self, *args: Any) -> Any:
         kinds = kinds_of(args)
@@ -47,7 +47,7 @@ class Compiled:
 
     def _make_ready(self, kinds: Kinds, args: tuple[Any, ...]) -> Callable[..., Any]:
         kept = Kept.of(self.py_func, kinds)
-        found = kept and (kept.load() or kept.make(_numba(), self.py_func, args))
+        found = kept and (kept.load() or kept.make(get_numba(), self.py_func, args))
         self._ready[kinds] = ready = found or self.dispatcher
         return ready
 
@@ -63,8 +63,8 @@ class Declared:
 
 
 @functools.cache
-def _numba() -> Any:
-    """Numba, told what the two classes stand for."""
+def get_numba() -> Any:
+    """Numba, told what the two classes stand for: for whoever calls compiled functions from functions of their own."""
     # Imported here, which is the point of this module.
     import numba  # noqa: PLC0415
     from numba.core.registry import cpu_target  # noqa: PLC0415
