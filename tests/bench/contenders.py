@@ -83,7 +83,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def started(title: str, version: str, port: int, command: list[str], folder: Path, cpu: int, **more: bool) -> Iterator[Server]:
+def started(title: str, version: str, port: int, command: list[str], folder: Path, cpu: int | str, **more: bool) -> Iterator[Server]:
     """Run a server on one CPU until the end of the context."""
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -115,12 +115,13 @@ def knot(folder: Path, cpu: int, title: str = "knotd") -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def dnsdist(folder: Path, cpu: int, upstream: int, blocked: list[str]) -> Iterator[Server]:
+def dnsdist(folder: Path, cpu: int | str, upstream: int, blocked: list[str], workers: int = 1) -> Iterator[Server]:
     """Dnsdist with the names in a constant database looked up by suffix, the fastest of its ways for so many."""
     binary, port = support.require_binary("dnsdist"), support.free_port("127.0.0.1")
     cdb.write(folder / "names.cdb", blocked)
+    listen = f"addLocal('127.0.0.1:{port}', {{reusePort=true}})\n" * workers
     (folder / "dnsdist.conf").write_text(
-        f"setSecurityPollSuffix('')\nsetACL({{'127.0.0.0/8'}})\naddLocal('127.0.0.1:{port}', {{reusePort=true}})\n"
+        f"setSecurityPollSuffix('')\nsetACL({{'127.0.0.0/8'}})\n{listen}"
         "setUDPMultipleMessagesVectorSize(32)\n"
         f"newServer({{address='127.0.0.1:{upstream}', healthCheckMode='up'}})\n"
         "getPool(''):setCache(newPacketCache(200000, {maxTTL=86400, numberOfShards=16}))\n"
@@ -155,13 +156,13 @@ def unbound(folder: Path, cpu: int, upstream: int, blocked: list[str]) -> Iterat
 
 
 @contextlib.contextmanager
-def sekisho(folder: Path, cpu: int, upstream: int, blocked: list[str]) -> Iterator[Server]:
-    """Both processes of a checkpoint with 100,000 customers, supervised in the foreground; each counts."""
+def sekisho(folder: Path, cpu: int | str, upstream: int, blocked: list[str], workers: int = 1, more: int = 0) -> Iterator[Server]:
+    """Both processes of a checkpoint with 100,000 customers and `more`, supervised in the foreground; each counts."""
     port, runtime = support.free_port("127.0.0.1"), folder / "run"
     with (folder / "lista").open("w") as names:
         names.writelines(f"{name}\n" for name in blocked)
     (folder / "listb").write_text("mandatory.example\n")
-    site.write(folder, str(folder), str(port), str(upstream), str(LIMIT), "1", str(runtime))
+    site.write(folder, str(folder), str(port), str(upstream), str(LIMIT), str(workers), str(runtime), more)
     program = [sys.executable, "-m", "sekisho.cli.main"]
     command = [*program, "run", "--config", str(folder / "sekisho.yaml")]
     with started("sekisho", _said(*program, "--version"), port, command, folder, cpu, has_children=True) as one:

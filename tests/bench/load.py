@@ -32,7 +32,7 @@ CONTROL = 32
 DRAIN = 1_500_000_000
 STALL = 1_000_000_000
 """Nanoseconds without an answer after which what is outstanding counts as lost."""
-SENT, ANSWERED, LOST, NXDOMAIN, NOERROR, OTHER, NANOSECONDS, KEPT = range(8)
+SENT, ANSWERED, LOST, NXDOMAIN, NOERROR, OTHER, NANOSECONDS, KEPT, SILENCE = range(9)
 
 _pause = types.ExternalFunction("sched_yield", types.int32())
 
@@ -49,6 +49,8 @@ class Run:
     seconds: float
     times: npt.NDArray[np.int64]
     """Nanoseconds of the answers, as many as were kept, sorted."""
+    silence: float
+    """The longest time, in milliseconds, between two answers; what the generator itself was kept from running is in it."""
 
     def percentile(self, share: float) -> float:
         """Microseconds within which that share of the answers came."""
@@ -103,7 +105,7 @@ class Load:
     def _run(self, port: int, questions: Questions, seconds: float, limit: int, window: int, interval: int) -> Run:
         address = struct.pack("=H", socket.AF_INET) + struct.pack("!H4s8x", port, socket.inet_aton("127.0.0.1"))
         self._address[:] = np.frombuffer(address, np.uint8)
-        times, tally = np.zeros(TIMED, np.int64), np.zeros(8, np.int64)
+        times, tally = np.zeros(TIMED, np.int64), np.zeros(9, np.int64)
         drive(
             self._socket.fileno(), questions.packets, questions.packets.ctypes.data, questions.lengths, self._vectors, self._control.reshape(-1),
             self._sends, self._answers, self._receives, np.zeros(1 << 16, np.int64), times, np.zeros(2, np.int64), tally,
@@ -111,7 +113,7 @@ class Load:
         )  # fmt: skip
         kept = np.sort(times[: tally[KEPT]])
         sent, answered, lost, nxdomain, noerror = (int(tally[what]) for what in (SENT, ANSWERED, LOST, NXDOMAIN, NOERROR))
-        return Run(sent, answered, lost, nxdomain, noerror, float(tally[NANOSECONDS]) / 1e9, kept)
+        return Run(sent, answered, lost, nxdomain, noerror, float(tally[NANOSECONDS]) / 1e9, kept, tally[SILENCE] / 1e6)
 
 
 @compiled
@@ -141,7 +143,7 @@ def drive(
     number = lengths.shape[0]
     start = clock(CLOCK_MONOTONIC, scratch)
     now = heard = start
-    sent = answered = lost = outstanding = kept = np.int64(0)
+    sent = answered = lost = outstanding = kept = silence = np.int64(0)
     while True:
         count = np.int64(0)
         if now - start < duration and sent < limit:
@@ -177,6 +179,7 @@ def drive(
             if count <= 0:
                 _pause()
             continue
+        silence = max(silence, (now - heard) * min(answered, 1))
         heard = now
         for k in range(got):
             identity = get16(answers[k], 0)
@@ -191,4 +194,4 @@ def drive(
             rcode = answers[k, 3] & 15
             tally[NXDOMAIN if rcode == 3 else NOERROR if rcode == 0 else OTHER] += 1
     tally[SENT], tally[ANSWERED], tally[LOST], tally[KEPT] = sent, answered, lost + outstanding, kept
-    tally[NANOSECONDS] = heard - start
+    tally[NANOSECONDS], tally[SILENCE] = heard - start, silence

@@ -78,7 +78,7 @@ cache: {{mib: 256}}
 """
 
 
-def write(folder: Path, data: str, port: str, upstream: str, limit: str, workers: str, runtime: str) -> None:
+def write(folder: Path, data: str, port: str, upstream: str, limit: str, workers: str, runtime: str, more: int = 0) -> None:
     (folder / "bench.yaml").write_text(PACK.format(limit=limit))
     (folder / "lists.yaml").write_text(LISTS.format(folder=folder, data=data))
     (folder / "sekisho.yaml").write_text(SITE.format(port=port, upstream=upstream, runtime=runtime, workers=workers))
@@ -90,6 +90,7 @@ def write(folder: Path, data: str, port: str, upstream: str, limit: str, workers
             out.write("id,terms,prefixes\n")
             out.writelines(f"c{number},bench,{ipaddress.IPv4Address(BASE + number)}/32\n" for number in range(CUSTOMERS))
             out.writelines(f"r{number},bench,{ipaddress.IPv4Address(number << 8)}/24\n" for number in rest)
+            out.writelines(f"m{number},bench,2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::/64\n" for number in range(more))
 
 
 def opt_out(channel: Path, file: Path) -> None:

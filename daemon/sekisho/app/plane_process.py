@@ -23,10 +23,11 @@ from sekisho.drivers.maps import Head, MappedCustomers, MappedSnapshot, map_cust
 from sekisho.drivers.notify import Notifier, inherited_sockets
 from sekisho.drivers.planebanks import Bank
 from sekisho.drivers.planeworkers import PlaneSettings, Tables, UdpWorker, WorkerFiles, enter_epoch
+from sekisho.drivers.processes import spawn
 from sekisho.drivers.sharedfiles import WANTED, make_folder, write_file
 from sekisho.drivers.tcpcontext import TcpContext, TcpSettings
 from sekisho.drivers.tcpserver import TcpServer
-from sekisho.drivers.warmup import warm_up
+from sekisho.drivers.warmup import load, warm_up
 from sekisho.model.errors import TableError, UnavailableError
 from sekisho.plane.worker import make_desk
 from sekisho.snapshot import layout
@@ -187,9 +188,14 @@ class PlaneProcess:
             self._workers.append(worker)
 
     async def _compile(self) -> None:
-        """Compile the packet path, or load it, while the tables are waited for; say so when it takes time."""
+        """Load the packet path, compiled before if need be, while the tables are waited for; say so when it takes time.
+
+        A process of its own compiles it: what a compiler needs of memory is not to stay here.
+        """
+        if await asyncio.to_thread(load):
+            return
         start = time.monotonic()
-        task = asyncio.create_task(asyncio.to_thread(warm_up))
+        task = asyncio.create_task(self._compile_aside())
         told = False
         while not task.done():
             await asyncio.wait({task}, timeout=2.0)
@@ -199,6 +205,12 @@ class PlaneProcess:
         await task
         if told:
             self._progress(f"compiled in {time.monotonic() - start:.0f} s; later starts load it")
+
+    async def _compile_aside(self) -> None:
+        child = spawn((sys.executable, "-P", "-m", "sekisho.app.plane", "--compile"), os.environ)
+        await asyncio.to_thread(os.waitpid, child, 0)
+        # Whatever became of it: what is missing yet, a folder that cannot be written included, is compiled here.
+        await asyncio.to_thread(warm_up)
 
     def _progress(self, text: str) -> None:
         """Tell it to whoever started us: the service manager, which shows it, or else a person."""

@@ -15,11 +15,24 @@ from sekisho.drivers.tcpserver import TcpServer
 from sekisho.plane.cache import make_cache
 from sekisho.plane.loop import serve
 from sekisho.plane.worker import SIGNAL_RETURN, make_desk
+from sekisho.snapshot.compiling import LOAD_ONLY, NotKeptError
 from sekisho.snapshot.digest import key_of
 from sekisho.snapshot.layout import Bundle, Counts, Customers, Hits, Snapshot
 
 _ROOM = 64
 B = TypeVar("B", bound=Bundle)
+
+
+def load() -> bool:
+    """Load what both transports call, if all of it is kept; False: it has to be compiled first."""
+    token = LOAD_ONLY.set(True)
+    try:
+        warm_up()
+    except NotKeptError:
+        return False
+    finally:
+        LOAD_ONLY.reset(token)
+    return True
 
 
 def warm_up() -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sekisho.model.counters import Counter
+from sekisho.plane.memory import blank
 from sekisho.plane.native import copy, get16, get32, i64s, load64, put16, put32, u8s, u64s
 from sekisho.plane.wire import CD, Q_DO, Q_FLAGS, Q_NAME, Q_TYPE, RD
 from sekisho.snapshot.compiling import compiled
@@ -51,10 +52,12 @@ class Cache(Bundle):
 def make_cache(size: int, seed: int) -> Cache:
     """A cache of `size` bytes of answers (rounded up to 64 KiB; 0 keeps nothing) and about 6 % more of index."""
     size = (size + 65535) // 65536 * 65536
-    words = np.zeros(size // 8, np.int64)
+    words = blank(size // 8, np.int64)
     slots = max(64, size // 256) // WAYS * WAYS
     state = np.array([0, seed & (2**62 - 1), 0, 0], np.int64)
-    return Cache(words.view(np.uint8), words, np.zeros(slots, np.uint64), np.full(slots, -1, np.int64), state)
+    positions = blank(slots, np.int64)
+    positions[:] = -1
+    return Cache(words.view(np.uint8), words, blank(slots, np.uint64), positions, state)
 
 
 @compiled

@@ -13,6 +13,7 @@ import numpy as np
 
 from sekisho.model.counters import TOTALS
 from sekisho.plane.cache import KEY_ROOM
+from sekisho.plane.memory import blank
 from sekisho.plane.names import PRINT_WORDS
 from sekisho.plane.reply import A_SLOTS, MAX_NOTES, MAX_TTLS
 from sekisho.plane.verdict import R_SLOTS
@@ -152,7 +153,7 @@ DESK = np.dtype(
 
 def make_desk() -> Any:
     """A desk ready for `loop.serve`, less its descriptors and settings. Untouched pages cost no memory."""
-    desk = np.zeros(1, DESK).view(np.recarray)[0]
+    desk = blank(1, DESK).view(np.recarray)[0]
     addresses = {name: desk[name].ctypes.data for name in DESK.names or ()}
     for row in range(BATCH):
         desk.incoming[row] = (addresses["packets"] + row * ROW, PACKET)

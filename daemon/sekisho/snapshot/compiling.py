@@ -16,6 +16,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from sekisho.snapshot.keptcode import Kept, Kinds, kinds_of
@@ -23,6 +24,14 @@ from sekisho.snapshot.keptcode import Kept, Kinds, kinds_of
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") in {"", "0"}
 """False where the same source runs as plain Python (NUMBA_DISABLE_JIT=1)."""
 _OPTIONS = {"cache": True, "boundscheck": True, "nogil": True}
+
+
+LOAD_ONLY: ContextVar[bool] = ContextVar("LOAD_ONLY", default=False)
+"""Whether a function whose code is not kept raises NotKeptError instead of being compiled, in this process."""
+
+
+class NotKeptError(Exception):
+    """Something would have to be compiled."""
 
 
 class Compiled:
@@ -47,7 +56,10 @@ class Compiled:
 
     def _make_ready(self, kinds: Kinds, args: tuple[Any, ...]) -> Callable[..., Any]:
         kept = Kept.of(self.py_func, kinds)
-        found = kept and (kept.load() or kept.make(get_numba(), self.py_func, args))
+        found = kept and kept.load()
+        if not found and LOAD_ONLY.get():
+            raise NotKeptError(self.py_func.__qualname__)
+        found = found or (kept and kept.make(get_numba(), self.py_func, args))
         self._ready[kinds] = ready = found or self.dispatcher
         return ready
 

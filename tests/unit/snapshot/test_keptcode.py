@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sekisho.snapshot import keptcode
-from sekisho.snapshot.compiling import COMPILED, compiled
+from sekisho.snapshot.compiling import COMPILED, LOAD_ONLY, NotKeptError, compiled
 from sekisho.snapshot.digest import digest_names, finish, key_of
 from sekisho.snapshot.keptcode import Kept, kinds_of
 
@@ -70,6 +70,11 @@ def _is_over(number):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def _is_big(number):  # type: ignore[no-untyped-def]
+    return number > 5
+
+
+@compiled
 def _allocates(count):  # type: ignore[no-untyped-def]
     return np.zeros(count, np.int64)
 
@@ -104,6 +109,17 @@ def test_a_function_that_allocates_and_arguments_of_other_kinds_are_left_to_numb
     strided = np.arange(10, dtype=np.uint8)[::3]
     assert _mix(*mixed()[:4], strided, np.zeros((2, 3), np.uint64))[0] == 9 + 7 + 20 + 1000
     assert not folder.exists()
+
+
+@pytest.mark.usefixtures("folder")
+def test_where_only_kept_code_is_wanted_nothing_is_compiled() -> None:
+    token = LOAD_ONLY.set(True)
+    try:
+        with pytest.raises(NotKeptError, match="_is_big"):
+            _is_big(6)
+    finally:
+        LOAD_ONLY.reset(token)
+    assert _is_big(6) is True
 
 
 def test_code_of_other_types_is_another_file(folder: Path) -> None:

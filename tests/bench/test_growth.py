@@ -1,0 +1,245 @@
+"""What changes while queries come in, and what it costs to be large: reloads, opt-outs, log-ins, a second worker, memory.
+
+Everything that is timed runs beside a load at a fixed rate, whose latency of the same minute without the change is
+shown with it. Not collected by default; `make bench` runs it and prints the figures. BENCH_LARGE=1 adds 10 million
+names and 5 million customers, which take ten minutes and 12 GiB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dns.rcode
+import numpy as np
+import pytest
+
+import support
+from bench import contenders, names
+from bench.contenders import PLANE, Server
+from bench.load import Load, Run
+from bench.names import Questions
+from bench.test_compare import START, answer_of, rcode_of
+from sekisho.cli.client import Client
+from sekisho.drivers.tablerows import CustomerRow
+from sekisho.drivers.tables import TableWriter
+from sekisho.model.customers import V4_MAPPED, Prefix
+
+QUICK = bool(os.environ.get("BENCH_QUICK"))
+NAMES = int(os.environ.get("BENCH_NAMES", "100000" if QUICK else "1000000"))
+PEOPLE = 100_000 if QUICK else 900_000
+RATE = 5000
+RELOADS = 10 if QUICK else 50
+CHANGES = 5000
+"""Address changes a second."""
+cpus = sorted(os.sched_getaffinity(0))
+pytestmark = pytest.mark.skipif(len(cpus) < 2, reason="needs two CPUs")
+
+
+@pytest.fixture(scope="module")
+def load() -> Iterator[Load]:
+    one = Load()
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="module")
+def resolver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with contenders.knot(tmp_path_factory.mktemp("resolver"), cpus[0], "resolver") as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def blocked() -> list[str]:
+    return names.blocked_names(NAMES)
+
+
+@contextlib.contextmanager
+def enforcing(folder: Path, resolver: Server, listed: list[str], cpu: int | str = cpus[-1], **more: int) -> Iterator[Server]:
+    with contenders.sekisho(folder, cpu, resolver.port, listed, **more) as server:
+        support.wait_until(lambda: rcode_of(server, listed[-1]) == dns.rcode.NXDOMAIN, START, "sekisho enforces", 0.1)
+        yield server
+
+
+def asked(load: Load, port: int, questions: Questions, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> Run:
+    """A run at the fixed rate on the first CPU, and what is done meanwhile on the others."""
+    runs: list[Run] = []
+
+    def ask() -> None:
+        os.sched_setaffinity(0, {cpus[0]})
+        runs.append(load.paced(port, questions, seconds, RATE))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    meanwhile()
+    thread.join()
+    return runs[0]
+
+
+def told(what: str, run: Run) -> str:
+    return (
+        f"{what}: p50 {run.percentile(0.5):,.0f} us, p99 {run.percentile(0.99):,.0f} us, longest silence {run.silence:.1f} ms,"
+        f" lost {run.lost} of {run.sent:,}"
+    )
+
+
+def rss(server: Server) -> dict[str, float]:
+    """MiB resident of the plane and of the control plane."""
+    found = {}
+    for pid in server.pids:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        name = "plane" if PLANE in command else "control" if b"sekisho.app.control" in command else "supervisor"
+        found[name] = pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+    return found
+
+
+def test_reloads_and_opt_outs_beside_a_load(
+    tmp_path_factory: pytest.TempPathFactory, resolver: Server, load: Load, blocked: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("site")
+    one_percent = NAMES // 100
+    fresh = [f"new{number}.example" for number in range(one_percent)]
+    allowed = names.allowed_names()
+    mix = names.questions(blocked[one_percent:], allowed, 0.1)
+    with enforcing(folder, resolver, blocked, more=PEOPLE) as server:
+        client = Client(folder / "run" / "sekishod.sock")
+        load.once(server.port, names.packed(allowed))
+        print(f"\n{NAMES:,} names, {contenders.site.CUSTOMERS + PEOPLE:,} customers, {RATE:,} queries/s beside")
+        print(told("nothing changes", asked(load, server.port, mix, 4)))
+        before = rss(server)
+
+        lists = folder / "lista"
+        texts = ["".join(f"{name}\n" for name in blocked), "".join(f"{name}\n" for name in fresh + blocked[one_percent:])]
+        took: list[float] = []
+
+        def reload(turn: int) -> None:
+            aside = lists.with_suffix(".new")
+            aside.write_text(texts[turn % 2])
+            aside.rename(lists)
+            wanted, probe = (fresh[-1], blocked[0]) if turn % 2 else (blocked[0], fresh[-1])
+            began = time.monotonic()
+            client.post("/v1/lists/refresh", list="list-a")
+            support.wait_until(lambda: rcode_of(server, wanted) == dns.rcode.NXDOMAIN, 30, "the change", 0.002)
+            took.append(time.monotonic() - began)
+            assert rcode_of(server, probe) == dns.rcode.NOERROR
+
+        for turn in range(1, 4):
+            run = asked(load, server.port, mix, 6, lambda turn=turn: reload(turn))  # type: ignore[misc]
+            print(told(f"1 % of the names changed, in force after {took[-1]:.2f} s", run))
+
+        acknowledged: list[float] = []
+
+        def opt_out() -> None:
+            for number in range(100):
+                address = f"127.16.{number}.1"
+                customer = f"c{number * 256 + 1}"
+                assert rcode_from(server, blocked[-1], address) == dns.rcode.NXDOMAIN
+                began = time.monotonic()
+                client.post("/v1/optouts", customer=customer, list="list-a", by="benchmark")
+                assert rcode_from(server, blocked[-1], address) == dns.rcode.NOERROR, "in force when acknowledged"
+                acknowledged.append((time.monotonic() - began) * 1e3)
+
+        run = asked(load, server.port, mix, 4, opt_out)
+        line = f"100 opt-outs, each asked for, acknowledged and seen in {statistics.median(acknowledged):.1f} ms (most {max(acknowledged):.1f})"
+        print(told(line, run))
+
+        for turn in range(4, 4 + RELOADS):
+            reload(turn)
+        after = rss(server)
+        for name in ("plane", "control"):
+            print(f"{name}: {before[name]:.0f} MiB resident, after {RELOADS} reloads {after[name]:.0f} MiB")
+
+
+def rcode_from(server: Server, name: str, source: str) -> dns.rcode.Rcode | None:
+    answer = answer_of(server, name, source)
+    return None if answer is None else answer.rcode()
+
+
+def test_log_ins_beside_full_load(tmp_path_factory: pytest.TempPathFactory, resolver: Server, load: Load, blocked: list[str]) -> None:
+    """The address table changed as log-ins change it: an address becomes another customer's, thousands of times a second."""
+    folder = tmp_path_factory.mktemp("site")
+    mix = names.questions(blocked[: NAMES // 10], names.allowed_names(), 0.1)
+    with enforcing(folder, resolver, blocked[: NAMES // 10]) as server:
+        load.once(server.port, names.packed(names.allowed_names()))
+        os.sched_setaffinity(0, {cpus[0]})
+        os.kill(next(pid for pid in server.pids if b"sekisho.app.control" in Path(f"/proc/{pid}/cmdline").read_bytes()), signal.SIGSTOP)
+        writer = TableWriter(folder / "run" / "plane")
+        base, everyone = V4_MAPPED | contenders.site.BASE, range(contenders.site.CUSTOMERS)
+        rows = [CustomerRow(f"c{number}", (Prefix(base + number, 128),), 3, 0, contenders.LIMIT, contenders.LIMIT) for number in everyone]
+        writer.replace_customers(rows, (), 2 * len(rows))
+        print()
+        for what, changes in (("no log-ins", 0), (f"{CHANGES:,} log-ins a second", CHANGES)):
+            done: list[int] = []
+            run = asked(load, server.port, mix, 5, lambda rate=changes, done=done: done.append(log_in(writer, rate, 4.5)))  # type: ignore[misc]
+            print(told(f"{what} ({sum(done):,} made)", run))
+        os.sched_setaffinity(0, set(cpus))
+
+
+def log_in(writer: TableWriter, rate: int, seconds: float) -> int:
+    """Give addresses of a pool to one customer after another, `rate` of them a second; returns how many were given."""
+    pool = V4_MAPPED | 0x7FF00000
+    began = time.monotonic()
+    made = 0
+    while rate and (now := time.monotonic()) - began < seconds:
+        due = int((now - began) * rate)
+        for number in range(made, min(due, made + 100)):
+            customer, address = f"d{number % 5000}", Prefix(pool | number % 20000, 128)
+            writer.put_customer(CustomerRow(customer, (address,), mask=3, profile=0))
+        made = min(due, made + 100)
+        time.sleep(0.0005)
+    return made
+
+
+def test_two_workers(tmp_path_factory: pytest.TempPathFactory, resolver: Server, load: Load, blocked: list[str]) -> None:
+    """CPU a query of two workers on two CPUs beside that of one, of sekisho and dnsdist; the load takes turns with one of them."""
+    listed = blocked[: NAMES // 10]
+    allowed = names.allowed_names()
+    mix, every = names.questions(listed, allowed, 0.1), names.packed(allowed)
+    both = ",".join(map(str, (cpus[0], cpus[-1])))
+    with contextlib.ExitStack() as stack:
+        servers: dict[tuple[str, int], Server] = {}
+        for workers in (1, 2):
+            folder = tmp_path_factory.mktemp("site")
+            servers["sekisho", workers] = stack.enter_context(enforcing(folder, resolver, listed, both, workers=workers))
+            opened = contenders.dnsdist(tmp_path_factory.mktemp("dnsdist"), both, resolver.port, listed, workers)
+            servers["dnsdist", workers] = stack.enter_context(opened)
+        for server in servers.values():
+            support.wait_until(lambda server=server: rcode_of(server, listed[-1]) == dns.rcode.NXDOMAIN, START, "it enforces", 0.1)  # type: ignore[misc]
+            load.once(server.port, every)
+        costs: dict[tuple[str, int], list[float]] = {key: [] for key in servers}
+        for _ in range(2 if QUICK else 6):
+            for key, server in servers.items():
+                support.wait_until(server.is_at_rest, 60, f"{key} has nothing left to do")
+                before = server.cpu().total
+                run = load.full(server.port, mix, 2)
+                costs[key].append((server.cpu().total - before) / run.answered * 1e6)
+        print()
+        for name in ("sekisho", "dnsdist"):
+            ratios = [two / one for one, two in zip(costs[name, 1], costs[name, 2], strict=True)]
+            one, two = (statistics.median(costs[name, workers]) for workers in (1, 2))
+            print(
+                f"{name}: {one:.2f} us a query with one worker, {two:.2f} with two: {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+            )
+
+
+@pytest.mark.skipif(not os.environ.get("BENCH_LARGE"), reason="takes ten minutes and 12 GiB; BENCH_LARGE=1 runs it")
+@pytest.mark.parametrize(("listed", "people"), [(10_000_000, 0), (1_000_000, 4_900_000)])
+def test_what_large_sites_cost(tmp_path_factory: pytest.TempPathFactory, resolver: Server, listed: int, people: int) -> None:
+    folder = tmp_path_factory.mktemp("site")
+    everything = [f"n{number}.example" for number in range(listed)]
+    print(f"\n{listed:,} names, {contenders.site.CUSTOMERS + people:,} customers")
+    for what in ("from text", "from compiled state"):
+        began = time.monotonic()
+        with enforcing(folder, resolver, everything, f"{cpus[0]},{cpus[-1]}", more=people) as server:
+            memory = rss(server)
+            print(
+                f"{what}: in force after {time.monotonic() - began:.1f} s, plane {memory['plane']:,.0f} MiB, control {memory['control']:,.0f} MiB"
+            )
+    assert np.isfinite(list(memory.values())).all()
