@@ -68,6 +68,7 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         reader = TableReader(folder, key)
         tables = Tables(writer, reader, people, ledger.state, lists, key, state / "snapshot")
         await tables.start(now)
+        await lists.saved()  # the plane answers already
         core = Core(
             config, ledger, key, tables, lists, matches, Recorder(HitRings(folder), matches), reader, Reload(now, (), now), started=now
         )

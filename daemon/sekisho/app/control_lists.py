@@ -77,6 +77,10 @@ class Lists:
         if self._keeping is not None and self._keeping.done() and not self._keeping.cancelled():
             self._keeping.result()
 
+    async def saved(self) -> None:
+        """Wait until what was fetched for the first time is on disk."""
+        await self._store.saved()
+
     async def close(self) -> None:
         await self._stop_keeping()
         await self._store.close()
@@ -159,7 +163,7 @@ class Lists:
     def _fetch(self, definitions: Iterable[ListDefinition], now: float) -> list[asyncio.Task[bool]]:
         """Fetch lists in tasks that go on when nobody waits any more."""
         ids = dict.fromkeys(definition.id for definition in definitions)
-        tasks = [asyncio.create_task(self._store.refresh(list_id, now), name=f"fetch {list_id}") for list_id in ids]
+        tasks = [asyncio.create_task(self._store.refresh_unsaved(list_id, now), name=f"fetch {list_id}") for list_id in ids]
         for task in tasks:
             self._fetching.add(task)
             task.add_done_callback(self._fetched)

@@ -55,6 +55,7 @@ class ListStore:
         self._clock = clock
         self._entries: dict[str, ListEntry] = {}
         self._on_change: OnChange | None = None
+        self._saves: dict[str, asyncio.Task[None]] = {}
 
     async def define(self, definitions: Sequence[ListDefinition]) -> list[TableError]:
         """Take these definitions; load what is stored of lists that are new or changed.
@@ -97,8 +98,16 @@ class ListStore:
         With `by_hand` the whole source is taken, changed or not. Whoever runs the store is told of a change
         before this returns. Raises RefusedError if there is no such list.
         """
+        changed = await self.refresh_unsaved(list_id, now, by_hand=by_hand)
+        await self.saved()
+        return changed
+
+    async def refresh_unsaved(self, list_id: str, now: float, *, by_hand: bool = False) -> bool:
+        """The same, but a list's first version may not be on disk yet (`saved`)."""
         entry = self._entry(list_id)
         async with entry.lock:
+            if list_id in self._saves:
+                await self._saves.pop(list_id)
             changed = await self._refresh(entry, now, by_hand=by_hand)
         if changed:
             await self._tell(list_id)
@@ -156,6 +165,7 @@ class ListStore:
             self._on_change = None
 
     async def close(self) -> None:
+        await self.saved()
         await self._feeds.close()
 
     async def _listen(self, stack: contextlib.AsyncExitStack) -> None:
@@ -206,7 +216,7 @@ class ListStore:
         try:
             return await self._take(entry, fresh, now)
         except OSError as error:
-            entry.failed(now, f"the state folder cannot be written ({error.strerror}); what is in force would not survive a restart")
+            entry.failed(now, _unwritten(error))
             return fresh is not None and entry.stored is fresh
 
     async def _obtain(self, entry: ListEntry, now: float, *, by_hand: bool) -> Stored | None:
@@ -238,9 +248,26 @@ class ListStore:
             return False
         entry.stored = fresh
         entry.forget_held()
-        await asyncio.to_thread(self._files.write, list_id, fresh)
+        if stored is None:
+            # The first version: what waits for it to be in force need not wait for the disk too (`saved`).
+            self._saves[list_id] = asyncio.create_task(self._save_first(entry, fresh, now))
+            return True
+        await self._save(list_id, fresh)
+        return stored.report.version != fresh.report.version or stored.identity != fresh.identity
+
+    async def _save(self, list_id: str, version: Stored) -> None:
+        await asyncio.to_thread(self._files.write, list_id, version)
         await asyncio.to_thread(self._files.remove, list_id, held=True)
-        return stored is None or stored.report.version != fresh.report.version or stored.identity != fresh.identity
+
+    async def _save_first(self, entry: ListEntry, version: Stored, now: float) -> None:
+        try:
+            await self._save(entry.definition.id, version)
+        except OSError as error:
+            entry.failed(now, _unwritten(error))
+
+    async def saved(self) -> None:
+        """Wait until every first version that is in force is on disk, or is known not to be."""
+        await asyncio.gather(*self._saves.values())
 
     def _load(self, entry: ListEntry) -> list[TableError]:
         """Load what is stored of a list, as far as today's definition and guards allow."""
@@ -279,3 +306,7 @@ class ListStore:
         if entry is None:
             raise RefusedError(f"there is no list {list_id!r}; `sekisho lists show` names them")
         return entry
+
+
+def _unwritten(error: OSError) -> str:
+    return f"the state folder cannot be written ({error.strerror}); what is in force would not survive a restart"

@@ -157,14 +157,12 @@ def _index(rows: _Rows) -> dict[str, Array]:
     )
     prints = np.zeros(slots, np.uint64)
     _place(rows.digests, signature, keys, heads, chain, prints)
-    taken = np.flatnonzero(heads)
-    _, first, inverse = np.unique(prints[taken], return_index=True, return_inverse=True)
     combo = np.zeros(slots, np.uint32)
-    combo[taken] = inverse.astype(np.uint32)
+    first = _number_combinations(heads, prints, combo)
     holders, offsets, choices = [(0, 0)], [0], [0]
     if len(first):
         holders, offsets, choices = [], [], []
-    for slot in taken[first]:
+    for slot in first:
         members = []
         row = int(heads[slot])
         while row:
@@ -186,6 +184,41 @@ def _index(rows: _Rows) -> dict[str, Array]:
         "choices": np.array(choices or [0], np.uint32),
         "depths": depths,
     }
+
+
+def _number_combinations(heads: NDArray[np.uint32], prints: NDArray[np.uint64], combo: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Number the combinations by their prints in `combo`; gives a slot that has each.
+
+    A list has few: they are found in one pass with a small table, which is made larger if it fills up.
+    """
+    room = 1 << 12
+    while True:
+        table, firsts = np.zeros(room, np.int64), np.zeros(room // 2, np.int64)
+        count = _number(heads, prints, combo, table, firsts)
+        if count >= 0:
+            return firsts[:count]
+        room <<= 4
+
+
+@compiled
+def _number(heads, prints, combo, table, firsts):  # type: ignore[no-untyped-def]
+    """Returns how many combinations there are, -1: more than `firsts` has room for. `table` holds number + 1, its size a power of two."""
+    mask = U64(table.shape[0] - 1)
+    count = 0
+    for slot in range(heads.shape[0]):
+        if heads[slot] == 0:
+            continue
+        at = np.int64(prints[slot] & mask)
+        while table[at] != 0 and prints[firsts[table[at] - 1]] != prints[slot]:
+            at = (at + 1) & np.int64(mask)
+        if table[at] == 0:
+            if count == firsts.shape[0]:
+                return -1
+            firsts[count] = slot
+            count += 1
+            table[at] = count
+        combo[slot] = table[at] - 1
+    return count
 
 
 @compiled
