@@ -17,7 +17,7 @@ from pathlib import Path
 
 import sekisho
 from sekisho.drivers.compilecache import use_compile_cache
-from sekisho.drivers.processes import keep_no_core
+from sekisho.drivers.processes import give_large_memory_back, keep_no_core
 
 _DEFAULT = "/etc/sekisho/sekisho.yaml"
 _LEFT_OUT = ("rich", "coverage")
@@ -43,6 +43,7 @@ def begin(program: str, about: str, argv: Sequence[str] | None = None, flags: Ma
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     keep_no_core()
+    give_large_memory_back()
     os.umask(0o027)
     configure(arguments.log_level, arguments.log_format)
     use_compile_cache()

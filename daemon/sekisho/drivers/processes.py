@@ -24,6 +24,7 @@ from sekisho.drivers.notify import FIRST_FD
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _M_PERTURB, _WIPE = -6, 0x5A
+_M_MMAP_THRESHOLD, _LARGE = -3, 1 << 20
 _CANNOT_START = 126
 
 
@@ -83,6 +84,14 @@ def keep_no_core() -> None:
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     libc.mallopt(_M_PERTURB, _WIPE)
+
+
+def give_large_memory_back() -> None:
+    """Arrays of a list or of a table go back to the kernel when they are done with, reload after reload.
+
+    Left to itself the allocator takes the next large ones from its heap, which then grows in pieces (mallopt(3)).
+    """
+    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def end_with_parent() -> None:
