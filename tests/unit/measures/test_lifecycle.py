@@ -321,7 +321,8 @@ def test_what_is_in_force_ends_in_its_time_also_while_enforcement_is_held():
 
 @pytest.mark.parametrize(("more", "cause"), [({"exempt": True}, Cause.EXEMPTED), ({"rule": None}, Cause.TERMS_CHANGED)])
 @pytest.mark.parametrize(
-    ("notice", "state", "told"), [(NoticeTime.BEFORE, "dismissed", "withdrawn"), (NoticeTime.AFTER, "lifted", "lifted")]
+    ("notice", "state", "told"),
+    [(NoticeTime.BEFORE, "dismissed", ["before", "withdrawn"]), (NoticeTime.AFTER, "lifted", ["in-force", "lifted"])],
 )
 def test_an_exemption_or_other_terms_close_what_is_open(more, cause, notice, state, told):
     story = Story(rule(notice=notice))
