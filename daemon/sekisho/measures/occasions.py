@@ -6,8 +6,9 @@ A function of the record alone, so that after a crash the notices owed are found
 from __future__ import annotations
 
 from sekisho.model.clauses import MeasureRule, NoticeTime
-from sekisho.model.events import Act, MeasureExtended, MeasureMoved
-from sekisho.model.measures import Cause, Measure, MeasureState, NoticeOrder, Occasion
+from sekisho.model.events import Act
+from sekisho.model.measures import Measure, NoticeOrder
+from sekisho.model.progress import occasion_of
 
 
 def order_for(before: Measure, act: Act, at: float, rule: MeasureRule | None) -> NoticeOrder | None:
@@ -17,28 +18,7 @@ def order_for(before: Measure, act: Act, at: float, rule: MeasureRule | None) ->
     """
     if rule is None or rule.notice is NoticeTime.NONE:
         return None
-    occasion = Occasion.EXTENDED if isinstance(act, MeasureExtended) else _occasion(before, act)
+    occasion = occasion_of(before, act)
     if occasion is None:
         return None
     return NoticeOrder(before.id, before.customer, before.clause, occasion, at, before.observe)
-
-
-def _occasion(before: Measure, act: Act) -> Occasion | None:
-    if not isinstance(act, MeasureMoved):
-        return None
-    state = MeasureState(act.state)
-    match state:
-        case MeasureState.NOTICED if before.state is not MeasureState.NOTICED:
-            return Occasion.BEFORE
-        case MeasureState.IN_FORCE if before.state is MeasureState.ENDING:
-            return Occasion.IN_FORCE_AGAIN
-        case MeasureState.IN_FORCE if before.state is MeasureState.FOUND or act.cause == Cause.URGENT:
-            return Occasion.IN_FORCE
-        case MeasureState.ENDING:
-            return Occasion.ENDING
-        case MeasureState.LIFTED:
-            return Occasion.LIFTED
-        case MeasureState.DISMISSED if before.state is MeasureState.NOTICED:
-            return Occasion.WITHDRAWN
-        case _:
-            return None

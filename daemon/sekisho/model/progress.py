@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sekisho.model.events import Act, MeasureExtended, MeasureMoved, MeasureOpened, MeasureSustained, TerminationEligible
-from sekisho.model.measures import Cause, Detector, Measure, MeasureState
+from sekisho.model.measures import Cause, Detector, Measure, MeasureState, Occasion
 
 MeasureAct = MeasureOpened | MeasureSustained | MeasureMoved | MeasureExtended | TerminationEligible
 MEASURE_ACTS = (MeasureOpened, MeasureSustained, MeasureMoved, MeasureExtended, TerminationEligible)
@@ -67,3 +67,29 @@ def _moved(measure: Measure, act: MeasureMoved, at: float) -> Measure:
         urgent=measure.urgent or cause is Cause.URGENT,
         reason=act.reason or measure.reason,
     )
+
+
+def occasion_of(before: Measure, act: Act) -> Occasion | None:
+    """What a customer would be told of an act of the measure as it was `before`, if the terms ask for notice; None: nothing."""
+    return Occasion.EXTENDED if isinstance(act, MeasureExtended) else _occasion_of_move(before, act)
+
+
+def _occasion_of_move(before: Measure, act: Act) -> Occasion | None:
+    if not isinstance(act, MeasureMoved):
+        return None
+    state = MeasureState(act.state)
+    match state:
+        case MeasureState.NOTICED if before.state is not MeasureState.NOTICED:
+            return Occasion.BEFORE
+        case MeasureState.IN_FORCE if before.state is MeasureState.ENDING:
+            return Occasion.IN_FORCE_AGAIN
+        case MeasureState.IN_FORCE if before.state is MeasureState.FOUND or act.cause == Cause.URGENT:
+            return Occasion.IN_FORCE
+        case MeasureState.ENDING:
+            return Occasion.ENDING
+        case MeasureState.LIFTED:
+            return Occasion.LIFTED
+        case MeasureState.DISMISSED if before.state is MeasureState.NOTICED:
+            return Occasion.WITHDRAWN
+        case _:
+            return None
