@@ -6,6 +6,7 @@ them with a comment. Which files the paths name, and what is in them, is `driver
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from sekisho.config.values import (
     Network,
     Seconds,
     SomeSeconds,
+    Text,
     Version,
     Whole,
     as_items,
@@ -118,6 +120,27 @@ class RoleSettings(FileModel):
     """Reads and changes everything."""
 
 
+class MeasureMode(enum.StrEnum):
+    """Whether measures are carried out."""
+
+    OBSERVE = "observe"
+    ENFORCE = "enforce"
+
+
+class MeasureSettings(FileModel):
+    """Which measures are enforced. Until it says so, all but the enforcing is done."""
+
+    mode: MeasureMode = MeasureMode.OBSERVE
+    """`observe`: a measure is found, recorded and shown, and does nothing to anybody; `enforce`: as the terms say."""
+    clauses: Annotated[dict[Text, MeasureMode], Field(default_factory=dict)]
+    """Clauses for which it is otherwise, by id: `nbnet/22-2-5: enforce`."""
+    priority: Annotated[tuple[Text, ...], BeforeValidator(as_items), _one_or_many({"type": "string"})] = ()
+    """Customers and groups that go on unlimited in an emergency, besides those named when it is declared."""
+
+    def observes(self, clause: str) -> bool:
+        return self.clauses.get(clause, self.mode) is MeasureMode.OBSERVE
+
+
 class Upstream(FileModel):
     """The resolvers queries are forwarded to."""
 
@@ -186,6 +209,8 @@ class Settings(FileModel):
 
     roles: RoleSettings = RoleSettings()
     """Who may use the operator's commands, besides root and the daemon's own user."""
+    measures: MeasureSettings = MeasureSettings()
+    """Which measures are enforced, and which only observed."""
 
     @model_validator(mode="after")
     def _no_loop(self) -> Settings:
