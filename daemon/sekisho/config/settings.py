@@ -132,7 +132,7 @@ class MeasureSettings(FileModel):
 
     mode: MeasureMode = MeasureMode.OBSERVE
     """`observe`: a measure is found, recorded and shown, and does nothing to anybody; `enforce`: as the terms say."""
-    clauses: Annotated[dict[Text, MeasureMode], Field(default_factory=dict)]
+    clauses: dict[Text, MeasureMode] = Field(default_factory=dict)
     """Clauses for which it is otherwise, by id: `nbnet/22-2-5: enforce`."""
     priority: Annotated[tuple[Text, ...], BeforeValidator(as_items), _one_or_many({"type": "string"})] = ()
     """Customers and groups that go on unlimited in an emergency, besides those named when it is declared."""
