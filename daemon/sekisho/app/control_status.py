@@ -11,6 +11,7 @@ from typing import Any
 
 import sekisho
 from sekisho.app.control_core import Core
+from sekisho.model.clauses import BlockRule, BudgetRule
 from sekisho.model.counters import Counter
 from sekisho.model.errors import TableError
 from sekisho.model.lists import ListDefinition
@@ -171,7 +172,8 @@ def observe(core: Core) -> Observation:
 
 def measure_clauses(core: Core) -> list[str]:
     """Every clause of the packs that authorises a measure the plane counts."""
-    found = {rule.clause: None for pack in core.site.packs.values() for rule in pack.rules}
+    rules = (rule for pack in core.site.packs.values() for rule in pack.rules)
+    found = {rule.clause: None for rule in rules if isinstance(rule, BlockRule | BudgetRule)}
     return list(found)
 
 
