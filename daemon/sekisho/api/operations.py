@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from sekisho.api.operations_measures import MeasureOperations
+
 Json = dict[str, Any]
 
 
-class Operations(Protocol):
+class Operations(MeasureOperations, Protocol):
     """Implemented by the control plane (`sekisho.app.control_operations`)."""
 
     async def status(self) -> Json: ...

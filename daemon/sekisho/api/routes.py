@@ -10,6 +10,7 @@
     POST   /v1/explain {customer | address, port, name, type, tcp}
     GET    /v1/events?customer=&list=&since=&limit=
     POST   /v1/reload
+    and those of measures (`routes_measures`)
 
 Every route states the role it needs: there is no other way to write one, and reading needs the
 viewer's, changing the operator's. An operation that changes something is handed who asked.
@@ -20,25 +21,15 @@ only, since addresses of requests are what programs log.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
-
 from starlette.requests import Request
 
 from sekisho.api.operations import Json, Operations
 from sekisho.api.requests import MAX_BODY, MAX_LIMIT, BadRequestError, Fields
+from sekisho.api.route import ApiRoute
+from sekisho.api.routes_measures import MEASURE_ROUTES
 from sekisho.model.roles import Role
 
-Endpoint = Callable[[Operations, Fields, str], Awaitable[Json]]
-
-
-class ApiRoute(NamedTuple):
-    """One method of one path, and the role whoever asks it must have."""
-
-    method: str
-    path: str
-    role: Role
-    endpoint: Endpoint
+__all__ = ["ROUTES", "ApiRoute", "read_fields"]
 
 
 async def status(operations: Operations, fields: Fields, _actor: str) -> Json:
@@ -160,6 +151,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("POST", "/v1/explain", Role.VIEWER, explain),
     ApiRoute("GET", "/v1/events", Role.VIEWER, events),
     ApiRoute("POST", "/v1/reload", Role.OPERATOR, reload),
+    *MEASURE_ROUTES,
 )
 
 

@@ -48,6 +48,7 @@ async def add(core: Core, record: Json | str, replace: bool, actor: str) -> Json
         core.people.recount(before, customer, now)
         core.people.added(customer)
         await core.tables.put(customer, now)
+    await core.measures.touch(customer.id, core.clock())
     return {"customer": customer.id, "in_force": True, "replaced": before is not None, "number": recorded.number}
 
 
@@ -59,6 +60,7 @@ async def remove(core: Core, customer_id: str, actor: str) -> Json:
         core.people.recount(customer, None, core.clock())
         core.people.removed(customer_id)
         await core.tables.remove(customer_id)
+    await core.measures.touch(customer_id, core.clock())
     return {"customer": customer_id, "in_force": True, "number": recorded.number}
 
 

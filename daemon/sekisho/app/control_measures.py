@@ -174,16 +174,14 @@ class Measures:
         """What concerns everybody changed (a hold, an emergency, the configuration): all is judged anew, and enforced on return."""
         async with self._changing:
             self._watch_all(self.view(now))
-            await self._steps([(_key(one), one, Tick()) for one in self.book.open()], self.view(now))
+            await self._look_again(self.book.open(), now)
             await self._enforce_all(self.view(now))
 
     async def touch(self, customer: str, now: float) -> None:
         """Something about one customer changed, such as the terms or an exemption: judged anew, and enforced on return."""
         async with self._changing:
-            view = self.view(now)
-            steps = [(_key(one), one, Tick()) for one in self.book.of(customer) if one.state.is_open]
-            await self._steps(steps, view)
-            await self._enforce([customer], view)
+            await self._look_again([one for one in self.book.of(customer) if one.state.is_open], now)
+            await self._enforce([customer], self.view(now))
 
     # The operator
 
@@ -210,6 +208,13 @@ class Measures:
             return self.book.get(outcome.measure.id)
 
     # The parts
+
+    async def _look_again(self, measures: Iterable[Measure], now: float) -> None:
+        try:
+            await self._steps([(_key(one), one, Tick()) for one in measures], self.view(now))
+        except LedgerError as error:
+            # What changed counts all the same: what is enforced follows from it, and the next look records the rest.
+            log.error("measures-not-recorded", error=str(error))  # noqa: TRY400 - the sentence says it all
 
     async def _reconcile(self, now: float) -> None:
         view = self.view(now)

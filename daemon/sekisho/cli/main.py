@@ -9,7 +9,9 @@ import click
 from sekisho.cli.base import Verbs
 from sekisho.cli.verbs_customers import customers, optout
 from sekisho.cli.verbs_daemon import check, completion, reload, run, status
+from sekisho.cli.verbs_emergencies import announce, emergency, hold, outage, resume
 from sekisho.cli.verbs_lists import lists
+from sekisho.cli.verbs_measures import measures, suspend
 from sekisho.cli.verbs_verdicts import events, explain
 
 
@@ -31,6 +33,10 @@ def cli() -> None:
     Why was this name blocked, and for whom:
       sekisho explain --customer c-1001 --name www.example.com
       sekisho events --customer c-1001 --since 1h
+    \b
+    What measures are open, and an end to all of them at once:
+      sekisho measures list
+      sekisho hold --reason "looking into it"
 
     --config FILE and --json may stand before or after any verb. Exit codes: 0 done, 1 refused or
     failed, 2 usage. What shows needs the role viewer, what changes the role operator (`roles:` in
@@ -38,7 +44,9 @@ def cli() -> None:
     """
 
 
-for command in (run, check, status, optout, customers, lists, explain, events, reload, completion):
+COMMANDS = (run, check, status, optout, customers, lists, explain, events)
+MEASURES = (measures, suspend, hold, resume, emergency, outage, announce)
+for command in (*COMMANDS, *MEASURES, reload, completion):
     cli.add_command(command)
 
 

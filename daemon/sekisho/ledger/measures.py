@@ -166,7 +166,8 @@ class MeasureBook:
     def _take_event(self, act: Act, at: float) -> None:
         match act:
             case OutageOpened():
-                self.outages[act.outage] = Outage(act.outage, act.since, None, tuple(act.affected), act.reason)
+                known = act.since if act.known is None else act.known
+                self.outages[act.outage] = Outage(act.outage, act.since, None, tuple(act.affected), act.reason, known)
                 closed = [one.id for one in self.outages.values() if one.until is not None]
                 for one in closed[: max(0, len(self.outages) - KEPT_EVENTS)]:
                     del self.outages[one]

@@ -196,6 +196,8 @@ class OutageOpened:
     since: float
     affected: list[str]
     reason: str
+    known: float | None = None
+    """When the operator knew of it; None: from its beginning on."""
 
 
 @dataclass(frozen=True, slots=True)

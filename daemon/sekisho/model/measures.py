@@ -250,6 +250,8 @@ class Outage:
     until: float | None
     affected: tuple[str, ...]
     reason: str
+    known: float
+    """When the operator knew of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ def test_what_the_operator_says_of_all_measures():
     assert not book.is_exempt("c-2", "nbnet/22-1", T0)
     assert book.hold == Hold(T0 + 2, "sekishod", "drill")
     assert book.emergency == Emergency(("gunma/19-1",), T0 + 3, T0 + 3600, ("c-9",), "sekishod", "earthquake")
-    assert book.outages["o-1"] == Outage("o-1", T0, T0 + 50_000, ("gunma",), "fibre cut")
+    assert book.outages["o-1"] == Outage("o-1", T0, T0 + 50_000, ("gunma",), "fibre cut", T0)
     assert book.outages["o-2"].until is None
     assert book.interruptions["i-1"] == Interruption("i-1", "maintenance", ("vectant",), T0 + 9e5, T0 + 9.1e5, T0 + 7, False, "routers")
 
