@@ -58,7 +58,7 @@ def test_a_suspension_by_hand_is_noticed_first_and_in_force_once_the_notice_is_d
     assert (after["state"], after["enforced"], after["rule"]["fees_continue"]) == ("in-force", True, True)
     assert now["c-3"].garden
     assert now["c-3"].by == (UNPAID,)
-    assert [(step["state"], step["actor"]) for step in shown["steps"]][0] == ("found", ACTOR)
+    assert (shown["steps"][0]["state"], shown["steps"][0]["actor"]) == ("found", ACTOR)
 
 
 def test_in_an_emergency_a_suspension_is_in_force_at_once_and_the_operator_lifts_it(site):
