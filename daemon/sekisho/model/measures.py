@@ -136,3 +136,17 @@ class Measure:
     termination_eligible: bool = False
     reason: str = ""
     """What an operator wrote, for a measure opened or moved by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enforcement:
+    """What the measures in force on one customer do to its DNS queries, taken together.
+
+    `silenced`: none is answered. `garden`: names are answered with the notice page. `budget`: queries per second, and
+    queries at once, at most; None: no limit but the contract's. `by`: ids of the clauses that authorise it.
+    """
+
+    silenced: bool = False
+    garden: bool = False
+    budget: tuple[int, int] | None = None
+    by: tuple[str, ...] = ()
