@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sekisho.app.control_core import Core
+from sekisho.app.control_enforcement import enforcement_body
 from sekisho.app.control_explain import reach_body
 from sekisho.config.customers import record_of
 from sekisho.config.document import read_document
@@ -22,7 +23,7 @@ def page(core: Core, after: str | None, limit: int) -> Json:
 
 
 def show(core: Core, customer_id: str) -> Json:
-    """One customer, and for each list whether it is in force and why."""
+    """One customer, what measures have in force on it, and for each list whether it is in force and why."""
     customer = core.people.get(customer_id)
     budget = core.people.budget(customer)
     return _body(core, customer) | {
@@ -31,6 +32,7 @@ def show(core: Core, customer_id: str) -> Json:
         "fee": {"yearly" if customer.fee.yearly else "monthly": customer.fee.yen} if customer.fee else None,
         "budget": {"clause": budget.clause, "rate": budget.rate, "burst": budget.burst, "over": budget.over.value} if budget else None,
         "lists": [reach_body(reach) for reach in core.people.reaches(customer, core.clock())],
+        "measures": enforcement_body(core.tables.enforcements.of(customer_id)),
     }
 
 

@@ -22,8 +22,9 @@ from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_measures import Measures
 from sekisho.app.control_people import People
 from sekisho.app.control_reload import reload
+from sekisho.app.control_standing import View
 from sekisho.app.control_tables import Tables
-from sekisho.app.control_unattended import Unenforced, Unposted
+from sekisho.app.control_unattended import Unposted
 from sekisho.drivers.hitrings import HitRings
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.listkey import load_key
@@ -71,9 +72,11 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         folder = runtime / "plane"
         writer = TableWriter(folder)
         reader = TableReader(folder, key)
-        tables = Tables(writer, reader, people, ledger.state, lists, key, state / "snapshot")
+        # From the first row on: nobody is let go for as long as a start takes.
+        enforcements = await asyncio.to_thread(View(people, ledger.state.measures, now).enforcements)
+        tables = Tables(writer, reader, people, ledger.state, lists, key, state / "snapshot", enforcements)
         await tables.start(now)
-        measures = Measures(ledger, lambda: tables.people, Unenforced(), Unposted(), calendar)
+        measures = Measures(ledger, lambda: tables.people, tables, Unposted(), calendar)
         await measures.reconcile(now)
         recorder = Recorder(HitRings(folder), matches)
         core = Core(config, ledger, key, tables, lists, matches, recorder, reader, Reload(now, (), now), measures, started=now)

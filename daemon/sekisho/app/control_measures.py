@@ -223,6 +223,11 @@ class Measures:
             for order in self._owed(case, view):
                 self._unordered.setdefault(order.key, order)
         await self._enforce_all(view)
+        # What a row holds may be other than what it was told last: who has an open measure is told again.
+        for identity in self.book.customers():
+            what = self._enforcer.enforced().get(identity)
+            if what is not None:
+                await self._enforce_one(identity, what)
         await self._order([])
         self._reconciled_at = now
 

@@ -81,7 +81,8 @@ class Control(MeasureControl):
             raise UnavailableError(f"the plane's tables cannot be read ({error}); see the daemon's log") from error
         who = core.people.find(explanation.customer) if explanation.customer else None
         reaches = core.people.reaches(who, core.clock()) if who is not None else []
-        return explanation_body(explanation, source, core.site.packs, reaches)
+        enforcement = core.tables.enforcements.of(explanation.customer or "")
+        return explanation_body(explanation, source, core.site.packs, reaches, enforcement)
 
     async def events(self, *, customer: str | None, list_id: str | None, since: float | None, limit: int) -> Json:
         core = self._core

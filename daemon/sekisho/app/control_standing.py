@@ -15,7 +15,7 @@ from sekisho.measures.combine import Ground, combine, emergency_ground, ground_o
 from sekisho.measures.standing import Standing, rule_for
 from sekisho.model.clauses import EmergencyRule
 from sekisho.model.customers import Customer
-from sekisho.model.measures import Detector, Enforcement, Measure
+from sekisho.model.measures import NONE, Detector, Enforcement, Measure
 
 
 class Known(Protocol):
@@ -58,6 +58,11 @@ class View:
     def enforcement(self, customer: Customer) -> Enforcement:
         """What is done to a customer now, for all that is open against them together."""
         return combine(self._grounds(customer), held=self.book.hold is not None)
+
+    def enforcements(self) -> dict[str, Enforcement]:
+        """Every customer to whom something is done now. In an emergency that takes a look at all of them."""
+        each = ((customer.id, self.enforcement(customer)) for customer in self.concerned())
+        return {identity: what for identity, what in each if what != NONE}
 
     @property
     def emergency_counts(self) -> bool:

@@ -193,4 +193,10 @@ def warnings(core: Core) -> list[str]:
     found = [str(fault) for fault in core.site.warnings]
     found += core.people.warnings
     found += core.lists.warnings
+    gardened = core.tables.enforcements.gardened() if core.site.settings.walled_garden is None else 0
+    if gardened:
+        found.append(
+            f"{gardened} suspended customers are answered REFUSED, with the clause: set `walled_garden: {{a: [...]}}` to lead them "
+            "to the page that says why, and reload"
+        )
     return found

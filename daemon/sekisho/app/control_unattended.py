@@ -1,31 +1,12 @@
-"""What measures come to where nothing is attached to carry them out or to tell anybody: it is kept, shown and logged."""
+"""What becomes of notices where no channel is attached to tell anybody: they are logged."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import structlog
 
-from sekisho.model.measures import NONE, Enforcement, NoticeOrder
+from sekisho.model.measures import NoticeOrder
 
 log = structlog.get_logger("sekisho.measures")
-
-
-class Unenforced:
-    """An `Enforcer` of a plane without rows for measures."""
-
-    def __init__(self) -> None:
-        self._of: dict[str, Enforcement] = {}
-
-    async def enforce(self, customer: str, what: Enforcement) -> None:
-        if what == NONE:
-            self._of.pop(customer, None)
-        else:
-            self._of[customer] = what
-            log.warning("no-enforcer", clauses=list(what.by))
-
-    def enforced(self) -> Mapping[str, Enforcement]:
-        return self._of
 
 
 class Unposted:

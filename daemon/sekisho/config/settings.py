@@ -7,6 +7,7 @@ them with a comment. Which files the paths name, and what is in them, is `driver
 from __future__ import annotations
 
 import enum
+import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ from sekisho.config.values import (
     as_items,
     as_path,
     as_text,
+    as_v4,
+    as_v6,
 )
 from sekisho.model.errors import ConfigError, Fault
 
@@ -62,6 +65,8 @@ def _one_or_many(item: dict[str, object]) -> WithJsonSchema:
 
 
 _ENDPOINTS = _one_or_many({"type": "string", "examples": ["127.0.0.1:53", "[::1]:53"]})
+NoticeV4 = Annotated[ipaddress.IPv4Address, PlainValidator(as_v4)]
+NoticeV6 = Annotated[ipaddress.IPv6Address, PlainValidator(as_v6)]
 PackName = Annotated[str, PlainValidator(_as_pack), WithJsonSchema({"type": "string"})]
 
 
@@ -166,6 +171,23 @@ class Cache(FileModel):
     unless proxy_protocol lets the resolver answer by client address."""
 
 
+class WalledGarden(FileModel):
+    """Where a customer is led whom a measure suspends: to the page that says why."""
+
+    a: Annotated[tuple[NoticeV4, ...], BeforeValidator(as_items), Field(max_length=8), _one_or_many({"type": "string"})] = ()
+    """IPv4 addresses of the notice page."""
+    aaaa: Annotated[tuple[NoticeV6, ...], BeforeValidator(as_items), Field(max_length=8), _one_or_many({"type": "string"})] = ()
+    """IPv6 addresses of the notice page."""
+    allow: Annotated[tuple[Domain, ...], BeforeValidator(as_items), Field(max_length=64), _one_or_many({"type": "string"})] = ()
+    """Names that resolve all the same, with all below them: the notice page's own, the customers' panel, where they pay."""
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> WalledGarden:
+        if not self.a and not self.aaaa:
+            raise ValueError("needs at least one address of the notice page under `a` or `aaaa`")
+        return self
+
+
 class Settings(FileModel):
     """The main file. Relative paths start at its own folder."""
 
@@ -204,6 +226,8 @@ class Settings(FileModel):
     """The packet cache."""
     never_block: Annotated[tuple[Domain, ...], BeforeValidator(as_items)] = ()
     """Names no list may block, nor any name above them; entries that would are refused and reported."""
+    walled_garden: WalledGarden | None = None
+    """What suspended customers are answered with; null: names are REFUSED, with the clause as Extended DNS Error."""
     retention: SomeSeconds | None = None
     """The longest any match is kept, whatever the packs allow; null: as long as the pack of the clause says."""
 

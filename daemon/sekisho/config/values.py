@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 from pydantic import BeforeValidator, PlainValidator, StrictBool, StrictInt, ValidationInfo, WithJsonSchema
 
@@ -28,6 +29,8 @@ _BYTES = {"B": 1, "k": 10**3, "kB": 10**3, "KiB": 1 << 10, "M": 10**6, "MB": 10*
 _IDENTIFIER = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 _BETWEEN_WIDE = re.compile(r"(?<=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]) (?=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef])")
 _FORBIDDEN_IN_NAMES = re.compile(r"[\s/:@*|^]")
+
+Address = TypeVar("Address", ipaddress.IPv4Address, ipaddress.IPv6Address)
 
 
 class Endpoint(NamedTuple):
@@ -171,6 +174,21 @@ def as_prefix(value: object) -> Prefix:
     if isinstance(value, Prefix):
         return value
     return parse_prefix(as_text(value))
+
+
+def as_v4(value: object) -> ipaddress.IPv4Address:
+    return _as_address(ipaddress.IPv4Address, value, "IPv4 address such as 192.0.2.80")
+
+
+def as_v6(value: object) -> ipaddress.IPv6Address:
+    return _as_address(ipaddress.IPv6Address, value, "IPv6 address such as 2001:db8::80")
+
+
+def _as_address(kind: Callable[[str], Address], value: object, what: str) -> Address:
+    try:
+        return kind(as_text(value))
+    except ValueError:
+        raise ValueError(f"{shown(value)} is no {what}") from None
 
 
 def as_domain(value: object) -> str:

@@ -21,6 +21,7 @@ from sekisho.config.register import Customers, Faults
 from sekisho.config.settings import PACK_ID, References, Settings, read_settings, references
 from sekisho.config.validation import did_you_mean
 from sekisho.drivers.accounts import SystemAccounts
+from sekisho.lists.idn import to_wire
 from sekisho.model.clauses import Pack
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import ConfigError, Fault
@@ -90,6 +91,7 @@ class _SiteReader:
             return None
         settings = self._try(lambda: read_settings(document, self._folder, SystemAccounts()))
         named = references(document, self._folder)
+        self._check_garden(document, settings)
         packs = self._packs(named)
         lists = self._lists(named)
         customers = self._customers(named)
@@ -99,6 +101,15 @@ class _SiteReader:
             return None
         self._warn_of(settings, packs, lists)
         return Site(settings, packs, lists, customers, tuple(sorted(self.warnings)))
+
+    def _check_garden(self, document: Document, settings: Settings | None) -> None:
+        """Names let out of the walled garden that no query can have."""
+        garden = settings.walled_garden if settings is not None else None
+        for index, name in enumerate(garden.allow if garden is not None else ()):
+            try:
+                to_wire(name)
+            except ValueError as error:
+                self.faults.append(document.fault(("walled_garden", "allow", index), f"{name} is no domain name: {error}; mend it"))
 
     def _try(self, step: Callable[[], T]) -> T | None:
         try:

@@ -29,8 +29,9 @@ class Ground:
 def combine(grounds: Iterable[Ground], *, held: bool = False) -> Enforcement:
     """What the grounds amount to. `held`: the operator holds all enforcement.
 
-    No answer at all is stricter than the notice page, and that than a budget; of budgets the lower rate and the smaller
-    burst count. What is not the plane's to do (a line's speed, mail, what is done by hand) does nothing here.
+    No answer at all is stricter than anything else. The notice page takes the place of answers, and a budget bounds how many
+    there are of either; of budgets the lower rate and the smaller burst count. What is not the plane's to do (a line's
+    speed, mail, what is done by hand) does nothing here.
     """
     if held:
         return NONE
@@ -41,11 +42,8 @@ def combine(grounds: Iterable[Ground], *, held: bool = False) -> Enforcement:
     by = tuple(dict.fromkeys(one.clause for one in (*silencing, *fencing, *sorted(limiting, key=_strictness))))
     if silencing:
         return Enforcement(silenced=True, by=by)
-    if fencing:
-        return Enforcement(garden=True, by=by)
-    if limiting:
-        return Enforcement(budget=(min(one.rate or 0 for one in limiting), min(one.burst or 0 for one in limiting)), by=by)
-    return NONE
+    budget = (min(one.rate or 0 for one in limiting), min(one.burst or 0 for one in limiting)) if limiting else None
+    return Enforcement(garden=bool(fencing), budget=budget, by=by)
 
 
 def ground_of(measure: Measure, rule: MeasureRule | None, *, exempt: bool, observe: bool) -> Ground | None:

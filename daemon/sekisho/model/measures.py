@@ -188,7 +188,7 @@ class NoticeOrder:
 class Enforcement:
     """What the plane does to one customer for all measures together: the strictest of what is in force.
 
-    At most one of `silenced`, `garden` and `budget` is set.
+    Who is silenced has neither garden nor budget.
     """
 
     silenced: bool = False

@@ -61,17 +61,18 @@ STATUS = {
     "warnings": [],
 }  # fmt: skip
 REACH = {"list": "c2", "in_force": False, "clause": "gunma/別記-1", "mandatory": False, "reason": "opted out since 2026 by phone"}
+MEASURES = {"silenced": False, "garden": True, "budget": {"rate": 5, "burst": 10}, "clauses": ["nbnet/22-1", "nbnet/22-2-5"]}
 EXPLAINED = {
     "verdict": "blocked", "step": "entitled", "customer": "c-1", "address": "192.0.2.1", "list": "c2", "clause": "gunma/別記-1",
     "summary": "List c2 holds the name.",
     "clause_words": {"id": "gunma/別記-1", "article": "別記 1", "title": "Gunma", "version": "1", "ja": "遮断します", "en": "cut off"},
     "steps": [{"step": 6, "label": "entitled", "question": "Does a list hold it?", "outcome": "yes", "decided": True}],
-    "lists": [REACH],
+    "lists": [REACH], "measures": MEASURES,
 }  # fmt: skip
 CUSTOMER = {
     "id": "c-1", "source": "customer file", "terms": ["gunma"], "consent": {"version": "1", "at": "2026-04-01"}, "prefixes": ["192.0.2.1/32"],
     "group": None, "exempt": [], "plan": None, "contacts": {}, "budget": {"clause": "gunma/19-2", "rate": 100, "burst": 200, "over": "drop"},
-    "lists": [REACH],
+    "lists": [REACH], "measures": MEASURES,
 }  # fmt: skip
 EVENT = {
     "at": 1_700_000_000.0, "customer": "c-1", "clause": "gunma/別記-1", "list": "c2", "entry": "ab" * 16, "name": None,
@@ -232,6 +233,10 @@ def test_usage_is_exit_code_2(daemon, arguments):
         (["optout", "show"], "phone"),
         (["customers", "show"], "--after c-1"),
         (["customers", "show", "c-1"], "opted out since 2026"),
+        (
+            ["customers", "show", "c-1"],
+            "suspended, names lead to the notice page; at most 5 queries/s, burst 10 (nbnet/22-1, nbnet/22-2-5)",
+        ),
         (["customers", "add", "c-9", "--terms", "gunma", "--prefix", "192.0.2.9", "--plan", "100", "10"], "added c-9"),
         (["customers", "remove", "c-9"], "removed c-9"),
         (["lists", "show"], "1,234,567"),
@@ -243,6 +248,7 @@ def test_usage_is_exit_code_2(daemon, arguments):
         ),
         (["lists", "except", "c2", "www.example.com", "--remove"], "taken back"),
         (["explain", "--customer", "c-1", "--name", "www.example.com"], "遮断します"),
+        (["explain", "--customer", "c-1", "--name", "www.example.com"], "(nbnet/22-1, nbnet/22-2-5)"),
         (["events", "--since", "1h", "--list", "c2"], "nxdomain"),
         (["reload"], "takes effect at the next start"),
     ],

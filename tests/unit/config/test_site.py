@@ -153,6 +153,15 @@ def test_a_customer_file_of_another_kind_is_refused(site):
     assert ".csv" in _faults(site)[0][3]
 
 
+def test_a_name_let_out_of_the_walled_garden_must_be_one(site):
+    with (site / "sekisho.yaml").open("a") as file:
+        file.write(f"walled_garden:\n  a: 192.0.2.80\n  allow: [notice.example.com, {'x' * 64}.example]\n")
+    lines = (site / "sekisho.yaml").read_text().count("\n")
+    ((_, line, path, message),) = _faults(site)
+    assert (line, path) == (lines, "walled_garden.allow[1]")
+    assert "longer than 63" in message
+
+
 def test_a_list_whose_category_no_pack_names_is_a_warning(site):
     _change(site, "lists.yaml", "category: c2", "category: gambling")
     (warning,) = load_site(site / "sekisho.yaml").warnings

@@ -25,7 +25,7 @@ SLOWER = Ground("vectant/16-3", Effect.LIMIT_DNS, 5, 100)
         ([], NONE),
         ([SLOW], Enforcement(budget=(10, 50), by=("gunma/19-2",))),
         ([SLOW, SLOWER], Enforcement(budget=(5, 50), by=("vectant/16-3", "gunma/19-2"))),
-        ([SLOW, GARDEN], Enforcement(garden=True, by=("nbnet/22-1", "gunma/19-2"))),
+        ([SLOW, GARDEN], Enforcement(garden=True, budget=(10, 50), by=("nbnet/22-1", "gunma/19-2"))),
         ([SLOW, GARDEN, SILENCE], Enforcement(silenced=True, by=("nbnet/22-2-5", "nbnet/22-1", "gunma/19-2"))),
         ([SILENCE, SILENCE], Enforcement(silenced=True, by=("nbnet/22-2-5",))),
         ([Ground("nbnet/22-2-4", Effect.LIMIT_RATE), Ground("nbnet/22-2-3", Effect.LIMIT_MAIL), Ground("x/1", Effect.BY_HAND)], NONE),
