@@ -6,6 +6,7 @@ clauses only: no customer, no address and no name.
 
 from __future__ import annotations
 
+import collections
 import os
 from typing import Any
 
@@ -87,8 +88,32 @@ def status(core: Core) -> Json:
         "ledger": {"acts": core.state.number},
         "matches": {"lost": core.recorder.lost},
         "lists": lists(core, plane, now),
-        "warnings": warnings(core) + _plane_warnings(plane),
+        "measures": measures(core),
+        "warnings": warnings(core) + _plane_warnings(plane) + _measure_warnings(core),
     }
+
+
+def measures(core: Core) -> Json:
+    """Open measures by state, and what concerns all of them."""
+    book = core.measures.book
+    states = collections.Counter(one.state.value for one in book.open())
+    return {
+        "mode": core.site.settings.measures.mode.value,
+        "open": dict(sorted(states.items())),
+        "enforced": len(core.measures.enforced()),
+        "held": book.hold is not None,
+        "emergency": core.measures.view(core.clock()).emergency_counts,
+    }
+
+
+def _measure_warnings(core: Core) -> list[str]:
+    hold, view = core.measures.book.hold, core.measures.view(core.clock())
+    found = []
+    if hold is not None:
+        found.append(f"enforcement is held by {hold.by} ({hold.reason}): no measure is enforced; `sekisho resume` ends that")
+    if view.emergency_counts:
+        found.append("an emergency is declared: customers without priority are limited; `sekisho emergency show` says until when")
+    return found
 
 
 def _plane_warnings(plane: Plane) -> list[str]:

@@ -110,6 +110,8 @@ def _status_lines(body: Json) -> Iterable[str]:
         f"{number(people['unconsented'])} without a consent a clause needs"
     )
     yield f"ledger     {number(body['ledger']['acts'])} acts, verified at start"
+    if body.get("measures"):
+        yield _measures(body["measures"])
     if body["matches"]["lost"]:
         yield f"matches    {number(body['matches']['lost'])} lost, because the plane's ring was full"
     if daemon["reload"]["failed"]:
@@ -119,6 +121,12 @@ def _status_lines(body: Json) -> Iterable[str]:
         yield f"warning    {plain(warning)}"
     yield ""
     yield from list_table(body["lists"])
+
+
+def _measures(body: Json) -> str:
+    states = ", ".join(f"{number(count)} {plain(state)}" for state, count in body["open"].items()) or "none open"
+    mode = "observed only" if body["mode"] == "observe" else "enforced"
+    return f"measures   {states}; {mode} unless a clause says otherwise; something is done to {number(body['enforced'])} customers"
 
 
 def list_table(lists: list[Json]) -> Iterable[str]:

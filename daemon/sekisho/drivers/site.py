@@ -97,6 +97,8 @@ class _SiteReader:
         customers = self._customers(named)
         if customers is not None:
             self._exchange(customers, packs)
+        if settings is not None:
+            self._measures(settings, packs, document)
         if settings is None or lists is None or customers is None or self.faults:
             return None
         self._warn_of(settings, packs, lists)
@@ -211,6 +213,14 @@ class _SiteReader:
             for key, message in wrong[number]:
                 faults.add(line, message, key)
         self.faults.extend(faults.all())
+
+    def _measures(self, settings: Settings, packs: dict[str, Pack], document: Document) -> None:
+        """Clauses with a mode of their own that no pack has: a misspelt one must not be enforced, or not, unnoticed."""
+        clauses = {clause.id for pack in packs.values() for clause in pack.clauses}
+        for clause in settings.measures.clauses:
+            if clause not in clauses and clause.partition("/")[0] not in self._unread.packs:
+                message = f"{clause} is no clause of a pack that `terms:` loads{did_you_mean(clause, clauses)}"
+                self.faults.append(document.fault(("measures", "clauses", clause), message))
 
     def _warn_of(self, settings: Settings, packs: dict[str, Pack], lists: tuple[ListDefinition, ...]) -> None:
         if not settings.terms:

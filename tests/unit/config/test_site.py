@@ -201,3 +201,13 @@ def test_an_unknown_shipped_pack_is_told_the_nearest_and_how_to_name_ones_own(si
 
 def test_the_shipped_packs_are_found():
     assert {"gunma", "nbnet"} <= set(shipped_packs())
+
+
+def test_a_clause_with_a_mode_of_its_own_has_to_be_there(site):
+    _change(site, "sekisho.yaml", "customers: customers.csv", "customers: customers.csv\nmeasures: {clauses: {nbnet/22-2-55: enforce}}")
+    ((file, line, _, message),) = _faults(site)
+    assert (file, line) == ("sekisho.yaml", 9)
+    assert "did you mean `nbnet/22-2-5`?" in message
+    _change(site, "sekisho.yaml", "nbnet/22-2-55", "nbnet/22-2-5")
+    settings = load_site(site / "sekisho.yaml").settings.measures
+    assert [settings.observes(clause) for clause in ("nbnet/22-2-5", "nbnet/22-1")] == [False, True]
