@@ -85,6 +85,14 @@ def remove_checkpoint(ledger: Path) -> None:
     erase_file(checkpoint_of(ledger), None)
 
 
+def put_aside(ledger: Path) -> None:
+    """A ledger begins anew: the checkpoint of the one before is none of its. Raises OSError."""
+    path = checkpoint_of(ledger)
+    if path.exists():
+        path.rename(path.with_name(path.name + ".before"))
+        log.warning("checkpoint-put-aside", checkpoint=str(path), why="it is of a ledger that is not there any more; an empty one begins")
+
+
 def erase_file(path: Path, successor: Path | None) -> None:
     """Put `successor` in the place of a file, or nothing, and overwrite the old one's content. Raises OSError."""
     try:

@@ -26,9 +26,8 @@ from typing import Self
 import structlog
 
 from sekisho.drivers import ledgerfile
-from sekisho.drivers.checkpoint import checkpoint_of, read_checkpoint, remove_checkpoint, write_checkpoint
+from sekisho.drivers.checkpoint import checkpoint_of, put_aside, read_checkpoint, remove_checkpoint, write_checkpoint
 from sekisho.ledger.acts import MICROSECONDS, decode, encode, recorded, version_of
-from sekisho.ledger.audit import mark_of, names
 from sekisho.ledger.chain import Event, Head, Verifier, link
 from sekisho.ledger.retention import Due, runs
 from sekisho.ledger.state import State
@@ -141,24 +140,6 @@ class Ledger:
         """Every event on disk behind number `after`, first one first, read through a connection of its own."""
         with contextlib.closing(ledgerfile.connect(self.path)) as connection:
             yield from ledgerfile.events(connection, after)
-
-    def page(self, after: int, limit: int, customer: str | None = None) -> tuple[list[Event], Head | None]:
-        """At most `limit` events behind number `after`, of one customer or of all, and the last event by the ledger's own word."""
-        mark = None if customer is None else mark_of(customer)
-        with contextlib.closing(ledgerfile.connect(self.path)) as connection:
-            connection.execute("BEGIN")
-            rows = connection.execute(
-                f"SELECT {ledgerfile.COLUMNS} FROM events WHERE number > ?1 AND (?2 IS NULL OR instr(payload, ?2)) ORDER BY number",  # noqa: S608
-                (after, mark),
-            )
-            found: list[Event] = []
-            for row in rows:
-                event = Event(*row)
-                if customer is None or names(event, customer):
-                    found.append(event)
-                    if len(found) == limit:
-                        break
-            return found, ledgerfile.head(connection)
 
     async def _put(self, act: Act, actor: str, now: float, due: Sequence[Due]) -> RecordedAct:
         if self._closed:
@@ -315,6 +296,7 @@ def _read(path: Path) -> tuple[State, Head, int]:
     """Verify and fold what is on disk; creates the tables of a new file. Returns the event of the checkpoint too, 0 without one."""
     try:
         if not path.exists():
+            put_aside(path)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
         left = ledgerfile.frames_in_log(path)
         with contextlib.closing(ledgerfile.connect(path)) as connection:

@@ -131,10 +131,11 @@ def prepare(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def events(connection: sqlite3.Connection, after: int = 0, version: int = SCHEMA_VERSION) -> Iterator[Event]:
-    """Events behind number `after`, first one first."""
+def events(connection: sqlite3.Connection, after: int = 0, version: int = SCHEMA_VERSION, mark: bytes | None = None) -> Iterator[Event]:
+    """Events behind number `after`, first one first; with a `mark`, those alone that have it somewhere in their content."""
     columns = COLUMNS if version > 1 else _COLUMNS
-    for row in connection.execute(f"SELECT {columns} FROM events WHERE number > ? ORDER BY number", (after,)):  # noqa: S608 - ours
+    query = f"SELECT {columns} FROM events WHERE number > ?1 AND (?2 IS NULL OR instr(payload, ?2)) ORDER BY number"  # noqa: S608 - ours
+    for row in connection.execute(query, (after, mark)):
         yield Event(*row)
 
 

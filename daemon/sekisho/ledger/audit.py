@@ -36,6 +36,7 @@ class Audit:
         self.head = Head(0, genesis())
         self._before: list[bytes] = [genesis()]
         self._gone: list[list[int]] = []
+        self._named: set[int] = set()
 
     def take(self, event: Event) -> None:
         """The next event. Raises nothing: what is wrong is in `breaks`."""
@@ -71,6 +72,10 @@ class Audit:
             self._name(first, reason if first == last else f"{reason} (events {first} to {last})")
         self.breaks.sort(key=lambda one: one.number)
 
+    def unreadable(self, why: object) -> None:
+        """The file cannot be read behind the last event taken."""
+        self._name(self.head.number + 1, f"cannot be read, nor what follows it: the file is damaged there ({why})")
+
     def expect(self, event: Event, known: Iterable[Head]) -> None:
         """Check an event against heads noted elsewhere."""
         if any(head.number == event.number and head.chain != event.chain for head in known):
@@ -83,8 +88,7 @@ class Audit:
         if event.chain in made:
             self._before = [event.chain]
             return
-        if not self.breaks or self.breaks[-1].number != event.number:
-            self._name(event.number, "its chain digest does not follow from the event before it; it was changed, moved or put in its place")
+        self._name(event.number, "its chain digest does not follow from the event before it; it was changed, moved or put in its place")
         # Whichever of its digests the next event follows from, that one was true.
         self._before = [*self._before[-_CANDIDATES:], event.chain, *made[-_CANDIDATES:]]
 
@@ -101,7 +105,8 @@ class Audit:
         self._before = [event.chain]
 
     def _name(self, number: int, reason: str) -> None:
-        if len(self.breaks) < NAMED:
+        if len(self.breaks) < NAMED and number not in self._named:
+            self._named.add(number)
             self.breaks.append(Break(number, reason))
 
     def _erased(self, number: int) -> None:
@@ -156,6 +161,11 @@ def exported(event: Event) -> Json:
     }
 
 
+def told(event: Event) -> Json:
+    """The same with the payload as it stands on disk besides, so that who asks can verify it."""
+    return exported(event) | {"text": None if event.payload is None else event.payload.decode(errors="replace")}
+
+
 def _content(payload: bytes) -> Any:
     try:
         return json.loads(payload)
@@ -165,9 +175,11 @@ def _content(payload: bytes) -> Any:
 
 
 def imported(line: Mapping[str, Any]) -> Event:
-    """An event of an export back. Raises KeyError, TypeError or ValueError."""
+    """An event of an export back; of its content the very `text`, where that is told too. Raises KeyError, TypeError or ValueError."""
     payload = line["payload"]
     text = None if payload is None else json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    if payload is not None and "text" in line:
+        text = str(line["text"]).encode()
     return Event(
         int(line["number"]),
         int(line["at_us"]),

@@ -82,6 +82,8 @@ _SUBJECTS: Mapping[type[Act], tuple[str, tuple[str, ...]]] = {
     LookedUp: ("look-up", ()),
 }
 """Act -> the group of its subject, and the fields that say which one. An act without fields is a subject of its own."""
+KINDS = frozenset(act.kind for act in _SUBJECTS)
+"""Acts whose content may be erased. Those about one thing are judged together, also where only some are kept for a time."""
 _LAST_WORD = frozenset({"opt-out", "customer", "exemption"})
 
 
