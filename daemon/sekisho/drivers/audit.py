@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Protocol, Self
 
 from sekisho.drivers import ledgerfile
 from sekisho.drivers.checkpoint import noted_head
@@ -32,7 +33,7 @@ class LedgerSource:
         self.head: Head | None = None
         """The last event by the ledger's own word."""
 
-    def __enter__(self) -> LedgerSource:
+    def __enter__(self) -> Self:
         try:
             self._connection = ledgerfile.connect_reading(self.path)
             try:
@@ -69,16 +70,26 @@ class LedgerSource:
             raise ledgerfile.failed(self.path, error) from error
 
 
-def verify(events: Iterable[Event], head: Head | None, known: Iterable[Head] = ()) -> Audit:
-    """Verify a ledger from its first event on, whatever it is read from; see `Audit.finish` for `head` and `known`."""
+class Source(Protocol):
+    """Where events are read from. `head` is the last event by the ledger's own word, once all were read."""
+
+    head: Head | None
+
+    def noted(self) -> list[Head]: ...
+
+    def events(self, after: int = 0, customer: str | None = None) -> Iterator[Event]: ...
+
+
+def verify(source: Source, known: Iterable[Head] = ()) -> Audit:
+    """Verify a ledger from its first event on, whatever it is read from; see `Audit.finish` for `known`."""
     noted = list(known)
     audit = Audit()
     try:
-        for event in events:
+        for event in source.events():
             audit.take(event)
             audit.expect(event, noted)
     except LedgerError as error:
         audit.unreadable(error)
         return audit
-    audit.finish(head, noted)
+    audit.finish(source.head, noted)
     return audit

@@ -13,6 +13,7 @@ from sekisho.ledger.chain import Head
 from sekisho.ledger.checkpoint import UnusableError, dump, load
 from sekisho.ledger.state import State
 from sekisho.model.errors import LedgerError
+from sekisho.model.events import PayloadsErased
 
 log = structlog.get_logger("sekisho.ledger")
 
@@ -68,6 +69,10 @@ def read_checkpoint(ledger: Path, connection: sqlite3.Connection) -> State | Non
         return None
     if found.chain != head.chain:
         _pass_over(path, "it is of another ledger")
+        return None
+    erased = connection.execute("SELECT 1 FROM events WHERE number > ? AND kind = ? LIMIT 1", (head.number, PayloadsErased.kind))
+    if erased.fetchone() is not None:
+        _pass_over(path, "it holds content that was erased since")
         return None
     return state
 

@@ -71,6 +71,8 @@ class Ledger:
         """The last event that is folded."""
         self._lock = lock
         self._written = head
+        self.verified_from = covered + 1
+        """The first event that was verified at this start; those before stood in the checkpoint."""
         self._covered = covered
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -36,28 +36,29 @@ from sekisho.model.events import (
 )
 
 _DAY = 86400.0
-_YEAR = 365.25 * _DAY
+_FIVE_YEARS = 1826 * _DAY
+_THREE_YEARS = 1096 * _DAY
 
 RETENTION: Mapping[str, float] = {
     CustomerAdded.kind: 180 * _DAY,
     CustomerRemoved.kind: 180 * _DAY,
-    OptOutAdded.kind: 5 * _YEAR,
-    OptOutRemoved.kind: 5 * _YEAR,
-    MeasureOpened.kind: 5 * _YEAR,
-    MeasureSustained.kind: 5 * _YEAR,
-    MeasureMoved.kind: 5 * _YEAR,
-    MeasureExtended.kind: 5 * _YEAR,
-    TerminationEligible.kind: 5 * _YEAR,
-    CustomerExempted.kind: 5 * _YEAR,
-    ExemptionEnded.kind: 5 * _YEAR,
-    OutageOpened.kind: 5 * _YEAR,
-    OutageClosed.kind: 5 * _YEAR,
-    NoticeQueued.kind: 3 * _YEAR,
-    NoticeTried.kind: 3 * _YEAR,
-    NoticeSent.kind: 3 * _YEAR,
-    NoticeFailed.kind: 3 * _YEAR,
-    AttentionOpened.kind: 3 * _YEAR,
-    AttentionMoved.kind: 3 * _YEAR,
-    LookedUp.kind: 3 * _YEAR,
+    OptOutAdded.kind: _FIVE_YEARS,
+    OptOutRemoved.kind: _FIVE_YEARS,
+    MeasureOpened.kind: _FIVE_YEARS,
+    MeasureSustained.kind: _FIVE_YEARS,
+    MeasureMoved.kind: _FIVE_YEARS,
+    MeasureExtended.kind: _FIVE_YEARS,
+    TerminationEligible.kind: _FIVE_YEARS,
+    CustomerExempted.kind: _FIVE_YEARS,
+    ExemptionEnded.kind: _FIVE_YEARS,
+    OutageOpened.kind: _FIVE_YEARS,
+    OutageClosed.kind: _FIVE_YEARS,
+    NoticeQueued.kind: _THREE_YEARS,
+    NoticeTried.kind: _THREE_YEARS,
+    NoticeSent.kind: _THREE_YEARS,
+    NoticeFailed.kind: _THREE_YEARS,
+    AttentionOpened.kind: _THREE_YEARS,
+    AttentionMoved.kind: _THREE_YEARS,
+    LookedUp.kind: _THREE_YEARS,
 }
 """Kind of act -> seconds its content is kept after it is over."""
