@@ -22,6 +22,8 @@ from sekisho.model.events import ACTS, Act, RecordedAct
 
 MICROSECONDS = 1_000_000
 _KINDS: dict[str, type[Any]] = {act.kind: act for act in ACTS}
+_FIELDS = {act.kind: tuple(field.name for field in dataclasses.fields(act)) for act in ACTS}
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 Fields = dict[str, Any]
 Steps = Mapping[str, tuple[Callable[[Fields], Fields], ...]]
@@ -43,8 +45,7 @@ def version_of(kind: str, steps: Steps = STEPS) -> int:
 def encode(act: Act) -> bytes:
     """The canonical JSON of an act. Raises LedgerError for content that JSON cannot carry."""
     try:
-        text = json.dumps(dataclasses.asdict(act), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        return text.encode()
+        return _ENCODER.encode({name: getattr(act, name) for name in _FIELDS[act.kind]}).encode()
     except (TypeError, ValueError) as error:
         message = f"the act {act.kind} has content the ledger cannot write down: {type(error).__name__}"
         raise LedgerError(message) from None

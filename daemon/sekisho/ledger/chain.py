@@ -83,11 +83,12 @@ def digest_payload(payload: bytes) -> bytes:
 
 def digest_chain(previous: bytes, number: int, at_us: int, actor: str, kind: str, payload_digest: bytes, version: int = 1) -> bytes:
     """The chain digest of an event that follows `previous`."""
-    parts = [previous, _NUMBERS.pack(number, at_us), actor.encode(), kind.encode(), payload_digest]
+    who, what = actor.encode(), kind.encode()
+    parts = [_LENGTH.pack(len(previous)), previous, _LENGTH.pack(_NUMBERS.size), _NUMBERS.pack(number, at_us)]
+    parts += (_LENGTH.pack(len(who)), who, _LENGTH.pack(len(what)), what, _LENGTH.pack(len(payload_digest)), payload_digest)
     if version != 1:
-        parts.append(_VERSION.pack(version))
-    written = b"".join([piece for part in parts for piece in (_LENGTH.pack(len(part)), part)])
-    return hashlib.blake2b(written, digest_size=DIGEST_SIZE).digest()
+        parts += (_LENGTH.pack(_VERSION.size), _VERSION.pack(version))
+    return hashlib.blake2b(b"".join(parts), digest_size=DIGEST_SIZE).digest()
 
 
 def link(previous: bytes, number: int, at_us: int, actor: str, kind: str, payload: bytes, version: int = 1) -> Event:
