@@ -149,6 +149,8 @@ def restore_backup(state: Path, folder: Path, now: float, *, force: bool, creden
                 _install(folder / name, state / name)
             sync_folder(state)
         except BaseException:
+            for name in backup.files:
+                (state / name).unlink(missing_ok=True)
             if aside is not None:
                 _put_back(state, aside)
             raise
@@ -164,10 +166,15 @@ def restore_backup(state: Path, folder: Path, now: float, *, force: bool, creden
 
 def _copy(source: Path, target: Path) -> dict[str, Any]:
     """One database as of one moment, into a file of its own; writers do not wait for it."""
-    with contextlib.closing(ledgerfile.connect_reading(source)) as old, contextlib.closing(sqlite3.connect(target)) as new:
-        old.backup(new)
-        # No log beside it: one file is the whole, on a disk that cannot be written too.
-        new.execute("PRAGMA journal_mode=DELETE").fetchall()
+    try:
+        with contextlib.closing(ledgerfile.connect_reading(source)) as old, contextlib.closing(sqlite3.connect(target)) as new:
+            old.backup(new)
+            # No log beside it: one file is the whole, on a disk that cannot be written too.
+            new.execute("PRAGMA journal_mode=DELETE").fetchall()
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise LedgerError(f"{source} is damaged ({error}), no backup was made; put back its last good copy, or move it aside") from error
     descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fchmod(descriptor, 0o600)
