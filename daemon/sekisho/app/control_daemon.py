@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sekisho.app.control_audit import erase
 from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
@@ -47,6 +48,7 @@ BEAT_EVERY = 0.5
 PURGE_EVERY = 3600.0
 MEASURES_EVERY = 1.0
 """Seconds after which what is due of a measure has been done."""
+ERASE_EVERY = 86400.0
 EXPIRY_EVERY = 0.25
 """Seconds after its end in which an opt-out has ended."""
 
@@ -108,6 +110,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(EXPIRY_EVERY, "expiry", lambda: _expire(core))),
             asyncio.create_task(_every(MEASURES_EVERY, "measures", lambda: core.measures.tick(core.clock()))),
             asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
+            asyncio.create_task(_every(ERASE_EVERY, "erase", lambda: erase(core))),
             asyncio.create_task(_reload_when(hang_up, core)),
             *(asyncio.create_task(door.serve()) for door in doors),
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from sekisho.app import control_customers, control_exceptions, control_feeds, control_optouts, control_reload
+from sekisho.app import control_audit, control_customers, control_exceptions, control_feeds, control_optouts, control_reload
 from sekisho.app.control_core import Core
 from sekisho.app.control_explain import explanation_body, question_name, question_type, source_address
 from sekisho.app.control_matches import retentions
@@ -89,6 +89,12 @@ class Control(MeasureControl):
         await core.recorder.drain(retentions(core.site.packs.values(), core.site.settings.retention), everything=True)
         found = await core.matches.newest(customer=customer, list_id=list_id, since=since, limit=limit)
         return {"events": [self._event(match) for match in found]}
+
+    async def audit_events(self, *, after: int, limit: int, customer: str | None) -> Json:
+        return await control_audit.events(self._core, after, limit, customer)
+
+    async def backup(self, folder: str, *, actor: str) -> Json:
+        return await control_audit.backup(self._core, folder, actor)
 
     async def reload(self, *, actor: str) -> Json:
         return await control_reload.reload(self._core, actor)

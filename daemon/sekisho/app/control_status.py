@@ -85,7 +85,7 @@ def status(core: Core) -> Json:
             "queries": sum(plane.totals.get(counter, 0) for counter in _QUERIES),
         },
         "customers": {"known": len(core.people), "opted_out": opted_out, "unconsented": unconsented},
-        "ledger": {"acts": core.state.number},
+        "ledger": {"acts": core.state.number, "verified_from": core.ledger.verified_from},
         "matches": {"lost": core.recorder.lost},
         "lists": lists(core, plane, now),
         "measures": measures(core),

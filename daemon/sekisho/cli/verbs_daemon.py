@@ -109,7 +109,9 @@ def _status_lines(body: Json) -> Iterable[str]:
         f"customers  {number(people['known'])} known, {number(people['opted_out'])} opted out of a list, "
         f"{number(people['unconsented'])} without a consent a clause needs"
     )
-    yield f"ledger     {number(body['ledger']['acts'])} acts, verified at start"
+    since = body["ledger"].get("verified_from", 1)
+    verified = "verified at start" if since == 1 else f"verified at start from {number(since)} on; `sekisho audit verify` verifies all"
+    yield f"ledger     {number(body['ledger']['acts'])} acts, {verified}"
     if body.get("measures"):
         yield _measures(body["measures"])
     if body["matches"]["lost"]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -17,7 +17,7 @@ from typing import Annotated, Any, Protocol
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
 
 from sekisho.config.document import Document, scan_document
-from sekisho.config.validation import FileModel, shown, validate
+from sekisho.config.validation import FileModel, did_you_mean, shown, validate
 from sekisho.config.values import (
     DnsEndpoint,
     Domain,
@@ -33,11 +33,13 @@ from sekisho.config.values import (
     Whole,
     as_items,
     as_path,
+    as_seconds,
     as_text,
     as_v4,
     as_v6,
 )
 from sekisho.model.errors import ConfigError, Fault
+from sekisho.model.retention import RETENTION
 
 PACK_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
@@ -60,10 +62,34 @@ def _as_metrics(value: object) -> object:
     return None if value in {None, False, "off"} else value
 
 
+def _default_retentions() -> dict[str, float | None]:
+    return dict(RETENTION)
+
+
+def _as_retentions(value: object) -> dict[str, float | None]:
+    """Kind of act -> seconds, of all kinds that may be erased."""
+    if value is None:
+        return _default_retentions()
+    if not isinstance(value, Mapping):
+        raise ValueError(f"expected kinds of acts and how long each is kept; found {shown(value)}")
+    found = _default_retentions()
+    for kind, kept in value.items():
+        if kind not in RETENTION:
+            raise ValueError(f"no act of kind {shown(kind)} is ever erased{did_you_mean(str(kind), RETENTION)}")
+        try:
+            found[kind] = None if kept is None else as_seconds(kept)
+        except ValueError as error:
+            raise ValueError(f"{kind}: {error}") from None
+    return found
+
+
 def _one_or_many(item: dict[str, object]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item}]})
 
 
+_RETENTIONS = WithJsonSchema(
+    {"type": "object", "propertyNames": {"enum": list(RETENTION)}, "additionalProperties": {"type": ["string", "number", "null"]}}
+)
 _ENDPOINTS = _one_or_many({"type": "string", "examples": ["127.0.0.1:53", "[::1]:53"]})
 NoticeV4 = Annotated[ipaddress.IPv4Address, PlainValidator(as_v4)]
 NoticeV6 = Annotated[ipaddress.IPv6Address, PlainValidator(as_v6)]
@@ -230,6 +256,12 @@ class Settings(FileModel):
     """What suspended customers are answered with; null: names are REFUSED, with the clause as Extended DNS Error."""
     retention: SomeSeconds | None = None
     """The longest any match is kept, whatever the packs allow; null: as long as the pack of the clause says."""
+
+    ledger_retention: Annotated[dict[str, float | None], BeforeValidator(_as_retentions), _RETENTIONS] = Field(
+        default_factory=_default_retentions
+    )
+    """How long the content of acts is kept in the ledger after they are over, by kind; null: for good. Kinds that are not named
+    keep their default."""
 
     roles: RoleSettings = RoleSettings()
     """Who may use the operator's commands, besides root and the daemon's own user."""

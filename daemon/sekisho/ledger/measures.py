@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from sekisho.ledger.part import Chunk, Part
+from sekisho.ledger.retention import Subject
 from sekisho.model.events import (
     Act,
     CustomerExempted,
@@ -69,7 +71,7 @@ class Case:
     steps: tuple[Step, ...]
 
 
-class MeasureBook:
+class MeasureBook(Part):
     """The fold so far. Only `apply` and `forget` change it.
 
     cases           id -> case, open or closed of late
@@ -81,7 +83,6 @@ class MeasureBook:
     """
 
     name: ClassVar[str] = "measures"
-    version: ClassVar[int] = 1
     acts: ClassVar[tuple[type[Act], ...]] = (
         MeasureOpened,
         MeasureSustained,
@@ -229,7 +230,7 @@ class MeasureBook:
 
     # Erasure, copies and the form on disk
 
-    def forget(self, subject: tuple[str, tuple[str, ...]]) -> None:
+    def forget(self, subject: Subject) -> None:
         """Let go of what is over and was erased: `("measure", (id,))`, `("exemption", (customer, clause))`, `("outage", (id,))`."""
         group, key = subject
         if group == "measure":
@@ -248,7 +249,7 @@ class MeasureBook:
         made._open, made._of, made._closed = dict(self._open), dict(self._of), deque(self._closed)  # noqa: SLF001 - of this class
         return made
 
-    def dump(self) -> Iterator[Any]:
+    def dump(self) -> Iterator[Chunk]:
         """What is to be kept, in chunks of JSON."""
         yield {
             "hold": None if self.hold is None else dataclasses.asdict(self.hold),
@@ -262,7 +263,7 @@ class MeasureBook:
         for first in range(0, len(rows), _ROWS):
             yield rows[first : first + _ROWS]
 
-    def load(self, chunks: Iterable[Any]) -> None:
+    def load(self, chunks: Iterable[Chunk]) -> None:
         """Fill an empty book from what `dump` gave. Raises KeyError, TypeError or ValueError for anything else."""
         each = iter(chunks)
         whole = next(each)

@@ -17,6 +17,7 @@ BODIES = {
     "/v1/customer": {"customer": "c"},
     "/v1/lists/accept": {"list": "l"},
     "/v1/exceptions": {"list": "l", "name": "www.example.com"},
+    "/v1/backup": {"folder": "/var/lib/sekisho/backup"},
     "/v1/explain": {"customer": "c", "name": "www.example.com"},
     "/v1/measures": {"customer": "c", "clause": "p/1", "reason": "r"},
     "/v1/measures/lift": {"measure": "m", "reason": "r"},

@@ -68,7 +68,7 @@ def test_metrics_can_be_off(word):
 
 def test_the_example_file_states_the_true_defaults(root):
     text = (root / "daemon/sekisho.example.yaml").read_text(encoding="utf-8")
-    stated = parse_settings(re.sub(r"^( *)#([a-z_]+:)", r"\1\2", text, flags=re.MULTILINE), "x")
+    stated = parse_settings(re.sub(r"^( *)#([a-z_-]+:)", r"\1\2", text, flags=re.MULTILINE), "x")
     left_out = parse_settings(text, "x")
     assert stated == left_out
     minimal = parse_settings('version: 1\nupstream: {address: "127.0.0.1:5300"}\n', "x")

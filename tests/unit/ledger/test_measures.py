@@ -7,6 +7,7 @@ import json
 import pytest
 
 from sekisho.ledger.measures import CLOSED, KEEP, STEPS, MeasureBook
+from sekisho.ledger.retention import Subject
 from sekisho.ledger.state import fold
 from sekisho.model import events
 from sekisho.model.events import RecordedAct
@@ -165,7 +166,7 @@ def test_the_steps_of_one_measure_do_not_pile_up():
 
 def test_what_was_erased_is_forgotten_unless_it_is_open():
     book = book_of([*LIFE, *REST])
-    book.forget(("measure", ("m-1",)))
+    book.forget(Subject("measure", ("m-1",)))
     assert book.get("m-1") is not None
     book.apply(RecordedAct(99, T0 + 99, "x", moved("lifted", "operator")))
     for subject in (
@@ -175,7 +176,7 @@ def test_what_was_erased_is_forgotten_unless_it_is_open():
         ("measure", ("m-9",)),
         ("notice", ("n-1",)),
     ):
-        book.forget(subject)
+        book.forget(Subject(*subject))
     assert book.cases == {}
     assert list(book.exemptions["c-1"]) == ["nbnet/22-2-5"]
     assert list(book.outages) == ["o-2"]
