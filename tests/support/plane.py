@@ -21,7 +21,7 @@ import dns.rrset
 import numpy as np
 import pytest
 
-from sekisho.drivers.tablerows import CustomerRow
+from sekisho.drivers.tablerows import STANDING, CustomerRow, standings
 from sekisho.model.clauses import BlockRule, BudgetRule, Ede, NoticeTime, OptOut, OverBudget, Profile, Record
 from sekisho.model.counters import Counter
 from sekisho.model.customers import Prefix
@@ -31,7 +31,7 @@ from sekisho.plane import worker as desks
 from sekisho.plane.forward import expire, take_answer
 from sekisho.plane.loop import look_up, serve_query
 from sekisho.snapshot import layout
-from sekisho.snapshot.build import Exemption, build
+from sekisho.snapshot.build import Exemption, Garden, build
 from sekisho.snapshot.digest import digest_name, key_of
 from sekisho.snapshot.entries import CompiledList
 from sekisho.snapshot.layout import Customers, Snapshot
@@ -49,7 +49,7 @@ START = 1_000_000 * SECOND
 """A moment of the monotonic clock to begin at."""
 BOTH = Trigger.EXACT | Trigger.BELOW
 RECORD = Record((), 1.0)
-ALLOWED, CUSTOMER, OPTED_OUT, BUDGET, TRUNCATING, SILENCED, STRANGER = (f"192.0.2.{last}" for last in range(1, 8))
+ALLOWED, CUSTOMER, OPTED_OUT, BUDGET, TRUNCATING, SILENCED, STRANGER, GARDENED, RESTRICTED = (f"192.0.2.{last}" for last in range(1, 10))
 
 
 def wire(name: str) -> bytes:
@@ -119,9 +119,15 @@ def open_snapshot(data: bytes | bytearray) -> Snapshot:
 
 
 def make_snapshot(
-    lists: Sequence[tuple[ListDefinition, CompiledList]], profiles: Sequence[Profile], exceptions: Sequence[Exemption] = (), epoch: int = 1
+    lists: Sequence[tuple[ListDefinition, CompiledList]],
+    profiles: Sequence[Profile],
+    exceptions: Sequence[Exemption] = (),
+    epoch: int = 1,
+    *,
+    grounds: Sequence[str] = (),
+    garden: Garden | None = None,
 ) -> Snapshot:
-    return open_snapshot(build(epoch, lists, profiles, exceptions, KEY))
+    return open_snapshot(build(epoch, lists, profiles, exceptions, KEY, grounds=grounds, garden=garden))
 
 
 def address(text: str) -> tuple[Any, Any]:
@@ -145,9 +151,9 @@ def make_customers(rows: Sequence[CustomerRow], allow: Sequence[str] = ()) -> Cu
     standing = fields_of(arrays["rows"], layout.ROW)
     standing["flags"][layout.ALLOWED] = layout.ACTIVE | layout.NETWORK
     for number, row in enumerate(rows, 1):
-        columns = {"mask": row.mask, "profile": row.profile, "rate": row.budget_rate, "burst": row.budget_burst, "flags": row.flags}
-        for name, value in columns.items():
-            standing[name][number] = value
+        told = standings([row])
+        for name in STANDING:
+            standing[name][number] = told[name][0]
     return Customers(*(read_only(arrays[name]) for name in Customers.names()))
 
 
@@ -160,10 +166,18 @@ PEOPLE = (
     CustomerRow("opted-out", at(OPTED_OUT), 0b100, 0),
     CustomerRow("budget", at(BUDGET), 0, 0, budget_rate=10, budget_burst=2),
     CustomerRow("truncating", at(TRUNCATING), 0, 0, budget_rate=10, budget_burst=2, over_truncate=True),
-    CustomerRow("silenced", at(SILENCED), 0b111, 0, silenced=True),
+    CustomerRow("silenced", at(SILENCED), 0b111, 0, silenced=True, measure=1),
     CustomerRow("v6", at("2001:db8:1::/48"), 0b111, 0),
+    CustomerRow("gardened", at(GARDENED), 0b111, 0, garden=True, measure=2),
+    CustomerRow("restricted", at(RESTRICTED), 0, 0, budget_rate=1, budget_burst=1, limiter=1),
 )
-CLAUSE, MANDATORY_CLAUSE, BUDGET_CLAUSE = "gunma/別記-1", "nbnet/21-1", "nbnet/22-2-5"
+CLAUSE, MANDATORY_CLAUSE, BUDGET_CLAUSE = "gunma/別記-1", "nbnet/21-1", "gunma/19-2"
+GROUNDS = ("nbnet/22-2-5", "nbnet/22-1")
+"""Clauses of measures: the first silences and restricts, the second leads into the walled garden."""
+PAGE = Action(
+    ActionKind.SINKHOLE, (LocalRecord(1, 10, bytes((203, 0, 113, 80))), LocalRecord(28, 10, bytes.fromhex("20010db8" + "00" * 11 + "80")))
+)
+LET_OUT = ("notice.test", "sealed.example", "panel.isp.test")
 SINKHOLE = Action(
     ActionKind.SINKHOLE, (LocalRecord(1, 60, bytes((203, 0, 113, 9))), LocalRecord(28, 60, bytes.fromhex("20010db8" + "00" * 11 + "09")))
 )
@@ -182,12 +196,16 @@ ENTRIES: Mapping[str, Action | None] = {
 """List 0, open; list 1 is open and holds pass.example too; list 2 is sealed and mandatory."""
 
 
-def checkpoint_snapshot() -> Snapshot:
+GARDEN = Garden(PAGE, tuple(wire(name) for name in LET_OUT))
+
+
+def checkpoint_snapshot(garden: Garden | None = GARDEN) -> Snapshot:
     open_list = compile_entries(entry(name, action) for name, action in ENTRIES.items())
     second = compile_entries([entry("pass.example"), entry("second.example")])
     sealed = compile_entries([entry("sealed.example"), entry("bad.example")])
     terms = profile(rule(CLAUSE), rule(CLAUSE), rule(MANDATORY_CLAUSE, mandatory=True, ede=Ede.CENSORED), budget=BUDGET_CLAUSE)
-    return make_snapshot([(definition(0), open_list), (definition(1), second), (definition(2, sealed=True), sealed)], [terms])
+    lists = [(definition(0), open_list), (definition(1), second), (definition(2, sealed=True), sealed)]
+    return make_snapshot(lists, [terms], grounds=GROUNDS, garden=garden)
 
 
 def sockaddr(host: str, port: int) -> bytes:

@@ -16,6 +16,8 @@ from support.plane import (
     ALLOWED,
     CLAUSE,
     CUSTOMER,
+    GARDEN,
+    GROUNDS,
     KEY,
     MANDATORY_CLAUSE,
     PEOPLE,
@@ -47,9 +49,8 @@ class Site:
             rules.reverse()
         names = ["sealed", "open"] if swapped else ["open", "sealed"]
         definitions = [definition(order, sealed=name == "sealed") for order, name in enumerate(names)]
-        self.writer.publish_snapshot(
-            build(epoch, list(zip(definitions, reversed(lists) if swapped else lists, strict=True)), [profile(*rules)], [], KEY), epoch
-        )
+        held = list(zip(definitions, reversed(lists) if swapped else lists, strict=True))
+        self.writer.publish_snapshot(build(epoch, held, [profile(*rules)], [], KEY, grounds=GROUNDS, garden=GARDEN), epoch)
 
     def snapshot(self) -> MappedSnapshot:
         return map_snapshot(self.folder, Head(self.folder).epoch, KEY)

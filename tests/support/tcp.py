@@ -25,12 +25,14 @@ from sekisho.model.customers import Prefix
 from sekisho.model.lists import Action, ActionKind, ListDefinition, ListFormat, LocalRecord
 from sekisho.plane.worker import make_desk
 from sekisho.snapshot import layout
-from sekisho.snapshot.build import build
+from sekisho.snapshot.build import Garden, build
 from sekisho.snapshot.digest import digest_name, key_of
 from sekisho.snapshot.entries import CompiledList
 
 KEY = key_of(bytes(range(16)))
-ALLOWED, CUSTOMER, BUDGET, TRUNCATING, SILENCED, OTHER, STRANGER = (f"127.0.0.{last}" for last in (1, 2, 3, 4, 5, 6, 9))
+ALLOWED, CUSTOMER, BUDGET, TRUNCATING, SILENCED, OTHER, GARDENED, STRANGER = (f"127.0.0.{last}" for last in (1, 2, 3, 4, 5, 6, 7, 9))
+GROUNDS = ("nbnet/22-2-5", "nbnet/22-1")
+GARDEN = Garden(Action(ActionKind.SINKHOLE, (LocalRecord(1, 10, bytes((203, 0, 113, 80))),)), (b"\6notice\4test\0",))
 CLAUSE = "gunma/別記-1"
 RULE = BlockRule(CLAUSE, ("c2",), None, OptOut.CUSTOMER, True, (), NoticeTime.NONE, Ede.BLOCKED, Record((), 1))
 
@@ -79,14 +81,15 @@ def make_context(folder: Path) -> TcpContext:
         ("customer", CUSTOMER, {}),
         ("budget", BUDGET, {"budget_rate": 1, "budget_burst": 2}),
         ("truncating", TRUNCATING, {"budget_rate": 1, "budget_burst": 2, "over_truncate": True}),
-        ("silenced", SILENCED, {"silenced": True}),
+        ("silenced", SILENCED, {"silenced": True, "measure": 1}),
+        ("gardened", GARDENED, {"garden": True, "measure": 2}),
         ("other", OTHER, {}),
     ]
     rows = [CustomerRow(name, (Prefix.parse(address),), 1, 0, **extra) for name, address, extra in people]  # type: ignore[arg-type]
     writer.replace_customers(rows, [Prefix.parse(ALLOWED), Prefix.parse("::1/128")], 10)
     definition = ListDefinition("policy", 0, "c2", "policy.zone", ListFormat.RPZ)
     profile = Profile(("gunma",), (RULE, *(None,) * 63), None)
-    writer.publish_snapshot(build(1, [(definition, make_list(ENTRIES))], [profile], [], KEY), 1)
+    writer.publish_snapshot(build(1, [(definition, make_list(ENTRIES))], [profile], [], KEY, grounds=GROUNDS, garden=GARDEN), 1)
     head = Head(folder)
     snapshot, customers = map_snapshot(folder, head.epoch, KEY), map_customers(folder, head.generation)
     counts: Any = layout.Counts(**layout.empty_counts(customers.rows))  # type: ignore[arg-type]

@@ -24,7 +24,8 @@ from starlette.routing import Route
 
 from sekisho.api.operations import Operations
 from sekisho.api.requests import BadRequestError, ForbiddenError
-from sekisho.api.routes import ROUTES, ApiRoute, read_fields
+from sekisho.api.route import ApiRoute
+from sekisho.api.routes import ROUTES, read_fields
 from sekisho.model.errors import ConfigError, FeedError, LedgerError, RefusedError, SekishoError, TableError, UnavailableError
 from sekisho.model.roles import Caller, Role, Roles
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from sekisho.api.operations_measures import MeasureOperations
+
 Json = dict[str, Any]
 
 
-class Operations(Protocol):
+class Operations(MeasureOperations, Protocol):
     """Implemented by the control plane (`sekisho.app.control_operations`)."""
 
     async def status(self) -> Json: ...
@@ -46,5 +48,11 @@ class Operations(Protocol):
     async def explain(self, *, customer: str | None, address: str | None, port: int, name: str, qtype: str, tcp: bool) -> Json: ...
 
     async def events(self, *, customer: str | None, list_id: str | None, since: float | None, limit: int) -> Json: ...
+
+    async def audit_events(self, *, after: int, limit: int, customer: str | None) -> Json: ...
+
+    async def backup(self, folder: str, *, actor: str) -> Json:
+        """`folder` is a path of the machine the daemon runs on."""
+        ...
 
     async def reload(self, *, actor: str) -> Json: ...

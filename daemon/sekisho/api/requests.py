@@ -84,6 +84,20 @@ class Fields:
             raise BadRequestError(f"the field {name} is not a whole number from {low} to {high}; send one, or leave it out")
         return number
 
+    def texts(self, name: str) -> list[str]:
+        value = self._values.pop(name, None)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+            raise BadRequestError(f"the field {name} is no list of strings; send one, or leave it out")
+        return value
+
+    def some_time(self, name: str) -> float:
+        value = self.time(name)
+        if value is None:
+            raise BadRequestError(f"the field {name} is missing; send UNIX seconds")
+        return value
+
     def mapping(self, name: str) -> dict[str, Any]:
         value = self._values.pop(name, None)
         if not isinstance(value, dict):

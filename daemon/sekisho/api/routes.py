@@ -9,7 +9,10 @@
     POST   /v1/exceptions {list, name, subtree, reason}    DELETE {list, name}
     POST   /v1/explain {customer | address, port, name, type, tcp}
     GET    /v1/events?customer=&list=&since=&limit=
+    GET    /v1/audit/events?after=&limit=&customer=
+    POST   /v1/backup {folder}
     POST   /v1/reload
+    and those of measures (`routes_measures`)
 
 Every route states the role it needs: there is no other way to write one, and reading needs the
 viewer's, changing the operator's. An operation that changes something is handed who asked.
@@ -20,25 +23,18 @@ only, since addresses of requests are what programs log.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
-
 from starlette.requests import Request
 
 from sekisho.api.operations import Json, Operations
 from sekisho.api.requests import MAX_BODY, MAX_LIMIT, BadRequestError, Fields
+from sekisho.api.route import ApiRoute
+from sekisho.api.routes_measures import MEASURE_ROUTES
 from sekisho.model.roles import Role
 
-Endpoint = Callable[[Operations, Fields, str], Awaitable[Json]]
+MAX_NUMBER = (1 << 63) - 1
+"""Of an event."""
 
-
-class ApiRoute(NamedTuple):
-    """One method of one path, and the role whoever asks it must have."""
-
-    method: str
-    path: str
-    role: Role
-    endpoint: Endpoint
+__all__ = ["ROUTES", "ApiRoute", "read_fields"]
 
 
 async def status(operations: Operations, fields: Fields, _actor: str) -> Json:
@@ -138,6 +134,19 @@ async def events(operations: Operations, fields: Fields, _actor: str) -> Json:
     return await operations.events(customer=customer, list_id=list_id, since=since, limit=limit)
 
 
+async def audit_events(operations: Operations, fields: Fields, _actor: str) -> Json:
+    after, limit = fields.integer("after", 0, 0, MAX_NUMBER), fields.integer("limit", 1000, 1, MAX_LIMIT)
+    customer = fields.optional_text("customer")
+    fields.end()
+    return await operations.audit_events(after=after, limit=limit, customer=customer)
+
+
+async def backup(operations: Operations, fields: Fields, actor: str) -> Json:
+    folder = fields.text("folder")
+    fields.end()
+    return await operations.backup(folder, actor=actor)
+
+
 async def reload(operations: Operations, fields: Fields, actor: str) -> Json:
     fields.end()
     return await operations.reload(actor=actor)
@@ -159,7 +168,10 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("DELETE", "/v1/exceptions", Role.OPERATOR, remove_exception),
     ApiRoute("POST", "/v1/explain", Role.VIEWER, explain),
     ApiRoute("GET", "/v1/events", Role.VIEWER, events),
+    ApiRoute("GET", "/v1/audit/events", Role.VIEWER, audit_events),
+    ApiRoute("POST", "/v1/backup", Role.OPERATOR, backup),
     ApiRoute("POST", "/v1/reload", Role.OPERATOR, reload),
+    *MEASURE_ROUTES,
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sekisho.app.control_core import Core
+from sekisho.app.control_enforcement import enforcement_body
 from sekisho.app.control_explain import reach_body
 from sekisho.config.customers import record_of
 from sekisho.config.document import read_document
@@ -22,14 +23,16 @@ def page(core: Core, after: str | None, limit: int) -> Json:
 
 
 def show(core: Core, customer_id: str) -> Json:
-    """One customer, and for each list whether it is in force and why."""
+    """One customer, what measures have in force on it, and for each list whether it is in force and why."""
     customer = core.people.get(customer_id)
     budget = core.people.budget(customer)
     return _body(core, customer) | {
         "plan": {"down_mbps": customer.plan.down_mbps, "up_mbps": customer.plan.up_mbps} if customer.plan else None,
         "contacts": {"email": customer.email} if customer.email else {},
+        "fee": {"yearly" if customer.fee.yearly else "monthly": customer.fee.yen} if customer.fee else None,
         "budget": {"clause": budget.clause, "rate": budget.rate, "burst": budget.burst, "over": budget.over.value} if budget else None,
         "lists": [reach_body(reach) for reach in core.people.reaches(customer, core.clock())],
+        "measures": enforcement_body(core.tables.enforcements.of(customer_id)),
     }
 
 
@@ -47,6 +50,7 @@ async def add(core: Core, record: Json | str, replace: bool, actor: str) -> Json
         core.people.recount(before, customer, now)
         core.people.added(customer)
         await core.tables.put(customer, now)
+    await core.measures.touch(customer.id, core.clock())
     return {"customer": customer.id, "in_force": True, "replaced": before is not None, "number": recorded.number}
 
 
@@ -58,6 +62,7 @@ async def remove(core: Core, customer_id: str, actor: str) -> Json:
         core.people.recount(customer, None, core.clock())
         core.people.removed(customer_id)
         await core.tables.remove(customer_id)
+    await core.measures.touch(customer_id, core.clock())
     return {"customer": customer_id, "in_force": True, "number": recorded.number}
 
 

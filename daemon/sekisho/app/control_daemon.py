@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sekisho.app.control_audit import erase
 from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
+from sekisho.app.control_measures import Measures
 from sekisho.app.control_people import People
 from sekisho.app.control_reload import reload
+from sekisho.app.control_standing import View
 from sekisho.app.control_tables import Tables
+from sekisho.app.control_unattended import Unposted
 from sekisho.drivers.hitrings import HitRings
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.listkey import load_key
@@ -30,6 +34,7 @@ from sekisho.drivers.notify import Notifier
 from sekisho.drivers.site import Site
 from sekisho.drivers.tablereader import TableReader
 from sekisho.drivers.tables import TableWriter
+from sekisho.measures import calendar
 from sekisho.model.errors import ConfigError, SekishoError
 
 if TYPE_CHECKING:
@@ -41,6 +46,9 @@ DRAIN_EVERY = 0.5
 """Seconds between two looks at the ring of matches."""
 BEAT_EVERY = 0.5
 PURGE_EVERY = 3600.0
+MEASURES_EVERY = 1.0
+"""Seconds after which what is due of a measure has been done."""
+ERASE_EVERY = 86400.0
 EXPIRY_EVERY = 0.25
 """Seconds after its end in which an opt-out has ended."""
 
@@ -66,12 +74,15 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         folder = runtime / "plane"
         writer = TableWriter(folder)
         reader = TableReader(folder, key)
-        tables = Tables(writer, reader, people, ledger.state, lists, key, state / "snapshot")
+        # From the first row on: nobody is let go for as long as a start takes.
+        enforcements = await asyncio.to_thread(View(people, ledger.state.measures, now).enforcements)
+        tables = Tables(writer, reader, people, ledger.state, lists, key, state / "snapshot", enforcements)
         await tables.start(now)
         await lists.saved()  # the plane answers already
-        core = Core(
-            config, ledger, key, tables, lists, matches, Recorder(HitRings(folder), matches), reader, Reload(now, (), now), started=now
-        )
+        measures = Measures(ledger, lambda: tables.people, tables, Unposted(), calendar)
+        await measures.reconcile(now)
+        recorder = Recorder(HitRings(folder), matches)
+        core = Core(config, ledger, key, tables, lists, matches, recorder, reader, Reload(now, (), now), measures, started=now)
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
         yield core
@@ -98,7 +109,9 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(DRAIN_EVERY, "drain", lambda: _drain(core))),
             asyncio.create_task(_every(BEAT_EVERY, "heartbeat", lambda: _beat(core, notifier))),
             asyncio.create_task(_every(EXPIRY_EVERY, "expiry", lambda: _expire(core))),
+            asyncio.create_task(_every(MEASURES_EVERY, "measures", lambda: core.measures.tick(core.clock()))),
             asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
+            asyncio.create_task(_every(ERASE_EVERY, "erase", lambda: erase(core))),
             asyncio.create_task(_reload_when(hang_up, core)),
             *(asyncio.create_task(door.serve()) for door in doors),
         ]

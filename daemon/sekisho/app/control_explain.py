@@ -14,11 +14,13 @@ import dns.exception
 import dns.name
 import dns.rdatatype
 
+from sekisho.app.control_enforcement import enforcement_body
 from sekisho.app.control_people import Reach
 from sekisho.drivers.verdicts import Explanation
 from sekisho.lists.idn import to_wire
 from sekisho.model.clauses import Clause, Pack
 from sekisho.model.errors import RefusedError
+from sekisho.model.measures import Enforcement
 from sekisho.model.verdicts import Step, Verdict
 
 Json = dict[str, Any]
@@ -81,13 +83,15 @@ def reach_body(reach: Reach) -> Json:
     }
 
 
-def explanation_body(explanation: Explanation, address: str, packs: Mapping[str, Pack], reaches: Sequence[Reach]) -> Json:
-    """The answer to `explain`, from the plane's explanation."""
+def explanation_body(
+    explanation: Explanation, address: str, packs: Mapping[str, Pack], reaches: Sequence[Reach], enforcement: Enforcement
+) -> Json:
+    """The answer to `explain`, from the plane's explanation and what measures have in force on the customer."""
     verdict, step = explanation.verdict, explanation.step
     return {
         "verdict": verdict.value,
         "step": step.name.lower(),
-        "action": explanation.action.name.lower() if explanation.list else None,
+        "action": explanation.action.name.lower() if explanation.list or verdict is Verdict.GARDENED else None,
         "customer": explanation.customer,
         "address": address,
         "list": explanation.list,
@@ -99,7 +103,14 @@ def explanation_body(explanation: Explanation, address: str, packs: Mapping[str,
             for one in explanation.steps
         ],
         "lists": [reach_body(reach) for reach in reaches],
+        "measures": enforcement_body(enforcement),
     }
+
+
+_UNDER = {
+    Verdict.LIMITED: "The customer is over the hard query budget{under}.",
+    Verdict.GARDENED: "The customer is suspended{under}: no name resolves but those let out of the walled garden.",
+}
 
 
 def summary(verdict: Verdict, step: Step, customer: str | None, list_id: str | None, clause: str | None) -> str:
@@ -110,8 +121,8 @@ def summary(verdict: Verdict, step: Step, customer: str | None, list_id: str | N
             return f"List {list_id} holds the name and is in force for the customer{under}."
         case Verdict.SILENCED:
             return f"A measure{under} silences the customer: no query is answered while its condition lasts."
-        case Verdict.LIMITED:
-            return f"The customer is over the hard query budget{under}."
+        case Verdict.LIMITED | Verdict.GARDENED:
+            return _UNDER[verdict].format(under=under)
         case Verdict.REFUSED:
             if step is Step.SOURCE:
                 return "The address is no customer's and in no allowed network: refused, since this is no open resolver (RFC 5358)."

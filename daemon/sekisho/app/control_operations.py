@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from sekisho.app import control_customers, control_exceptions, control_feeds, control_optouts, control_reload
+from sekisho.app import control_audit, control_customers, control_exceptions, control_feeds, control_optouts, control_reload
 from sekisho.app.control_core import Core
 from sekisho.app.control_explain import explanation_body, question_name, question_type, source_address
 from sekisho.app.control_matches import retentions
+from sekisho.app.control_measure_operations import MeasureControl
 from sekisho.app.control_people import first_address
 from sekisho.app.control_status import Plane, lists, status
 from sekisho.lists.idn import to_text
@@ -18,7 +19,7 @@ from sekisho.model.events import Match
 Json = dict[str, Any]
 
 
-class Control:
+class Control(MeasureControl):
     """Implements `sekisho.api.operations.Operations`."""
 
     def __init__(self, core: Core) -> None:
@@ -80,13 +81,20 @@ class Control:
             raise UnavailableError(f"the plane's tables cannot be read ({error}); see the daemon's log") from error
         who = core.people.find(explanation.customer) if explanation.customer else None
         reaches = core.people.reaches(who, core.clock()) if who is not None else []
-        return explanation_body(explanation, source, core.site.packs, reaches)
+        enforcement = core.tables.enforcements.of(explanation.customer or "")
+        return explanation_body(explanation, source, core.site.packs, reaches, enforcement)
 
     async def events(self, *, customer: str | None, list_id: str | None, since: float | None, limit: int) -> Json:
         core = self._core
         await core.recorder.drain(retentions(core.site.packs.values(), core.site.settings.retention), everything=True)
         found = await core.matches.newest(customer=customer, list_id=list_id, since=since, limit=limit)
         return {"events": [self._event(match) for match in found]}
+
+    async def audit_events(self, *, after: int, limit: int, customer: str | None) -> Json:
+        return await control_audit.events(self._core, after, limit, customer)
+
+    async def backup(self, folder: str, *, actor: str) -> Json:
+        return await control_audit.backup(self._core, folder, actor)
 
     async def reload(self, *, actor: str) -> Json:
         return await control_reload.reload(self._core, actor)

@@ -25,6 +25,7 @@ from sekisho.model.customers import Customer, Prefix
 from sekisho.model.errors import ConfigError, RefusedError
 from sekisho.model.lists import ListDefinition
 from sekisho.terms.entitlement import Entitlement, budget_of, entitle, find_list, profile_of
+from sekisho.terms.grounds import grounds_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class People:
     def __init__(self, site: Site, state: State, before: People | None = None) -> None:
         """Blocks for long with many customers: not for the loop. `before` is what a reload takes the place of."""
         self.site = site
+        self.grounds = grounds_of(site.packs)
         self._state = state
         # A number keeps its terms for as long as the process lives: rows and snapshots change one after the other.
         self._numbers: dict[tuple[str, ...], int] = dict(before._numbers) if before is not None else {}  # noqa: SLF001
@@ -148,6 +150,10 @@ class People:
     def row(self, customer: Customer, now: float) -> CustomerRow:
         """The customer as the plane is to see it."""
         return self._row(customer, self.entitlement(customer, now).mask)
+
+    def contract(self, customer: Customer) -> CustomerRow:
+        """The same less the lists in force, which change with time."""
+        return self._row(customer, 0)
 
     def bulk(self, now: float, unconsented: Counter[int]) -> tuple[BulkRows, list[CustomerRow]]:
         """Every customer's row: those of the file in columns, and apart from them those with acts of their own.

@@ -45,6 +45,8 @@ async def reload(core: Core, actor: str) -> Json:
         finally:
             core.lists.keep_fresh(core.list_changed)
         core.reload = Reload(now, (), now)
+        # Other terms, other customers or another mode: what they no longer authorise ends now.
+        await core.measures.settle(core.clock())
         if roles_of(site) != roles_of(before):
             _change_door(core)
             log.info("roles-changed", actor=actor)

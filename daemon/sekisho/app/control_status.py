@@ -6,11 +6,13 @@ clauses only: no customer, no address and no name.
 
 from __future__ import annotations
 
+import collections
 import os
 from typing import Any
 
 import sekisho
 from sekisho.app.control_core import Core
+from sekisho.model.clauses import BlockRule, BudgetRule
 from sekisho.model.counters import Counter
 from sekisho.model.errors import TableError
 from sekisho.model.lists import ListDefinition
@@ -83,11 +85,35 @@ def status(core: Core) -> Json:
             "queries": sum(plane.totals.get(counter, 0) for counter in _QUERIES),
         },
         "customers": {"known": len(core.people), "opted_out": opted_out, "unconsented": unconsented},
-        "ledger": {"acts": core.state.number},
+        "ledger": {"acts": core.state.number, "verified_from": core.ledger.verified_from},
         "matches": {"lost": core.recorder.lost},
         "lists": lists(core, plane, now),
-        "warnings": warnings(core) + _plane_warnings(plane),
+        "measures": measures(core),
+        "warnings": warnings(core) + _plane_warnings(plane) + _measure_warnings(core),
     }
+
+
+def measures(core: Core) -> Json:
+    """Open measures by state, and what concerns all of them."""
+    book = core.measures.book
+    states = collections.Counter(one.state.value for one in book.open())
+    return {
+        "mode": core.site.settings.measures.mode.value,
+        "open": dict(sorted(states.items())),
+        "enforced": len(core.measures.enforced()),
+        "held": book.hold is not None,
+        "emergency": core.measures.view(core.clock()).emergency_counts,
+    }
+
+
+def _measure_warnings(core: Core) -> list[str]:
+    hold, view = core.measures.book.hold, core.measures.view(core.clock())
+    found = []
+    if hold is not None:
+        found.append(f"enforcement is held by {hold.by} ({hold.reason}): no measure is enforced; `sekisho resume` ends that")
+    if view.emergency_counts:
+        found.append("an emergency is declared: customers without priority are limited; `sekisho emergency show` says until when")
+    return found
 
 
 def _plane_warnings(plane: Plane) -> list[str]:
@@ -171,7 +197,8 @@ def observe(core: Core) -> Observation:
 
 def measure_clauses(core: Core) -> list[str]:
     """Every clause of the packs that authorises a measure the plane counts."""
-    found = {rule.clause: None for pack in core.site.packs.values() for rule in pack.rules}
+    rules = (rule for pack in core.site.packs.values() for rule in pack.rules)
+    found = {rule.clause: None for rule in rules if isinstance(rule, BlockRule | BudgetRule)}
     return list(found)
 
 
@@ -191,4 +218,10 @@ def warnings(core: Core) -> list[str]:
     found = [str(fault) for fault in core.site.warnings]
     found += core.people.warnings
     found += core.lists.warnings
+    gardened = core.tables.enforcements.gardened() if core.site.settings.walled_garden is None else 0
+    if gardened:
+        found.append(
+            f"{gardened} suspended customers are answered REFUSED, with the clause: set `walled_garden: {{a: [...]}}` to lead them "
+            "to the page that says why, and reload"
+        )
     return found

@@ -8,6 +8,7 @@ out. Does not own the tables' form (`drivers.tables`) nor what is compiled (`sna
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import struct
@@ -20,6 +21,7 @@ from typing import Protocol
 
 import structlog
 
+from sekisho.app.control_enforcement import Enforcements, garden_of
 from sekisho.app.control_people import People
 from sekisho.drivers.sharedfiles import write_file
 from sekisho.drivers.tablereader import PlaneObservation
@@ -28,10 +30,11 @@ from sekisho.ledger.state import State
 from sekisho.lists.compile import version_of
 from sekisho.model.clauses import Profile
 from sekisho.model.customers import Customer
-from sekisho.model.errors import TableError
+from sekisho.model.errors import RefusedError, TableError
 from sekisho.model.events import ExceptionAdded
 from sekisho.model.lists import ListDefinition
-from sekisho.snapshot.build import Exemption, build
+from sekisho.model.measures import Enforcement
+from sekisho.snapshot.build import Exemption, Garden, build
 from sekisho.snapshot.digest import Key, digest_name
 from sekisho.snapshot.entries import CompiledList
 from sekisho.snapshot.layout import CHECK_NAME, SNAPSHOT_VERSION
@@ -77,14 +80,27 @@ class Inputs:
     profiles: tuple[Profile, ...]
     exceptions: tuple[Exemption, ...]
     key: Key
+    grounds: tuple[str, ...] = ()
+    garden: Garden | None = None
 
 
 class Tables:
     """The control plane's tables, and the customers they were made of (`people`)."""
 
-    def __init__(self, writer: TableWriter, plane: Watched, people: People, state: State, lists: Compiled, key: Key, saved: Path) -> None:
-        """`saved` is where the last good snapshot is kept for a fast start."""
+    def __init__(
+        self,
+        writer: TableWriter,
+        plane: Watched,
+        people: People,
+        state: State,
+        lists: Compiled,
+        key: Key,
+        saved: Path,
+        enforcements: Mapping[str, Enforcement] | None = None,
+    ) -> None:
+        """`saved` is where the last good snapshot is kept for a fast start; `enforcements` what measures have in force, by customer."""
         self.people = people
+        self.enforcements = Enforcements(enforcements or {})
         self.published = Published()
         self._writer = writer
         self._plane = plane
@@ -97,6 +113,8 @@ class Tables:
         self._done = 0
         self._compiled: dict[str, CompiledList] = {}
         self._profiles = 0
+        self._loading = False
+        self._late: set[str] = set()
 
     async def start(self, now: float) -> None:
         """Put the first snapshot and all customers in force: the saved one if it says what is in force now."""
@@ -126,11 +144,35 @@ class Tables:
         if self.people.profile_number(customer.terms) >= self._profiles:
             await self.rebuild(now)
         async with self._lock:
-            self._writer.put_customer(self.people.row(customer, now))
+            self._writer.put_customer(self.enforcements.on_row(self.people.row(customer, now), self.people.grounds))
 
     async def remove(self, identity: str) -> None:
         async with self._lock:
             self._writer.remove_customer(identity)
+
+    async def enforce(self, customer: str, what: Enforcement) -> None:
+        """What measures do to a customer from now on, all of it; on the customer's row on return, and on every row it gets later.
+
+        Waits for nothing: not for a snapshot that is being built, and while all customers are loaded anew the row
+        is written in the tables in force at once and in the others when they come in force. For a customer who is not
+        known it is remembered. Raises RefusedError for a budget no row can have.
+        """
+        self.enforcements.put(customer, what)
+        if self._loading:
+            self._late.add(customer)
+        self._enforce(self.people, customer)
+
+    def enforced(self) -> Mapping[str, Enforcement]:
+        """What was last told of each customer to whom anything is done."""
+        return self.enforcements.all()
+
+    def _enforce(self, people: People, identity: str) -> None:
+        customer = people.find(identity)
+        if customer is None or not self.published.epoch:
+            return
+        # Who has no row yet gets it with the row.
+        with contextlib.suppress(RefusedError):
+            self._writer.set_standing(self.enforcements.on_row(people.contract(customer), people.grounds))
 
     async def refresh_mask(self, identity: str, now: float) -> None:
         """Lists in force for a customer as the record says now; in force on return.
@@ -187,17 +229,34 @@ class Tables:
         def load() -> None:
             self._writer.stage_snapshot(data, inputs.epoch)
             bulk, rows = people.bulk(now, unconsented)
+            bulk = self.enforcements.on_bulk(bulk, people.grounds)
+            rows = [self.enforcements.on_row(row, people.grounds) for row in rows]
             self._writer.load_customers(bulk, rows, allow, count, inputs.epoch)
 
-        await asyncio.to_thread(_written, load)
+        self._late.clear()
+        self._loading = True
+        try:
+            await asyncio.to_thread(_written, load)
+        finally:
+            self._loading = False
         people.loaded(unconsented)
         self._in_force(inputs, now, took)
+        for identity in self._late:
+            self._enforce(people, identity)
         log.info("customers-loaded", customers=count, seconds=round(time.monotonic() - began - took, 3))
 
     def _inputs(self, people: People) -> Inputs:
         epoch = max(self._writer.epoch, self.published.epoch) + 1
         lists = tuple((definition, self._lists.compiled(definition)) for definition in people.lists)
-        return Inputs(epoch, lists, people.profiles, exemptions(people.lists, self._state.exceptions), self._key)
+        return Inputs(
+            epoch,
+            lists,
+            people.profiles,
+            exemptions(people.lists, self._state.exceptions),
+            self._key,
+            tuple(people.grounds),
+            garden_of(people.site.settings),
+        )
 
     def _in_force(self, inputs: Inputs, now: float, took: float) -> None:
         self.published = Published(inputs.epoch, now, took)
@@ -214,7 +273,10 @@ class Tables:
             if saved is not None:
                 _EPOCH.pack_into(saved, _EPOCH_AT, inputs.epoch)
                 return saved
-        data = build(inputs.epoch, inputs.lists, inputs.profiles, inputs.exceptions, inputs.key, {"fingerprint": print_})
+        about: dict[str, object] = {"fingerprint": print_}
+        data = build(
+            inputs.epoch, inputs.lists, inputs.profiles, inputs.exceptions, inputs.key, about, grounds=inputs.grounds, garden=inputs.garden
+        )
         try:
             write_file(self._saved, data, durable=True)
         except OSError as error:
@@ -256,5 +318,6 @@ def fingerprint(inputs: Inputs) -> str:
     state = hashlib.blake2b(digest_size=16)
     for definition, compiled in inputs.lists:
         state.update(f"{definition!r} {version_of(compiled)}\n".encode())
-    state.update(repr((SNAPSHOT_VERSION, inputs.profiles, inputs.exceptions, digest_name(CHECK_NAME, inputs.key))).encode())
+    told = inputs.profiles, inputs.exceptions, inputs.grounds, inputs.garden, digest_name(CHECK_NAME, inputs.key)
+    state.update(repr((SNAPSHOT_VERSION, *told)).encode())
     return state.hexdigest()

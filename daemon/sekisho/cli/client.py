@@ -12,6 +12,7 @@ from sekisho.model.errors import SekishoError, UnavailableError
 
 DEFAULT_FILES = ("sekisho.yaml", "/etc/sekisho/sekisho.yaml")
 DEFAULT_RUNTIME = "/run/sekisho"
+DEFAULT_STATE = "/var/lib/sekisho"
 SOCKET_NAME = "sekishod.sock"
 TIMEOUT = 600.0
 """Seconds to wait for an answer: a feed of millions of names may be fetched meanwhile."""
@@ -51,7 +52,17 @@ def _is_there(name: str) -> bool:
 
 
 def socket_path(config: Path) -> Path:
-    """Where the daemon of this configuration listens.
+    """Where the daemon of this configuration listens."""
+    return _folder(config, "runtime", DEFAULT_RUNTIME) / SOCKET_NAME
+
+
+def state_path(config: Path) -> Path:
+    """Where the daemon of this configuration keeps its record."""
+    return _folder(config, "state", DEFAULT_STATE)
+
+
+def _folder(config: Path, key: str, usual: str) -> Path:
+    """One folder the configuration names.
 
     One who may use the daemon need not be one who may read its files: for them the usual file names the usual place.
 
@@ -64,14 +75,13 @@ def socket_path(config: Path) -> Path:
             document = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
     except PermissionError:
         if str(config) == DEFAULT_FILES[-1]:
-            return Path(DEFAULT_RUNTIME) / SOCKET_NAME
+            return Path(usual)
         raise UnavailableError(f"the configuration {config} may not be read by you; have its mode changed, or name another") from None
     except OSError as error:
         raise UnavailableError(f"the configuration {config} cannot be read ({error.strerror}); name another with --config") from None
     except yaml.YAMLError:
         raise UnavailableError(f"the configuration {config} is not YAML; run `sekisho check` to see where") from None
-    runtime = document.get("runtime", DEFAULT_RUNTIME) if isinstance(document, dict) else DEFAULT_RUNTIME
-    return config.parent / str(runtime) / SOCKET_NAME
+    return config.parent / str(document.get(key, usual) if isinstance(document, dict) else usual)
 
 
 class Client:

@@ -7,9 +7,13 @@ import sys
 import click
 
 from sekisho.cli.base import Verbs
+from sekisho.cli.verbs_audit import audit
+from sekisho.cli.verbs_backup import backup, restore
 from sekisho.cli.verbs_customers import customers, optout
 from sekisho.cli.verbs_daemon import check, completion, reload, run, status
+from sekisho.cli.verbs_emergencies import announce, emergency, hold, outage, resume
 from sekisho.cli.verbs_lists import lists
+from sekisho.cli.verbs_measures import measures, suspend
 from sekisho.cli.verbs_verdicts import events, explain
 
 
@@ -31,6 +35,15 @@ def cli() -> None:
     Why was this name blocked, and for whom:
       sekisho explain --customer c-1001 --name www.example.com
       sekisho events --customer c-1001 --since 1h
+    \b
+    What measures are open, and an end to all of them at once:
+      sekisho measures list
+      sekisho hold --reason "looking into it"
+    \b
+    The record, proved and kept:
+      sekisho audit verify                           any event changed, missing or moved, by its number
+      sekisho audit show --customer c-1001           all that was done about a customer
+      sekisho backup /var/lib/sekisho/backup         while the daemon runs; `sekisho restore` puts it back
 
     --config FILE and --json may stand before or after any verb. Exit codes: 0 done, 1 refused or
     failed, 2 usage. What shows needs the role viewer, what changes the role operator (`roles:` in
@@ -38,7 +51,9 @@ def cli() -> None:
     """
 
 
-for command in (run, check, status, optout, customers, lists, explain, events, reload, completion):
+COMMANDS = (run, check, status, optout, customers, lists, explain, events, audit, backup, restore)
+MEASURES = (measures, suspend, hold, resume, emergency, outage, announce)
+for command in (*COMMANDS, *MEASURES, reload, completion):
     cli.add_command(command)
 
 

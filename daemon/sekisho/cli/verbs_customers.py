@@ -217,8 +217,20 @@ def _one_customer(body: Json) -> Iterable[str]:
     if body["budget"]:
         budget = body["budget"]
         yield f"budget    {budget['rate']} queries/s, burst {budget['burst']}, then {plain(budget['over'])} ({plain(budget['clause'])})"
+    yield from measure_lines(body.get("measures"))
     yield ""
     yield from reach_table(body["lists"])
+
+
+def measure_lines(measures: Json | None) -> Iterable[str]:
+    """What measures have in force on a customer, and under which clauses."""
+    if measures is None:
+        return
+    does = ["no query is answered"] if measures["silenced"] else ["suspended, names lead to the notice page"] if measures["garden"] else []
+    if measures["budget"]:
+        does.append(f"at most {measures['budget']['rate']} queries/s, burst {measures['budget']['burst']}")
+    clauses = ", ".join(plain(clause) for clause in measures["clauses"]) or "no clause"
+    yield f"measures  {'; '.join(does)} ({clauses})"
 
 
 def reach_table(lists: list[Json]) -> Iterable[str]:

@@ -109,7 +109,11 @@ def _status_lines(body: Json) -> Iterable[str]:
         f"customers  {number(people['known'])} known, {number(people['opted_out'])} opted out of a list, "
         f"{number(people['unconsented'])} without a consent a clause needs"
     )
-    yield f"ledger     {number(body['ledger']['acts'])} acts, verified at start"
+    since = body["ledger"].get("verified_from", 1)
+    verified = "verified at start" if since == 1 else f"verified at start from {number(since)} on; `sekisho audit verify` verifies all"
+    yield f"ledger     {number(body['ledger']['acts'])} acts, {verified}"
+    if body.get("measures"):
+        yield _measures(body["measures"])
     if body["matches"]["lost"]:
         yield f"matches    {number(body['matches']['lost'])} lost, because the plane's ring was full"
     if daemon["reload"]["failed"]:
@@ -119,6 +123,12 @@ def _status_lines(body: Json) -> Iterable[str]:
         yield f"warning    {plain(warning)}"
     yield ""
     yield from list_table(body["lists"])
+
+
+def _measures(body: Json) -> str:
+    states = ", ".join(f"{number(count)} {plain(state)}" for state, count in body["open"].items()) or "none open"
+    mode = "observed only" if body["mode"] == "observe" else "enforced"
+    return f"measures   {states}; {mode} unless a clause says otherwise; something is done to {number(body['enforced'])} customers"
 
 
 def list_table(lists: list[Json]) -> Iterable[str]:

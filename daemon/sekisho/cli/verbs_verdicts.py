@@ -11,7 +11,7 @@ from sekisho.cli.base import Verb, answer, client
 from sekisho.cli.client import Json
 from sekisho.cli.text import moment, number, plain, table
 from sekisho.cli.times import Moment
-from sekisho.cli.verbs_customers import reach_table
+from sekisho.cli.verbs_customers import measure_lines, reach_table
 
 
 @click.command(cls=Verb)
@@ -57,6 +57,9 @@ def _explained(body: Json) -> Iterable[str]:
         yield f"{plain(words['id'])} ({plain(words['article'])}, {plain(words['title'])})"
         yield f"  {plain(words['ja'])}"
         yield f"  {plain(words['en'])}"
+    if body.get("measures"):
+        yield ""
+        yield from measure_lines(body["measures"])
     if body["lists"]:
         yield ""
         yield from reach_table(body["lists"])

@@ -5,6 +5,7 @@ The columns are the keys of a customer as the YAML file nests them (RFC 4180, UT
     id,terms,consent.version,consent.at,prefixes,plan.down_mbps,plan.up_mbps,group,exempt,contacts.email
 
 `id` and `terms` are required; columns may stand in any order and an empty cell is a key left out.
+`fee.monthly` or `fee.yearly` (whole yen) are read too where they stand.
 Several terms, prefixes or exemptions stand in one cell, separated by spaces. Also read: the last
 word alone or an underscore for the dot (`email`, `consent_version`), and one column for a nested
 key (`consent` as `2021-02-01@2021-03-15`, `plan` as `1000/100`). Lines that start with `#` are
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from sekisho.config.cells import Cells, read_consent, read_contract, read_email, read_group, read_plan, read_terms, several
+from sekisho.config.cells import Cells, read_consent, read_contract, read_email, read_fee, read_group, read_plan, read_terms, several
 from sekisho.config.customers import as_customer_id
 from sekisho.config.prefixes import read_prefix
 from sekisho.config.register import Contract, Customers, Faults
@@ -44,17 +45,19 @@ COLUMNS = (
     "contacts.email",
 )
 """The documented header."""
+FEE_COLUMNS = ("fee.monthly", "fee.yearly")
+"""Read too where they stand: whole yen without tax, one of the two."""
 
 _ALIASES = {
-    **{name: name for name in (*COLUMNS, "consent", "plan")},
-    **{name.replace(".", "_"): name for name in COLUMNS},
+    **{name: name for name in (*COLUMNS, *FEE_COLUMNS, "consent", "plan")},
+    **{name.replace(".", "_"): name for name in (*COLUMNS, *FEE_COLUMNS)},
     "down_mbps": "plan.down_mbps",
     "up_mbps": "plan.up_mbps",
     "email": "contacts.email",
     "contacts": "contacts.email",
     "prefix": "prefixes",
 }
-_CONTRACT = ("terms", "plan", "plan.down_mbps", "plan.up_mbps", "group", "exempt")
+_CONTRACT = ("terms", "plan", "plan.down_mbps", "plan.up_mbps", "group", "exempt", *FEE_COLUMNS)
 _CONSENT = ("consent", "consent.version", "consent.at")
 _TOGETHER = 8192
 """Rows entered at a time."""
@@ -246,7 +249,8 @@ def _enter_one(row: list[str], line: int, layout: _Layout, customers: Customers,
     cells = {column: row[at] for column, at in (layout.contract | layout.consent).items()}
     identity = told("id", as_customer_id, row[layout.identity])
     terms = told("terms", read_terms, cells)
-    contract = Contract(terms or (), told("plan", read_plan, cells), told("group", read_group, cells), several(cells.get("exempt", "")))
+    plan, group, exempt = told("plan", read_plan, cells), told("group", read_group, cells), several(cells.get("exempt", ""))
+    contract = Contract(terms or (), plan, group, exempt, told("fee.monthly", read_fee, cells))
     consent = told("consent", read_consent, cells)
     texts = row[layout.prefixes].split() if layout.prefixes is not None else []
     prefixes = [one for text in texts if (one := told("prefixes", read_prefix, text))]

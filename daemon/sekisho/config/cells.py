@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 
-from sekisho.config.customers import as_capacity, as_email, as_moment
+from sekisho.config.customers import as_capacity, as_email, as_moment, as_yen
 from sekisho.config.document import read_document
 from sekisho.config.register import Contract
 from sekisho.config.validation import shown
 from sekisho.config.values import as_text
-from sekisho.model.customers import Consent, Plan
+from sekisho.model.customers import Consent, Fee, Plan
 from sekisho.model.errors import ConfigError
 
 Cells = dict[str, str]
@@ -24,7 +24,7 @@ _PARTS = re.compile(r"[\s,;|]+(?=\w+\s*[:=])")
 
 
 def read_contract(cells: Cells) -> Contract:
-    return Contract(read_terms(cells), read_plan(cells), read_group(cells), several(cells.get("exempt", "")))
+    return Contract(read_terms(cells), read_plan(cells), read_group(cells), several(cells.get("exempt", "")), read_fee(cells))
 
 
 def read_terms(cells: Cells) -> tuple[str, ...]:
@@ -56,6 +56,18 @@ def read_plan(cells: Cells) -> Plan | None:
     if not down or not up:
         raise ValueError("a plan needs both capacities in Mbit/s, down and up; in one cell 1000/100")
     return Plan(_mbps(down), _mbps(up))
+
+
+def read_fee(cells: Cells) -> Fee | None:
+    monthly, yearly = cells.get("fee.monthly", "").strip(), cells.get("fee.yearly", "").strip()
+    if monthly and yearly:
+        raise ValueError("a contract is paid by the month or by the year; leave one of fee.monthly and fee.yearly empty")
+    text = monthly or yearly
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise ValueError(f"expected whole yen, 0 or more; found {shown(text)}")
+    return Fee(as_yen(int(text)), yearly=bool(yearly))
 
 
 def read_group(cells: Cells) -> str | None:

@@ -11,14 +11,14 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, ValidationError, WithJsonSchema
+from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, ValidationError, WithJsonSchema, model_validator
 
 from sekisho.config.document import Document, scan_document
 from sekisho.config.prefixes import Numbers, read_prefix
 from sekisho.config.register import Contract, Customers, Faults
 from sekisho.config.validation import FileModel, faults_of, shown, validate
 from sekisho.config.values import Text, Version, as_items, as_text
-from sekisho.model.customers import Consent, Customer, Plan, Prefix
+from sekisho.model.customers import Consent, Customer, Fee, Plan, Prefix
 from sekisho.model.errors import ConfigError, Fault
 
 _ID = re.compile(r"[^\s\x00-\x1f\x7f\"'<>]{1,128}")
@@ -59,6 +59,12 @@ def as_capacity(value: object) -> float:
     return float(value)
 
 
+def as_yen(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**10:
+        raise ValueError(f"expected whole yen, 0 or more; found {shown(value)}")
+    return value
+
+
 def as_numbers(value: object) -> Numbers:
     return read_prefix(as_text(value))
 
@@ -66,6 +72,7 @@ def as_numbers(value: object) -> Numbers:
 CustomerId = Annotated[str, BeforeValidator(as_customer_id), WithJsonSchema({"type": "string", "maxLength": 128})]
 Moment = Annotated[str, BeforeValidator(as_moment), WithJsonSchema({"type": "string", "examples": ["2021-02-01"]})]
 Capacity = Annotated[StrictFloat | StrictInt, BeforeValidator(as_capacity), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+Yen = Annotated[StrictInt, BeforeValidator(as_yen), WithJsonSchema({"type": "integer", "minimum": 0})]
 PrefixNumbers = Annotated[
     Any, BeforeValidator(as_numbers), WithJsonSchema({"type": "string", "examples": ["192.0.2.0/29", "2001:db8:1::/48"]})
 ]
@@ -90,6 +97,21 @@ class PlanRecord(FileModel):
     """From the customer, Mbit/s."""
 
 
+class FeeRecord(FileModel):
+    """The base fee without tax, in yen: of a month or of a year. Credits for outages are reckoned from it."""
+
+    monthly: Yen | None = None
+    """Yen a month."""
+    yearly: Yen | None = None
+    """Yen a year, for a contract paid by the year."""
+
+    @model_validator(mode="after")
+    def _one(self) -> FeeRecord:
+        if (self.monthly is None) == (self.yearly is None):
+            raise ValueError("a contract is paid by the month or by the year; write one of monthly and yearly")
+        return self
+
+
 class Contacts(FileModel):
     """Where notices go."""
 
@@ -110,6 +132,8 @@ class CustomerRecord(FileModel):
     """Fixed addresses and prefixes."""
     plan: PlanRecord | None = None
     """Line capacity."""
+    fee: FeeRecord | None = None
+    """Base fee."""
     group: Text | None = None
     """Group the customer belongs to."""
     exempt: Annotated[tuple[Text, ...], BeforeValidator(as_items), _TEXTS] = ()
@@ -135,7 +159,8 @@ def parse_customer(mapping: Mapping[str, object], file: str = "customer") -> Cus
         raise ConfigError(faults_of(error, CustomerRecord, document)) from None
     contract = _contract(record)
     prefixes = tuple(Prefix(high << 64 | low, length) for high, low, length in dict.fromkeys(record.prefixes))
-    return Customer(record.id, contract.terms, prefixes, _consent(record), contract.plan, contract.group, contract.exempt, _email(record))
+    consent, email = _consent(record), _email(record)
+    return Customer(record.id, contract.terms, prefixes, consent, contract.plan, contract.group, contract.exempt, email, contract.fee)
 
 
 def record_of(customer: Customer) -> dict[str, object]:
@@ -147,6 +172,8 @@ def record_of(customer: Customer) -> dict[str, object]:
         record["prefixes"] = [str(prefix) for prefix in customer.prefixes]
     if customer.plan:
         record["plan"] = {"down_mbps": customer.plan.down_mbps, "up_mbps": customer.plan.up_mbps}
+    if customer.fee:
+        record["fee"] = {"yearly" if customer.fee.yearly else "monthly": customer.fee.yen}
     if customer.group:
         record["group"] = customer.group
     if customer.exempt:
@@ -214,7 +241,14 @@ def _salvage(item: object) -> CustomerRecord | None:
 
 def _contract(record: CustomerRecord) -> Contract:
     plan = Plan(float(record.plan.down_mbps), float(record.plan.up_mbps)) if record.plan else None
-    return Contract(tuple(dict.fromkeys(record.terms)), plan, record.group, tuple(dict.fromkeys(record.exempt)))
+    return Contract(tuple(dict.fromkeys(record.terms)), plan, record.group, tuple(dict.fromkeys(record.exempt)), _fee(record))
+
+
+def _fee(record: CustomerRecord) -> Fee | None:
+    fee = record.fee
+    if fee is None:
+        return None
+    return Fee(fee.monthly) if fee.monthly is not None else Fee(fee.yearly or 0, yearly=True)
 
 
 def _consent(record: CustomerRecord) -> Consent | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sekisho.config.overlaps import Words, find_overlaps, overlapping_rows, sorted_order
 from sekisho.config.prefixes import Numbers, PrefixColumn
-from sekisho.model.customers import Consent, Customer, Plan, Prefix
+from sekisho.model.customers import Consent, Customer, Fee, Plan, Prefix
 from sekisho.model.errors import Fault
 
 MAX_FAULTS = 1000
@@ -31,6 +31,7 @@ class Contract:
     plan: Plan | None = None
     group: str | None = None
     exempt: tuple[str, ...] = ()
+    fee: Fee | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,9 @@ class Customers:
         rows = zip(self._rows, self._contract_of, self._consent_of, self._emails, prefixes.rows(), strict=True)
         for identity, number, agreed, email, held in rows:
             contract = contracts[number]
-            yield Customer(identity, contract.terms, held, consents[agreed], contract.plan, contract.group, contract.exempt, email)
+            yield Customer(
+                identity, contract.terms, held, consents[agreed], contract.plan, contract.group, contract.exempt, email, contract.fee
+            )
 
     def __contains__(self, identity: object) -> bool:
         return identity in self._rows
@@ -269,4 +272,5 @@ class Customers:
             contract.group,
             contract.exempt,
             self._emails[row],
+            contract.fee,
         )

@@ -6,8 +6,10 @@ them with a comment. Which files the paths name, and what is in them, is `driver
 
 from __future__ import annotations
 
+import enum
+import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -15,7 +17,7 @@ from typing import Annotated, Any, Protocol
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
 
 from sekisho.config.document import Document, scan_document
-from sekisho.config.validation import FileModel, shown, validate
+from sekisho.config.validation import FileModel, did_you_mean, shown, validate
 from sekisho.config.values import (
     DnsEndpoint,
     Domain,
@@ -26,13 +28,18 @@ from sekisho.config.values import (
     Network,
     Seconds,
     SomeSeconds,
+    Text,
     Version,
     Whole,
     as_items,
     as_path,
+    as_seconds,
     as_text,
+    as_v4,
+    as_v6,
 )
 from sekisho.model.errors import ConfigError, Fault
+from sekisho.model.retention import RETENTION
 
 PACK_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
@@ -55,11 +62,37 @@ def _as_metrics(value: object) -> object:
     return None if value in {None, False, "off"} else value
 
 
+def _default_retentions() -> dict[str, float | None]:
+    return dict(RETENTION)
+
+
+def _as_retentions(value: object) -> dict[str, float | None]:
+    """Kind of act -> seconds, of all kinds that may be erased."""
+    if value is None:
+        return _default_retentions()
+    if not isinstance(value, Mapping):
+        raise ValueError(f"expected kinds of acts and how long each is kept; found {shown(value)}")
+    found = _default_retentions()
+    for kind, kept in value.items():
+        if kind not in RETENTION:
+            raise ValueError(f"no act of kind {shown(kind)} is ever erased{did_you_mean(str(kind), RETENTION)}")
+        try:
+            found[kind] = None if kept is None else as_seconds(kept)
+        except ValueError as error:
+            raise ValueError(f"{kind}: {error}") from None
+    return found
+
+
 def _one_or_many(item: dict[str, object]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item}]})
 
 
+_RETENTIONS = WithJsonSchema(
+    {"type": "object", "propertyNames": {"enum": list(RETENTION)}, "additionalProperties": {"type": ["string", "number", "null"]}}
+)
 _ENDPOINTS = _one_or_many({"type": "string", "examples": ["127.0.0.1:53", "[::1]:53"]})
+NoticeV4 = Annotated[ipaddress.IPv4Address, PlainValidator(as_v4)]
+NoticeV6 = Annotated[ipaddress.IPv6Address, PlainValidator(as_v6)]
 PackName = Annotated[str, PlainValidator(_as_pack), WithJsonSchema({"type": "string"})]
 
 
@@ -118,6 +151,27 @@ class RoleSettings(FileModel):
     """Reads and changes everything."""
 
 
+class MeasureMode(enum.StrEnum):
+    """Whether measures are carried out."""
+
+    OBSERVE = "observe"
+    ENFORCE = "enforce"
+
+
+class MeasureSettings(FileModel):
+    """Which measures are enforced. Until it says so, all but the enforcing is done."""
+
+    mode: MeasureMode = MeasureMode.OBSERVE
+    """`observe`: a measure is found, recorded and shown, and does nothing to anybody; `enforce`: as the terms say."""
+    clauses: dict[Text, MeasureMode] = Field(default_factory=dict)
+    """Clauses for which it is otherwise, by id: `nbnet/22-2-5: enforce`."""
+    priority: Annotated[tuple[Text, ...], BeforeValidator(as_items), _one_or_many({"type": "string"})] = ()
+    """Customers and groups that go on unlimited in an emergency, besides those named when it is declared."""
+
+    def observes(self, clause: str) -> bool:
+        return self.clauses.get(clause, self.mode) is MeasureMode.OBSERVE
+
+
 class Upstream(FileModel):
     """The resolvers queries are forwarded to."""
 
@@ -141,6 +195,23 @@ class Cache(FileModel):
     shared: Flag | None = None
     """One cache for every customer (true), none of one customer's answers for another (false), or null: shared,
     unless proxy_protocol lets the resolver answer by client address."""
+
+
+class WalledGarden(FileModel):
+    """Where a customer is led whom a measure suspends: to the page that says why."""
+
+    a: Annotated[tuple[NoticeV4, ...], BeforeValidator(as_items), Field(max_length=8), _one_or_many({"type": "string"})] = ()
+    """IPv4 addresses of the notice page."""
+    aaaa: Annotated[tuple[NoticeV6, ...], BeforeValidator(as_items), Field(max_length=8), _one_or_many({"type": "string"})] = ()
+    """IPv6 addresses of the notice page."""
+    allow: Annotated[tuple[Domain, ...], BeforeValidator(as_items), Field(max_length=64), _one_or_many({"type": "string"})] = ()
+    """Names that resolve all the same, with all below them: the notice page's own, the customers' panel, where they pay."""
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> WalledGarden:
+        if not self.a and not self.aaaa:
+            raise ValueError("needs at least one address of the notice page under `a` or `aaaa`")
+        return self
 
 
 class Settings(FileModel):
@@ -181,11 +252,21 @@ class Settings(FileModel):
     """The packet cache."""
     never_block: Annotated[tuple[Domain, ...], BeforeValidator(as_items)] = ()
     """Names no list may block, nor any name above them; entries that would are refused and reported."""
+    walled_garden: WalledGarden | None = None
+    """What suspended customers are answered with; null: names are REFUSED, with the clause as Extended DNS Error."""
     retention: SomeSeconds | None = None
     """The longest any match is kept, whatever the packs allow; null: as long as the pack of the clause says."""
 
+    ledger_retention: Annotated[dict[str, float | None], BeforeValidator(_as_retentions), _RETENTIONS] = Field(
+        default_factory=_default_retentions
+    )
+    """How long the content of acts is kept in the ledger after they are over, by kind; null: for good. Kinds that are not named
+    keep their default."""
+
     roles: RoleSettings = RoleSettings()
     """Who may use the operator's commands, besides root and the daemon's own user."""
+    measures: MeasureSettings = MeasureSettings()
+    """Which measures are enforced, and which only observed."""
 
     @model_validator(mode="after")
     def _no_loop(self) -> Settings:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 from pydantic import BeforeValidator, PlainValidator, StrictBool, StrictInt, ValidationInfo, WithJsonSchema
 
@@ -16,13 +17,20 @@ from sekisho.config.document import Decimal
 from sekisho.config.prefixes import parse_prefix
 from sekisho.config.validation import shown
 from sekisho.model.customers import Prefix
+from sekisho.model.measures import Span, Unit
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(us|ms|s|m|h|d|w)")
 _SECONDS = {"us": 1e-6, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_SPAN = re.compile(r"([0-9]+) (business days?|days?|months?)")
+_LONGEST = {Unit.SECONDS: 316e6, Unit.DAYS: 3660.0, Unit.BUSINESS_DAYS: 2600.0, Unit.MONTHS: 120.0}
+_UNITS = {"business day": Unit.BUSINESS_DAYS, "day": Unit.DAYS, "month": Unit.MONTHS}
 _SIZE = re.compile(r"([0-9]+) ?(B|k|kB|KiB|M|MB|MiB|G|GB|GiB)")
 _BYTES = {"B": 1, "k": 10**3, "kB": 10**3, "KiB": 1 << 10, "M": 10**6, "MB": 10**6, "MiB": 1 << 20, "G": 10**9, "GB": 10**9, "GiB": 1 << 30}
 _IDENTIFIER = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
+_BETWEEN_WIDE = re.compile(r"(?<=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]) (?=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef])")
 _FORBIDDEN_IN_NAMES = re.compile(r"[\s/:@*|^]")
+
+Address = TypeVar("Address", ipaddress.IPv4Address, ipaddress.IPv6Address)
 
 
 class Endpoint(NamedTuple):
@@ -52,8 +60,8 @@ def as_text(value: object) -> str:
 
 
 def as_paragraph(value: object) -> str:
-    """Text of any number of lines, as one."""
-    return as_text(" ".join(value.split()) if isinstance(value, str) else value)
+    """Text of any number of lines, as one; between Japanese characters a line's end is no space."""
+    return as_text(_BETWEEN_WIDE.sub("", " ".join(value.split())) if isinstance(value, str) else value)
 
 
 def as_items(value: object) -> object:
@@ -85,6 +93,23 @@ def as_some_seconds(value: object) -> float:
     if seconds <= 0:
         raise ValueError("must be longer than 0s")
     return seconds
+
+
+def as_span(value: object) -> Span:
+    """`10 business days`, `10 days`, `3 months`, by the calendar; or a duration to the second such as `24h`."""
+    if isinstance(value, Span):
+        return value
+    text = " ".join(value.split()) if isinstance(value, str) else ""
+    match = _SPAN.fullmatch(text)
+    if match:
+        span = Span(float(match[1]), _UNITS[match[2].removesuffix("s")])
+    elif _DURATION.fullmatch(text):
+        span = Span(as_seconds(text), Unit.SECONDS)
+    else:
+        raise ValueError(f"expected a length of time such as 10 business days, 10 days, 3 months or 24h, found {shown(value)}")
+    if not 0 < span.amount <= _LONGEST[span.unit]:
+        raise ValueError(f"{shown(text)} is no length a document gives; write one that is longer than nothing and at most ten years")
+    return span
 
 
 def as_bytes(value: object) -> int:
@@ -151,6 +176,21 @@ def as_prefix(value: object) -> Prefix:
     return parse_prefix(as_text(value))
 
 
+def as_v4(value: object) -> ipaddress.IPv4Address:
+    return _as_address(ipaddress.IPv4Address, value, "IPv4 address such as 192.0.2.80")
+
+
+def as_v6(value: object) -> ipaddress.IPv6Address:
+    return _as_address(ipaddress.IPv6Address, value, "IPv6 address such as 2001:db8::80")
+
+
+def _as_address(kind: Callable[[str], Address], value: object, what: str) -> Address:
+    try:
+        return kind(as_text(value))
+    except ValueError:
+        raise ValueError(f"{shown(value)} is no {what}") from None
+
+
 def as_domain(value: object) -> str:
     """A domain name as an operator writes it; whether IDNA takes it is for `lists`."""
     text = as_text(value).rstrip(".")
@@ -187,6 +227,11 @@ Flag = StrictBool
 Whole = StrictInt
 Seconds = Annotated[float, BeforeValidator(as_seconds), _DURATION_SCHEMA]
 SomeSeconds = Annotated[float, BeforeValidator(as_some_seconds), _DURATION_SCHEMA]
+Length = Annotated[
+    Span,
+    PlainValidator(as_span),
+    _schema("string", pattern=f"^(?:{_SPAN.pattern}|{_DURATION.pattern})$", examples=["10 business days", "24h"]),
+]
 ByteCount = Annotated[int, BeforeValidator(as_bytes), _schema("string", pattern=f"^{_SIZE.pattern}$")]
 Share = Annotated[float, BeforeValidator(as_share), WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": "%$"}]})]
 DnsEndpoint = Annotated[Endpoint, PlainValidator(as_dns_endpoint), _ENDPOINT_SCHEMA]

@@ -5,61 +5,57 @@ not before. Acts that arrive while a transaction is being written share the next
 of opt-outs costs one sync and not one each. The state is folded in the order of the record, on
 the event loop, before anyone waiting for an act is told.
 
-Owns the file, its lock and its thread. Does not own what an act means (`ledger.state`).
+Owns the file's life, its lock, its thread and its checkpoint. Does not own what an act means
+(`ledger.state`), the tables of the file (`drivers.ledgerfile`) or when content is erased.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from sekisho.ledger.acts import MICROSECONDS, decode, encode, recorded
-from sekisho.ledger.chain import Event, Verifier, link
+import structlog
+
+from sekisho.drivers import ledgerfile
+from sekisho.drivers.checkpoint import checkpoint_of, put_aside, read_checkpoint, remove_checkpoint, write_checkpoint
+from sekisho.ledger.acts import MICROSECONDS, decode, encode, recorded, version_of
+from sekisho.ledger.chain import Event, Head, Verifier, link
+from sekisho.ledger.retention import Due, runs
 from sekisho.ledger.state import State
 from sekisho.model.errors import LedgerError
-from sekisho.model.events import Act, RecordedAct
+from sekisho.model.events import Act, PayloadsErased, RecordedAct
 
-SCHEMA_VERSION = 1
+log = structlog.get_logger("sekisho.ledger")
+
 BATCH = 512
 """Acts of one transaction at most."""
-
-_SCHEMA = """
-CREATE TABLE events (
-    number         INTEGER PRIMARY KEY,
-    at_us          INTEGER NOT NULL,
-    actor          TEXT    NOT NULL,
-    kind           TEXT    NOT NULL,
-    payload        BLOB,
-    payload_digest BLOB    NOT NULL,
-    chain          BLOB    NOT NULL
-) STRICT;
-CREATE TRIGGER events_stay BEFORE DELETE ON events
-BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER events_stand BEFORE UPDATE OF number, at_us, actor, kind, payload_digest, chain ON events
-BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER payloads_stand BEFORE UPDATE OF payload ON events WHEN NEW.payload IS NOT NULL
-BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-"""
-_COLUMNS = "number, at_us, actor, kind, payload, payload_digest, chain"
+CHECKPOINT_EVERY = 50_000
+"""Acts between two checkpoints while the daemon runs: what a start after a crash has to fold, in half a second."""
+CHECKPOINT_AT_CLOSE = 1_000
+"""Acts behind the last checkpoint that are worth another one at the end. A ledger shorter than this is verified whole at every start."""
+ERASED_AT_ONCE = 1_000
+"""Payloads erased in one transaction, or those of one subject if they are more."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """An act on its way to disk."""
+    """An act on its way to disk, and the payloads to be erased with it."""
 
     at_us: int
     actor: str
-    kind: str
+    act: Act
     payload: bytes
     done: asyncio.Future[RecordedAct]
+    due: Sequence[Due] = ()
 
 
 class Ledger:
@@ -68,37 +64,86 @@ class Ledger:
     Open with `Ledger.open`, append with `await append(...)`, close with `await close()`.
     """
 
-    def __init__(self, path: Path, lock: int, state: State, verifier: Verifier) -> None:
+    def __init__(self, path: Path, lock: int, state: State, head: Head, covered: int) -> None:
         self.path = path
         self.state = state
+        self.head = head
+        """The last event that is folded."""
         self._lock = lock
-        self._number = verifier.number
-        self._chain = verifier.chain
+        self._written = head
+        self.verified_from = covered + 1
+        """The first event that was verified at this start; those before stood in the checkpoint."""
+        self._covered = covered
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._checkpointing: asyncio.Task[None] | None = None
         self._closed = False
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open or create the ledger, verify its chain and fold its acts.
+        """Open or create the ledger; verify its chain and fold its acts, from the checkpoint on if there is one.
 
         Raises LedgerError if another daemon holds it, if it is damaged or of another version, or
         if its chain does not verify.
         """
-        lock = _take_lock(path)
+        lock = take_lock(path)
         try:
-            state, verifier = _read(path)
+            state, head, covered = _read(path)
         except BaseException:
             os.close(lock)
             raise
-        return cls(path, lock, state, verifier)
+        return cls(path, lock, state, head, covered)
 
     async def append(self, act: Act, actor: str, now: float) -> RecordedAct:
         """Record an act by `actor` at `now` (UNIX seconds); returns when it is on disk and folded.
 
         Raises LedgerError if it could not be written; nothing has changed then.
         """
+        return await self._put(act, actor, now, ())
+
+    async def erase(self, due: Sequence[Due], actor: str, now: float) -> int:
+        """Erase what is due, and record it; returns how many payloads that were. The state lets go of what is gone.
+
+        Raises LedgerError if it could not be written; what was erased before then stays so.
+        """
+        erased = 0
+        for batch in _batches(due):
+            numbers = sorted(number for one in batch for number in one.numbers)
+            await self._put(PayloadsErased(numbers[-1], len(numbers), runs(numbers)), actor, now, batch)
+            erased += len(numbers)
+        if erased:
+            await self.checkpoint()
+        return erased
+
+    async def checkpoint(self) -> None:
+        """Write the state as it is now beside the ledger, in another thread. Raises LedgerError if the disk does not take it."""
+        state, head = self.state.copy(), self.head
+        await asyncio.to_thread(write_checkpoint, self.path, state, head.chain)
+        self._covered = head.number
+
+    async def close(self) -> None:
+        """Write what is queued, stop the writer, write a checkpoint and give the lock back."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._thread is not None:
+            self._queue.put(None)
+            await asyncio.to_thread(self._thread.join)
+        if self._checkpointing is not None:
+            await asyncio.wait([self._checkpointing])
+        try:
+            if self.head.number - self._covered >= CHECKPOINT_AT_CLOSE:
+                await self._checkpoint_or_say()
+        finally:
+            os.close(self._lock)
+
+    def events(self, after: int = 0) -> Iterator[Event]:
+        """Every event on disk behind number `after`, first one first, read through a connection of its own."""
+        with contextlib.closing(ledgerfile.connect(self.path)) as connection:
+            yield from ledgerfile.events(connection, after)
+
+    async def _put(self, act: Act, actor: str, now: float, due: Sequence[Due]) -> RecordedAct:
         if self._closed:
             raise LedgerError("the ledger is closed, the daemon is stopping; ask again once it is back")
         payload = encode(act)
@@ -107,27 +152,9 @@ class Ledger:
             self._loop = loop
             self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
             self._thread.start()
-        pending = _Pending(round(now * MICROSECONDS), actor, act.kind, payload, loop.create_future())
+        pending = _Pending(round(now * MICROSECONDS), actor, act, payload, loop.create_future(), due)
         self._queue.put(pending)
         return await pending.done
-
-    async def close(self) -> None:
-        """Write what is queued, stop the writer and give the lock back."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._thread is not None:
-            self._queue.put(None)
-            await asyncio.to_thread(self._thread.join)
-        os.close(self._lock)
-
-    def events(self) -> Iterator[Event]:
-        """Every event on disk, first one first, read through a connection of its own."""
-        connection = _connect(self.path)
-        try:
-            yield from _rows(connection)
-        finally:
-            connection.close()
 
     def _write(self) -> None:
         """Body of the writer thread."""
@@ -139,9 +166,9 @@ class Ledger:
                 continue
             try:
                 if connection is None:
-                    connection = _connect(self.path)
+                    connection = ledgerfile.connect(self.path)
                 events = self._commit(connection, batch)
-            except (sqlite3.Error, LedgerError) as error:
+            except (sqlite3.Error, OSError, LedgerError) as error:
                 failure = f"the ledger {self.path} could not be written ({error}), nothing changed; see that its disk has room and works"
                 self._tell(batch, [], LedgerError(failure))
             else:
@@ -166,24 +193,35 @@ class Ledger:
         return batch, True
 
     def _commit(self, connection: sqlite3.Connection, batch: list[_Pending]) -> list[Event]:
-        number, chain = self._number, self._chain
+        head = self._written
         events = []
         for pending in batch:
-            event = link(chain, number + 1, pending.at_us, pending.actor, pending.kind, pending.payload)
-            number, chain = event.number, event.chain
+            kind = pending.act.kind
+            event = link(head.chain, head.number + 1, pending.at_us, pending.actor, kind, pending.payload, version_of(kind))
+            head = Head(event.number, event.chain)
             events.append(event)
+        erased = [number for pending in batch for one in pending.due for number in one.numbers]
+        if erased:
+            # It says what is to be erased. Without it the next start folds everything, and that is right.
+            remove_checkpoint(self.path)
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(
-                f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant of ours
-                [(e.number, e.at_us, e.actor, e.kind, e.payload, e.payload_digest, e.chain) for e in events],
+                f"INSERT INTO events ({ledgerfile.COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant of ours
+                [(e.number, e.at_us, e.actor, e.kind, e.payload, e.payload_digest, e.chain, e.version) for e in events],
             )
+            connection.executemany("UPDATE events SET payload = NULL WHERE number = ?", [(number,) for number in erased])
+            connection.execute("UPDATE head SET number = ?, chain = ?", (head.number, head.chain))
             connection.execute("COMMIT")
         except sqlite3.Error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        self._number, self._chain = number, chain
+        self._written = head
+        if erased:
+            with contextlib.suppress(sqlite3.Error):
+                # The write-ahead log still holds the pages as they were: empty it.
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return events
 
     def _tell(self, batch: list[_Pending], events: list[Event], error: LedgerError | None) -> None:
@@ -204,13 +242,31 @@ class Ledger:
                     pending.done.set_exception(error)
             return
         for pending, event in zip(batch, events, strict=True):
-            act = RecordedAct(event.number, event.at_us / MICROSECONDS, event.actor, decode(event.kind, pending.payload))
+            # Read back as the next start will read it, and not as the caller made it.
+            act = RecordedAct(event.number, event.at_us / MICROSECONDS, event.actor, decode(event.kind, pending.payload, event.version))
             self.state.apply(act)
+            self.state.forget(one.subject for one in pending.due if one.gone)
+            self.head = Head(event.number, event.chain)
             if not pending.done.done():
                 pending.done.set_result(act)
+        self._checkpoint_if_due()
+
+    def _checkpoint_if_due(self) -> None:
+        is_under_way = self._checkpointing is not None and not self._checkpointing.done()
+        if self.head.number - self._covered >= CHECKPOINT_EVERY and not is_under_way and not self._closed and self._loop is not None:
+            self._checkpointing = self._loop.create_task(self._checkpoint_or_say())
+
+    async def _checkpoint_or_say(self) -> None:
+        """A checkpoint saves time and nothing else: without one, all goes on."""
+        try:
+            await self.checkpoint()
+        except LedgerError as error:
+            self._covered = self.head.number
+            log.warning("checkpoint-failed", error=str(error))
 
 
-def _take_lock(path: Path) -> int:
+def take_lock(path: Path) -> int:
+    """Hold the ledger at `path` alone, for as long as the descriptor returned is open. Raises LedgerError."""
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -224,57 +280,82 @@ def _take_lock(path: Path) -> int:
     return lock
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    # An erased payload leaves nothing behind in free pages.
-    connection.execute("PRAGMA secure_delete=ON")
-    return connection
+def _batches(due: Sequence[Due]) -> Iterator[list[Due]]:
+    """What is erased in one transaction: subjects whole, since half of one would be read as something else."""
+    batch: list[Due] = []
+    size = 0
+    for one in due:
+        if batch and size + len(one.numbers) > ERASED_AT_ONCE:
+            yield batch
+            batch, size = [], 0
+        batch.append(one)
+        size += len(one.numbers)
+    if batch:
+        yield batch
 
 
-def _rows(connection: sqlite3.Connection) -> Iterator[Event]:
-    for row in connection.execute(f"SELECT {_COLUMNS} FROM events ORDER BY number"):  # noqa: S608 - a constant of ours
-        yield Event(*row)
-
-
-def _read(path: Path) -> tuple[State, Verifier]:
-    """Verify and fold what is on disk; creates the tables of a new file."""
-    new = not path.exists()
-    if new:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+def _read(path: Path) -> tuple[State, Head, int]:
+    """Verify and fold what is on disk; creates the tables of a new file. Returns the event of the checkpoint too, 0 without one."""
     try:
-        connection = _connect(path)
-        try:
-            _check_version(connection, path)
-            return _fold(connection, path)
-        finally:
-            connection.close()
-    except (sqlite3.Error, TypeError, AttributeError) as error:
-        raise LedgerError(
-            f"the ledger {path} is damaged ({error}); put back its last good copy, or move it aside to start an empty one"
-        ) from error
-
-
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-    elif version != SCHEMA_VERSION:
-        raise LedgerError(
-            f"the ledger {path} has schema version {version} and this program reads {SCHEMA_VERSION}; run the version that wrote it"
+        if not path.exists():
+            put_aside(path)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+        left = ledgerfile.frames_in_log(path)
+        with contextlib.closing(ledgerfile.connect(path)) as connection:
+            found = ledgerfile.prepare(connection, path)
+            good = ledgerfile.take_log(connection)
+            ledgerfile.check_size(connection, path)
+            state, head, covered = _fold(connection, path)
+    except sqlite3.Error as error:
+        raise ledgerfile.failed(path, error) from error
+    except (TypeError, AttributeError) as error:
+        raise ledgerfile.damaged(path, error) from error
+    except OSError as error:
+        raise LedgerError(f"the ledger {path} cannot be used ({error.strerror}); see that its disk works and has room") from error
+    if found not in {0, ledgerfile.SCHEMA_VERSION}:
+        log.info("ledger-brought-up-to-date", ledger=str(path), schema=ledgerfile.SCHEMA_VERSION, before=found)
+    elif left > good:
+        log.warning(
+            "ledger-tail-torn",
+            ledger=str(path),
+            last=head.number,
+            pages=left - good,
+            what="the end of the write-ahead log was torn, by a power cut or a kill while it was written; "
+            "the ledger stands at its last whole event, and no act behind it was acknowledged unless the disk lost what it had confirmed",
         )
+    return state, head, covered
 
 
-def _fold(connection: sqlite3.Connection, path: Path) -> tuple[State, Verifier]:
-    state, verifier = State(), Verifier()
-    for event in _rows(connection):
+def _fold(connection: sqlite3.Connection, path: Path) -> tuple[State, Head, int]:
+    state = read_checkpoint(path, connection) or State()
+    covered = state.number
+    start = ledgerfile.event(connection, covered)
+    if covered and start is None:
+        raise ledgerfile.damaged(path, f"event {covered} cannot be read")
+    verifier = Verifier(Head(start.number, start.chain) if start is not None else None)
+    for event in ledgerfile.events(connection, covered):
         found = verifier.check(event)
         if found is not None:
-            raise LedgerError(
-                f"the ledger {path} does not verify: {found}; put back its last good copy, nothing from that event on can be relied on"
-            )
+            raise _unproved(path, str(found))
         act = recorded(event)
         if act is not None:
             state.apply(act)
-    return state, verifier
+    state.number = verifier.number
+    written = ledgerfile.head(connection)
+    if written is None or written.number > verifier.number:
+        raise _unproved(path, f"event {verifier.number + 1}: is missing; the ledger ends before it")
+    if written != verifier.head:
+        raise _unproved(
+            path, f"event {written.number + 1}: stands behind the last event the ledger wrote; it was put there by another program"
+        )
+    return state, verifier.head, covered
+
+
+def _unproved(path: Path, what: str) -> LedgerError:
+    return LedgerError(
+        f"the ledger {path} does not verify: {what}; put back its last good copy (`sekisho restore`), "
+        "nothing from that event on can be relied on"
+    )
+
+
+__all__ = ["Ledger", "checkpoint_of", "take_lock"]

@@ -21,6 +21,7 @@ from sekisho.config.register import Customers, Faults
 from sekisho.config.settings import PACK_ID, References, Settings, read_settings, references
 from sekisho.config.validation import did_you_mean
 from sekisho.drivers.accounts import SystemAccounts
+from sekisho.lists.idn import to_wire
 from sekisho.model.clauses import Pack
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import ConfigError, Fault
@@ -90,15 +91,27 @@ class _SiteReader:
             return None
         settings = self._try(lambda: read_settings(document, self._folder, SystemAccounts()))
         named = references(document, self._folder)
+        self._check_garden(document, settings)
         packs = self._packs(named)
         lists = self._lists(named)
         customers = self._customers(named)
         if customers is not None:
             self._exchange(customers, packs)
+        if settings is not None:
+            self._measures(settings, packs, document)
         if settings is None or lists is None or customers is None or self.faults:
             return None
         self._warn_of(settings, packs, lists)
         return Site(settings, packs, lists, customers, tuple(sorted(self.warnings)))
+
+    def _check_garden(self, document: Document, settings: Settings | None) -> None:
+        """Names let out of the walled garden that no query can have."""
+        garden = settings.walled_garden if settings is not None else None
+        for index, name in enumerate(garden.allow if garden is not None else ()):
+            try:
+                to_wire(name)
+            except ValueError as error:
+                self.faults.append(document.fault(("walled_garden", "allow", index), f"{name} is no domain name: {error}; mend it"))
 
     def _try(self, step: Callable[[], T]) -> T | None:
         try:
@@ -200,6 +213,14 @@ class _SiteReader:
             for key, message in wrong[number]:
                 faults.add(line, message, key)
         self.faults.extend(faults.all())
+
+    def _measures(self, settings: Settings, packs: dict[str, Pack], document: Document) -> None:
+        """Clauses with a mode of their own that no pack has: a misspelt one must not be enforced, or not, unnoticed."""
+        clauses = {clause.id for pack in packs.values() for clause in pack.clauses}
+        for clause in settings.measures.clauses:
+            if clause not in clauses and clause.partition("/")[0] not in self._unread.packs:
+                message = f"{clause} is no clause of a pack that `terms:` loads{did_you_mean(clause, clauses)}"
+                self.faults.append(document.fault(("measures", "clauses", clause), message))
 
     def _warn_of(self, settings: Settings, packs: dict[str, Pack], lists: tuple[ListDefinition, ...]) -> None:
         if not settings.terms:

@@ -19,7 +19,7 @@ from sekisho.snapshot import layout
 from sekisho.snapshot.people import fields_of
 
 LOW = (1 << 64) - 1
-STANDING = ("mask", "profile", "rate", "burst", "flags")
+STANDING = ("mask", "profile", "rate", "burst", "measure", "limiter", "flags")
 """What is told of a customer; the flags last: an active row is whole."""
 
 
@@ -35,6 +35,11 @@ class CustomerRow:
     budget_burst: int = 0
     over_truncate: bool = False
     silenced: bool = False
+    garden: bool = False
+    measure: int = 0
+    """Number of the clause that silences or gardens the customer, counted from 1 in the snapshot's directory; 0: none."""
+    limiter: int = 0
+    """Number of the clause of the measure that sets the budget, likewise; 0: it is the contract's."""
 
     @property
     def flags(self) -> int:
@@ -43,6 +48,8 @@ class CustomerRow:
             flags |= layout.TRUNCATE
         if self.silenced:
             flags |= layout.SILENCED
+        if self.garden:
+            flags |= layout.GARDEN
         return flags
 
 
@@ -75,6 +82,8 @@ def standings(rows: Sequence[CustomerRow]) -> NDArray[np.void]:
         ("profile", [row.profile for row in rows]),
         ("rate", [row.budget_rate for row in rows]),
         ("burst", [row.budget_burst for row in rows]),
+        ("measure", [row.measure for row in rows]),
+        ("limiter", [row.limiter for row in rows]),
         ("flags", [row.flags for row in rows]),
     ):
         found[name] = values

@@ -32,6 +32,9 @@ from sekisho.snapshot import layout
 from sekisho.snapshot.people import build_customers, fields_of, fill, find_slot, link, unlink
 from sekisho.snapshot.sections import Kind
 
+_PROFILE = np.uint64(0xFFFF)
+"""The part of a row's standing that is the profile."""
+
 
 class TableWriter:
     """Writes the control plane's tables in one folder, which it makes if it is not there."""
@@ -132,11 +135,16 @@ class TableWriter:
         """Set the lists in force for a customer: one store, in force at once. Raises RefusedError for an unknown id."""
         self._fields()["mask"][self._known(id)] = mask
 
-    def set_silenced(self, id: str, silenced: bool) -> None:  # noqa: A002
-        """Silence a customer or end its silence, at once. Raises RefusedError for an unknown id."""
-        flags = self._fields()["flags"]
-        number = self._known(id)
-        flags[number] = (int(flags[number]) | layout.SILENCED) if silenced else (int(flags[number]) & ~layout.SILENCED)
+    def set_standing(self, row: CustomerRow) -> None:
+        """Budget, flags and measures of a customer as `row` has them: two stores, in force at once.
+
+        Lists, profile and prefixes stay as they are. Raises RefusedError for an unknown id.
+        """
+        number = self._known(row.id)
+        words = self._loaded().arrays["rows"][number]
+        told = standings([row]).view(np.uint64)
+        words[layout.ROW_BUDGET] = told[layout.ROW_BUDGET]
+        words[layout.ROW_STANDING] = told[layout.ROW_STANDING] & ~_PROFILE | words[layout.ROW_STANDING] & _PROFILE
 
     def is_wanted(self) -> bool:
         """Whether a plane could not start by these tables, since this was asked last."""
@@ -169,8 +177,9 @@ class TableWriter:
         return np.fromiter(map(self._row, names), np.int64, len(names))
 
     def _known(self, name: str) -> int:
-        number = self._rows.get(name)
-        if number is None or not int(self._fields()["flags"][number]) & layout.ACTIVE:
+        number, flags = self._rows.get(name), self._fields()["flags"]
+        # A row given out for tables that are being loaded may lie behind the end of those in force.
+        if number is None or number >= len(flags) or not int(flags[number]) & layout.ACTIVE:
             message = f"customer {name} is not in the tables; add it first"
             raise RefusedError(message)
         return number

@@ -24,11 +24,11 @@ from sekisho.model.counters import Counter
 from sekisho.model.lists import ActionKind
 from sekisho.model.verdicts import Step
 from sekisho.plane.addresses import find_customer
-from sekisho.plane.answer import EDE_PROHIBITED, REFUSED, dress, write_blocked, write_error
+from sekisho.plane.answer import EDE_PROHIBITED, REFUSED, dress, write_blocked, write_error, write_gardened
 from sekisho.plane.forward import note_latency
-from sekisho.plane.recording import count_customer, count_limited, publish, record_match
+from sekisho.plane.recording import count_customer, count_rule, count_step, publish, record_match
 from sekisho.plane.reply import A_LENGTH, A_NOTED, read_answer, same_question
-from sekisho.plane.verdict import R_ACTION, R_KIND, R_LIST, R_PROFILE, R_ROW, decide, is_served
+from sekisho.plane.verdict import R_ACTION, R_KIND, R_LIST, R_PROFILE, R_ROW, R_RULE, decide, is_served
 from sekisho.plane.wire import (
     BADVERS,
     FORMERR,
@@ -60,12 +60,12 @@ _RECORDS = 6000
 """More records than such a message can hold, of eleven bytes each."""
 
 _TCP4, _TCP6 = int(Counter.QUERIES_TCP4), int(Counter.QUERIES_TCP6)
-_STEPS = int(Counter.STEP_MALFORMED) - int(Step.MALFORMED)
+_AT_MALFORMED, _AT_FORWARD = int(Counter.STEP_MALFORMED), int(Counter.STEP_FORWARD)
 _DROPPED, _FORMERR = int(Counter.MALFORMED_DROPPED), int(Counter.MALFORMED_FORMERR)
 _NOTIMP, _BADVERS, _REFUSED = int(Counter.MALFORMED_NOTIMP), int(Counter.MALFORMED_BADVERS), int(Counter.MALFORMED_REFUSED)
 _PASSTHRU = int(Counter.PASSTHRU)
-_S_MALFORMED, _S_SOURCE, _S_SILENCED = int(Step.MALFORMED), int(Step.SOURCE), int(Step.SILENCED)
-_S_BUDGET, _S_CACHE, _S_FORWARD = int(Step.BUDGET), int(Step.CACHE), int(Step.FORWARD)
+_S_SOURCE, _S_SILENCED, _S_BUDGET = int(Step.SOURCE), int(Step.SILENCED), int(Step.BUDGET)
+_S_GARDEN, _S_CACHE = int(Step.GARDEN), int(Step.CACHE)
 _PASS, _CHASE_KIND, _TRANSPORT_TCP = int(ActionKind.PASSTHRU), int(ActionKind.CHASE), 1
 
 
@@ -117,17 +117,18 @@ def _rule_on(
     customer = desk.ruling[R_ROW]
     count_customer(counts, customer, COUNT_QUERIES)
     if step == _S_CACHE:
-        desk.totals[_STEPS + _S_FORWARD] += U64(1)
+        desk.totals[_AT_FORWARD] += U64(1)
         if desk.ruling[R_KIND] == _PASS:
             desk.totals[_PASSTHRU] += U64(1)
         return _FORWARD, 0
-    desk.totals[_STEPS + step] += U64(1)
+    count_step(desk, step)
     if step == _S_SOURCE:
         return _LAST, write_error(packet, 0, question, out, 0, REFUSED, EDE_PROHIBITED, desk.notes)
-    if step in (_S_SILENCED, _S_BUDGET):
-        count_customer(counts, customer, COUNT_SILENCED if step == _S_SILENCED else COUNT_LIMITED)
-        if step == _S_BUDGET:
-            count_limited(snapshot, customers, counts, customer, epoch)
+    if step in (_S_SILENCED, _S_BUDGET, _S_GARDEN):
+        count_customer(counts, customer, COUNT_LIMITED if step == _S_BUDGET else COUNT_SILENCED)
+        count_rule(counts, desk.ruling[R_RULE], epoch)
+        if step == _S_GARDEN:
+            return _ANSWER, write_gardened(snapshot, desk.ruling, packet, 0, question, out, 0, LIMIT)
         return _SILENCE, 0
     count_customer(counts, customer, COUNT_BLOCKED)
     record_match(counts, hits, desk, epoch, _TRANSPORT_TCP)
@@ -141,7 +142,7 @@ def _rule_on(
 def refuse_malformed(desk: Any, code: Any) -> Any:
     """Step 1, as over UDP: silence, or an error that says as little as the RFCs ask for."""
     totals, question = desk.totals, desk.question
-    totals[_STEPS + _S_MALFORMED] += U64(1)
+    totals[_AT_MALFORMED] += U64(1)
     if code == IGNORE:
         totals[_DROPPED] += U64(1)
         return _CLOSE if question[0] < HEADER else _SILENCE, 0

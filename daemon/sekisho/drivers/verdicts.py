@@ -83,10 +83,11 @@ def explain(
     who = customers.name(row) if row > 0 else None
     listed = snapshot.directory.lists.get(int(ruling[R_LIST])) if int(ruling[R_LIST]) >= 0 else None
     rule = int(ruling[R_RULE])
-    if step is Step.BUDGET:
-        rule = int(snapshot.tables.budgets[int(standing["profile"][row])])
     clause = snapshot.directory.clauses[rule] if rule < len(snapshot.directory.clauses) else None
-    outcomes = _outcomes(step, row, who, listed, clause, kind, int(standing["mask"][row]) if row >= 0 else 0)
+    mask, flags = (int(standing["mask"][row]), int(standing["flags"][row])) if row >= 0 else (0, 0)
+    outcomes = _outcomes(step, row, who, listed, clause, kind, mask)
+    if flags & layout.GARDEN and step > Step.GARDEN:
+        outcomes[Step.GARDEN] = "Yes, but this name is let out of the walled garden."
     verdict = next(one.verdict for one in STEPS if one.step is step)
     return _explanation(verdict, step, outcomes, who, listed, clause, kind)
 
@@ -138,8 +139,9 @@ def _outcomes(
     said = {
         Step.MALFORMED: "Yes.",
         Step.SOURCE: "No: refused." if row < 0 else f"Yes, customer {who}." if who else "Yes, an allowed network: served unfiltered.",
-        Step.SILENCED: "Yes: no answer at all." if step is Step.SILENCED else "No.",
+        Step.SILENCED: f"Yes: no answer at all{under}." if step is Step.SILENCED else "No.",
         Step.BUDGET: f"Yes: no answer, or a truncated one{under}." if step is Step.BUDGET else "No.",
+        Step.GARDEN: f"Yes{under}: {_GARDENED[kind is ActionKind.REFUSED]}." if step is Step.GARDEN else "No.",
         Step.MANDATORY: "No.",
         Step.ENTITLED: "No." if mask else "No list is in force for this source: nothing is compared.",
         Step.CACHE: "Answered from the cache if it is there.",
@@ -152,6 +154,10 @@ def _outcomes(
     return said
 
 
+_GARDENED = (
+    "answered with the notice page's address, other types without data",
+    "answered REFUSED, since no notice page is set (`walled_garden`)",
+)
 _ANSWERS = {
     ActionKind.NXDOMAIN: "answered that the name does not exist (NXDOMAIN)",
     ActionKind.NODATA: "answered without data (NODATA)",

@@ -17,6 +17,10 @@ class RuleKind(enum.StrEnum):
     DNS_BLOCK = "dns-block"
     DNS_BUDGET = "dns-budget"
     MEASURE = "measure"
+    CREDIT = "credit"
+    ANNOUNCEMENT = "announcement"
+    DELIVERY = "delivery"
+    EMERGENCY = "emergency"
 
 
 class OptOut(enum.StrEnum):
@@ -121,6 +125,12 @@ class MeasureRule:
     rate: int | None = None
     """Queries per second, of the effect `limit-dns`."""
     burst: int | None = None
+    share: float | None = None
+    """Of the line's capacity that has to be occupied, of the detector `bandwidth`."""
+    window: float | None = None
+    """Seconds for which it has to be, without a break."""
+    keep: float | None = None
+    """Share of the line's capacity that the customer keeps, of the effect `limit-rate`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +138,7 @@ class CreditRule:
     """Credit for an outage by the operator's fault.
 
     `floor(length / unit) x fee / divisor` yen for a contract paid `monthly` or `yearly`, for an outage of at least
-    `minimum` hours; at most `cap` monthly fees.
+    `minimum` hours; at most `cap` monthly fees. Less than a yen is dropped.
     """
 
     clause: str
@@ -141,6 +151,12 @@ class CreditRule:
     cap: float | None
     claim: Span | None
     """Within which it has to be claimed; None: no claim is needed."""
+    begun_counts: bool = False
+    """A unit that has begun counts as a whole one: the length is rounded up."""
+    from_knowledge: bool = False
+    """The length counts from when the operator knew, not from when the service failed."""
+    pays_loss: bool = False
+    """What is owed is the customer's loss, up to the cap; the formula where none is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +213,7 @@ class Clause:
     en: str
     rules: tuple[Rule, ...] = ()
     informative: str = ""
-    """Why no machine enforces it, for a clause without rules."""
+    """Why no machine enforces it, for a clause without rules; for one that bounds others, how their rules keep to it."""
 
 
 @dataclass(frozen=True, slots=True)

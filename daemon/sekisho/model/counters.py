@@ -60,6 +60,7 @@ class Counter(enum.IntEnum):
     TCP_REJECTED = 36
     """TCP connections closed because a limit was reached."""
     WORKER_RESTARTS = 37
+    STEP_GARDEN = 38
 
 
 TOTALS = 64

@@ -53,6 +53,14 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Fee:
+    """The base fee of a contract in yen, without tax: of a month, or of a year."""
+
+    yen: int
+    yearly: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Customer:
     """One contract holder. `terms` are pack ids in the order the contracts stack."""
 
@@ -65,6 +73,7 @@ class Customer:
     exempt: tuple[str, ...] = ()
     """List ids or clause ids that do not reach this customer, by the operator's decision."""
     email: str | None = None
+    fee: Fee | None = None
 
 
 @dataclass(frozen=True, slots=True)

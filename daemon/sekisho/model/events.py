@@ -6,7 +6,7 @@ proves that a blocking measure was applied: customer, clause, list, entry, time 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, get_args
 
 
@@ -196,6 +196,8 @@ class OutageOpened:
     since: float
     affected: list[str]
     reason: str
+    known: float | None = None
+    """When the operator knew of it; None: from its beginning on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +319,8 @@ class PayloadsErased:
     kind: ClassVar[str] = "payloads-erased"
     through: int
     count: int
+    events: list[list[int]] = field(default_factory=list)
+    """Their numbers in runs, [first, last] each."""
 
 
 Act = (

@@ -87,6 +87,8 @@ class Cause(enum.StrEnum):
     """The condition of the clause came, or came back."""
     CONDITION_GONE = "condition-gone"
     NOTICE_DUE = "notice-due"
+    NOTICE_DELIVERED = "notice-delivered"
+    """The notice counts as delivered: the lead time runs."""
     LEAD_TIME_OVER = "lead-time-over"
     URGENT = "urgent"
     PERIOD_OVER = "period-over"
@@ -94,6 +96,26 @@ class Cause(enum.StrEnum):
     OPERATOR = "operator"
     EXEMPTED = "exempted"
     TERMS_CHANGED = "terms-changed"
+    MODE_CHANGED = "mode-changed"
+    """It was observed only, and its clause is enforced from now on: what is found anew starts with its notice."""
+
+
+class Occasion(enum.StrEnum):
+    """What a customer is told of a measure."""
+
+    BEFORE = "before"
+    """It will be in force, and why."""
+    IN_FORCE = "in-force"
+    EXTENDED = "extended"
+    ENDING = "ending"
+    """The condition is gone; when it will be lifted."""
+    IN_FORCE_AGAIN = "in-force-again"
+    """The condition came back before it was lifted."""
+    LIFTED = "lifted"
+    WITHDRAWN = "withdrawn"
+    """What was announced will not be in force after all."""
+    ANNOUNCEMENT = "announcement"
+    """An interruption, for everybody whose terms are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +158,111 @@ class Measure:
     termination_eligible: bool = False
     reason: str = ""
     """What an operator wrote, for a measure opened or moved by hand."""
+    gone_at: float | None = None
+    """Since when the condition is known to be gone; None: it is there, as far as is known."""
+    cause: Cause = Cause.CONDITION
+    """Why it entered this state."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeOrder:
+    """A notice that is owed, since an act of the ledger made at `at`. Ordering it twice is ordering it once."""
+
+    measure: str
+    """The measure, or the interruption of an announcement."""
+    customer: str
+    """Empty for an announcement: it concerns everybody whose terms have the clause."""
+    clause: str
+    occasion: Occasion
+    at: float
+    observe: bool = False
+    """The measure is observed only: what the notice says is not so for the customer."""
+
+    @property
+    def key(self) -> str:
+        """Equal for one order and no other, over restarts."""
+        return f"{self.measure}/{self.occasion}/{round(self.at * 1_000_000)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Enforcement:
+    """What the plane does to one customer for all measures together: the strictest of what is in force.
+
+    Who is silenced has neither garden nor budget.
+    """
+
+    silenced: bool = False
+    """No query is answered."""
+    garden: bool = False
+    """Names are answered with the address of the notice page."""
+    budget: tuple[int, int] | None = None
+    """Rate (queries per second) and burst (queries) at most."""
+    by: tuple[str, ...] = ()
+    """Clause ids, those of what is done first."""
+
+
+NONE = Enforcement()
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """An operator's exemption of a customer from a clause. Times are UNIX seconds; `until` None: for good."""
+
+    customer: str
+    clause: str
+    reason: str
+    by: str
+    since: float
+    until: float | None = None
+
+    def in_force(self, now: float) -> bool:
+        return self.until is None or now < self.until
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Nothing is enforced by any measure."""
+
+    since: float
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Emergency:
+    """Communications of public interest come first, under each of `clauses`, until `until`."""
+
+    clauses: tuple[str, ...]
+    since: float
+    until: float
+    priority: tuple[str, ...]
+    """Customers and groups that go on unlimited."""
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A failure of the operator's. `affected`: customers, groups or packs; empty: everybody."""
+
+    id: str
+    since: float
+    until: float | None
+    affected: tuple[str, ...]
+    reason: str
+    known: float
+    """When the operator knew of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """An interruption that was announced, such as maintenance. `until` None: for good."""
+
+    id: str
+    what: str
+    packs: tuple[str, ...]
+    since: float
+    until: float | None
+    announced_at: float
+    urgent: bool
+    reason: str

@@ -9,26 +9,31 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+GARDEN_TTL = 10
+"""Seconds an answer of the walled garden may be cached: who has mended what was wrong is soon back."""
+
 
 class Verdict(enum.StrEnum):
     ANSWERED = "answered"
     BLOCKED = "blocked"
     SILENCED = "silenced"
     LIMITED = "limited"
+    GARDENED = "gardened"
     REFUSED = "refused"
 
 
 class Step(enum.IntEnum):
-    """Where a verdict was reached. The numbers are part of the table format."""
+    """Where a verdict was reached. The numbers are the order of enforcement."""
 
     MALFORMED = 1
     SOURCE = 2
     SILENCED = 3
     BUDGET = 4
-    MANDATORY = 5
-    ENTITLED = 6
-    CACHE = 7
-    FORWARD = 8
+    GARDEN = 5
+    MANDATORY = 6
+    ENTITLED = 7
+    CACHE = 8
+    FORWARD = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ STEPS: tuple[StepDefinition, ...] = (
     StepDefinition(Step.SOURCE, "source", "Is the source a customer's or in an allowed network?", Verdict.REFUSED),
     StepDefinition(Step.SILENCED, "silenced", "Is the customer silenced by a measure?", Verdict.SILENCED),
     StepDefinition(Step.BUDGET, "budget", "Is the customer over the hard query budget?", Verdict.LIMITED),
+    StepDefinition(Step.GARDEN, "garden", "Does a measure answer the customer with the notice page?", Verdict.GARDENED),
     StepDefinition(Step.MANDATORY, "mandatory", "Does a mandatory list hold the name?", Verdict.BLOCKED),
     StepDefinition(Step.ENTITLED, "entitled", "Does a list the customer is entitled to hold the name?", Verdict.BLOCKED),
     StepDefinition(Step.CACHE, "cache", "Is the answer in the packet cache?", Verdict.ANSWERED),

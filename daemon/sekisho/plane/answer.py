@@ -2,8 +2,8 @@
 
 Owns every byte Sekisho itself puts into an answer. A blocked answer carries an SOA for negative
 caching (RFC 2308) whose owner is the query name itself, so it does not say which entry matched;
-and an Extended DNS Error (RFC 8914) when the query had EDNS. Of a sealed list the error has no
-text (`snapshot.build` leaves it empty).
+and an Extended DNS Error (RFC 8914) when the query had EDNS, whose text is the clause. Of a sealed list the
+error has no text (`snapshot.build` leaves it empty).
 
 Answers are built in `out` (uint8) from `base` on; functions return the length in bytes.
 """
@@ -13,8 +13,9 @@ from __future__ import annotations
 import numpy as np
 
 from sekisho.model.lists import ActionKind
+from sekisho.model.verdicts import GARDEN_TTL
 from sekisho.plane.native import copy, get16, put16, put32, u8s, u16s, u32s
-from sekisho.plane.verdict import R_ACTION, R_KIND, R_LIST, R_PROFILE
+from sekisho.plane.verdict import R_ACTION, R_KIND, R_LIST, R_PROFILE, R_RULE
 from sekisho.plane.wire import (
     AD,
     CD,
@@ -42,7 +43,7 @@ BLOCK_TTL = 60
 UDP_SIZE = 1232
 """Largest UDP answer, and what our own OPT records advertise (RFC 9715)."""
 NOERROR, SERVFAIL, NXDOMAIN, REFUSED = 0, 2, 3, 5
-EDE_STALE, EDE_NETWORK, EDE_STALE_NXDOMAIN, EDE_PROHIBITED = 3, 23, 19, 18
+EDE_STALE, EDE_BLOCKED, EDE_PROHIBITED, EDE_STALE_NXDOMAIN, EDE_NETWORK = 3, 15, 18, 19, 23
 _OPT_SIZE = 11
 _POINTER = 0xC00C
 _SOA_RDATA = 22
@@ -110,13 +111,13 @@ def write_truncated(packet, at, question, out, base):  # type: ignore[no-untyped
 
 
 @compiled
-def write_soa(out, base, length):  # type: ignore[no-untyped-def]
-    """Append the SOA of a negative answer to the authority section."""
+def write_soa(out, base, length, ttl):  # type: ignore[no-untyped-def]
+    """Append the SOA of a negative answer, which may be kept for `ttl` seconds, to the authority section."""
     at = base + length
     put16(out, at, _POINTER)
     put16(out, at + 2, TYPE_SOA)
     put16(out, at + 4, 1)
-    put32(out, at + 6, BLOCK_TTL)
+    put32(out, at + 6, ttl)
     put16(out, at + 10, _SOA_RDATA)
     out[at + 12] = 0
     out[at + 13] = 0
@@ -124,7 +125,7 @@ def write_soa(out, base, length):  # type: ignore[no-untyped-def]
     put32(out, at + 18, 3600)
     put32(out, at + 22, 600)
     put32(out, at + 26, 86400)
-    put32(out, at + 30, BLOCK_TTL)
+    put32(out, at + 30, ttl)
     put16(out, base + 8, 1)
     return length + 12 + _SOA_RDATA
 
@@ -161,6 +162,25 @@ def write_blocked(snapshot, ruling, packet, at, question, out, base, limit):  # 
 
     `limit` is the room in bytes; records that do not fit become TC=1.
     """
+    place = 64 * ruling[R_PROFILE] + ruling[R_LIST]
+    ede, span = np.int64(u16s(snapshot.ede)[place]), np.int64(u32s(snapshot.notes)[place])
+    return write_action(snapshot, ruling, packet, at, question, out, base, limit, BLOCK_TTL, ede, span)
+
+
+@compiled
+def write_gardened(snapshot, ruling, packet, at, question, out, base, limit):  # type: ignore[no-untyped-def]
+    """The answer of the walled garden: the notice page's address, and the clause of the measure. Never 0."""
+    grounds, rule = u32s(snapshot.grounds), ruling[R_RULE]
+    span = np.int64(grounds[rule]) if rule < grounds.shape[0] else 0
+    return write_action(snapshot, ruling, packet, at, question, out, base, limit, GARDEN_TTL, EDE_BLOCKED, span)
+
+
+@compiled
+def write_action(snapshot, ruling, packet, at, question, out, base, limit, ttl, ede, span):  # type: ignore[no-untyped-def]
+    """The answer of the action in `ruling`: what says that there is nothing may be kept for `ttl` seconds.
+
+    `ede`: code of the Extended DNS Error; `span`: row of `spans` with its text, left out where there is no room.
+    """
     kind = ruling[R_KIND]
     if kind == _DROP:
         return 0
@@ -174,19 +194,17 @@ def write_blocked(snapshot, ruling, packet, at, question, out, base, limit):  # 
         if length < 0:
             return write_truncated(packet, at, question, out, base)
         if length == before:
-            length = write_soa(out, base, length)
+            length = write_soa(out, base, length, ttl)
     elif kind != _REFUSED:
-        length = write_soa(out, base, length)
+        length = write_soa(out, base, length, ttl)
     length = write_opt(out, base, length, question, rcode)
-    profile, order = ruling[R_PROFILE], ruling[R_LIST]
     spans = u32s(snapshot.spans)
-    span = np.int64(u32s(snapshot.notes)[64 * profile + order])
     start, size = np.int64(spans[2 * span]), np.int64(spans[2 * span + 1])
     if length + 6 + size > limit:
         size = 0
     if length + 6 > limit:
         return length
-    return add_option(out, base, length, question, np.int64(u16s(snapshot.ede)[64 * profile + order]), u8s(snapshot.text), start, size)
+    return add_option(out, base, length, question, ede, u8s(snapshot.text), start, size)
 
 
 @compiled

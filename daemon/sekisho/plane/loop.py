@@ -13,12 +13,22 @@ from sekisho.model.lists import ActionKind
 from sekisho.model.verdicts import Step
 from sekisho.plane import cache as packets
 from sekisho.plane.addresses import AF_INET, find_customer, source_of
-from sekisho.plane.answer import EDE_PROHIBITED, REFUSED, dress, room_of, stale_error, write_blocked, write_error, write_truncated
+from sekisho.plane.answer import (
+    EDE_PROHIBITED,
+    REFUSED,
+    dress,
+    room_of,
+    stale_error,
+    write_blocked,
+    write_error,
+    write_gardened,
+    write_truncated,
+)
 from sekisho.plane.forward import ask_upstream, choose_upstream, expire, fail_socket, hold, take_answer
 from sekisho.plane.native import CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, clock, prefetch, receive, u8s, u32s, u64s, wait
-from sekisho.plane.recording import count_customer, count_limited, publish, record_match
+from sekisho.plane.recording import count_customer, count_rule, count_step, publish, record_match
 from sekisho.plane.sending import answer_room, enqueue, flush, next_row
-from sekisho.plane.verdict import R_KIND, R_ROW, decide, flags_of
+from sekisho.plane.verdict import R_KIND, R_ROW, R_RULE, decide, flags_of
 from sekisho.plane.wire import (
     BADVERS,
     HEADER,
@@ -59,13 +69,13 @@ from sekisho.snapshot.layout import (
 )
 
 _UDP4, _UDP6 = int(Counter.QUERIES_UDP4), int(Counter.QUERIES_UDP6)
-_STEPS = int(Counter.STEP_MALFORMED) - int(Step.MALFORMED)
+_AT_MALFORMED, _AT_CACHE, _AT_FORWARD = int(Counter.STEP_MALFORMED), int(Counter.STEP_CACHE), int(Counter.STEP_FORWARD)
 _DROPPED, _FORMERR = int(Counter.MALFORMED_DROPPED), int(Counter.MALFORMED_FORMERR)
 _NOTIMP, _BADVERS = int(Counter.MALFORMED_NOTIMP), int(Counter.MALFORMED_BADVERS)
 _REFUSED, _MISSES, _PASSTHRU = int(Counter.MALFORMED_REFUSED), int(Counter.CACHE_MISSES), int(Counter.PASSTHRU)
 _TRUNCATED, _STALE, _MISMATCHED = int(Counter.TRUNCATED), int(Counter.CACHE_STALE), int(Counter.UPSTREAM_MISMATCHED)
-_S_MALFORMED, _S_SOURCE, _S_SILENCED = int(Step.MALFORMED), int(Step.SOURCE), int(Step.SILENCED)
-_S_BUDGET, _S_CACHE, _S_FORWARD = int(Step.BUDGET), int(Step.CACHE), int(Step.FORWARD)
+_S_SOURCE, _S_SILENCED, _S_BUDGET = int(Step.SOURCE), int(Step.SILENCED), int(Step.BUDGET)
+_S_GARDEN, _S_CACHE = int(Step.GARDEN), int(Step.CACHE)
 _PASS = int(ActionKind.PASSTHRU)
 _MSG_TRUNC = 0x20
 _BILLION = 1_000_000_000
@@ -195,7 +205,7 @@ def serve_query(snapshot, customers, buckets, key, epoch, cache, counts, hits, d
     customer = desk.ruling[R_ROW]
     count_customer(counts, customer, COUNT_QUERIES)
     if step != _S_CACHE:
-        desk.totals[_STEPS + step] += U64(1)
+        count_step(desk, step)
         answer_verdict(snapshot, customers, epoch, counts, hits, desk, fd, row, step)
         return
     if desk.ruling[R_KIND] == _PASS:
@@ -207,7 +217,7 @@ def serve_query(snapshot, customers, buckets, key, epoch, cache, counts, hits, d
 def refuse_malformed(desk, fd, row, code):  # type: ignore[no-untyped-def]
     """Step 1: silence, or an error that says as little as the RFCs ask for."""
     totals = desk.totals
-    totals[_STEPS + _S_MALFORMED] += U64(1)
+    totals[_AT_MALFORMED] += U64(1)
     if code == IGNORE:
         totals[_DROPPED] += U64(1)
         return
@@ -229,15 +239,17 @@ def refuse_malformed(desk, fd, row, code):  # type: ignore[no-untyped-def]
 
 @compiled
 def answer_verdict(snapshot, customers, epoch, counts, hits, desk, fd, row, step):  # type: ignore[no-untyped-def]
-    """Steps 2 to 6: the answer, or the silence, of the step that decided."""
+    """Steps 2 to 7: the answer, or the silence, of the step that decided."""
     customer = desk.ruling[R_ROW]
-    if step == _S_SILENCED:
+    if step in (_S_SILENCED, _S_GARDEN):
         count_customer(counts, customer, COUNT_SILENCED)
-        return
+        count_rule(counts, desk.ruling[R_RULE], epoch)
+        if step == _S_SILENCED:
+            return
     truncate = False
     if step == _S_BUDGET:
         count_customer(counts, customer, COUNT_LIMITED)
-        count_limited(snapshot, customers, counts, customer, epoch)
+        count_rule(counts, desk.ruling[R_RULE], epoch)
         if not flags_of(customers, customer) & TRUNCATE:
             return
         truncate = True
@@ -248,6 +260,8 @@ def answer_verdict(snapshot, customers, epoch, counts, hits, desk, fd, row, step
         size = write_truncated(desk.packets, row * ROW, desk.question, desk.answers, out)
     elif step == _S_SOURCE:
         size = write_error(desk.packets, row * ROW, desk.question, desk.answers, out, REFUSED, EDE_PROHIBITED, desk.notes)
+    elif step == _S_GARDEN:
+        size = write_gardened(snapshot, desk.ruling, desk.packets, row * ROW, desk.question, desk.answers, out, room_of(desk.question))
     else:
         count_customer(counts, customer, COUNT_BLOCKED)
         record_match(counts, hits, desk, epoch, 0)
@@ -258,12 +272,12 @@ def answer_verdict(snapshot, customers, epoch, counts, hits, desk, fd, row, step
 
 @compiled
 def serve_allowed(cache, desk, fd, row, customer, now, seconds):  # type: ignore[no-untyped-def]
-    """Steps 7 and 8: from the cache, else from a resolver. ANY is sent to TCP (RFC 8482 section 4.4)."""
+    """Steps 8 and 9: from the cache, else from a resolver. ANY is sent to TCP (RFC 8482 section 4.4)."""
     settings = desk.settings
     question = desk.question
     base = row * ROW
     if question[Q_TYPE] == TYPE_ANY:
-        desk.totals[_STEPS + _S_FORWARD] += U64(1)
+        desk.totals[_AT_FORWARD] += U64(1)
         desk.totals[_TRUNCATED] += U64(1)
         out_row = next_row(desk, fd)
         reply(desk, row, out_row, write_truncated(desk.packets, base, question, desk.answers, answer_room(out_row)))
@@ -281,7 +295,7 @@ def serve_allowed(cache, desk, fd, row, customer, now, seconds):  # type: ignore
                 expired = True
                 desk.totals[_STALE] += U64(1)
     if at >= 0:
-        desk.totals[_STEPS + _S_CACHE] += U64(1)
+        desk.totals[_AT_CACHE] += U64(1)
         out_row = next_row(desk, fd)
         out = answer_room(out_row)
         size = packets.read(cache, at, desk.answers, out, seconds, settings[S_STALE_TTL])
@@ -290,7 +304,7 @@ def serve_allowed(cache, desk, fd, row, customer, now, seconds):  # type: ignore
         size = dress(desk.answers, out, size, desk.packets, base, question, u8s(cache.data), start, noted, ede, room_of(question))
         reply(desk, row, out_row, size)
         return
-    desk.totals[_STEPS + _S_FORWARD] += U64(1)
+    desk.totals[_AT_FORWARD] += U64(1)
     desk.totals[_MISSES] += U64(1)
     slot = hold(
         desk, question, desk.packets, base, key_length, mixed, fd, desk.sources, row * SOURCE, desk.messages[row, 1] & 0xFF,

@@ -9,14 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 from sekisho.model.counters import Counter
-from sekisho.plane.native import CLOCK_REALTIME, clock, u16s, u32s, u64s
-from sekisho.plane.verdict import R_KIND, R_LIST, R_MATCH, R_ROW, R_RULE, profile_of
+from sekisho.model.verdicts import Step
+from sekisho.plane.native import CLOCK_REALTIME, clock, u32s, u64s
+from sekisho.plane.verdict import R_KIND, R_LIST, R_MATCH, R_ROW, R_RULE
 from sekisho.plane.wire import Q_TYPE
 from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64
 from sekisho.snapshot.layout import COUNT_COLUMNS, MAX_RULES, RING, RING_WORDS
 
 _HITS = int(Counter.HITS)
+_STEPS = tuple(int(Counter[f"STEP_{one.name}"]) for one in Step)
 
 
 @compiled
@@ -25,6 +27,12 @@ def count_customer(counts, row, column):  # type: ignore[no-untyped-def]
     columns = u32s(counts.customers)
     if 0 <= row < columns.shape[0] // COUNT_COLUMNS:
         columns[COUNT_COLUMNS * row + column] += np.uint32(1)
+
+
+@compiled
+def count_step(desk, step):  # type: ignore[no-untyped-def]
+    """Count one query at the step that decided it."""
+    desk.totals[_STEPS[step - 1]] += U64(1)
 
 
 @compiled
@@ -54,14 +62,10 @@ def record_match(counts, hits, desk, epoch, transport):  # type: ignore[no-untyp
 
 
 @compiled
-def count_limited(snapshot, customers, counts, row, epoch):  # type: ignore[no-untyped-def]
-    """Count one query over the hard budget under the clause that authorises it."""
-    profile = profile_of(customers, row)
-    budgets = u16s(snapshot.budgets)
-    if profile < budgets.shape[0]:
-        rule = np.int64(budgets[profile])
-        if rule < MAX_RULES:
-            u64s(counts.rules)[MAX_RULES * (epoch & 1) + rule] += U64(1)
+def count_rule(counts, rule, epoch):  # type: ignore[no-untyped-def]
+    """Count one query that a measure or the hard budget decided under the clause that authorises it."""
+    if 0 <= rule < MAX_RULES:
+        u64s(counts.rules)[MAX_RULES * (epoch & 1) + rule] += U64(1)
 
 
 @compiled

@@ -3,7 +3,7 @@
 Every transport asks `decide`: the compiled UDP loop, TCP, `explain`, and other processes that map
 the tables. Owns nothing but the decision; what is answered is `answer`'s.
 
-A verdict is written to `ruling` (int64, `R_` slots). Steps 5 and 6 look the name up once: the
+A verdict is written to `ruling` (int64, `R_` slots). Steps 6 and 7 look the name up once: the
 mask asked for is what the customer is entitled to, so for a customer who opted out no match is
 computed (gunma/別記-3).
 """
@@ -16,10 +16,10 @@ from sekisho.model.lists import ActionKind
 from sekisho.model.verdicts import Step
 from sekisho.plane.budgets import spend
 from sekisho.plane.names import choose, match
-from sekisho.plane.native import u16s, u32s, u64s
+from sekisho.plane.native import u8s, u16s, u32s, u64s
 from sekisho.snapshot.compiling import compiled, inlined
 from sekisho.snapshot.digest import U64
-from sekisho.snapshot.layout import ACTIVE, NO_RULE, ROW_BUDGET, ROW_MASK, ROW_STANDING, ROW_WORDS, SILENCED
+from sekisho.snapshot.layout import ACTIVE, GARDEN, NO_RULE, ROW_BUDGET, ROW_MASK, ROW_STANDING, ROW_WORDS, SILENCED
 
 R_STEP = 0
 R_ROW = 1
@@ -37,9 +37,10 @@ R_PROFILE = 7
 R_SLOTS = 8
 
 _MALFORMED, _SOURCE, _SILENCED = int(Step.MALFORMED), int(Step.SOURCE), int(Step.SILENCED)
-_BUDGET, _MANDATORY, _ENTITLED, _CACHE = int(Step.BUDGET), int(Step.MANDATORY), int(Step.ENTITLED), int(Step.CACHE)
+_BUDGET, _GARDEN = int(Step.BUDGET), int(Step.GARDEN)
+_MANDATORY, _ENTITLED, _CACHE = int(Step.MANDATORY), int(Step.ENTITLED), int(Step.CACHE)
 _DEFAULT, _PASSTHRU, _TCP_ONLY = int(ActionKind.DEFAULT), int(ActionKind.PASSTHRU), int(ActionKind.TCP_ONLY)
-_ZERO, _R32, _LOW16, _LOW32 = U64(0), U64(32), U64(0xFFFF), U64(0xFFFFFFFF)
+_ZERO, _R16, _R32, _R48, _LOW16, _LOW32 = U64(0), U64(16), U64(32), U64(48), U64(0xFFFF), U64(0xFFFFFFFF)
 
 
 @inlined
@@ -50,7 +51,7 @@ def mask_of(customers, row):  # type: ignore[no-untyped-def]
 
 @inlined
 def flags_of(customers, row):  # type: ignore[no-untyped-def]
-    """Flags of the customer in `row`: `ACTIVE` and the others of `snapshot.layout`."""
+    """Flags of the customer in `row`: `ACTIVE` and the others of `snapshot.layout`, in the low 16 bits."""
     return np.int64(u64s(customers.rows)[ROW_WORDS * row + ROW_STANDING] >> _R32)
 
 
@@ -80,8 +81,13 @@ def decide(snapshot, customers, buckets, key, row, lower, labels, count, now, ch
         step = _SOURCE
     elif is_silenced(customers, row):
         step = _SILENCED
+        ruling[R_RULE] = measure_of(customers, row)
     elif not is_within_budget(customers, buckets, row, now, charge):
         step = _BUDGET
+        ruling[R_RULE] = limiter_of(snapshot, customers, row)
+    elif is_gardened(customers, row) and not is_let_out(snapshot, lower, labels, count):
+        step = _GARDEN
+        lead_to_garden(snapshot, customers, row, ruling)
     else:
         step = ask_lists(snapshot, customers, key, row, lower, labels, count, stream, masks, combos, prints, ruling)
     ruling[R_STEP] = step
@@ -111,8 +117,58 @@ def is_within_budget(customers, buckets, row, now, charge):  # type: ignore[no-u
 
 
 @inlined
+def is_gardened(customers, row):  # type: ignore[no-untyped-def]
+    """Step 5: whether a measure answers the customer with the notice page (a full suspension), but for the names let out."""
+    return (flags_of(customers, row) & GARDEN) != 0
+
+
+@compiled
+def is_let_out(snapshot, lower, labels, count):  # type: ignore[no-untyped-def]
+    """Whether the name, or one above it, resolves in the walled garden too: the notice page's own, the panel's."""
+    passes, rdata = u32s(snapshot.passes), u8s(snapshot.rdata)
+    for row in range(passes.shape[0] // 3):
+        depth, start, size = np.int64(passes[3 * row]), np.int64(passes[3 * row + 1]), np.int64(passes[3 * row + 2])
+        if depth > count or depth == 0:
+            continue
+        first = labels[count - depth]
+        same = True
+        for index in range(size):
+            if lower[first + index] != rdata[start + index]:
+                same = False
+                break
+        if same:
+            return True
+    return False
+
+
+@compiled
+def lead_to_garden(snapshot, customers, row, ruling):  # type: ignore[no-untyped-def]
+    """Write the walled garden's action and the clause of the measure to `ruling`."""
+    action = np.int64(u32s(snapshot.garden)[0])
+    ruling[R_RULE] = measure_of(customers, row)
+    ruling[R_ACTION] = action
+    ruling[R_KIND] = np.int64(u32s(snapshot.actions)[4 * action])
+
+
+@inlined
+def measure_of(customers, row):  # type: ignore[no-untyped-def]
+    """Rule of the measure that silences the customer or answers with the notice page, or NO_RULE."""
+    return np.int64(((u64s(customers.rows)[ROW_WORDS * row + ROW_STANDING] >> _R16) - U64(1)) & _LOW16)
+
+
+@compiled
+def limiter_of(snapshot, customers, row):  # type: ignore[no-untyped-def]
+    """Rule of the customer's budget: of the measure whose it is, else of the contract; NO_RULE where neither is known."""
+    limiter = np.int64(u64s(customers.rows)[ROW_WORDS * row + ROW_STANDING] >> _R48)
+    if limiter > 0:
+        return limiter - 1
+    profile, budgets = profile_of(customers, row), u16s(snapshot.budgets)
+    return np.int64(budgets[profile]) if profile < budgets.shape[0] else NO_RULE
+
+
+@inlined
 def ask_lists(snapshot, customers, key, row, lower, labels, count, stream, masks, combos, prints, ruling):  # type: ignore[no-untyped-def]
-    """Steps 5 and 6: mandatory lists first, then those the customer is entitled to."""
+    """Steps 6 and 7: mandatory lists first, then those the customer is entitled to."""
     profile = profile_of(customers, row)
     ruling[R_PROFILE] = profile
     mask = mask_of(customers, row)

@@ -37,6 +37,14 @@ class Exemption:
     triggers: int
 
 
+@dataclass(frozen=True, slots=True)
+class Garden:
+    """The walled garden: what names are answered with, and the names (canonical wire form) let out of it with all below."""
+
+    action: Action
+    passes: tuple[bytes, ...] = ()
+
+
 @dataclass(slots=True)
 class _Actions:
     """Interns actions; row 0 is DEFAULT."""
@@ -76,9 +84,14 @@ def build(
     exceptions: Sequence[Exemption],
     key: Key,
     about: dict[str, object] | None = None,
+    *,
+    grounds: Sequence[str] = (),
+    garden: Garden | None = None,
 ) -> bytearray:
     """Build the snapshot file of `epoch`.
 
+    `grounds` are the clauses of measures, whose numbers on customers' rows are their places in it. Without a `garden`
+    whom a measure would lead there is answered REFUSED, with the clause.
     Raises RefusedError if there are more lists or rules than the tables can name.
     """
     if len(lists) > MAX_LISTS:
@@ -87,8 +100,9 @@ def build(
     actions = _Actions()
     rows = _gather(lists, exceptions, actions)
     sections = _index(rows)
-    policy, directory = _policy(lists, profiles, actions)
+    policy, directory = _policy(lists, profiles, actions, grounds)
     sections |= policy
+    sections |= _walls(garden or Garden(Action(ActionKind.REFUSED)), actions)
     sections["actions"] = np.array(actions.rows, np.uint32).reshape(-1, 4)
     sections["records"] = np.array(actions.records, np.uint32).reshape(-1, 4)
     sections["rdata"] = np.frombuffer(bytes(actions.rdata), np.uint8)
@@ -243,8 +257,23 @@ def _place(digests, signature, keys, heads, chain, prints):  # type: ignore[no-u
         prints[slot] = mixed ^ (mixed >> U64(31))
 
 
+def _walls(garden: Garden, actions: _Actions) -> dict[str, Array]:
+    """The walled garden's tables; its names lie with the actions' data."""
+    passes = []
+    for name in garden.passes:
+        labels = position = 0
+        while name[position]:
+            labels, position = labels + 1, position + name[position] + 1
+        passes.append((labels, len(actions.rdata), len(name)))
+        actions.rdata += name
+    return {
+        "garden": np.array([actions.intern(garden.action)], np.uint32),
+        "passes": np.array(passes, np.uint32).reshape(-1, 3),
+    }
+
+
 def _policy(
-    lists: Sequence[tuple[ListDefinition, CompiledList]], profiles: Sequence[Profile], actions: _Actions
+    lists: Sequence[tuple[ListDefinition, CompiledList]], profiles: Sequence[Profile], actions: _Actions, grounds: Sequence[str]
 ) -> tuple[dict[str, Array], dict[str, object]]:
     """The tables of what each profile's terms say of each list, and the directory of ids."""
     count = max(1, len(profiles))
@@ -254,8 +283,8 @@ def _policy(
     notes = np.zeros((count, MAX_LISTS), np.uint32)
     mandatory = np.zeros(count, np.uint64)
     budgets = np.full(count, NO_RULE, np.uint16)
-    clauses: list[str] = []
-    texts: list[str] = [""]
+    clauses: list[str] = list(grounds)
+    texts: list[str] = ["", *clauses]
     for number, profile in enumerate(profiles):
         for definition, _ in lists:
             order = definition.order
@@ -289,6 +318,7 @@ def _policy(
         "notes": notes,
         "mandatory": mandatory,
         "budgets": budgets,
+        "grounds": np.arange(1, len(grounds) + 1, dtype=np.uint32),
         "spans": np.array([(start, len(text)) for start, text in zip(starts, encoded, strict=True)], np.uint32),
         "text": np.frombuffer(b"".join(encoded) or b"\0", np.uint8),
     }

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from sekisho.model.counters import LATENCY_BOUNDS_US, TOTALS
 from sekisho.snapshot.compiling import COMPILED
 
-SNAPSHOT_VERSION = 1
-CUSTOMERS_VERSION = 2
+SNAPSHOT_VERSION = 2
+CUSTOMERS_VERSION = 3
 COUNTS_VERSION = 1
 HITS_VERSION = 1
 HEAD_VERSION = 1
@@ -49,6 +49,8 @@ TRUNCATE = 4
 """Over budget: TC=1 instead of no answer."""
 NETWORK = 8
 """The row of the allowed networks: served unfiltered, no budget."""
+GARDEN = 16
+"""A measure answers with the notice page, but for the names let out of the garden."""
 
 # Words of the head file.
 HEAD_EPOCH = 0
@@ -77,6 +79,7 @@ COUNT_QUERIES = 0
 COUNT_BLOCKED = 1
 COUNT_LIMITED = 2
 COUNT_SILENCED = 3
+"""By a measure: not answered, or with the notice page."""
 COUNT_COLUMNS = 4
 
 
@@ -125,6 +128,9 @@ class Snapshot(Bundle):
     text     uint8
     mandatory uint64 (profiles)  lists no opt-out can lift
     budgets  uint16 (profiles)   rule of the hard budget, or NO_RULE
+    garden   uint32 (1)          action of the walled garden
+    passes   uint32 (n, 3)       names let out of the garden, with all below: labels, offset in rdata, length
+    grounds  uint32 (n)          row of `spans`: the id of rule n, of the rules of measures, which come first
     """
 
     keys: NDArray[np.uint64]
@@ -144,14 +150,29 @@ class Snapshot(Bundle):
     text: NDArray[np.uint8]
     mandatory: NDArray[np.uint64]
     budgets: NDArray[np.uint16]
+    garden: NDArray[np.uint32]
+    passes: NDArray[np.uint32]
+    grounds: NDArray[np.uint32]
 
 
 SLOT = np.dtype([("high", "<u8"), ("low", "<u8"), ("length", "<u4"), ("owner", "<u4"), ("next", "<u8")])
 """An entry of the address table. length: the prefix's + 1, 0: empty, written last. next: slot + 1 of the owner's next prefix."""
 ROW = np.dtype(
-    [("mask", "<u8"), ("rate", "<u4"), ("burst", "<u4"), ("profile", "<u2"), ("spare", "<u2"), ("flags", "<u4"), ("first", "<u8")]
+    [
+        ("mask", "<u8"),
+        ("rate", "<u4"),
+        ("burst", "<u4"),
+        ("profile", "<u2"),
+        ("measure", "<u2"),
+        ("flags", "<u2"),
+        ("limiter", "<u2"),
+        ("first", "<u8"),
+    ]
 )
-"""A customer: lists in force, hard budget (queries a second, 0: none; queries), profile, flags. first: slot + 1 of a prefix."""
+"""A customer: lists in force, hard budget (queries a second, 0: none; queries), profile, flags. measure: rule + 1 of the
+measure that silences the customer or answers with the notice page, 0: none. limiter: rule + 1 of the measure whose the budget
+is, 0: it is the contract's. first: slot + 1 of a prefix.
+"""
 
 # The same as words of 64 bits, for compiled code: low half first.
 SLOT_HIGH, SLOT_LOW, SLOT_STATE, SLOT_NEXT, SLOT_WORDS = 0, 1, 2, 3, 4

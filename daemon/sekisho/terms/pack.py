@@ -1,139 +1,38 @@
 """A terms pack: one terms document, clause by clause, with the rules its clauses authorise.
 
-Owns the keys of a pack file. What a pack authorises for a customer is `entitlement`'s; where packs
-lie is `drivers.site`'s. Keys are explained in `policies/README.md`.
+Owns the keys of a pack file but for those of its rules (`rules`, `measurerules`), and what is wrong between
+clauses. What a pack authorises for a customer is `entitlement`'s; where packs lie is `drivers.site`'s. Keys
+are explained in `policies/README.md`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
+from pydantic import Field, ValidationError
 
 from sekisho.config.document import Document, scan_document
-from sekisho.config.lists import AnswerField
-from sekisho.config.validation import FileModel, did_you_mean, shown, validate
-from sekisho.config.values import Flag, Identifier, Paragraph, SomeSeconds, Text, Version, Whole, as_items, as_text
-from sekisho.model.clauses import BlockRule, BudgetRule, Clause, Ede, NoticeTime, OptOut, OverBudget, Pack, Record, Rule
+from sekisho.config.validation import FileModel, validate
+from sekisho.config.values import Identifier, Paragraph, Text, Version
+from sekisho.model.clauses import Clause, Pack, Rule
 from sekisho.model.errors import ConfigError, Fault
+from sekisho.terms import measurerules as lengths
+from sekisho.terms import rules as names
+from sekisho.terms.rules import CLAUSE_ID, RECORD_FIELDS, ClauseId, RecordEntry, Wrong
 
-_CLAUSE_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?/[^\s,;/]{1,64}")
-_EDE = {code.name.lower(): code for code in Ede}
+__all__ = ["RECORD_FIELDS", "ClauseEntry", "DocumentEntry", "PackFile", "RecordEntry", "parse_pack", "read_pack"]
 
-RECORD_FIELDS = ("time", "customer", "clause", "list", "entry", "action")
-"""What can be kept of a match: all that proves the measure, and nothing that names what was asked."""
-
-
-def _as_clause_id(value: object) -> str:
-    text = as_text(value)
-    if not _CLAUSE_ID.fullmatch(text):
-        raise ValueError(f"{shown(text)} is no clause id; write PACK/ARTICLE without spaces, such as gunma/19-2")
-    return text
-
-
-def _as_ede(value: object) -> Ede:
-    if isinstance(value, Ede):
-        return value
-    if not isinstance(value, str) or value not in _EDE:
-        raise ValueError(f"must be one of {', '.join(_EDE)}; found {shown(value)}")
-    return _EDE[value]
-
-
-def _by(value: object) -> object:
-    return {"by": value} if isinstance(value, str) else value
-
-
-def _required(value: object) -> object:
-    return {"required": value} if isinstance(value, bool) else value
-
-
-ClauseId = Annotated[str, BeforeValidator(_as_clause_id), WithJsonSchema({"type": "string", "pattern": f"^{_CLAUSE_ID.pattern}$"})]
-
-
-class RecordEntry(FileModel):
-    """What is kept of each decision, and how long."""
-
-    fields: Annotated[
-        tuple[Literal["time", "customer", "clause", "list", "entry", "action"], ...], BeforeValidator(as_items), Field(min_length=1)
-    ]
-    """Any of time, customer, clause, list, entry (its keyed digest) and action."""
-    retention: SomeSeconds
-    """How long; then it is purged."""
-
-
-class OptOutEntry(FileModel):
-    """Who can lift the rule for a customer."""
-
-    by: OptOut
-    """`customer`: the customer, at any time; `nobody`: the rule is mandatory."""
-    clause: ClauseId | None = None
-    """The clause that says so, if it is another one."""
-
-
-class ConsentEntry(FileModel):
-    """Whether the rule rests on the customer's prior consent."""
-
-    required: Flag
-    """Without a consent on record the rule does not reach the customer."""
-    versions: Annotated[tuple[Text, ...], BeforeValidator(as_items)] = ()
-    """Versions of the terms whose consent covers the rule; empty: any."""
-    clause: ClauseId | None = None
-    """The clause that requires it, if it is another one."""
-
-
-class BlockEntry(FileModel):
-    """Cut off name resolution for the lists of some categories."""
-
-    kind: Literal["dns-block"]
-    categories: Annotated[tuple[Identifier, ...], BeforeValidator(as_items), Field(min_length=1)]
-    """Categories of lists: every list of these, and no other, is enforced under the clause."""
-    answer: AnswerField | None = None
-    """Answer of lists that give none of their own; left out: nxdomain."""
-    opt_out: Annotated[
-        OptOutEntry,
-        BeforeValidator(_by),
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    {"enum": ["customer", "nobody"]},
-                    {
-                        "type": "object",
-                        "properties": {"by": {"enum": ["customer", "nobody"]}, "clause": {"type": "string"}},
-                        "required": ["by"],
-                        "additionalProperties": False,
-                    },
-                ]
-            }
-        ),
-    ]
-    """Who can lift it for a customer: customer or nobody."""
-    consent: Annotated[ConsentEntry, BeforeValidator(_required)]
-    """Whether prior consent is needed."""
-    notice: NoticeTime
-    """Whether the customer is told: none, before or after."""
-    ede: Annotated[Ede, BeforeValidator(_as_ede), WithJsonSchema({"enum": list(_EDE)})]
-    """Extended DNS Error of the answer (RFC 8914): blocked (15), censored (16) or filtered (17)."""
-    record: RecordEntry
-    """What is kept of a match."""
-
-
-class BudgetEntry(FileModel):
-    """A hard query budget: a token bucket for each customer."""
-
-    kind: Literal["dns-budget"]
-    rate: Annotated[Whole, Field(ge=1, le=10_000_000)]
-    """Queries per second."""
-    burst: Annotated[Whole, Field(ge=1, le=100_000_000)]
-    """Queries that may come at once."""
-    over: OverBudget
-    """What becomes of a query over the budget: `drop`, or `truncate` (TC=1: ask again over TCP)."""
-    notice: NoticeTime
-    """Whether the customer is told: none, before or after."""
-    record: RecordEntry
-    """What is kept of the restriction."""
+RuleEntry = (
+    names.BlockEntry
+    | names.BudgetEntry
+    | lengths.MeasureEntry
+    | lengths.CreditEntry
+    | lengths.AnnouncementEntry
+    | lengths.DeliveryEntry
+    | lengths.EmergencyEntry
+)
 
 
 class ClauseEntry(FileModel):
@@ -147,8 +46,10 @@ class ClauseEntry(FileModel):
     """What it says, short, in Japanese."""
     en: Paragraph
     """What it says, short, in English."""
-    rules: tuple[Annotated[BlockEntry | BudgetEntry, Field(discriminator="kind")], ...] = ()
-    """What it authorises; left out for a clause that only binds the operator."""
+    rules: tuple[Annotated[RuleEntry, Field(discriminator="kind")], ...] = ()
+    """What it authorises."""
+    informative: Paragraph | None = None
+    """For a clause without rules: why no machine enforces it, or which rules keep to it."""
 
 
 class DocumentEntry(FileModel):
@@ -189,29 +90,28 @@ def read_pack(document: Document) -> Pack:
     if faults:
         raise ConfigError(faults)
     clauses = tuple(
-        Clause(entry.id, entry.article, entry.ja, entry.en, tuple(_rule(entry.id, rule) for rule in entry.rules))
+        Clause(entry.id, entry.article, entry.ja, entry.en, tuple(_rule(entry.id, rule) for rule in entry.rules), entry.informative or "")
         for entry in parsed.clauses
     )
     return Pack(parsed.pack, parsed.document.title, parsed.document.operator, parsed.document.version, clauses)
 
 
-def _rule(clause: str, entry: BlockEntry | BudgetEntry) -> Rule:
-    record = Record(tuple(dict.fromkeys(entry.record.fields)), entry.record.retention)
-    if isinstance(entry, BudgetEntry):
-        return BudgetRule(clause, entry.rate, entry.burst, entry.over, entry.notice, record)
-    return BlockRule(
-        clause=clause,
-        categories=entry.categories,
-        answer=entry.answer,
-        opt_out=entry.opt_out.by,
-        consent_required=entry.consent.required,
-        consent_versions=entry.consent.versions,
-        notice=entry.notice,
-        ede=entry.ede,
-        record=record,
-        opt_out_clause=entry.opt_out.clause,
-        consent_clause=entry.consent.clause,
-    )
+def _rule(clause: str, entry: RuleEntry) -> Rule:
+    match entry:
+        case names.BlockEntry():
+            return names.block_rule(clause, entry)
+        case names.BudgetEntry():
+            return names.budget_rule(clause, entry)
+        case lengths.MeasureEntry():
+            return lengths.measure_rule(clause, entry)
+        case lengths.CreditEntry():
+            return lengths.credit_rule(clause, entry)
+        case lengths.AnnouncementEntry():
+            return lengths.announcement_rule(clause, entry)
+        case lengths.DeliveryEntry():
+            return lengths.delivery_rule(clause, entry)
+        case lengths.EmergencyEntry():
+            return lengths.emergency_rule(clause, entry)
 
 
 def _contradictions_of_the_rest(document: Document) -> Iterator[Fault]:
@@ -231,38 +131,82 @@ def _contradictions_of_the_rest(document: Document) -> Iterator[Fault]:
 def _clause_id(item: object) -> str | None:
     """The id of a clause as it stands in the file, if it is one."""
     found = item.get("id") if isinstance(item, dict) else None
-    return found if isinstance(found, str) and _CLAUSE_ID.fullmatch(found) else None
+    return found if isinstance(found, str) and CLAUSE_ID.fullmatch(found) else None
 
 
 def _contradictions(document: Document, pack: str, ids: Sequence[str | None], clauses: Mapping[int, ClauseEntry]) -> Iterator[Fault]:
     """What is wrong between the clauses of a pack. `ids` are those of all clauses, in order; None for one that is none."""
     first: dict[str, int] = {}
+    misplaced: set[int] = set()
     for index, clause_id in enumerate(ids):
         if clause_id is None:
             continue
         place = ("clauses", index, "id")
         if clause_id.partition("/")[0] != pack:
+            misplaced.add(index)
             yield document.fault(place, f"{clause_id} is not of this pack; its clauses start with {pack}/")
         if clause_id in first:
+            misplaced.add(index)
             line = document.locate(("clauses", first[clause_id], "id"))[0]
             yield document.fault(place, f"{clause_id} already stands on line {line}; keep one of them")
         first.setdefault(clause_id, index)
+    stated: dict[str, tuple[str | int, ...]] = {}
     for index, clause in clauses.items():
+        if index not in misplaced:  # of a clause that has to go, nothing more is asked
+            yield from _purpose_faults(document, index, clause)
         for number, rule in enumerate(clause.rules):
-            for keys, message in _budget_faults(rule) if isinstance(rule, BudgetEntry) else _block_faults(rule, first):
-                yield document.fault(("clauses", index, "rules", number, *keys), message)
+            at: tuple[str | int, ...] = ("clauses", index, "rules", number)
+            for keys, message in _rule_faults(rule, first):
+                yield document.fault((*at, *keys), message)
+            once, key, words = _stated_once(rule, clause.id)
+            if once is not None and once in stated:
+                line = document.locate(stated[once])[0]
+                yield document.fault((*at, key), f"{words}, and one stands on line {line}; keep one of them")
+            elif once is not None:
+                stated[once] = at
 
 
-def _budget_faults(rule: BudgetEntry) -> Iterator[tuple[tuple[str, ...], str]]:
-    if rule.burst < rule.rate // 100:
-        yield ("burst",), "is too small for the rate; give at least the queries of 10 ms"
+def _purpose_faults(document: Document, index: int, clause: ClauseEntry) -> Iterator[Fault]:
+    """A clause authorises something, or says why nothing of it is for a machine."""
+    if not clause.rules and clause.informative is None:
+        message = (
+            "has neither rules nor a reason for having none: say in `informative` why no machine enforces it, or which rules keep to it"
+        )
+        yield document.fault(("clauses", index, "id"), f"{clause.id} {message}")
+    if clause.rules and clause.informative is not None:
+        yield document.fault(("clauses", index, "informative"), "is for a clause without rules; leave it out, or the rules")
 
 
-def _block_faults(rule: BlockEntry, clauses: Collection[str]) -> Iterator[tuple[tuple[str, ...], str]]:
-    for key, cited in (("opt_out", rule.opt_out.clause), ("consent", rule.consent.clause)):
-        if cited is not None and cited not in clauses:
-            yield (key, "clause"), f"{cited} is no clause of this pack{did_you_mean(cited, clauses)}"
-    if rule.consent.versions and not rule.consent.required:
-        yield ("consent", "versions"), "leave them out, or say `required: true`"
-    if rule.opt_out.by is OptOut.NOBODY and rule.consent.required:
-        yield ("consent",), "a rule nobody can opt out of cannot rest on consent: say `required: false`, or `opt_out: customer`"
+def _rule_faults(rule: RuleEntry, clauses: Collection[str]) -> Iterator[Wrong]:
+    match rule:
+        case names.BlockEntry():
+            yield from names.block_faults(rule, clauses)
+        case names.BudgetEntry():
+            yield from names.budget_faults(rule)
+        case lengths.MeasureEntry():
+            yield from lengths.measure_faults(rule, clauses)
+        case lengths.CreditEntry():
+            yield from lengths.credit_faults(rule)
+        case lengths.AnnouncementEntry() | lengths.DeliveryEntry() | lengths.EmergencyEntry():
+            pass
+
+
+def _stated_once(rule: RuleEntry, clause: str) -> tuple[str | None, str, str]:
+    """What may be said once, the key that says it, and the sentence for the second.
+
+    An act names the clause of a measure and who found it, a notice its channel: two rules would make it ambiguous.
+    """
+    match rule:
+        case lengths.MeasureEntry():
+            words = f"{clause} has one measure for what {rule.detector} finds; give each ground a clause of its own"
+            return f"measure {clause} {rule.detector}", "detector", words
+        case lengths.EmergencyEntry():
+            return f"emergency {clause}", "kind", f"{clause} has one emergency rule"
+        case lengths.CreditEntry():
+            return "credit", "kind", "a pack has one credit for outages"
+        case lengths.AnnouncementEntry():
+            return f"announcement {rule.what}", "what", f"a pack has one lead time for {rule.what}"
+        case lengths.DeliveryEntry():
+            return f"delivery {rule.channel}", "channel", f"a pack says once when a notice by {rule.channel} counts as delivered"
+        case names.BlockEntry() | names.BudgetEntry():
+            return None, "", ""

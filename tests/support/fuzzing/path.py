@@ -73,7 +73,7 @@ from support.fuzzing.oracles import (
     word,
 )
 
-_STEPS = int(Counter.STEP_MALFORMED)
+_STEPS = tuple(int(Counter[f"STEP_{one.name}"]) for one in Step)
 _STEP_COUNT = len(Step)
 _MALFORMED, _MANDATORY, _ENTITLED = int(Step.MALFORMED) - 1, int(Step.MANDATORY) - 1, int(Step.ENTITLED) - 1
 _FORWARD = int(Step.FORWARD) - 1
@@ -83,7 +83,7 @@ _ROOM = 1232
 _CANARIES = U64(0xA5A5A5A5A5A5A5A5)
 NAMES = 64
 """Questions the target `answers` asks; their names have one length, so that any answer fits any."""
-SOURCES = 11
+SOURCES = 13
 _UPSTREAM_ROW = 5
 _HONEST, _WRONG_ID, _WRONG_NAME, _WRONG_SOCKET, _UNPATCHED = 0, 1, 2, 3, 4
 
@@ -157,7 +157,7 @@ def _ask(snapshot, customers, buckets, key, cache, counts, hits, desk, path, pac
         code = 1
     step = -1
     for index in range(_STEP_COUNT):
-        moved = desk.totals[_STEPS + index] - path.before[_STEPS + index]
+        moved = desk.totals[_STEPS[index]] - path.before[_STEPS[index]]
         if moved != U64(0):
             if step >= 0 or moved != U64(1):
                 return STEP

@@ -23,8 +23,10 @@ from support.plane import (
     BUDGET,
     CUSTOMER,
     ENTRIES,
+    GARDENED,
     KEY,
     OPTED_OUT,
+    RESTRICTED,
     SILENCED,
     START,
     STRANGER,
@@ -35,7 +37,10 @@ from support.plane import (
     sockaddr,
 )
 
-HOSTS = (CUSTOMER, CUSTOMER, CUSTOMER, OPTED_OUT, BUDGET, TRUNCATING, SILENCED, STRANGER, ALLOWED, "2001:db8:1::1", "2001:db8:2::1")
+HOSTS = (
+    CUSTOMER, CUSTOMER, CUSTOMER, OPTED_OUT, BUDGET, TRUNCATING, SILENCED, STRANGER, ALLOWED, "2001:db8:1::1", "2001:db8:2::1",
+    GARDENED, RESTRICTED,
+)  # fmt: skip
 _SOA = "example 600 IN SOA ns.example. hostmaster.example. 1 2 3 4 120"
 _CANARY64 = 0xA5A5A5A5A5A5A5A5
 

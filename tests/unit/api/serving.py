@@ -17,14 +17,32 @@ BODIES = {
     "/v1/customer": {"customer": "c"},
     "/v1/lists/accept": {"list": "l"},
     "/v1/exceptions": {"list": "l", "name": "www.example.com"},
+    "/v1/backup": {"folder": "/var/lib/sekisho/backup"},
     "/v1/explain": {"customer": "c", "name": "www.example.com"},
+    "/v1/measures": {"customer": "c", "clause": "p/1", "reason": "r"},
+    "/v1/measures/lift": {"measure": "m", "reason": "r"},
+    "/v1/measures/dismiss": {"measure": "m", "reason": "r"},
+    "/v1/measures/corrected": {"measure": "m", "reason": "r"},
+    "/v1/measures/extend": {"measure": "m", "until": 1, "reason": "r"},
+    "/v1/measures/delivered": {"measure": "m"},
+    "/v1/exemptions": {"customer": "c", "clause": "p/1", "reason": "r"},
+    "/v1/hold": {"reason": "r"},
+    "/v1/emergency": {"until": 1, "reason": "r"},
+    "DELETE /v1/emergency": {"reason": "r"},
+    "/v1/outages": {"reason": "r"},
+    "/v1/outages/close": {"outage": "o"},
+    "/v1/interruptions": {"what": "maintenance", "since": 1, "reason": "r"},
 }
 
 
 def request_for(route):
     """A request that a route takes."""
-    target = route.path + ("?id=c" if route.path == "/v1/customer" else "")
-    return route.method, target, {} if route.method == "GET" else {"json": BODIES.get(route.path, {})}
+    target = route.path + ("?id=c" if route.path in {"/v1/customer", "/v1/measure", "/v1/outage"} else "")
+    return (
+        route.method,
+        target,
+        {} if route.method == "GET" else {"json": BODIES.get(f"{route.method} {route.path}", BODIES.get(route.path, {}))},
+    )
 
 
 class FakeOperations:

@@ -56,28 +56,58 @@ STATUS = {
     "plane": {"running": False, "workers_alive": 0, "workers": 2, "worker_restarts": 0, "epoch": 0, "queries": 0},
     "customers": {"known": 3, "opted_out": 1, "unconsented": 0},
     "ledger": {"acts": 7},
+    "measures": {"mode": "observe", "open": {"in-force": 2}, "enforced": 0, "held": False, "emergency": False},
     "matches": {"lost": 0},
     "lists": [LIST, HELD],
     "warnings": [],
 }  # fmt: skip
 REACH = {"list": "c2", "in_force": False, "clause": "gunma/別記-1", "mandatory": False, "reason": "opted out since 2026 by phone"}
+MEASURES = {"silenced": False, "garden": True, "budget": {"rate": 5, "burst": 10}, "clauses": ["nbnet/22-1", "nbnet/22-2-5"]}
 EXPLAINED = {
     "verdict": "blocked", "step": "entitled", "customer": "c-1", "address": "192.0.2.1", "list": "c2", "clause": "gunma/別記-1",
     "summary": "List c2 holds the name.",
     "clause_words": {"id": "gunma/別記-1", "article": "別記 1", "title": "Gunma", "version": "1", "ja": "遮断します", "en": "cut off"},
     "steps": [{"step": 6, "label": "entitled", "question": "Does a list hold it?", "outcome": "yes", "decided": True}],
-    "lists": [REACH],
+    "lists": [REACH], "measures": MEASURES,
 }  # fmt: skip
 CUSTOMER = {
     "id": "c-1", "source": "customer file", "terms": ["gunma"], "consent": {"version": "1", "at": "2026-04-01"}, "prefixes": ["192.0.2.1/32"],
     "group": None, "exempt": [], "plan": None, "contacts": {}, "budget": {"clause": "gunma/19-2", "rate": 100, "burst": 200, "over": "drop"},
-    "lists": [REACH],
+    "lists": [REACH], "measures": MEASURES,
 }  # fmt: skip
 EVENT = {
     "at": 1_700_000_000.0, "customer": "c-1", "clause": "gunma/別記-1", "list": "c2", "entry": "ab" * 16, "name": None,
     "action": "nxdomain", "count": 3,
 }  # fmt: skip
 OPT_OUT = {"customer": "c-1", "list": "c2", "in_force": True, "since": 1.0, "until": None, "by": "phone"}
+HOLD = {"since": 1.0, "by": "root", "reason": "drill"}
+MEASURE = {
+    "id": "m-1", "customer": "c-1", "clause": "nbnet/22-2-5", "detector": "dns-overload", "state": "in-force", "cause": "condition",
+    "since": 1.0, "opened_at": 1.0, "enforced_at": 1.0, "until": None, "condition_at": 1.0, "gone_at": None, "observe": True,
+    "urgent": True, "extensions": 0, "termination_eligible": True, "evidence": {"rate": 900}, "reason": "\x1b[2Jticket", "enforced": False,
+    "held": False, "waits_for": "the condition to end", "next": None,
+    "rule": {"ground": "dns-overload", "effect": "silence", "extent": "partial", "notice": "before", "fees_continue": True,
+             "termination_clause": "nbnet/26-1"},
+}  # fmt: skip
+STEP = {
+    "number": 1, "at": 1.0, "actor": "sekishod", "kind": "measure-opened", "state": "found", "cause": "", "until": None, "reason": "",
+    "occasion": "before", "observe": True,
+}  # fmt: skip
+EXEMPTION = {"customer": "c-2", "clause": "nbnet/22-2-5", "reason": "a school", "by": "root", "since": 1.0, "until": None, "in_force": True}
+EMERGENCY = {
+    "emergency": {"clauses": ["gunma/19-1"], "since": 1.0, "until": 2.0, "priority": ["hospitals"], "by": "root", "reason": "earthquake"},
+    "observed": ["gunma/19-1"], "limited": 0, "held": True,
+}  # fmt: skip
+OUTAGE = {
+    "id": "o-1", "since": 1.0, "until": None, "affected": ["gunma"], "reason": "fibre cut", "known": 1.0, "open": True, "length": 90000.0,
+    "affected_customers": 2, "without_fee": 1, "total_yen": 200, "more": True,
+    "credits": [{"customer": "c-6", "fee": {"monthly": 6000}, "yen": 200,
+                 "credits": [{"clause": "gunma/30", "yen": 200, "units": 2, "claim_by": 3.0}]}],
+}  # fmt: skip
+INTERRUPTION = {
+    "id": "i-1", "what": "maintenance", "packs": ["vectant"], "since": 1.0, "until": None, "announced_at": 0.5, "urgent": False,
+    "reason": "routers",
+}  # fmt: skip
 ANSWERS = {
     "status": STATUS,
     "add_opt_out": OPT_OUT | {"clause": "gunma/別記-1", "number": 1},
@@ -94,6 +124,27 @@ ANSWERS = {
     "remove_exception": {"list": "c2", "entry": "ab" * 16, "in_force": True, "number": 5},
     "explain": EXPLAINED,
     "events": {"events": [EVENT]},
+    "show_measures": {"mode": "enforce", "held": HOLD, "measures": [MEASURE], "more": True, "exemptions": [EXEMPTION]},
+    "show_measure": MEASURE | {"steps": [STEP]},
+    "suspend": MEASURE,
+    "lift_measure": MEASURE | {"state": "lifted", "cause": "operator"},
+    "dismiss_measure": MEASURE | {"state": "dismissed", "cause": "operator"},
+    "correct_measure": MEASURE | {"state": "ending", "until": 1_700_000_600.0},
+    "extend_measure": MEASURE,
+    "deliver_notice": MEASURE | {"state": "noticed", "until": None, "waits_for": "its time"},
+    "exempt": {"customer": "c-1", "clause": "nbnet/22-2-5", "until": None, "reason": "x", "in_force": True, "number": 9},
+    "unexempt": {"customer": "c-1", "clause": "nbnet/22-2-5", "in_force": False, "number": 10},
+    "hold": {"held": True, "since": 1.0, "by": "root", "reason": "drill", "number": 11},
+    "resume": {"held": False, "customers": 2, "number": 12},
+    "show_emergency": EMERGENCY,
+    "start_emergency": EMERGENCY | {"number": 13},
+    "end_emergency": {"emergency": None, "number": 14},
+    "show_outages": {"outages": [OUTAGE], "interruptions": [INTERRUPTION]},
+    "show_outage": OUTAGE,
+    "open_outage": OUTAGE,
+    "close_outage": OUTAGE,
+    "announce": INTERRUPTION
+    | {"clauses": [{"clause": "vectant/17", "latest": 1.0, "in_time": True, "excused": False, "pack": "vectant"}], "number": 15},
     "reload": {"lists": ["c2"], "customers": 3, "epoch": 4, "restart": ["listen"], "warnings": ["nothing"]},
 }
 
@@ -232,6 +283,10 @@ def test_usage_is_exit_code_2(daemon, arguments):
         (["optout", "show"], "phone"),
         (["customers", "show"], "--after c-1"),
         (["customers", "show", "c-1"], "opted out since 2026"),
+        (
+            ["customers", "show", "c-1"],
+            "suspended, names lead to the notice page; at most 5 queries/s, burst 10 (nbnet/22-1, nbnet/22-2-5)",
+        ),
         (["customers", "add", "c-9", "--terms", "gunma", "--prefix", "192.0.2.9", "--plan", "100", "10"], "added c-9"),
         (["customers", "remove", "c-9"], "removed c-9"),
         (["lists", "show"], "1,234,567"),
@@ -243,7 +298,30 @@ def test_usage_is_exit_code_2(daemon, arguments):
         ),
         (["lists", "except", "c2", "www.example.com", "--remove"], "taken back"),
         (["explain", "--customer", "c-1", "--name", "www.example.com"], "遮断します"),
+        (["explain", "--customer", "c-1", "--name", "www.example.com"], "(nbnet/22-1, nbnet/22-2-5)"),
         (["events", "--since", "1h", "--list", "c2"], "nxdomain"),
+        (["measures", "list"], "enforcement is HELD"),
+        (["measures", "list", "c-1", "--closed", "--clause", "nbnet/22-2-5"], "in-force (observed)"),
+        (["measures", "show", "m-1"], "the contract may be terminated under nbnet/26-1; nothing is done about it"),
+        (["measures", "lift", "m-1", "--reason", "x"], "is lifted (operator)"),
+        (["measures", "dismiss", "m-1", "--reason", "x"], "is dismissed (operator)"),
+        (["measures", "corrected", "m-1", "--reason", "x"], "is ending, observed only"),
+        (["measures", "extend", "m-1", "--until", "7d", "--reason", "x"], "observed only: nothing is done"),
+        (["measures", "delivered", "m-1"], "waits for its time"),
+        (["measures", "exempt", "c-1", "nbnet/22-2-5", "--reason", "a school"], "exempt from nbnet/22-2-5, for good"),
+        (["measures", "unexempt", "c-1", "nbnet/22-2-5"], "no longer exempt"),
+        (["suspend", "c-1", "--clause", "nbnet/22-1", "--reason", "x", "--urgent"], "measure m-1 of c-1"),
+        (["hold", "--reason", "drill"], "no measure is enforced"),
+        (["resume"], "2 customers"),
+        (["emergency", "start", "--until", "12h", "--priority", "hospitals", "--reason", "earthquake"], "limits nobody"),
+        (["emergency", "show"], "hospitals"),
+        (["emergency", "end"], "is over"),
+        (["outage", "open", "gunma", "--since", "30m", "--reason", "fibre cut"], "2 customers are affected"),
+        (["outage", "close", "o-1"], "200 yen in all"),
+        (["outage", "show", "o-1"], "--after c-6"),
+        (["outage", "show"], "maintenance"),
+        (["announce", "maintenance", "--from", "14d", "--reason", "routers"], "vectant/17: in time"),
+        (["status"], "2 in-force; observed only"),
         (["reload"], "takes effect at the next start"),
     ],
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sekisho.config.bulk import COLUMNS, parse_bulk
 from sekisho.config.customers import parse_customer, parse_customers, record_of
 from sekisho.config.register import MAX_FAULTS
-from sekisho.model.customers import Consent, Customer, Plan, Prefix
+from sekisho.model.customers import Consent, Customer, Fee, Plan, Prefix
 from sekisho.model.errors import ConfigError
 
 FULL = Customer(
@@ -300,3 +302,27 @@ def test_a_new_customers_prefixes_are_compared_with_those_of_the_file():
     assert [one.other for one in customers.overlaps_with([Prefix.parse("::/0")])] == ["c", "a", "b", "a"]
     assert customers.overlaps_with([Prefix.parse("192.0.2.9")], but={"a"}) == []
     assert _bulk("a,nbnet,").overlaps_with([Prefix.parse("192.0.2.9")]) == []
+
+
+def test_a_fee_is_of_a_month_or_of_a_year():
+    (monthly,) = parse_customers("version: 1\ncustomers:\n  - {id: a, terms: gunma, fee: {monthly: 5500}}\n", "c.yaml")
+    assert (monthly.fee, parse_customer(record_of(monthly))) == (Fee(5500), monthly)
+    (yearly,) = parse_customers("version: 1\ncustomers:\n  - {id: a, terms: gunma, fee: {yearly: 66000}}\n", "c.yaml")
+    assert (yearly.fee, parse_customer(record_of(yearly))) == (Fee(66000, yearly=True), yearly)
+    assert list(_bulk("a,gunma,5500,", "b,gunma,,66000", "c,gunma,,", header="id,terms,fee.monthly,fee_yearly")) == [
+        monthly,
+        replace(yearly, id="b"),
+        Customer("c", ("gunma",)),
+    ]
+
+
+@pytest.mark.parametrize("fee", ["{}", "{monthly: 1, yearly: 2}", "{monthly: -1}", "{monthly: 1.5}", "{monthly: yes}", "{weekly: 1}"])
+def test_what_is_no_fee_is_told(fee):
+    (fault,) = _yaml_faults(f"id: a, terms: gunma, fee: {fee}")
+    assert "fee" in fault.path
+
+
+@pytest.mark.parametrize("cells", ["5500,66000", "-1,", "free,", "1.5,"])
+def test_what_is_no_fee_in_a_cell_is_told(cells):
+    (fault,) = _faults(f"a,gunma,{cells}", header="id,terms,fee.monthly,fee.yearly")
+    assert fault.path == "fee.monthly"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sekisho.config.settings import Endpoint, RoleMembers, Settings, parse_settings
+from sekisho.config.settings import Endpoint, RoleMembers, Settings, WalledGarden, parse_settings
 from sekisho.config.values import as_bytes, as_seconds, as_share, read_endpoint
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import ConfigError
@@ -68,7 +68,7 @@ def test_metrics_can_be_off(word):
 
 def test_the_example_file_states_the_true_defaults(root):
     text = (root / "daemon/sekisho.example.yaml").read_text(encoding="utf-8")
-    stated = parse_settings(re.sub(r"^( *)#([a-z_]+:)", r"\1\2", text, flags=re.MULTILINE), "x")
+    stated = parse_settings(re.sub(r"^( *)#([a-z_-]+:)", r"\1\2", text, flags=re.MULTILINE), "x")
     left_out = parse_settings(text, "x")
     assert stated == left_out
     minimal = parse_settings('version: 1\nupstream: {address: "127.0.0.1:5300"}\n', "x")
@@ -77,9 +77,10 @@ def test_the_example_file_states_the_true_defaults(root):
 
 def test_the_example_file_names_every_key_there_is(root):
     text = (root / "daemon/sekisho.example.yaml").read_text(encoding="utf-8")
-    models = [Settings, *(Settings.model_fields[key].annotation for key in ("upstream", "cache", "roles")), RoleMembers]
+    models = [Settings, *(Settings.model_fields[key].annotation for key in ("upstream", "cache", "roles", "measures")), RoleMembers]
     keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
     missing = {key for key in keys if not re.search(rf"^ *#?{key}:", text, flags=re.MULTILINE)}
+    missing |= {key for key in WalledGarden.model_fields if not re.search(rf"walled_garden:.*\{{.*\b{key}:", text)}
     assert not missing
 
 
@@ -193,3 +194,33 @@ def test_a_user_or_group_nobody_knows_is_told_with_what_to_do():
 
 def test_a_role_that_is_none_is_told_the_nearest_one():
     assert "did you mean `operator`?" in _fault(f"{ROLES}  operators: {{users: 5}}\n").message
+
+
+def _garden(text):
+    return parse_settings(f"version: 1\nupstream: {{address: 192.0.2.53}}\nwalled_garden: {text}\n", "x").walled_garden
+
+
+def test_a_walled_garden_has_addresses_and_names_that_are_let_out():
+    found = _garden("{a: 192.0.2.80, aaaa: ['2001:db8::80', '2001:db8::81'], allow: notice.example.com}")
+    assert ([str(one) for one in found.a], [str(one) for one in found.aaaa]) == (["192.0.2.80"], ["2001:db8::80", "2001:db8::81"])
+    assert found.allow == ("notice.example.com",)
+    assert _garden("null") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{}", "at least one address"),
+        ("{allow: [notice.example.com]}", "at least one address"),
+        ("{a: 2001:db8::80}", "is no IPv4 address such as"),
+        ("{aaaa: 192.0.2.80}", "is no IPv6 address such as"),
+        ("{a: 192.0.2.80, allow: ['not a name']}", "is no domain name"),
+        ("{a: 192.0.2.80, names: [x]}", "names"),
+        (f"{{a: [{', '.join(f'192.0.2.{one}' for one in range(9))}]}}", "8"),
+        ("true", "mapping"),
+    ],
+)
+def test_a_walled_garden_that_leads_nowhere_is_a_fault(text, said):
+    (fault,) = _faults(f"version: 1\nupstream: {{address: 192.0.2.53}}\nwalled_garden: {text}\n")
+    assert said in f"{fault.path} {fault.message}"
+    assert fault.line == 3

@@ -153,6 +153,15 @@ def test_a_customer_file_of_another_kind_is_refused(site):
     assert ".csv" in _faults(site)[0][3]
 
 
+def test_a_name_let_out_of_the_walled_garden_must_be_one(site):
+    with (site / "sekisho.yaml").open("a") as file:
+        file.write(f"walled_garden:\n  a: 192.0.2.80\n  allow: [notice.example.com, {'x' * 64}.example]\n")
+    lines = (site / "sekisho.yaml").read_text().count("\n")
+    ((_, line, path, message),) = _faults(site)
+    assert (line, path) == (lines, "walled_garden.allow[1]")
+    assert "longer than 63" in message
+
+
 def test_a_list_whose_category_no_pack_names_is_a_warning(site):
     _change(site, "lists.yaml", "category: c2", "category: gambling")
     (warning,) = load_site(site / "sekisho.yaml").warnings
@@ -192,3 +201,13 @@ def test_an_unknown_shipped_pack_is_told_the_nearest_and_how_to_name_ones_own(si
 
 def test_the_shipped_packs_are_found():
     assert {"gunma", "nbnet"} <= set(shipped_packs())
+
+
+def test_a_clause_with_a_mode_of_its_own_has_to_be_there(site):
+    _change(site, "sekisho.yaml", "customers: customers.csv", "customers: customers.csv\nmeasures: {clauses: {nbnet/22-2-55: enforce}}")
+    ((file, line, _, message),) = _faults(site)
+    assert (file, line) == ("sekisho.yaml", 9)
+    assert "did you mean `nbnet/22-2-5`?" in message
+    _change(site, "sekisho.yaml", "nbnet/22-2-55", "nbnet/22-2-5")
+    settings = load_site(site / "sekisho.yaml").settings.measures
+    assert [settings.observes(clause) for clause in ("nbnet/22-2-5", "nbnet/22-1")] == [False, True]

@@ -56,8 +56,8 @@ def test_an_explanation_has_the_clauses_words_and_the_steps_in_order(folder):
     body = run(folder, scenario)
     assert body["clause_words"]["ja"]
     assert body["clause_words"]["en"]
-    assert [step["step"] for step in body["steps"]] == [1, 2, 3, 4, 5, 6]
-    assert [step["decided"] for step in body["steps"]] == [False] * 5 + [True]
+    assert [step["step"] for step in body["steps"]] == [1, 2, 3, 4, 5, 6, 7]
+    assert [step["decided"] for step in body["steps"]] == [False] * 6 + [True]
     assert "c2.example" not in repr(body)
 
 

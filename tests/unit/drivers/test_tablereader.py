@@ -22,9 +22,12 @@ from support.plane import (
     BUDGET,
     CLAUSE,
     CUSTOMER,
+    GARDENED,
+    GROUNDS,
     KEY,
     MANDATORY_CLAUSE,
     OPTED_OUT,
+    RESTRICTED,
     SILENCED,
     STRANGER,
     compile_entries,
@@ -150,7 +153,9 @@ def test_a_budget_counted_under_its_clause_is_read_by_its_clause(site: Site) -> 
         (CUSTOMER, "www.example", Verdict.ANSWERED, Step.CACHE, None, None),
         (OPTED_OUT, "second.example", Verdict.ANSWERED, Step.CACHE, None, None),
         (ALLOWED, "sealed.example", Verdict.ANSWERED, Step.CACHE, None, None),
-        (SILENCED, "www.example", Verdict.SILENCED, Step.SILENCED, None, None),
+        (SILENCED, "www.example", Verdict.SILENCED, Step.SILENCED, None, GROUNDS[0]),
+        (GARDENED, "www.example", Verdict.GARDENED, Step.GARDEN, None, GROUNDS[1]),
+        (GARDENED, "notice.test", Verdict.ANSWERED, Step.CACHE, None, None),
         (STRANGER, "www.example", Verdict.REFUSED, Step.SOURCE, None, None),
         ("2001:db8:1::5", "second.example", Verdict.BLOCKED, Step.ENTITLED, "list-0", CLAUSE),
     ],
@@ -162,6 +167,33 @@ def test_the_explanation_is_the_planes_own_verdict(
     assert (said.verdict, said.step, said.list, said.clause) == (verdict, step, listed, clause)
     assert [one.decided for one in said.steps].count(True) == 1
     assert all(name.partition(".")[0] not in one.outcome for one in said.steps)
+
+
+def test_the_steps_say_what_a_measure_does_and_under_which_clause(site: Site) -> None:
+    reader = TableReader(site.folder, KEY)
+
+    def told(source: str, name: str, step: Step) -> str:
+        return next(one.outcome for one in reader.explain(source, 1, wire(name), 1).steps if one.step is step)
+
+    assert told(SILENCED, "www.example", Step.SILENCED) == f"Yes: no answer at all under {GROUNDS[0]}."
+    assert told(GARDENED, "www.example", Step.GARDEN).startswith(f"Yes under {GROUNDS[1]}: answered with the notice page's address")
+    assert told(GARDENED, "www.notice.test", Step.GARDEN) == "Yes, but this name is let out of the walled garden."
+    assert told(CUSTOMER, "www.example", Step.GARDEN) == "No."
+    site.writer.publish_snapshot(build(2, [], [profile()], [], KEY, grounds=GROUNDS), 2)
+    assert "answered REFUSED, since no notice page is set" in told(GARDENED, "www.example", Step.GARDEN)
+
+
+def test_a_budget_of_a_measure_is_explained_and_counted_under_the_measures_clause(site: Site) -> None:
+    worker = site.worker()
+    worker.plane.buckets = site.files.budgets(20)
+    worker.ask(*["www.example"] * 3, source=RESTRICTED)
+    assert TableReader(site.folder).observe().per_rule == {GROUNDS[0]: 2}
+    worker.plane.buckets[:] = time.monotonic_ns() + 3_600_000_000_000
+    clause = TableReader(site.folder, KEY).explain(RESTRICTED, 1, wire("www.example"), 1).clause
+    assert clause is None, "further ahead than any debt: a full bucket"
+    worker.plane.buckets[:] = time.monotonic_ns() + 1_500_000_000
+    said = TableReader(site.folder, KEY).explain(RESTRICTED, 1, wire("www.example"), 1)
+    assert (said.step, said.clause) == (Step.BUDGET, GROUNDS[0])
 
 
 def test_an_explanation_charges_no_budget_and_leaves_no_trace(site: Site) -> None:

@@ -85,12 +85,24 @@ def test_gunma_beppyo_3_an_opt_out_is_one_store_that_mapped_readers_see(writer: 
     assert Head(tmp_path).generation == generation
 
 
-def test_silence_comes_and_goes_at_once_and_leaves_the_other_flags(writer: TableWriter, tmp_path: Path) -> None:
+def test_measures_come_and_go_at_once_and_leave_lists_profile_and_prefixes(writer: TableWriter, tmp_path: Path) -> None:
     mapped = people(tmp_path)
-    writer.set_silenced("a", silenced=True)
-    assert int(standing(mapped)["flags"][1]) == layout.ACTIVE | layout.SILENCED
-    writer.set_silenced("a", silenced=False)
-    assert int(standing(mapped)["flags"][1]) == layout.ACTIVE
+    writer.put_customer(row("c", "198.51.100.1", mask=5, profile=3, rate=7))
+    before = standing(mapped)[3].copy()
+    told = CustomerRow("c", (), 0, 9, budget_rate=2, budget_burst=4, silenced=True, garden=True, measure=17, limiter=0xFFFE)
+    writer.set_standing(told)
+    found = standing(mapped)[3]
+    assert int(found["flags"]) == layout.ACTIVE | layout.SILENCED | layout.GARDEN
+    assert (int(found["rate"]), int(found["burst"]), int(found["measure"]), int(found["limiter"])) == (2, 4, 17, 0xFFFE)
+    assert (int(found["mask"]), int(found["profile"]), int(found["first"])) == (5, 3, int(before["first"])), "not what a measure is about"
+    writer.set_standing(row("c", rate=7))
+    assert standing(mapped)[3] == before
+
+
+def test_a_row_given_out_for_tables_that_are_loaded_meanwhile_is_not_in_those_in_force(writer: TableWriter) -> None:
+    writer._rows["later"] = 1 << 20
+    with pytest.raises(RefusedError, match="customer later is not in the tables"):
+        writer.set_standing(row("later"))
 
 
 def test_a_customer_added_is_found_in_tables_already_mapped(writer: TableWriter, tmp_path: Path) -> None:
@@ -121,7 +133,7 @@ def test_a_prefix_a_customer_no_longer_has_falls_back_to_the_longer_ones_and_the
 def test_a_customer_removed_is_nobody_and_may_come_back(writer: TableWriter, tmp_path: Path) -> None:
     writer.remove_customer("b")
     assert owner(tmp_path, "192.0.2.200") is None
-    for act in (lambda: writer.remove_customer("b"), lambda: writer.set_mask("b", 1), lambda: writer.set_silenced("b", silenced=True)):
+    for act in (lambda: writer.remove_customer("b"), lambda: writer.set_mask("b", 1), lambda: writer.set_standing(row("b"))):
         with pytest.raises(RefusedError, match="customer b is not in the tables"):
             act()
     writer.put_customer(row("b", "192.0.2.128/25", mask=9))

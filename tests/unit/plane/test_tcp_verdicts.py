@@ -23,6 +23,8 @@ from support.tcp import (
     BUDGET,
     CLAUSE,
     CUSTOMER,
+    GARDENED,
+    GROUNDS,
     SILENCED,
     STRANGER,
     TRUNCATING,
@@ -168,6 +170,24 @@ def test_clause_nbnet_22_2_5_no_query_is_answered_and_the_connection_stays(
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
                     await asker.take()
+
+    checkpoint(context, story)
+
+
+def test_clause_nbnet_22_1_a_suspended_customer_is_led_to_the_notice_page_over_tcp_too(context: TcpContext) -> None:
+    async def story(point: Checkpoint, resolver: Resolver) -> None:
+        async with asking(point.port, GARDENED) as asker:
+            for name in ("www.example.com", "bad.example"):
+                answer = await asker.ask(name, edns=True)
+                assert [str(one) for one in answer.answer] == [f"{name}. 10 IN A 203.0.113.80"]
+                assert [(int(one.code), one.text) for one in answer.options] == [(15, GROUNDS[1])]  # type: ignore[attr-defined]
+            assert not resolver.asked
+            assert (await asker.ask("www.notice.test")).answer
+            assert len(resolver.asked) == 1
+        assert point.verdicts() == {"garden": 2, "forward": 1}
+        assert context.counts.customers[:, layout.COUNT_SILENCED].sum() == 2
+        assert context.counts.rules[1].tolist()[:2] == [0, 2]
+        assert point.count(Counter.HITS) == 0
 
     checkpoint(context, story)
 

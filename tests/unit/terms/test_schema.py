@@ -12,6 +12,8 @@ from sekisho.model.clauses import Pack
 from sekisho.terms.pack import RECORD_FIELDS, PackFile, RecordEntry
 from sekisho.terms.schema import FILES, json_schema, main, texts
 
+RULES = ("BlockEntry", "BudgetEntry", "MeasureEntry", "CreditEntry", "AnnouncementEntry", "DeliveryEntry", "EmergencyEntry")
+
 
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_the_committed_schema_is_current(root, name):
@@ -31,7 +33,7 @@ def test_the_schema_refuses_unknown_keys_everywhere():
 
 def test_every_key_of_a_pack_is_described():
     text = json.dumps(json_schema())
-    for model in ("BlockEntry", "BudgetEntry", "ClauseEntry", "DocumentEntry", "RecordEntry"):
+    for model in (*RULES, "TerminationEntry", "ClauseEntry", "DocumentEntry", "RecordEntry"):
         for name, field in json_schema()["$defs"][model]["properties"].items():
             assert "description" in field or "const" in field, f"{model}.{name}"
     assert PackFile.__name__ not in text or Pack.__name__ in text
@@ -50,6 +52,6 @@ def test_the_schemas_are_written_into_the_folder_named(tmp_path):
 
 def test_the_handbook_explains_every_key_of_a_rule(root):
     handbook = (root / "policies/README.md").read_text(encoding="utf-8")
-    for model in ("BlockEntry", "BudgetEntry"):
+    for model in RULES:
         for name in json_schema()["$defs"][model]["properties"]:
             assert re.search(rf"`{name}[.`]", handbook) or name == "kind", name

@@ -1,0 +1,102 @@
+"""What measures mean for one customer now: by the configuration in force and the record, and by nothing else.
+
+Functions over a `View`, which is made anew where it is needed: nothing here is kept, so nothing here is stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from sekisho.drivers.site import Site
+from sekisho.ledger.measures import MeasureBook
+from sekisho.measures.combine import Ground, combine, emergency_ground, ground_of
+from sekisho.measures.standing import Standing, rule_for
+from sekisho.model.clauses import EmergencyRule
+from sekisho.model.customers import Customer
+from sekisho.model.measures import NONE, Detector, Enforcement, Measure
+
+
+class Known(Protocol):
+    """Who the customers are (`control_people.People`)."""
+
+    @property
+    def site(self) -> Site: ...
+
+    def find(self, identity: str) -> Customer | None: ...
+
+    def each(self) -> Iterator[Customer]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The customers, the record of measures, and the time it is."""
+
+    people: Known
+    book: MeasureBook
+    now: float
+
+    def observes(self, clause: str) -> bool:
+        """Whether the configuration only observes a clause."""
+        return self.people.site.settings.measures.observes(clause)
+
+    def is_exempt(self, customer: Customer, clause: str) -> bool:
+        return clause in customer.exempt or self.book.is_exempt(customer.id, clause, self.now)
+
+    def standing(self, customer_id: str, clause: str, detector: Detector) -> Standing:
+        """What the life cycle of a measure is judged by."""
+        customer = self.people.find(customer_id)
+        if customer is None:
+            return Standing(None)
+        rule = rule_for(self.people.site.packs, customer.terms, clause, detector)
+        return Standing(rule, exempt=self.is_exempt(customer, clause), observe=self.observes(clause), held=self.book.hold is not None)
+
+    def standing_of(self, measure: Measure) -> Standing:
+        return self.standing(measure.customer, measure.clause, measure.detector)
+
+    def enforcement(self, customer: Customer) -> Enforcement:
+        """What is done to a customer now, for all that is open against them together."""
+        return combine(self._grounds(customer), held=self.book.hold is not None)
+
+    def enforcements(self) -> dict[str, Enforcement]:
+        """Every customer to whom something is done now. In an emergency that takes a look at all of them."""
+        each = ((customer.id, self.enforcement(customer)) for customer in self.concerned())
+        return {identity: what for identity, what in each if what != NONE}
+
+    @property
+    def emergency_counts(self) -> bool:
+        """Whether an emergency is declared that limits customers now."""
+        emergency = self.book.emergency
+        if emergency is None or self.now >= emergency.until or self.book.hold is not None:
+            return False
+        return not all(self.observes(clause) for clause in emergency.clauses)
+
+    def concerned(self) -> Iterator[Customer]:
+        """Customers to whom something may be done now."""
+        if self.emergency_counts:
+            yield from self.people.each()
+            return
+        for identity in self.book.customers():
+            customer = self.people.find(identity)
+            if customer is not None:
+                yield customer
+
+    def _grounds(self, customer: Customer) -> Iterator[Ground]:
+        for measure in self.book.of(customer.id):
+            if measure.state.is_open:
+                standing = self.standing_of(measure)
+                ground = ground_of(measure, standing.rule, exempt=standing.exempt, observe=standing.observe)
+                if ground is not None:
+                    yield ground
+        if self.book.emergency is not None:
+            site = self.people.site
+            spared = {clause for clause in self.book.emergency.clauses if self.observes(clause) or self.is_exempt(customer, clause)}
+            ground = emergency_ground(self.book.emergency, customer, site.packs, self.now, spared)
+            if ground is not None:
+                yield ground
+
+
+def emergency_clauses(site: Site) -> list[str]:
+    """Every clause of the packs under which an emergency can be declared."""
+    return [rule.clause for pack in site.packs.values() for rule in pack.rules if isinstance(rule, EmergencyRule)]

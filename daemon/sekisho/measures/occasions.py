@@ -1,0 +1,24 @@
+"""Who is told what: the notice that one act of the ledger owes a customer, or none.
+
+A function of the record alone, so that after a crash the notices owed are found again from the acts that were made.
+"""
+
+from __future__ import annotations
+
+from sekisho.model.clauses import MeasureRule, NoticeTime
+from sekisho.model.events import Act
+from sekisho.model.measures import Measure, NoticeOrder
+from sekisho.model.progress import occasion_of
+
+
+def order_for(before: Measure, act: Act, at: float, rule: MeasureRule | None) -> NoticeOrder | None:
+    """The notice owed for an act made at `at` (UNIX seconds) to the measure as it was `before`.
+
+    None where the terms ask for no notice, or where no clause of the customer's terms speaks of it any more.
+    """
+    if rule is None or rule.notice is NoticeTime.NONE:
+        return None
+    occasion = occasion_of(before, act)
+    if occasion is None:
+        return None
+    return NoticeOrder(before.id, before.customer, before.clause, occasion, at, before.observe)
