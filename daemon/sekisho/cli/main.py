@@ -10,6 +10,7 @@ from sekisho.cli.base import Verbs
 from sekisho.cli.verbs_customers import customers, optout
 from sekisho.cli.verbs_daemon import check, completion, reload, run, status
 from sekisho.cli.verbs_lists import lists
+from sekisho.cli.verbs_terms import terms
 from sekisho.cli.verbs_verdicts import events, explain
 
 
@@ -23,6 +24,10 @@ def cli() -> None:
       sekisho check                                  every fault of the configuration at once
       sekisho run                                    both processes, in the foreground
       sekisho status                                 how the daemon, the plane and the lists do
+    \b
+    What your terms authorise, and how packs compare:
+      sekisho terms show nbnet/22-2-5
+      sekisho terms matrix
     \b
     A customer who does not want a list:
       sekisho optout add c-1001 c2 --by "phone, ticket 4711"
@@ -38,7 +43,7 @@ def cli() -> None:
     """
 
 
-for command in (run, check, status, optout, customers, lists, explain, events, reload, completion):
+for command in (run, check, status, terms, optout, customers, lists, explain, events, reload, completion):
     cli.add_command(command)
 
 
