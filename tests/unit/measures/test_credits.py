@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekisho.measures.calendar import JAPAN
 from sekisho.measures.credits import Billing, outage_credit
 from sekisho.model.clauses import CreditRule
 from sekisho.terms.pack import parse_pack
 
+JAPAN = dt.timezone(dt.timedelta(hours=9))
 SINCE = dt.datetime(2026, 4, 1, 9, 30, tzinfo=JAPAN).timestamp()
 
 
