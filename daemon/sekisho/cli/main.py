@@ -14,6 +14,7 @@ from sekisho.cli.verbs_daemon import check, completion, reload, run, status
 from sekisho.cli.verbs_emergencies import announce, emergency, hold, outage, resume
 from sekisho.cli.verbs_lists import lists
 from sekisho.cli.verbs_measures import measures, suspend
+from sekisho.cli.verbs_terms import terms
 from sekisho.cli.verbs_verdicts import events, explain
 
 
@@ -27,6 +28,10 @@ def cli() -> None:
       sekisho check                                  every fault of the configuration at once
       sekisho run                                    both processes, in the foreground
       sekisho status                                 how the daemon, the plane and the lists do
+    \b
+    What your terms authorise, and how packs compare:
+      sekisho terms show nbnet/22-2-5
+      sekisho terms matrix
     \b
     A customer who does not want a list:
       sekisho optout add c-1001 c2 --by "phone, ticket 4711"
@@ -51,7 +56,7 @@ def cli() -> None:
     """
 
 
-COMMANDS = (run, check, status, optout, customers, lists, explain, events, audit, backup, restore)
+COMMANDS = (run, check, status, terms, optout, customers, lists, explain, events, audit, backup, restore)
 MEASURES = (measures, suspend, hold, resume, emergency, outage, announce)
 for command in (*COMMANDS, *MEASURES, reload, completion):
     cli.add_command(command)

@@ -7,10 +7,12 @@ colour the screen or turn the line around is shown as an escape.
 from __future__ import annotations
 
 import datetime as dt
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_PIECES = re.compile(r"[\u2e80-\uffef](?:[\u3001\u3002\uff09\u300d\u300f]+)?|[^\s\u2e80-\uffef]+ *| +")
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -32,6 +34,18 @@ def width(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def fold(text: str, columns: int, *, first: str = "", more: str = "") -> list[str]:
+    """Lines of at most `columns`: broken at spaces, and between Japanese characters, which have none."""
+    lines, line, empty = [], first, True
+    for piece in _PIECES.findall(plain(text)):
+        if not empty and width(line) + width(piece.rstrip()) > columns:
+            lines.append(line.rstrip())
+            line, empty = more, True
+        if not (empty and piece.isspace()):
+            line, empty = line + piece, False
+    return [*lines, line.rstrip()]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) -> list[str]:

@@ -24,7 +24,7 @@ from sekisho.drivers.accounts import SystemAccounts
 from sekisho.lists.idn import to_wire
 from sekisho.model.clauses import Pack
 from sekisho.model.customers import Prefix
-from sekisho.model.errors import ConfigError, Fault
+from sekisho.model.errors import ConfigError, Fault, RefusedError
 from sekisho.model.lists import ListDefinition, ListFormat
 from sekisho.terms.crosscheck import unknown_exemptions, unknown_terms, unused_categories
 from sekisho.terms.pack import read_pack
@@ -50,6 +50,30 @@ def load_site(path: Path) -> Site:
     if reader.faults or site is None:
         raise ConfigError(reader.faults)
     return site
+
+
+def load_packs(path: Path) -> dict[str, Pack]:
+    """The terms packs alone that a main file names, by id. Raises ConfigError with every fault of theirs."""
+    reader = _SiteReader(path)
+    packs = reader.read_packs()
+    if reader.faults:
+        raise ConfigError(reader.faults)
+    return packs
+
+
+def load_pack(name: str) -> Pack:
+    """One pack: a bare id is one shipped with Sekisho, all else a path.
+
+    Raises ConfigError with its faults, RefusedError if it is not there.
+    """
+    path = _pack_file(name)
+    if not path.is_file():
+        raise RefusedError(f"there is no file {_shown(path)}; write the path of a terms pack, or the id of a shipped one")
+    return read_pack(scan_document(_text(path, _shown(path)), _shown(path)))
+
+
+def _pack_file(name: str) -> Path:
+    return shipped_packs_folder() / f"{name}.yaml" if PACK_ID.fullmatch(name) else Path(name)
 
 
 def shipped_packs_folder() -> Path:
@@ -113,6 +137,10 @@ class _SiteReader:
             except ValueError as error:
                 self.faults.append(document.fault(("walled_garden", "allow", index), f"{name} is no domain name: {error}; mend it"))
 
+    def read_packs(self) -> dict[str, Pack]:
+        document = self._scan(self._path, self._file)
+        return self._packs(references(document, self._folder)) if document else {}
+
     def _try(self, step: Callable[[], T]) -> T | None:
         try:
             return step()
@@ -132,7 +160,7 @@ class _SiteReader:
         packs: dict[str, Pack] = {}
         for name, line in named.terms:
             bare = PACK_ID.fullmatch(name) is not None
-            path = shipped_packs_folder() / f"{name}.yaml" if bare else Path(name)
+            path = _pack_file(name)
             if not path.is_file():
                 self._unread.packs.add(path.stem)
                 if bare:

@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from sekisho.cli.text import duration, moment, plain, table, width
+from sekisho.cli.text import duration, fold, moment, plain, table, width
 from sekisho.cli.times import parse_moment
 
 
@@ -50,3 +50,11 @@ def test_durations_count_from_now_forwards_and_back():
 def test_what_is_no_time_is_told(text):
     with pytest.raises(ValueError, match="neither a time"):
         parse_moment(text, 0.0, past=False)
+
+
+def test_text_is_folded_at_spaces_and_between_japanese_characters():
+    assert fold("one two three", 9, first="  ", more="    ") == ["  one two", "    three"]
+    assert fold("あいうえお。か", 8) == ["あいうえ", "お。か"]
+    assert fold("あいう。え", 6) == ["あい", "う。え"], "no line starts with a full stop"
+    assert fold("a-very-long-word b", 5) == ["a-very-long-word", "b"]
+    assert fold("\x1b[2J", 80) == ["\\x1b[2J"]

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekisho.measures.calendar import JAPAN, ends, is_business_day, last_moment, starts
+from sekisho.measures.calendar import ends, is_business_day, last_moment, starts
 from sekisho.model.measures import Span, Unit
 
+JAPAN = dt.timezone(dt.timedelta(hours=9))
 MOMENTS = st.floats(1.5e9, 2.5e9)
 SPANS = st.one_of(
     st.builds(Span, st.integers(0, 60).map(float), st.sampled_from([Unit.DAYS, Unit.BUSINESS_DAYS, Unit.MONTHS])),
