@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from bench.names import Questions, allowed_names, blocked_names, packed
 from sekisho.drivers.maps import Head, map_customers, map_snapshot
@@ -29,6 +28,7 @@ from sekisho.plane.verdict import decide
 from sekisho.plane.wire import Q_END, Q_LABELS, parse_query
 from sekisho.plane.worker import BATCH, ROW, SOURCE
 from sekisho.snapshot.build import build
+from sekisho.snapshot.compiling import compiled
 from support.plane import KEY, Plane, profile, rule
 
 NAMES = int(os.environ.get("BENCH_NAMES", "1000000"))
@@ -48,7 +48,7 @@ STEPS = (
 )
 
 
-@njit(boundscheck=False, nogil=True)
+@compiled
 def put(desk, questions, lengths, sources, first):  # type: ignore[no-untyped-def]
     """A batch as the kernel would have left it."""
     for row in range(BATCH):
@@ -61,7 +61,7 @@ def put(desk, questions, lengths, sources, first):  # type: ignore[no-untyped-de
             desk.sources[base + 4 + index] = address >> 8 * (3 - index) & 255
 
 
-@njit(boundscheck=False, nogil=True)
+@compiled
 def pass_through(what, snapshot, customers, buckets, key, cache, counts, hits, desk, questions, lengths, sources, now):  # type: ignore[no-untyped-def]
     """One step, and what it needs before it, over all queries; `what` -1 only lays the packets out."""
     for first in range(0, lengths.shape[0] - BATCH + 1, BATCH):
@@ -96,7 +96,7 @@ def pass_through(what, snapshot, customers, buckets, key, cache, counts, hits, d
         desk.queued[0] = 0
 
 
-@njit
+@compiled
 def remember(desk, cache, questions, lengths, seconds):  # type: ignore[no-untyped-def]
     """An answer to each query, of one record, in the cache."""
     for row in range(lengths.shape[0]):
