@@ -18,7 +18,7 @@ from support import wait_until
 
 pytestmark = pytest.mark.slow
 
-VERDICTS = {"answered", "blocked", "silenced", "limited", "refused"}
+VERDICTS = {"answered", "blocked", "silenced", "limited", "gardened", "refused"}
 
 
 @pytest.fixture

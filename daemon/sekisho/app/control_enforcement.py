@@ -30,8 +30,7 @@ class Enforcements:
     def __init__(self, given: Mapping[str, Enforcement]) -> None:
         """Raises RefusedError for a budget no row can have."""
         self._of: dict[str, Enforcement] = {}
-        for customer, what in given.items():
-            self.put(customer, what)
+        self.put(given)
 
     def __len__(self) -> int:
         return len(self._of)
@@ -46,14 +45,16 @@ class Enforcements:
         """Customers who are answered with the notice page."""
         return sum(1 for what in self._of.values() if what.garden and not what.silenced)
 
-    def put(self, customer: str, what: Enforcement) -> None:
-        """Remember what is in force for a customer from now on. Raises RefusedError for a budget no row can have."""
-        if what.budget is not None and not all(1 <= number <= _MOST for number in what.budget):
-            raise RefusedError(f"a budget of {what.budget} queries a second and at once cannot be enforced; give 1 to {_MOST} of each")
-        if what.silenced or what.garden or what.budget is not None:
-            self._of[customer] = what
-        else:
-            self._of.pop(customer, None)
+    def put(self, given: Mapping[str, Enforcement]) -> None:
+        """Remember what is in force for customers from now on. Raises RefusedError, and keeps none, for a budget no row can have."""
+        for budget in {what.budget for what in given.values()} - {None}:
+            if budget is not None and not all(1 <= number <= _MOST for number in budget):
+                raise RefusedError(f"a budget of {budget} queries a second and at once cannot be enforced; give 1 to {_MOST} of each")
+        for customer, what in given.items():
+            if what.silenced or what.garden or what.budget is not None:
+                self._of[customer] = what
+            else:
+                self._of.pop(customer, None)
 
     def on_row(self, row: CustomerRow, grounds: Grounds) -> CustomerRow:
         """The customer's row with what is in force on it."""

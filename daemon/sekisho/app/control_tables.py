@@ -45,6 +45,8 @@ log = structlog.get_logger("sekisho.control")
 TAKEN_WITHIN = 5.0
 """Seconds the plane has to take a snapshot before what waits for it goes on."""
 _TAKEN_POLL = 0.002
+_TURN = 100
+"""Rows written before the loop's other tasks have their turn."""
 _EPOCH = struct.Struct("<Q")
 _EPOCH_AT = 16
 """Where a table's number stands in its header (`snapshot.sections`); its checksum covers what follows the header."""
@@ -157,16 +159,24 @@ class Tables:
         is written in the tables in force at once and in the others when they come in force. For a customer who is not
         known it is remembered. Raises RefusedError for a budget no row can have.
         """
-        self.enforcements.put(customer, what)
-        if self._loading:
-            self._late.add(customer)
-        self._enforce(self.people, customer)
+        await self.enforce_all({customer: what})
+
+    async def enforce_all(self, given: Mapping[str, Enforcement]) -> None:
+        """The same for many customers; others' turns come in between. Raises RefusedError, and changes none, likewise."""
+        self.enforcements.put(given)
+        for number, customer in enumerate(tuple(given), 1):
+            if self._loading:
+                self._late.add(customer)
+            self._enforce(self.people, customer)
+            if number % _TURN == 0:
+                await asyncio.sleep(0)
 
     def enforced(self) -> Mapping[str, Enforcement]:
         """What was last told of each customer to whom anything is done."""
         return self.enforcements.all()
 
     def _enforce(self, people: People, identity: str) -> None:
+        """Write what is in force for a customer now to the row."""
         customer = people.find(identity)
         if customer is None or not self.published.epoch:
             return

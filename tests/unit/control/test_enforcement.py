@@ -162,6 +162,27 @@ def test_a_budget_no_row_can_have_is_refused_and_changes_nothing(folder, budget)
     assert run(folder, scenario) == ("silenced", SILENCE)
 
 
+def test_many_at_once_leave_the_others_their_turn_and_are_all_on_their_rows(folder, monkeypatch):
+    monkeypatch.setattr("sekisho.app.control_tables._TURN", 1)
+    limit = Enforcement(budget=(5, 10), by=(LIMIT,))
+
+    async def scenario(control):
+        tables = control.core.tables
+        turns = []
+        many = asyncio.create_task(tables.enforce_all({f"c-{number}": limit for number in range(1, 6)}))
+        await asyncio.sleep(0)
+        while not many.done():
+            turns.append(tables._writer._fields()["rate"].tolist().count(5))
+            await asyncio.sleep(0)
+        with pytest.raises(RefusedError):
+            await tables.enforce_all({"c-1": Enforcement(), "c-2": Enforcement(budget=(0, 0))})
+        return turns, tables._writer._fields()["rate"].tolist().count(5)
+
+    turns, after = run(folder, scenario)
+    assert turns == [1, 2, 3, 4, 5]
+    assert after == 5
+
+
 # --- While tables change -------------------------------------------------------------------------------
 
 
@@ -328,5 +349,5 @@ def test_a_million_alike_are_put_in_columns_and_who_has_a_measure_in_a_group_of_
 def test_what_has_ended_is_forgotten():
     kept = Enforcements({"a": SILENCED, "b": GARDENED, "c": Enforcement(by=(LIMIT,))})
     assert (len(kept), kept.gardened()) == (2, 1)
-    kept.put("b", Enforcement())
+    kept.put({"b": Enforcement()})
     assert (len(kept), kept.of("b"), kept.of("a")) == (1, NONE, SILENCED)
