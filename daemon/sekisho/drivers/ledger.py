@@ -270,6 +270,10 @@ def take_lock(path: Path) -> int:
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        if os.geteuid() == 0:
+            # Root restores for the daemon's user, whose the folder is.
+            owner = path.parent.stat()
+            os.fchown(lock, owner.st_uid, owner.st_gid)
     except OSError as error:
         raise LedgerError(f"the state folder {path.parent} cannot be used ({error.strerror}); make it writable for the daemon") from error
     try:
@@ -342,9 +346,9 @@ def _fold(connection: sqlite3.Connection, path: Path) -> tuple[State, Head, int]
             state.apply(act)
     state.number = verifier.number
     written = ledgerfile.head(connection)
-    if written is None or written.number > verifier.number:
+    if written is not None and written.number > verifier.number:
         raise _unproved(path, f"event {verifier.number + 1}: is missing; the ledger ends before it")
-    if written != verifier.head:
+    if written is not None and written != verifier.head:
         raise _unproved(
             path, f"event {written.number + 1}: stands behind the last event the ledger wrote; it was put there by another program"
         )

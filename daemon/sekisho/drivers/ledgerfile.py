@@ -146,9 +146,16 @@ def event(connection: sqlite3.Connection, number: int) -> Event | None:
 
 
 def head(connection: sqlite3.Connection, version: int = SCHEMA_VERSION) -> Head | None:
-    """The last event by the ledger's own word; None where that is not there."""
-    row = connection.execute("SELECT number, chain FROM head").fetchone() if version > 1 else None
-    return Head(*row) if row is not None else None
+    """The last event by the ledger's own word, or None for a schema that has none. Raises LedgerError if it was taken out."""
+    if version == 1:
+        return None
+    row = connection.execute("SELECT number, chain FROM head").fetchone()
+    if row is None:
+        raise LedgerError(
+            "the ledger does not say any more which event is its last, so that none can be missed; "
+            "put back its last good copy (`sekisho restore`)"
+        )
+    return Head(*row)
 
 
 def wal_of(path: Path) -> Path:

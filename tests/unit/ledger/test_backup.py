@@ -116,6 +116,18 @@ def test_nothing_is_replaced_unless_it_is_said_so_and_then_it_is_moved_aside(sta
     assert restore_backup(state, tmp_path / "backup", NOW, force=True).aside == state / "replaced-20260331T233320Z-1"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root restores for another")
+def test_root_puts_back_what_the_daemons_user_can_open(state, tmp_path):
+    make_backup(state, tmp_path / "backup", NOW, "x")
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    os.chown(fresh, 4711, 4712)
+    restore_backup(fresh, tmp_path / "backup", NOW, force=False)
+    assert {(one.name, one.stat().st_uid, one.stat().st_gid) for one in fresh.iterdir()} == {
+        (name, 4711, 4712) for name in ("ledger.db", "ledger.db.lock", "matches.db")
+    }
+
+
 def test_nothing_is_put_back_under_a_running_daemon(state, tmp_path):
     make_backup(state, tmp_path / "backup", NOW, "x")
     with opened(state / "ledger.db"), pytest.raises(LedgerError, match="another sekishod"):

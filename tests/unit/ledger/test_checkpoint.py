@@ -242,9 +242,9 @@ asyncio.run(main())
 def test_kill_9_between_checkpoints_and_erasures_leaves_the_state_that_was_acknowledged(tmp_path):
     path = tmp_path / "ledger.db"
     acknowledged: dict[str, bool] = {}
-    for _ in range(4):
+    for _ in range(3):
         child = subprocess.Popen([sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE)
-        read = [child.stdout.readline() for _ in range(70)]
+        read = [child.stdout.readline() for _ in range(50)]
         child.kill()
         read += child.stdout.read().splitlines(keepends=True)
         child.wait()

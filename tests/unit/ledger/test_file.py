@@ -176,6 +176,15 @@ def test_a_ledger_whose_last_event_was_taken_away_is_not_opened(tmp_path):
         Ledger.open(path)
 
 
+def test_a_ledger_that_does_not_say_which_event_is_its_last_is_refused(tmp_path):
+    path = tmp_path / "ledger.db"
+    write(path, opt_outs(20))
+    hurt(path, "DELETE FROM events WHERE number = 20", "DELETE FROM head")
+    for reading in (Ledger.open, verified):
+        with pytest.raises(LedgerError, match="which event is its last"):
+            reading(path)
+
+
 def test_a_ledger_is_verified_beside_the_daemon_that_writes_it(tmp_path):
     path = tmp_path / "ledger.db"
 

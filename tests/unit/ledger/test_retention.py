@@ -225,6 +225,31 @@ def test_subjects_are_erased_whole_however_many_at_a_time(tmp_path, monkeypatch)
         assert len(records) > 5
 
 
+def test_erased_content_is_gone_from_the_disk_while_the_daemon_runs_on(tmp_path):
+    path = tmp_path / "ledger.db"
+    write(path, ACTS_OF_A_LEDGER)
+
+    async def scenario():
+        ledger = Ledger.open(path)
+        await ledger.checkpoint()
+        await ledger.append(OptOutAdded("more", "c2", "phone"), ACTOR, 1.0)
+        assert b"phone: 47" in path.read_bytes()
+        await ledger.erase(find_due(path, KEPT, LATER), "sekishod", LATER)
+        found = [file.name for file in tmp_path.iterdir() if b"phone: 47" in file.read_bytes()]
+        await ledger.close()
+        return found
+
+    assert asyncio.run(scenario()) == []
+
+
+def test_what_was_said_since_about_the_same_thing_counts(tmp_path):
+    path = tmp_path / "ledger.db"
+    write(path, [OptOutAdded("c-1", "c2", "x", 2 * DAY)], at=DAY)
+    write(path, [OptOutAdded("c-1", "c2", "y")], at=500 * DAY)
+    assert find_due(path, KEPT, 505 * DAY) == []
+    assert [(one.numbers, one.gone) for one in find_due(path, KEPT, 511 * DAY)] == [((1,), False)]
+
+
 def test_an_act_written_meanwhile_by_a_clock_set_back_is_seen(tmp_path):
     path = tmp_path / "ledger.db"
     write(path, [OptOutAdded("c-1", "c2", "x", 2 * DAY)], at=DAY)
