@@ -21,6 +21,7 @@ from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_people import People
 from sekisho.app.control_reload import reload
+from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_tables import Tables
 from sekisho.drivers.hitrings import HitRings
 from sekisho.drivers.ledger import Ledger
@@ -68,9 +69,10 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         reader = TableReader(folder, key)
         tables = Tables(writer, reader, people, ledger.state, lists, key, state / "snapshot")
         await tables.start(now)
-        core = Core(
-            config, ledger, key, tables, lists, matches, Recorder(HitRings(folder), matches), reader, Reload(now, (), now), started=now
-        )
+        sinks = Sinks(ledger, lambda: ledger.state.number, state, time.time)
+        stack.push_async_callback(sinks.close)
+        recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
+        core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, sinks, started=now)
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
         yield core
@@ -102,6 +104,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             *(asyncio.create_task(door.serve()) for door in doors),
         ]
         core.lists.keep_fresh(core.list_changed)
+        await core.sinks.adopt(core.site.settings.events)
         log.info("ready", customers=len(core.people), lists=len(core.people.lists), epoch=core.tables.published.epoch)
         notifier.ready(f"{len(core.people)} customers, {len(core.people.lists)} lists")
         try:

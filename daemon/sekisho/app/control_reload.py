@@ -45,6 +45,7 @@ async def reload(core: Core, actor: str) -> Json:
         finally:
             core.lists.keep_fresh(core.list_changed)
         core.reload = Reload(now, (), now)
+        await core.sinks.adopt(site.settings.events)
         if roles_of(site) != roles_of(before):
             _change_door(core)
             log.info("roles-changed", actor=actor)

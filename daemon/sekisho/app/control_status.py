@@ -11,9 +11,11 @@ from typing import Any
 
 import sekisho
 from sekisho.app.control_core import Core
+from sekisho.model.clauses import MeasureRule
 from sekisho.model.counters import Counter
 from sekisho.model.errors import TableError
 from sekisho.model.lists import ListDefinition
+from sekisho.model.measures import MeasureState
 from sekisho.model.observation import ListObservation, Observation
 
 Json = dict[str, Any]
@@ -85,6 +87,7 @@ def status(core: Core) -> Json:
         "customers": {"known": len(core.people), "opted_out": opted_out, "unconsented": unconsented},
         "ledger": {"acts": core.state.number},
         "matches": {"lost": core.recorder.lost},
+        "sinks": core.sinks.bodies(),
         "lists": lists(core, plane, now),
         "warnings": warnings(core) + _plane_warnings(plane),
     }
@@ -166,12 +169,23 @@ def observe(core: Core) -> Observation:
         workers_alive=plane.workers_alive,
         worker_restarts=plane.restarts,
         hits_lost=core.recorder.lost,
+        measures=dict.fromkeys(((clause, state.value) for clause in rule_clauses(core) for state in MeasureState), 0),
+        acts=core.state.number,
+        append_latency=tuple(core.ledger.latencies.counts),
+        append_seconds=core.ledger.latencies.total,
+        sinks=core.sinks.observations(),
     )
 
 
 def measure_clauses(core: Core) -> list[str]:
     """Every clause of the packs that authorises a measure the plane counts."""
     found = {rule.clause: None for pack in core.site.packs.values() for rule in pack.rules}
+    return list(found)
+
+
+def rule_clauses(core: Core) -> list[str]:
+    """Every clause of the packs that authorises a measure with a life cycle."""
+    found = {rule.clause: None for pack in core.site.packs.values() for rule in pack.rules if isinstance(rule, MeasureRule)}
     return list(found)
 
 

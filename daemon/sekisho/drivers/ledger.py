@@ -16,16 +16,19 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from sekisho.drivers.latencies import Latencies
 from sekisho.ledger.acts import MICROSECONDS, decode, encode, recorded
 from sekisho.ledger.chain import Event, Verifier, link
 from sekisho.ledger.state import State
 from sekisho.model.errors import LedgerError
 from sekisho.model.events import Act, RecordedAct
+from sekisho.model.observation import APPEND_BOUNDS
 
 SCHEMA_VERSION = 1
 BATCH = 512
@@ -71,6 +74,8 @@ class Ledger:
     def __init__(self, path: Path, lock: int, state: State, verifier: Verifier) -> None:
         self.path = path
         self.state = state
+        self.latencies = Latencies(APPEND_BOUNDS)
+        """From being asked for an act to its acknowledgement; those that failed are not in it."""
         self._lock = lock
         self._number = verifier.number
         self._chain = verifier.chain
@@ -108,8 +113,11 @@ class Ledger:
             self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
             self._thread.start()
         pending = _Pending(round(now * MICROSECONDS), actor, act.kind, payload, loop.create_future())
+        began = time.perf_counter()
         self._queue.put(pending)
-        return await pending.done
+        done = await pending.done
+        self.latencies.add(time.perf_counter() - began)
+        return done
 
     async def close(self) -> None:
         """Write what is queued, stop the writer and give the lock back."""
@@ -128,6 +136,18 @@ class Ledger:
             yield from _rows(connection)
         finally:
             connection.close()
+
+    def since(self, number: int, limit: int) -> list[Event]:
+        """Events behind `number`, in order and at most `limit`, read through a connection of their own. Raises LedgerError."""
+        query = f"SELECT {_COLUMNS} FROM events WHERE number > ? ORDER BY number LIMIT ?"  # noqa: S608 - a constant of ours
+        try:
+            connection = _connect(self.path)
+            try:
+                return [Event(*row) for row in connection.execute(query, (number, limit))]
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise LedgerError(f"the ledger {self.path} cannot be read ({error}); see that its disk works") from error
 
     def _write(self) -> None:
         """Body of the writer thread."""
