@@ -33,7 +33,7 @@ log = structlog.get_logger("sekisho.sinks")
 
 T = TypeVar("T")
 
-READ = 256
+READ = 1024
 """Events read from the ledger at a time."""
 LOOK_EVERY = 0.1
 """Seconds between two looks for new acts: at a number in memory."""

@@ -17,7 +17,8 @@ from sekisho.drivers.sinks import Run
 from sekisho.model.errors import SinkError
 from sekisho_exporters.cloudevents import Envelope, encode
 
-BATCH = 256
+BATCH = 1024
+"""One sync for so many: a file keeps up with a ledger that commits in groups."""
 _BLOCK = 65536
 _STDOUT = 1
 _PATIENCE = 10.0

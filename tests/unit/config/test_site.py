@@ -192,3 +192,15 @@ def test_an_unknown_shipped_pack_is_told_the_nearest_and_how_to_name_ones_own(si
 
 def test_the_shipped_packs_are_found():
     assert {"gunma", "nbnet"} <= set(shipped_packs())
+
+
+def test_a_webhook_that_anybody_could_read_or_imitate_is_warned_of(site):
+    sinks = (
+        "\nevents:\n  sinks:\n"
+        "    - {id: a, kind: webhook, url: 'http://desk.example/'}\n"
+        "    - {id: b, kind: webhook, url: 'https://desk.example/', secret: s}\n"
+        "    - {id: c, kind: webhook, url: 'http://127.0.0.1:8080/', secret: s}\n"
+    )
+    (site / "sekisho.yaml").write_text(MAIN + sinks)
+    found = load_site(site / "sekisho.yaml").warnings
+    assert sorted(warning.path for warning in found) == ["events.sinks[0].secret", "events.sinks[0].url"]
