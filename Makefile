@@ -52,14 +52,18 @@ types: venv ## mypy --strict
 imports: venv ## import-linter: imports go down only
 	@$(BIN)/lint-imports --no-logo
 
-schema: venv ## write the JSON Schema of terms packs into policies/
+schema: venv ## write the JSON Schemas of files into policies/ and of events into exporters/schemas/
 	@$(BIN)/python -m sekisho.terms.schema policies/
+	@$(BIN)/python -m sekisho_exporters.schemas exporters/schemas/
 
 schema-check: venv
 	@folder=$$(mktemp -d) && $(BIN)/python -m sekisho.terms.schema $$folder \
 	  && for made in $$folder/*; do cmp -s $$made policies/$${made##*/} \
 	     || { echo "policies/$${made##*/} is not current: run make schema and commit it"; rm -r $$folder; exit 1; }; done \
-	  && rm -r $$folder && echo "schema: current"
+	  && rm -r $$folder
+	@folder=$$(mktemp -d) && $(BIN)/python -m sekisho_exporters.schemas $$folder && diff -rq $$folder exporters/schemas \
+	     || { rm -r $$folder; echo "exporters/schemas is not current: run make schema and commit it"; exit 1; }; \
+	  rm -r $$folder && echo "schema: current"
 
 peers-installed:
 	@sh tests/peers/install.sh

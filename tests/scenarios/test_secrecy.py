@@ -24,6 +24,7 @@ from scenarios.harness import Checkpoint, Customer, Resolver, folders, memory, r
 from scenarios.harness.checkpoint import CONTROL, PLANE
 from scenarios.harness.resolver import honest, servfail, silent
 from scenarios.harness.sinks import answers, files, forms, traces
+from support import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -83,7 +84,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         "listed.txt": f"c.{listed}.example\nno name {listed}\n",
     }
     with Resolver().running() as resolver, folders(base) as (folder, runtime):
-        site = write_site(folder, runtime, [resolver.port], lists=lists, sources=sources)
+        events = {"sinks": [{"id": "archive", "kind": "file", "path": "events.jsonl"}, {"id": "journal", "kind": "stdout"}]}
+        site = write_site(folder, runtime, [resolver.port], lists=lists, sources=sources, events=events)
         site.edit(upstream={"address": f"127.0.0.1:{resolver.port}", "timeout": "200ms"})
         with running(site, {"TMPDIR": str(base / "tmp"), "SEKISHO_LOG_LEVEL": "debug"}) as checkpoint:
             people = checkpoint.customer("gunma", "nbnet"), checkpoint.customer("gunma", consent=False)
@@ -254,3 +256,21 @@ def test_nbnet_21_1_the_plane_holds_no_sealed_name_in_its_memory(watched: Watche
         pytest.skip("reading another process's memory needs CAP_SYS_PTRACE; run as root")
     assert held == {}
     assert control, "a name in the cache is found by the same search"
+
+
+def test_events_tell_of_an_exception_on_a_sealed_list_and_never_of_its_name(watched: Watched) -> None:
+    """Nor do they tell the name of one on a list that is open: whoever reads events reads no names."""
+    checkpoint = watched.checkpoint
+    numbers = [
+        checkpoint.sekisho("lists", "except", name, f"let-through.{mark}.example", "--reason", "asked for")["number"]
+        for name, mark in (("sealed", watched.sealed), ("listed", watched.listed))
+    ]
+    archive = checkpoint.site.folder / "events.jsonl"
+    wait_until(lambda: all(f'"id":"{number}"' in archive.read_text() for number in numbers), deadline=30, what="both events")
+    assert archive.read_text().count('"type":"jp.sekisho.exception.added.v1"') >= 2
+    for mark in (watched.sealed, watched.listed):
+        assert not traces(archive.read_bytes(), mark)
+    printed = "\n".join(line for line in checkpoint.log.splitlines() if line.startswith('{"specversion"'))
+    assert "exception.added" in printed
+    assert not traces(printed.encode(), watched.listed)
+    assert not watched.found(watched.sealed)

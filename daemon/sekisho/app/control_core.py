@@ -21,6 +21,7 @@ from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import Recorder
 from sekisho.app.control_measures import Measures
 from sekisho.app.control_people import People
+from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_tables import Tables
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.matches import MatchStore
@@ -78,6 +79,7 @@ class Core:
     reader: PlaneReader
     reload: Reload
     measures: Measures
+    sinks: Sinks
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time
     started: float = 0.0

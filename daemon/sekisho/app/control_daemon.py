@@ -23,6 +23,7 @@ from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_measures import Measures
 from sekisho.app.control_people import People
 from sekisho.app.control_reload import reload
+from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_standing import View
 from sekisho.app.control_tables import Tables
 from sekisho.app.control_unattended import Unposted
@@ -81,8 +82,10 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         await lists.saved()  # the plane answers already
         measures = Measures(ledger, lambda: tables.people, tables, Unposted(), calendar)
         await measures.reconcile(now)
-        recorder = Recorder(HitRings(folder), matches)
-        core = Core(config, ledger, key, tables, lists, matches, recorder, reader, Reload(now, (), now), measures, started=now)
+        sinks = Sinks(ledger, lambda: ledger.state.number, state, time.time)
+        stack.push_async_callback(sinks.close)
+        recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
+        core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, started=now)
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
         yield core
@@ -116,6 +119,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             *(asyncio.create_task(door.serve()) for door in doors),
         ]
         core.lists.keep_fresh(core.list_changed)
+        await core.sinks.adopt(core.site.settings.events)
         log.info("ready", customers=len(core.people), lists=len(core.people.lists), epoch=core.tables.published.epoch)
         notifier.ready(f"{len(core.people)} customers, {len(core.people.lists)} lists")
         try:

@@ -114,6 +114,12 @@ def _status_lines(body: Json) -> Iterable[str]:
     yield f"ledger     {number(body['ledger']['acts'])} acts, {verified}"
     if body.get("measures"):
         yield _measures(body["measures"])
+    for one in body.get("sinks", ()):
+        behind = f"{number(one['behind'])} behind" + (f" ({duration(one['behind_seconds'])})" if one["behind"] else "")
+        told = f"{number(one['taken'])} told since the start"
+        yield f"sink       {plain(one['id'])}: {plain(one['kind'])} to {plain(one['to'])}, {behind}, {told}"
+        if one["error"]:
+            yield f"           FAILING since {moment(one['failing_since'])}, told again until it is taken: {plain(one['error'])}"
     if body["matches"]["lost"]:
         yield f"matches    {number(body['matches']['lost'])} lost, because the plane's ring was full"
     if daemon["reload"]["failed"]:

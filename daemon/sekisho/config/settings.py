@@ -17,6 +17,7 @@ from typing import Annotated, Any, Protocol
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
 
 from sekisho.config.document import Document, scan_document
+from sekisho.config.events import EventSettings
 from sekisho.config.validation import FileModel, did_you_mean, shown, validate
 from sekisho.config.values import (
     DnsEndpoint,
@@ -267,6 +268,8 @@ class Settings(FileModel):
     """Who may use the operator's commands, besides root and the daemon's own user."""
     measures: MeasureSettings = MeasureSettings()
     """Which measures are enforced, and which only observed."""
+    events: EventSettings = EventSettings()
+    """Where every change of state is told."""
 
     @model_validator(mode="after")
     def _no_loop(self) -> Settings:

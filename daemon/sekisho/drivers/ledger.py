@@ -14,10 +14,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import itertools
 import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +29,14 @@ import structlog
 
 from sekisho.drivers import ledgerfile
 from sekisho.drivers.checkpoint import checkpoint_of, put_aside, read_checkpoint, remove_checkpoint, write_checkpoint
+from sekisho.drivers.latencies import Latencies
 from sekisho.ledger.acts import MICROSECONDS, decode, encode, recorded, version_of
 from sekisho.ledger.chain import Event, Head, Verifier, link
 from sekisho.ledger.retention import Due, runs
 from sekisho.ledger.state import State
 from sekisho.model.errors import LedgerError
 from sekisho.model.events import Act, PayloadsErased, RecordedAct
+from sekisho.model.observation import APPEND_BOUNDS
 
 log = structlog.get_logger("sekisho.ledger")
 
@@ -69,6 +73,8 @@ class Ledger:
         self.state = state
         self.head = head
         """The last event that is folded."""
+        self.latencies = Latencies(APPEND_BOUNDS)
+        """From being asked for an act to its acknowledgement; those that failed are not in it."""
         self._lock = lock
         self._written = head
         self.verified_from = covered + 1
@@ -143,6 +149,14 @@ class Ledger:
         with contextlib.closing(ledgerfile.connect(self.path)) as connection:
             yield from ledgerfile.events(connection, after)
 
+    def since(self, number: int, limit: int) -> list[Event]:
+        """Events behind `number`, in order and at most `limit`, read through a connection of their own. Raises LedgerError."""
+        try:
+            with contextlib.closing(ledgerfile.connect(self.path)) as connection:
+                return list(itertools.islice(ledgerfile.events(connection, number), limit))
+        except sqlite3.Error as error:
+            raise LedgerError(f"the ledger {self.path} cannot be read ({error}); see that its disk works") from error
+
     async def _put(self, act: Act, actor: str, now: float, due: Sequence[Due]) -> RecordedAct:
         if self._closed:
             raise LedgerError("the ledger is closed, the daemon is stopping; ask again once it is back")
@@ -153,8 +167,11 @@ class Ledger:
             self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
             self._thread.start()
         pending = _Pending(round(now * MICROSECONDS), actor, act, payload, loop.create_future(), due)
+        began = time.perf_counter()
         self._queue.put(pending)
-        return await pending.done
+        done = await pending.done
+        self.latencies.add(time.perf_counter() - began)
+        return done
 
     def _write(self) -> None:
         """Body of the writer thread."""

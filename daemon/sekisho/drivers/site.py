@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from sekisho.config.bulk import read_bulk
 from sekisho.config.customers import read_customers
 from sekisho.config.document import Document, scan_document
+from sekisho.config.events import WebhookSinkSettings
 from sekisho.config.lists import read_lists
 from sekisho.config.register import Customers, Faults
 from sekisho.config.settings import PACK_ID, References, Settings, read_settings, references
@@ -262,6 +264,12 @@ class _SiteReader:
                 if definition.format is not ListFormat.AXFR and "://" not in definition.source and not Path(definition.source).is_file():
                     message = f"there is no file {_shown(Path(definition.source))} yet: the list holds nothing until there is"
                     self.warnings.append(self._lists_document.fault(("lists", definition.order, "source"), message))
+        for number, sink in enumerate(settings.events.sinks):
+            if isinstance(sink, WebhookSinkSettings):
+                if sink.secret is None:
+                    self._warn(f"events.sinks[{number}].secret", "deliveries are not signed: the receiver cannot tell them from anybody's")
+                if sink.url.startswith("http://") and urlsplit(sink.url).hostname not in {"127.0.0.1", "::1", "localhost"}:
+                    self._warn(f"events.sinks[{number}].url", "customers' ids go over the network unencrypted; use https://")
         for prefix in settings.allow:
             if prefix in {Prefix.parse("0.0.0.0/0"), Prefix.parse("::/0")}:
                 self._warn("allow", f"{prefix} lets the whole Internet ask: an open resolver (RFC 5358)")

@@ -6,6 +6,7 @@
     ├── FeedError          a list source could not be fetched, transferred or understood
     ├── TableError         a shared table or state file is damaged or of another version
     ├── LedgerError        the record could not be written or does not verify
+    ├── SinkError          an event could not be told; it is tried again
     └── UnavailableError   the other side of a socket (daemon, resolver, primary) is not there
 
 The text of each says what is wrong and what to do about it.
@@ -57,6 +58,14 @@ class TableError(SekishoError):
 
 class LedgerError(SekishoError):
     """The ledger could not be written, or its chain does not verify."""
+
+
+class SinkError(SekishoError):
+    """An event could not be told to another system. `retry_after` (seconds) is when it asked to be tried again."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 class UnavailableError(SekishoError):

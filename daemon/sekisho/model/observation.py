@@ -43,6 +43,29 @@ class ListObservation:
     """Exceptions of the operator in force on it."""
 
 
+APPEND_BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Seconds: the buckets of the time an act takes to be on disk."""
+CHANNELS = ("email", "web", "webhook")
+"""Ways a notice goes out."""
+OUTCOMES = ("queued", "sent", "bounced", "given-up", "unconfirmed")
+"""What became of notices; `unconfirmed` are those tried again after a try nobody knows the end of."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkObservation:
+    """One sink of events. Counts are since the daemon's start."""
+
+    id: str
+    kind: str
+    behind: int = 0
+    """Acts between the end of the record and its place."""
+    behind_seconds: float = 0.0
+    """Age of the oldest act it has still to come to."""
+    taken: int = 0
+    failures: int = 0
+    failing: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """The daemon at `at` (UNIX seconds)."""
@@ -77,6 +100,34 @@ class Observation:
     worker_restarts: int = 0
     hits_lost: int = 0
     """Matches lost because the ring to the control plane was full."""
+    measures: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Measures on the record by (clause, state of `model.measures.MeasureState`); every clause that has a measure's rule is here
+    in every state, at zero too."""
+    measures_observed: int = 0
+    """Measures in force that only observe."""
+    termination_eligible: int = 0
+    """Open measures whose contract may be terminated: somebody has to decide."""
+    findings: Mapping[str, int] = field(default_factory=dict)
+    """Findings since the start by `model.measures.Detector`; a missing one is zero."""
+    notices: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Notices since the start by (one of CHANNELS, one of OUTCOMES); a missing one is zero."""
+    notices_waiting: int = 0
+    """Notices on their way: queued, neither sent nor given up."""
+    attention_open: int = 0
+    """Attention calls that are not closed."""
+    outages_open: int = 0
+    enforcement_held: bool = False
+    """An operator holds all enforcement."""
+    emergency: bool = False
+    """The emergency mode is on."""
+    acts: int = 0
+    """Number of the last act on the record."""
+    append_latency: tuple[int, ...] = (0,) * (len(APPEND_BOUNDS) + 1)
+    """Acts recorded by the time that took: one count per bound of APPEND_BOUNDS, not cumulative, and one above them all."""
+    append_seconds: float = 0.0
+    """That time, all together."""
+    sinks: tuple[SinkObservation, ...] = ()
+    """In the order of the configuration."""
 
     def total(self, counter: Counter) -> int:
         return self.totals.get(counter, 0)

@@ -57,6 +57,21 @@ STATUS = {
     "customers": {"known": 3, "opted_out": 1, "unconsented": 0},
     "ledger": {"acts": 7},
     "measures": {"mode": "observe", "open": {"in-force": 2}, "enforced": 0, "held": False, "emergency": False},
+    "sinks": [
+        {
+            "id": "desk",
+            "kind": "webhook",
+            "to": "https://desk.example/hooks",
+            "number": 1,
+            "behind": 6,
+            "behind_seconds": 7200.0,
+            "taken": 4,
+            "failures": 3,
+            "passed_over": 0,
+            "error": "https://desk.example/hooks answered with status 503; it has to answer 2xx to take an event",
+            "failing_since": 1_700_000_000.0,
+        },
+    ],
     "matches": {"lost": 0},
     "lists": [LIST, HELD],
     "warnings": [],
@@ -230,6 +245,13 @@ def test_status_says_that_no_plane_answers(daemon):
     assert "held" in result.output
     assert "1,234,567" in result.output
     assert "sekisho lists accept held" in result.output
+
+
+def test_status_says_how_far_behind_each_sink_is_and_why(daemon):
+    output = sekisho("status", config=daemon.config).output
+    assert "desk: webhook to https://desk.example/hooks, 6 behind (2h), 4 told since the start" in output
+    assert "status 503" in output
+    assert "FAILING since 2023-11-1" in output
 
 
 def test_a_refusal_is_exit_code_1_with_what_to_do(daemon):

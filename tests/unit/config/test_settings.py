@@ -77,7 +77,11 @@ def test_the_example_file_states_the_true_defaults(root):
 
 def test_the_example_file_names_every_key_there_is(root):
     text = (root / "daemon/sekisho.example.yaml").read_text(encoding="utf-8")
-    models = [Settings, *(Settings.model_fields[key].annotation for key in ("upstream", "cache", "roles", "measures")), RoleMembers]
+    models = [
+        Settings,
+        *(Settings.model_fields[key].annotation for key in ("upstream", "cache", "roles", "measures", "events")),
+        RoleMembers,
+    ]
     keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
     missing = {key for key in keys if not re.search(rf"^ *#?{key}:", text, flags=re.MULTILINE)}
     missing |= {key for key in WalledGarden.model_fields if not re.search(rf"walled_garden:.*\{{.*\b{key}:", text)}

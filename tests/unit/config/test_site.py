@@ -211,3 +211,15 @@ def test_a_clause_with_a_mode_of_its_own_has_to_be_there(site):
     _change(site, "sekisho.yaml", "nbnet/22-2-55", "nbnet/22-2-5")
     settings = load_site(site / "sekisho.yaml").settings.measures
     assert [settings.observes(clause) for clause in ("nbnet/22-2-5", "nbnet/22-1")] == [False, True]
+
+
+def test_a_webhook_that_anybody_could_read_or_imitate_is_warned_of(site):
+    sinks = (
+        "\nevents:\n  sinks:\n"
+        "    - {id: a, kind: webhook, url: 'http://desk.example/'}\n"
+        "    - {id: b, kind: webhook, url: 'https://desk.example/', secret: s}\n"
+        "    - {id: c, kind: webhook, url: 'http://127.0.0.1:8080/', secret: s}\n"
+    )
+    (site / "sekisho.yaml").write_text(MAIN + sinks)
+    found = load_site(site / "sekisho.yaml").warnings
+    assert sorted(warning.path for warning in found) == ["events.sinks[0].secret", "events.sinks[0].url"]

@@ -1,0 +1,65 @@
+"""Metrics of what is on the record: measures, findings, notices, the ledger itself, and the sinks of events.
+
+Labels are closed sets: states, detectors, channels and outcomes of the model, clause ids of the packs, sink ids of the
+main file.
+"""
+
+from __future__ import annotations
+
+from sekisho.model.measures import Detector
+from sekisho.model.observation import APPEND_BOUNDS, CHANNELS, OUTCOMES
+from sekisho_exporters.families import Family, gauge, per_sink
+
+RECORD_FAMILIES: tuple[Family, ...] = (
+    # Measures
+    Family(
+        "sekisho_measures",
+        "gauge",
+        "Measures on the record, by clause and state.",
+        lambda seen: [(labels, count) for labels, count in seen.measures.items()],
+        ("clause", "state"),
+    ),
+    gauge("sekisho_measures_observed", "Measures in force that only observe.", lambda seen: seen.measures_observed),
+    gauge(
+        "sekisho_measures_termination_eligible",
+        "Open measures whose contract may be terminated; somebody has to decide.",
+        lambda seen: seen.termination_eligible,
+    ),
+    Family(
+        "sekisho_findings_total",
+        "counter",
+        "Findings, by detector.",
+        lambda seen: [((detector.value,), seen.findings.get(detector.value, 0)) for detector in Detector],
+        ("detector",),
+    ),
+    gauge("sekisho_enforcement_held", "1 while an operator holds all enforcement.", lambda seen: seen.enforcement_held),
+    gauge("sekisho_emergency_active", "1 while the emergency mode is on.", lambda seen: seen.emergency),
+    gauge("sekisho_outages_open", "Outages that are open.", lambda seen: seen.outages_open),
+    # Notices
+    Family(
+        "sekisho_notices_total",
+        "counter",
+        "Notices, by channel and outcome.",
+        lambda seen: [((channel, outcome), seen.notices.get((channel, outcome), 0)) for channel in CHANNELS for outcome in OUTCOMES],
+        ("channel", "outcome"),
+    ),
+    gauge("sekisho_notices_waiting", "Notices neither sent nor given up yet.", lambda seen: seen.notices_waiting),
+    gauge("sekisho_attention_calls_open", "Attention calls that are not closed.", lambda seen: seen.attention_open),
+    # Ledger
+    gauge("sekisho_ledger_acts", "Acts on the record.", lambda seen: seen.acts),
+    Family(
+        "sekisho_ledger_append_seconds",
+        "histogram",
+        "Time until an act was on disk and acknowledged.",
+        lambda seen: [((), count) for count in seen.append_latency],
+        bounds=APPEND_BOUNDS,
+        total=lambda seen: seen.append_seconds,
+    ),
+    # Sinks
+    per_sink("sekisho_sink_lag_events", "Acts between the end of the record and the place of the sink.", lambda one: one.behind),
+    per_sink("sekisho_sink_lag_seconds", "Age of the oldest act the sink has still to come to.", lambda one: one.behind_seconds),
+    per_sink("sekisho_sink_failing", "1 while events cannot be handed to the sink.", lambda one: one.failing),
+    per_sink("sekisho_sink_events_total", "Events the sink has taken.", lambda one: one.taken, "counter"),
+    per_sink("sekisho_sink_failures_total", "Hand-overs of events that failed.", lambda one: one.failures, "counter"),
+)
+"""In the order they are shown."""
