@@ -35,10 +35,29 @@ FAMILIES = (
     "sekisho_snapshot_epoch",
     "sekisho_snapshot_build_seconds",
     "sekisho_hits_lost_total",
+    "sekisho_findings_total",
+    "sekisho_notices_total",
+    "sekisho_ledger_acts",
+    "sekisho_ledger_append_seconds_count",
     "sekisho_workers_alive",
     "sekisho_build_info",
 )
-CLOSED = {"transport", "family", "step", "verdict", "list", "clause", "answer", "version", "le"}
+CLOSED = {
+    "transport",
+    "family",
+    "step",
+    "verdict",
+    "list",
+    "clause",
+    "answer",
+    "version",
+    "le",
+    "state",
+    "detector",
+    "channel",
+    "outcome",
+    "sink",
+}
 
 
 def test_everything_is_there_and_zeros_are_shown(field: Checkpoint) -> None:
