@@ -15,6 +15,7 @@ from typing import Annotated, Any, Protocol
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
 
 from sekisho.config.document import Document, scan_document
+from sekisho.config.notices import NoticeSettings
 from sekisho.config.validation import FileModel, shown, validate
 from sekisho.config.values import (
     DnsEndpoint,
@@ -186,6 +187,8 @@ class Settings(FileModel):
 
     roles: RoleSettings = RoleSettings()
     """Who may use the operator's commands, besides root and the daemon's own user."""
+    notices: NoticeSettings | None = None
+    """How customers are told of measures; null: nobody is told, and what needs a notice before is not enforced."""
 
     @model_validator(mode="after")
     def _no_loop(self) -> Settings:

@@ -95,10 +95,17 @@ class _SiteReader:
         customers = self._customers(named)
         if customers is not None:
             self._exchange(customers, packs)
+        if settings is not None and settings.notices is not None and settings.notices.templates is not None:
+            self._templates(settings.notices.templates)
         if settings is None or lists is None or customers is None or self.faults:
             return None
         self._warn_of(settings, packs, lists)
         return Site(settings, packs, lists, customers, tuple(sorted(self.warnings)))
+
+    def _templates(self, folder: Path) -> None:
+        from sekisho.drivers.noticefiles import load_templates  # noqa: PLC0415 - brings the templates' language with it
+
+        self._try(lambda: load_templates(folder))
 
     def _try(self, step: Callable[[], T]) -> T | None:
         try:

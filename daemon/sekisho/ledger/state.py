@@ -1,4 +1,4 @@
-"""What the acts amount to: opt-outs, customers changed at run time, exceptions, accepted feeds.
+"""What the acts amount to: opt-outs, customers changed at run time, exceptions, accepted feeds, notices.
 
 State is the fold of the acts in the order of the ledger and of nothing else: replaying them gives
 the same state. It is not filtered by time: an opt-out past its `until` stays until an act removes
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from sekisho.ledger.notices import Notices
 from sekisho.model.customers import OptOutRecord
 from sekisho.model.events import (
     CustomerAdded,
@@ -34,6 +35,7 @@ class State:
     customers   customer -> the mapping it was added with, or None: removed at run time
     exceptions  list -> entry digest (hexadecimal) -> the act that added it
     accepted    list -> versions an operator accepted although a guard held them
+    notices     notices and attention calls
     number      the last event taken in
     """
 
@@ -41,6 +43,7 @@ class State:
     customers: dict[str, dict[str, object] | None] = field(default_factory=dict)
     exceptions: dict[str, dict[str, ExceptionAdded]] = field(default_factory=dict)
     accepted: dict[str, set[str]] = field(default_factory=dict)
+    notices: Notices = field(default_factory=Notices)
     number: int = 0
 
     def apply(self, recorded: RecordedAct) -> None:
@@ -63,6 +66,7 @@ class State:
                 self.exceptions.setdefault(act.list, {})[act.digest] = act
             case ExceptionRemoved():
                 _discard(self.exceptions, act.list, act.digest)
+        self.notices.apply(recorded)
         self.number = recorded.number
 
     def opted_out(self, customer: str, now: float) -> frozenset[str]:

@@ -65,6 +65,8 @@ class Customer:
     exempt: tuple[str, ...] = ()
     """List ids or clause ids that do not reach this customer, by the operator's decision."""
     email: str | None = None
+    language: str | None = None
+    """`ja` or `en`: of notices; None: the operator's default."""
 
 
 @dataclass(frozen=True, slots=True)

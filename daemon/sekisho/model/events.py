@@ -235,7 +235,9 @@ class NoticeQueued:
     channel: str
     address: str
     digest_of: list[str]
-    """Notices this one tells together with its own, where several came at once."""
+    """Notices this one tells together, where several came at once."""
+    order: str = ""
+    """The key of the order it carries out (`NoticeOrder.key`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +250,19 @@ class NoticeTried:
     attempt: int
     unconfirmed: bool = False
     """The attempt before may have succeeded."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeDeferred:
+    """The attempt failed for the time being; the next one is not before `until`."""
+
+    kind: ClassVar[str] = "notice-deferred"
+    notice: str
+    customer: str
+    until: float
+    detail: str
+    uncertain: bool = False
+    """Whether it was taken is not known: the connection broke off after all of it was handed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +284,8 @@ class NoticeFailed:
     customer: str
     outcome: str
     detail: str
+    address: str = ""
+    """The address that does not work, of an outcome `bounced`. A bounce of no notice on record has an empty `notice`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +311,7 @@ class AttentionOpened:
     address: str
     at: float
     report: str
+    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +361,7 @@ Act = (
     | InterruptionAnnounced
     | NoticeQueued
     | NoticeTried
+    | NoticeDeferred
     | NoticeSent
     | NoticeFailed
     | LookedUp

@@ -96,6 +96,34 @@ class Cause(enum.StrEnum):
     TERMS_CHANGED = "terms-changed"
 
 
+class Occasion(enum.StrEnum):
+    """What a customer is told of a measure."""
+
+    BEFORE = "before"
+    """It will be in force, and why."""
+    IN_FORCE = "in-force"
+    EXTENDED = "extended"
+    ENDING = "ending"
+    """The condition is gone; when it will be lifted."""
+    IN_FORCE_AGAIN = "in-force-again"
+    """The condition came back before it was lifted."""
+    LIFTED = "lifted"
+    WITHDRAWN = "withdrawn"
+    """What was announced will not be in force after all."""
+    ANNOUNCEMENT = "announcement"
+    """An interruption, for everybody whose terms are named."""
+    TERMINATION_ELIGIBLE = "termination-eligible"
+    """The contract may be terminated, and what keeps it from that."""
+    ATTENTION = "attention"
+    """An attention call: something of the customer's is in danger or a danger."""
+    EMERGENCY = "emergency"
+    """Communications of public interest come first."""
+    C2_BLOCK = "c2-block"
+    """What the blocking of C&C servers is, and how to opt out."""
+    DIGEST = "digest"
+    """Several notices in one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """The condition of a clause is there for a customer, as of `at`, seen over `window` seconds."""
@@ -136,3 +164,23 @@ class Measure:
     termination_eligible: bool = False
     reason: str = ""
     """What an operator wrote, for a measure opened or moved by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeOrder:
+    """A notice that is owed, since an act of the ledger made at `at`. Ordering it twice is ordering it once."""
+
+    measure: str
+    """The measure, the attention call, or the interruption of an announcement."""
+    customer: str
+    """Empty for an announcement: it concerns everybody whose terms have the clause."""
+    clause: str
+    occasion: Occasion
+    at: float
+    observe: bool = False
+    """The measure is observed only: what the notice says is not so for the customer."""
+
+    @property
+    def key(self) -> str:
+        """Equal for one order and no other, over restarts."""
+        return f"{self.measure}/{self.occasion}/{round(self.at * 1_000_000)}"
