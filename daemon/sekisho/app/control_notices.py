@@ -149,7 +149,9 @@ class Desk:
                 self._wake.clear()
                 pause = min(self._start_due(), await self._tell_due())
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), max(0.05, pause))
+                    # Not `wait_for`, which in Python 3.11 loses a cancellation that comes together with the event.
+                    async with asyncio.timeout(max(0.05, pause)):
+                        await self._wake.wait()
         finally:
             if self._under_way:
                 _, late = await asyncio.wait(self._under_way.values(), timeout=GRACE)
