@@ -10,6 +10,7 @@
     POST   /v1/explain {customer | address, port, name, type, tcp}
     GET    /v1/events?customer=&list=&since=&limit=
     POST   /v1/reload
+    and those of notices and attention calls (`routes_notices`)
 
 Every route states the role it needs: there is no other way to write one, and reading needs the
 viewer's, changing the operator's. An operation that changes something is handed who asked.
@@ -25,6 +26,7 @@ from typing import NamedTuple
 
 from starlette.requests import Request
 
+from sekisho.api import routes_notices
 from sekisho.api.operations import Json, Operations
 from sekisho.api.requests import MAX_BODY, MAX_LIMIT, BadRequestError, Fields
 from sekisho.model.roles import Role
@@ -160,6 +162,12 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("POST", "/v1/explain", Role.VIEWER, explain),
     ApiRoute("GET", "/v1/events", Role.VIEWER, events),
     ApiRoute("POST", "/v1/reload", Role.OPERATOR, reload),
+    ApiRoute("GET", "/v1/notices", Role.VIEWER, routes_notices.show_notices),
+    ApiRoute("POST", "/v1/notices/bounced", Role.OPERATOR, routes_notices.bounced),
+    ApiRoute("GET", "/v1/attention", Role.VIEWER, routes_notices.show_calls),
+    ApiRoute("POST", "/v1/attention/answer", Role.OPERATOR, routes_notices.answer_call),
+    ApiRoute("POST", "/v1/attention/close", Role.OPERATOR, routes_notices.close_call),
+    ApiRoute("POST", "/v1/notice-report", Role.OPERATOR, routes_notices.import_report),
 )
 
 

@@ -19,6 +19,7 @@ import structlog
 from sekisho.app.control_expiry import Expiry
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import Recorder
+from sekisho.app.control_notices import Desk
 from sekisho.app.control_people import People
 from sekisho.app.control_tables import Tables
 from sekisho.drivers.ledger import Ledger
@@ -76,6 +77,7 @@ class Core:
     recorder: Recorder
     reader: PlaneReader
     reload: Reload
+    desk: Desk
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time
     started: float = 0.0

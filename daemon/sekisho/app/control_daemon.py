@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sekisho.app.control_attention import resume as resume_calls
 from sekisho.app.control_core import Core, Reload
+from sekisho.app.control_desk import open_desk
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_people import People
@@ -68,9 +70,9 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         reader = TableReader(folder, key)
         tables = Tables(writer, reader, people, ledger.state, lists, key, state / "snapshot")
         await tables.start(now)
-        core = Core(
-            config, ledger, key, tables, lists, matches, Recorder(HitRings(folder), matches), reader, Reload(now, (), now), started=now
-        )
+        desk = open_desk(ledger, lambda: tables.people, state, lambda: core.clock())  # noqa: PLW0108 - there is no core yet
+        recorder = Recorder(HitRings(folder), matches)
+        core = Core(config, ledger, key, tables, lists, matches, recorder, reader, Reload(now, (), now), desk, started=now)
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
         yield core
@@ -99,6 +101,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(EXPIRY_EVERY, "expiry", lambda: _expire(core))),
             asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
             asyncio.create_task(_reload_when(hang_up, core)),
+            asyncio.create_task(_tell(core)),
             *(asyncio.create_task(door.serve()) for door in doors),
         ]
         core.lists.keep_fresh(core.list_changed)
@@ -165,6 +168,13 @@ async def _beat(core: Core, notifier: Notifier) -> None:
         await core.tables.rebuild(core.clock())
     if notifier.watchdog_seconds is not None:
         notifier.watchdog()
+
+
+async def _tell(core: Core) -> None:
+    """Send notices; first those of attention calls that were opened just before the last end."""
+    with contextlib.suppress(SekishoError):
+        await resume_calls(core)
+    await core.desk.run()
 
 
 async def _expire(core: Core) -> None:

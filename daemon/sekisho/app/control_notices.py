@@ -80,6 +80,8 @@ class Hand(Protocol):
 
     def deemed_at(self, notice: Notice, members: list[Notice], began: float, accepted: float) -> float | None: ...
 
+    async def close(self) -> None: ...
+
 
 class Record(Protocol):
     """The ledger (`drivers.ledger.Ledger`)."""
@@ -126,7 +128,7 @@ class Desk:
         try:
             customer = self._find(order.customer) if order.customer else None
             email = customer.email if customer is not None else None
-            taken = self._fold.ways_of(order.key) if known is not None else set()
+            taken = {notice.channel for notice in self._fold.of_order(order.key)}
             # One after the other, mail first: where the daemon dies in between, the same order made again adds the rest.
             for channel, address in channels(order, email, self._hand.configured):
                 if channel not in taken and not (taken and channel is Channel.NONE):
@@ -134,6 +136,11 @@ class Desk:
         finally:
             self._ordering.discard(order.key)
         self._wake.set()
+
+    def delivered(self, order: NoticeOrder) -> float | None:
+        """When an ordered notice counts as delivered, by whichever channel does so first; may lie ahead. None: not known yet."""
+        notices = self._fold.of_order(order.key)
+        return min((one.deemed_at for one in notices if one.state is NoticeState.SENT and one.deemed_at is not None), default=None)
 
     async def bounced(self, customer: str, address: str, attempt: Attempt, notice: str, actor: str) -> None:
         """Mail to the customer came back after it was taken, or an operator says so. Raises LedgerError."""
@@ -158,6 +165,7 @@ class Desk:
                 for task in late:
                     task.cancel()
                 await asyncio.gather(*late, return_exceptions=True)
+            await self._hand.close()
 
     async def _queue(self, order: NoticeOrder, channel: Channel, address: str) -> None:
         act = NoticeQueued(self._next(), order.customer, order.measure, order.clause, order.occasion, channel, address, [], order.key)

@@ -10,6 +10,7 @@ from sekisho.cli.base import Verbs
 from sekisho.cli.verbs_customers import customers, optout
 from sekisho.cli.verbs_daemon import check, completion, reload, run, status
 from sekisho.cli.verbs_lists import lists
+from sekisho.cli.verbs_notices import attention, notice_report, notices
 from sekisho.cli.verbs_verdicts import events, explain
 
 
@@ -31,6 +32,10 @@ def cli() -> None:
     Why was this name blocked, and for whom:
       sekisho explain --customer c-1001 --name www.example.com
       sekisho events --customer c-1001 --since 1h
+    \b
+    What customers were told, and whose attention is called to what:
+      sekisho notices list c-1001
+      sekisho notice-report import notice.csv
 
     --config FILE and --json may stand before or after any verb. Exit codes: 0 done, 1 refused or
     failed, 2 usage. What shows needs the role viewer, what changes the role operator (`roles:` in
@@ -38,7 +43,7 @@ def cli() -> None:
     """
 
 
-for command in (run, check, status, optout, customers, lists, explain, events, reload, completion):
+for command in (run, check, status, optout, customers, lists, explain, events, notices, attention, notice_report, reload, completion):
     cli.add_command(command)
 
 

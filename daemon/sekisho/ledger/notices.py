@@ -57,6 +57,7 @@ class Notices:
         self._open: dict[str, None] = {}
         self._latest: dict[tuple[str, str], str] = {}
         self._orders: dict[str, float] = {}
+        self._of_order: dict[str, list[str]] = {}
         self._settled: deque[tuple[float, str]] = deque()
         self._closed: deque[tuple[float, str]] = deque()
 
@@ -68,15 +69,10 @@ class Notices:
         """When the order of this key was first put on record, as far as is remembered."""
         return self._orders.get(key)
 
-    def ways_of(self, key: str) -> set[Channel]:
-        """The channels by which notices of an order were queued; for an order of late."""
-        ways: set[Channel] = set()
-        for notice in reversed(self.notices.values()):
-            if notice.order == key:
-                ways.add(notice.channel)
-            elif notice.queued_at < self._orders.get(key, 0.0):
-                break
-        return ways
+    def of_order(self, key: str) -> list[Notice]:
+        """The notices of an order, one a channel, as far as they are known yet."""
+        known = map(self.notices.get, self._of_order.get(key, ()))
+        return [notice for notice in known if notice is not None]
 
     def open_call(self, customer: str, address: str) -> AttentionCall | None:
         """The customer's call about this address that is not closed yet."""
@@ -128,12 +124,17 @@ class Notices:
             since=at,
             next_at=at,
         )
-        self.notices[act.notice] = notice
+        self._keep(notice)
         self._open[act.notice] = None
         if act.order:
             self._orders.setdefault(act.order, at)
         for member in act.digest_of:
             self._move(member, at, state=NoticeState.TOLD, told_by=act.notice)
+
+    def _keep(self, notice: Notice) -> None:
+        self.notices[notice.id] = notice
+        if notice.order:
+            self._of_order.setdefault(notice.order, []).append(notice.id)
 
     def _try(self, act: NoticeTried, at: float) -> None:
         notice = self.notices.get(act.notice)
@@ -198,6 +199,7 @@ class Notices:
             if notice is None or notice.since > moment:
                 continue  # it moved since, and stands further behind once more
             del self.notices[identity]
+            self._of_order.pop(notice.order, None)
             if self.mailed.get(notice.customer, [at])[-1] < at - KEEP:
                 del self.mailed[notice.customer]
         while self._closed and self._closed[0][0] < at - KEEP_KEYS:
@@ -231,7 +233,8 @@ class Notices:
     def load(cls, value: dict[str, Any]) -> Notices:
         """What `dump` gave. Raises KeyError, TypeError or ValueError for anything else."""
         fold = cls()
-        fold.notices = {one["id"]: _notice(one) for one in value["notices"]}
+        for one in value["notices"]:
+            fold._keep(_notice(one))
         for one in value["calls"]:
             fold._enter(AttentionCall(**one | {"state": CallState(one["state"])}))
         fold.unreachable = {customer: Bounce(**bounce) for customer, bounce in value["unreachable"].items()}

@@ -18,6 +18,10 @@ BODIES = {
     "/v1/lists/accept": {"list": "l"},
     "/v1/exceptions": {"list": "l", "name": "www.example.com"},
     "/v1/explain": {"customer": "c", "name": "www.example.com"},
+    "/v1/notices/bounced": {"address": "c@example.com"},
+    "/v1/attention/answer": {"call": "a"},
+    "/v1/attention/close": {"call": "a"},
+    "/v1/notice-report": {"report": "r", "lines": []},
 }
 
 

@@ -64,6 +64,9 @@ class Hand:
         self.handed.append((notice.id, [one.id for one in members]))
         return self.outcomes.pop(0) if self.outcomes else SENT
 
+    async def close(self):
+        pass
+
     def deemed_at(self, notice, members, began, accepted):
         return accepted if notice.channel is not Channel.WEBHOOK else None
 
@@ -148,6 +151,8 @@ def test_an_order_is_recorded_tried_and_sent_and_the_delivery_is_told():
         "n-1", "c-1", "m-1", "gunma/17", "before", "email", "c-1@example.com", [], f"m-1/before/{int(T0 * 1e6)}"
     )
     assert bench.ears.delivered_ == [("m-1", T0)]
+    assert bench.desk.delivered(order()) == T0
+    assert bench.desk.delivered(order("m-2")) is None
 
 
 def test_ordering_twice_is_ordering_once_over_restarts_too():
