@@ -139,7 +139,7 @@ def test_a_call_goes_from_open_to_sent_when_its_notice_is_out(site):
         await take(control, line("198.51.100.1"))
         task = asyncio.create_task(control.core.desk.run())
         async with asyncio.timeout(20):
-            while not acts(control, AttentionMoved):
+            while not (await control.show_calls("a-1", "sent"))["calls"]:
                 await asyncio.sleep(0.01)
         [call] = (await control.show_calls("a-1", None))["calls"]
         moved = await control.answer_call(call["call"], reason="done", actor=ACTOR)
@@ -147,6 +147,7 @@ def test_a_call_goes_from_open_to_sent_when_its_notice_is_out(site):
         with contextlib.suppress(asyncio.CancelledError):
             await task
         [notice] = (await control.show_notices("a-1", None, limit=10))["notices"]
+        assert [act.state for act in acts(control, AttentionMoved)] == ["sent", "answered"]
         return call["state"], moved["state"], notice["state"], notice["deemed"]
 
     assert run(site, scenario, Clock(NOW)) == ("sent", "answered", "sent", NOW)
@@ -162,7 +163,7 @@ def test_a_bounced_address_is_recorded_for_whose_it_is_and_once(site):
         with pytest.raises(RefusedError, match="no notice went to this address"):
             await control.bounced("nobody@example.com", None, actor=ACTOR)
         return (
-            first["bounced"][0]["known"],
+            [first["bounced"][0]["known"], again["bounced"][0]["known"]],
             again["bounced"][0]["customer"],
             (await control.show_notices(None, None, limit=1))["unreachable"],
         )
