@@ -145,6 +145,7 @@ def _text(reply: bytes) -> str:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
+    # smtplib tells of a time-out within a dialogue as of a disconnection, with the time-out as its context.
+    if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError) or "timed out" in str(error):
         return "no answer in time"
     return getattr(error, "strerror", None) or type(error).__name__
