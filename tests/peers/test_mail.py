@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import socket
 import threading
@@ -17,9 +18,17 @@ from sekisho.measures.words import Language
 from sekisho.model.measures import Occasion
 from support import wait_until
 from support.exim import PASSWORD, USER, Exim, running_exim
+from unit.control.sites import ACTOR, Folder, run
 
 pytestmark = pytest.mark.peers
 AT = 1_775_003_400.0
+PACK = """\
+version: 1
+pack: attentive
+document: {title: Terms, operator: Example ISP, version: "1"}
+clauses:
+  - {id: attentive/38, article: Article 38, ja: 注意喚起を行うことがある。, en: Attention may be called.}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +135,41 @@ def test_a_server_that_says_nothing_is_given_up_in_time(server: MailServer, text
     with socket.create_server(("127.0.0.1", 0)) as silent:
         told = dataclasses.replace(server, port=silent.getsockname()[1], timeout=0.3).send("n-7", "c@example.com", text, AT)
     assert (told.outcome, "no answer in time" in told.detail) == (Outcome.DEFERRED, True)
+
+
+def test_a_daemon_calls_a_customers_attention_by_mail_and_learns_that_another_is_unreachable(exim: Exim, tmp_path) -> None:
+    """From a report to the mailbox: the whole way, over the ledger on disk."""
+    folder = Folder(tmp_path)
+    folder.write("attentive.yaml", PACK)
+    people = (("whole", "198.51.100.1"), ("nobody", "198.51.100.2"))
+    folder.customers(
+        [
+            {"id": who, "terms": "attentive", "prefixes": [address], "contacts": {"email": f"{who}@example.com", "language": "en"}}
+            for who, address in people
+        ]
+    )
+    smtp = {"server": f"127.0.0.1:{exim.port}", "ca": str(exim.ca)}
+    folder.set(
+        terms=["./attentive.yaml"], lists=None, notices={"from": "notices@example.net", "contact": "support@example.net", "smtp": smtp}
+    )
+    before = len(exim.mails("whole"))
+
+    async def scenario(control):
+        lines = [{"line": number, "address": address, "at": 1_700_000_000.0} for number, (_, address) in enumerate(people, 2)]
+        await control.import_report("r-1", "attentive/38", lines, actor=ACTOR)
+        task = asyncio.create_task(control.core.desk.run())
+        async with asyncio.timeout(30):
+            while any(one["state"] in {"queued", "tried"} for one in (await control.show_notices(None, None, limit=10))["notices"]):
+                await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return await control.show_notices(None, None, limit=10)
+
+    body = run(folder, scenario)
+    assert {(one["customer"], one["state"], one["attempts"]) for one in body["notices"]} == {("whole", "sent", 1), ("nobody", "failed", 1)}
+    assert [(one["customer"], one["address"]) for one in body["unreachable"]] == [("nobody", "nobody@example.com")]
+    *_, mail = wait_until(lambda: exim.mails("whole")[before:], what="the mail delivered")
+    assert "198.51.100.1" in mail.get_payload()[0].get_payload(decode=True).decode()
 
 
 class scripted:  # noqa: N801 - reads as a function

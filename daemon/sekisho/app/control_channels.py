@@ -110,6 +110,14 @@ class Channels:
             return Attempt(Outcome.DEFERRED, str(error))
         return Attempt(Outcome.REFUSED, f"no notice goes by {notice.channel}")
 
+    async def purge(self) -> int:
+        """Take away pages on which everything is older than it is kept; returns how many. Raises UnavailableError or ConfigError."""
+        opened = await self._open()
+        if opened is None or opened.posting is None:
+            return 0
+        posting, now = opened.posting, self._clock()
+        return await on_thread(lambda: posting.purge(now), "posting")
+
     def deemed_at(self, notice: Notice, members: list[Notice], began: float, accepted: float) -> float | None:
         """When the notice counts as delivered; a digest when the last of what it tells does."""
         settings = self._settings()

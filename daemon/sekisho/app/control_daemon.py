@@ -188,6 +188,9 @@ async def _purge(core: Core) -> None:
     removed = await core.matches.purge(_retentions(core), otherwise, core.clock())
     if removed:
         log.info("matches-purged", rows=removed)
+    pages = await core.desk.purge()
+    if pages:
+        log.info("pages-purged", pages=pages)
 
 
 async def _reload_when(hang_up: asyncio.Event, core: Core) -> None:

@@ -80,6 +80,10 @@ class Hand(Protocol):
 
     def deemed_at(self, notice: Notice, members: list[Notice], began: float, accepted: float) -> float | None: ...
 
+    async def purge(self) -> int:
+        """Take away what is older than it is kept. Raises SekishoError."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -147,6 +151,10 @@ class Desk:
         now = self._clock()
         await self._record.append(NoticeFailed(notice, customer, Ending.BOUNCED, attempt.detail, address), actor, now)
         await self._tell_unreachable(customer, now, attempt)
+
+    async def purge(self) -> int:
+        """Take away pages on which everything is old; returns how many. Raises SekishoError."""
+        return await self._hand.purge()
 
     async def run(self) -> None:
         """Send until cancelled."""

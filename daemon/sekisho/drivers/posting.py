@@ -115,7 +115,9 @@ class Posting:
         _publish(self._folder / "feed.json", json_feed(self._url, title, posted))
 
     def _make_folder(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        if not self._folder.is_dir():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.chmod(0o755)
         inner = self._folder / "c"
         if not inner.is_dir():
             inner.mkdir()

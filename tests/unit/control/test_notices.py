@@ -64,6 +64,9 @@ class Hand:
         self.handed.append((notice.id, [one.id for one in members]))
         return self.outcomes.pop(0) if self.outcomes else SENT
 
+    async def purge(self):
+        return 0
+
     async def close(self):
         pass
 
