@@ -13,8 +13,7 @@ from sekisho.app.control_notices import Desk
 from sekisho.app.control_people import People
 from sekisho.drivers.ledger import Ledger
 from sekisho.ledger.notices import Notices
-from sekisho.measures.bounces import read_report, unreachable_finding
-from sekisho.measures.notices import Attempt, Outcome
+from sekisho.measures.notices import Attempt, Outcome, unreachable_finding
 from sekisho.model.errors import RefusedError
 from sekisho.model.measures import Finding
 from sekisho.model.notices import Channel, Notice, NoticeState
@@ -106,6 +105,8 @@ async def bounced_address(core: Core, address: str, actor: str) -> Json:
 
 async def bounced_report(core: Core, message: str, actor: str) -> Json:
     """A delivery report came back. Raises RefusedError if it is none; recipients unknown here are told as such."""
+    from sekisho.measures.bounces import read_report  # noqa: PLC0415 - rarely needed, and it brings much with it
+
     told: list[Json] = []
     for one in read_report(message.encode("utf-8", "surrogateescape")):
         attempt = Attempt(Outcome.BOUNCED, f"a delivery report says {one.status or 'failed'}", 0, one.status)

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import email
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import Message
 
 from sekisho.measures.notices import Attempt, Outcome
-from sekisho.model.clauses import MeasureRule, Pack
-from sekisho.model.customers import Customer
 from sekisho.model.errors import RefusedError
-from sekisho.model.measures import Detector, Finding
 
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 
@@ -84,16 +80,6 @@ def _notice(message: Message, head: Message) -> str:
         if found:
             return found
     return ""
-
-
-def unreachable_finding(packs: Mapping[str, Pack], customer: Customer, at: float, told: Attempt) -> Finding | None:
-    """Mail to a customer bounced: the finding, where the customer's terms make that a ground (`smartconnect-panel/17-1-2`)."""
-    rules = (rule for pack in customer.terms if pack in packs for rule in packs[pack].rules)
-    rule = next((one for one in rules if isinstance(one, MeasureRule) and one.detector is Detector.UNREACHABLE), None)
-    if rule is None:
-        return None
-    evidence: dict[str, float | int | str] = {"channel": "email", "reply": told.code, "status": told.status}
-    return Finding(Detector.UNREACHABLE, rule.clause, customer.id, at, evidence=evidence)
 
 
 def judge(code: int, status: str, *, recipient: bool) -> Outcome:

@@ -10,11 +10,12 @@ more, marked `unconfirmed`; if that outcome is unknown too it is given up, so th
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sekisho.model.clauses import Deemed, DeliveryRule, Rule
-from sekisho.model.measures import NoticeOrder, Occasion
+from sekisho.model.clauses import Deemed, DeliveryRule, MeasureRule, Pack, Rule
+from sekisho.model.customers import Customer
+from sekisho.model.measures import Detector, Finding, NoticeOrder, Occasion
 from sekisho.model.notices import Channel, Notice, NoticeState
 
 STEPS = (60.0, 300.0, 900.0, 3600.0, 4 * 3600.0)
@@ -159,3 +160,13 @@ def deemed_at(rules: Iterable[Rule], channel: Channel, began: float, accepted: f
         return None
     rule = next((one for one in rules if isinstance(one, DeliveryRule) and one.channel == channel), None)
     return began if rule is not None and rule.deemed is Deemed.SENT else accepted
+
+
+def unreachable_finding(packs: Mapping[str, Pack], customer: Customer, at: float, told: Attempt) -> Finding | None:
+    """Mail to a customer bounced: the finding, where the customer's terms make that a ground (`smartconnect-panel/17-1-2`)."""
+    rules = (rule for pack in customer.terms if pack in packs for rule in packs[pack].rules)
+    rule = next((one for one in rules if isinstance(one, MeasureRule) and one.detector is Detector.UNREACHABLE), None)
+    if rule is None:
+        return None
+    evidence: dict[str, float | int | str] = {"channel": "email", "reply": told.code, "status": told.status}
+    return Finding(Detector.UNREACHABLE, rule.clause, customer.id, at, evidence=evidence)
