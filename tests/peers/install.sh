@@ -8,7 +8,8 @@ need() { # need PROGRAM PACKAGE
     PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
 }
 [ $# -gt 0 ] || set -- dig dnsutils kdig knot-dnsutils knotd knot unbound unbound named bind9 dnsperf dnsperf \
-    promtool prometheus rsyslogd rsyslog
+    promtool prometheus rsyslogd rsyslog \
+    exim4 exim4-daemon-light openssl openssl
 while [ $# -gt 1 ]; do
     need "$1" "$2"
     shift 2

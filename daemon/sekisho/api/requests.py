@@ -104,6 +104,14 @@ class Fields:
             raise BadRequestError(f"the field {name} is missing or no object; send a JSON object")
         return value
 
+    def mappings(self, name: str, most: int) -> list[dict[str, Any]]:
+        value = self._values.pop(name, None)
+        if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+            raise BadRequestError(f"the field {name} is missing or no list of objects; send a JSON array of objects")
+        if len(value) > most:
+            raise BadRequestError(f"the field {name} holds {len(value)} objects; send at most {most} at a time")
+        return value
+
     def end(self) -> None:
         """Refuse fields nobody asked for: a misspelt one must not pass for its default."""
         if self._values:

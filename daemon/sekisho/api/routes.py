@@ -12,7 +12,7 @@
     GET    /v1/audit/events?after=&limit=&customer=
     POST   /v1/backup {folder}
     POST   /v1/reload
-    and those of measures (`routes_measures`)
+    and those of measures (`routes_measures`), of notices and attention calls (`routes_notices`)
 
 Every route states the role it needs: there is no other way to write one, and reading needs the
 viewer's, changing the operator's. An operation that changes something is handed who asked.
@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
+from sekisho.api import routes_notices
 from sekisho.api.operations import Json, Operations
 from sekisho.api.requests import MAX_BODY, MAX_LIMIT, BadRequestError, Fields
 from sekisho.api.route import ApiRoute
@@ -172,6 +173,12 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("POST", "/v1/backup", Role.OPERATOR, backup),
     ApiRoute("POST", "/v1/reload", Role.OPERATOR, reload),
     *MEASURE_ROUTES,
+    ApiRoute("GET", "/v1/notices", Role.VIEWER, routes_notices.show_notices),
+    ApiRoute("POST", "/v1/notices/bounced", Role.OPERATOR, routes_notices.bounced),
+    ApiRoute("GET", "/v1/attention", Role.VIEWER, routes_notices.show_calls),
+    ApiRoute("POST", "/v1/attention/answer", Role.OPERATOR, routes_notices.answer_call),
+    ApiRoute("POST", "/v1/attention/close", Role.OPERATOR, routes_notices.close_call),
+    ApiRoute("POST", "/v1/notice-report", Role.OPERATOR, routes_notices.import_report),
 )
 
 

@@ -20,6 +20,7 @@ from sekisho.app.control_expiry import Expiry
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import Recorder
 from sekisho.app.control_measures import Measures
+from sekisho.app.control_notices import Desk
 from sekisho.app.control_people import People
 from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_tables import Tables
@@ -80,6 +81,7 @@ class Core:
     reload: Reload
     measures: Measures
     sinks: Sinks
+    desk: Desk
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time
     started: float = 0.0

@@ -28,7 +28,7 @@ def show(core: Core, customer_id: str) -> Json:
     budget = core.people.budget(customer)
     return _body(core, customer) | {
         "plan": {"down_mbps": customer.plan.down_mbps, "up_mbps": customer.plan.up_mbps} if customer.plan else None,
-        "contacts": {"email": customer.email} if customer.email else {},
+        "contacts": {key: value for key, value in (("email", customer.email), ("language", customer.language)) if value},
         "fee": {"yearly" if customer.fee.yearly else "monthly": customer.fee.yen} if customer.fee else None,
         "budget": {"clause": budget.clause, "rate": budget.rate, "burst": budget.burst, "over": budget.over.value} if budget else None,
         "lists": [reach_body(reach) for reach in core.people.reaches(customer, core.clock())],

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sekisho.app.control_attention import resume as resume_calls
 from sekisho.app.control_audit import erase
 from sekisho.app.control_core import Core, Reload
+from sekisho.app.control_desk import UnreachableFindings, open_desk
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_measures import Measures
@@ -26,7 +28,6 @@ from sekisho.app.control_reload import reload
 from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_standing import View
 from sekisho.app.control_tables import Tables
-from sekisho.app.control_unattended import Unposted
 from sekisho.drivers.hitrings import HitRings
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.listkey import load_key
@@ -80,12 +81,14 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         tables = Tables(writer, reader, people, ledger.state, lists, key, state / "snapshot", enforcements)
         await tables.start(now)
         await lists.saved()  # the plane answers already
-        measures = Measures(ledger, lambda: tables.people, tables, Unposted(), calendar)
-        await measures.reconcile(now)
+        desk = open_desk(ledger, lambda: tables.people, state, lambda: core.clock())  # noqa: PLW0108 - there is no core yet
+        measures = Measures(ledger, lambda: tables.people, tables, desk, calendar)
+        desk.sink = UnreachableFindings(lambda: tables.people, lambda finding: measures.found([finding], finding.at))
         sinks = Sinks(ledger, lambda: ledger.state.number, state, time.time)
         stack.push_async_callback(sinks.close)
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
-        core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, started=now)
+        core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, desk, started=now)
+        await measures.reconcile(now)
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
         yield core
@@ -116,6 +119,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
             asyncio.create_task(_every(ERASE_EVERY, "erase", lambda: erase(core))),
             asyncio.create_task(_reload_when(hang_up, core)),
+            asyncio.create_task(_tell(core)),
             *(asyncio.create_task(door.serve()) for door in doors),
         ]
         core.lists.keep_fresh(core.list_changed)
@@ -186,6 +190,13 @@ async def _beat(core: Core, notifier: Notifier) -> None:
         notifier.watchdog()
 
 
+async def _tell(core: Core) -> None:
+    """Send notices; first those of attention calls that were opened just before the last end."""
+    with contextlib.suppress(SekishoError):
+        await resume_calls(core)
+    await core.desk.run()
+
+
 async def _expire(core: Core) -> None:
     for customer in core.expiry.due(core.clock()):
         await core.tables.refresh_mask(customer, core.clock())
@@ -197,6 +208,9 @@ async def _purge(core: Core) -> None:
     removed = await core.matches.purge(_retentions(core), otherwise, core.clock())
     if removed:
         log.info("matches-purged", rows=removed)
+    pages = await core.desk.purge()
+    if pages:
+        log.info("pages-purged", pages=pages)
 
 
 async def _reload_when(hang_up: asyncio.Event, core: Core) -> None:

@@ -10,6 +10,7 @@ from sekisho.app.control_core import Core
 from sekisho.app.control_explain import explanation_body, question_name, question_type, source_address
 from sekisho.app.control_matches import retentions
 from sekisho.app.control_measure_operations import MeasureControl
+from sekisho.app.control_notice_operations import NoticeControl
 from sekisho.app.control_people import first_address
 from sekisho.app.control_status import Plane, lists, status
 from sekisho.lists.idn import to_text
@@ -19,7 +20,7 @@ from sekisho.model.events import Match
 Json = dict[str, Any]
 
 
-class Control(MeasureControl):
+class Control(MeasureControl, NoticeControl):
     """Implements `sekisho.api.operations.Operations`."""
 
     def __init__(self, core: Core) -> None:

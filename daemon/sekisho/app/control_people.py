@@ -90,6 +90,20 @@ class People:
             raise RefusedError(f"there is no customer {identity}; `sekisho customers show` lists those there are")
         return customer
 
+    def holders(self, address: Prefix) -> list[str]:
+        """Customers whose prefixes hold an address (a prefix of full length)."""
+        changed = self._state.customers
+        found = [one.other for one in self.site.customers.overlaps_with([address], but=frozenset(changed))]
+        added = self._prefixes.owner(address)
+        return list(dict.fromkeys([*found, *([added] if added is not None else [])]))
+
+    def with_email(self, address: str) -> list[str]:
+        """Customers whose mail address this is, upper and lower case alike."""
+        wanted = address.casefold()
+        found = [one for one in self.site.customers.with_email(address) if one not in self._state.customers]
+        added = [one.id for one in self._added.values() if one.email is not None and one.email.casefold() == wanted]
+        return [*found, *added]
+
     def source(self, identity: str) -> str:
         return "added at run time" if identity in self._added else "customer file"
 

@@ -34,6 +34,11 @@ class PrefixIndex:
                 self._lengths[prefix.length] -= 1
                 del self._sorted[bisect.bisect_left(self._sorted, prefix)]
 
+    def owner(self, address: Prefix) -> str | None:
+        """Whose prefix holds an address (a prefix of full length)."""
+        found = self.overlap(address, "")
+        return found[1] if found is not None else None
+
     def overlap(self, prefix: Prefix, but: str) -> tuple[Prefix, str] | None:
         """A prefix of a customer other than `but` that overlaps `prefix`, and whose it is; or None."""
         for length, count in self._lengths.items():

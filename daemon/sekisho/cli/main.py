@@ -14,6 +14,7 @@ from sekisho.cli.verbs_daemon import check, completion, reload, run, status
 from sekisho.cli.verbs_emergencies import announce, emergency, hold, outage, resume
 from sekisho.cli.verbs_lists import lists
 from sekisho.cli.verbs_measures import measures, suspend
+from sekisho.cli.verbs_notices import attention, notice_report, notices
 from sekisho.cli.verbs_terms import terms
 from sekisho.cli.verbs_verdicts import events, explain
 
@@ -49,6 +50,9 @@ def cli() -> None:
       sekisho audit verify                           any event changed, missing or moved, by its number
       sekisho audit show --customer c-1001           all that was done about a customer
       sekisho backup /var/lib/sekisho/backup         while the daemon runs; `sekisho restore` puts it back
+    What customers were told, and whose attention is called to what:
+      sekisho notices list c-1001
+      sekisho notice-report import notice.csv
 
     --config FILE and --json may stand before or after any verb. Exit codes: 0 done, 1 refused or
     failed, 2 usage. What shows needs the role viewer, what changes the role operator (`roles:` in
@@ -57,7 +61,7 @@ def cli() -> None:
 
 
 COMMANDS = (run, check, status, terms, optout, customers, lists, explain, events, audit, backup, restore)
-MEASURES = (measures, suspend, hold, resume, emergency, outage, announce)
+MEASURES = (measures, suspend, hold, resume, emergency, outage, announce, notices, attention, notice_report)
 for command in (*COMMANDS, *MEASURES, reload, completion):
     cli.add_command(command)
 

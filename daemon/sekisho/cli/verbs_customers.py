@@ -128,6 +128,7 @@ def customers_show(customer: str | None, after: str | None, limit: int) -> None:
 @click.option("--group", metavar="GROUP", help="VPN group.")
 @click.option("--exempt", multiple=True, metavar="LIST|CLAUSE", help="What is not to reach the customer; again for each.")
 @click.option("--email", metavar="ADDRESS", help="Where notices go.")
+@click.option("--language", type=click.Choice(["ja", "en"]), help="Language of notices; default: that of `notices:`.")
 @click.option("--plan", "plan", nargs=2, type=float, metavar="DOWN UP", help="Line capacity in Mbit/s.")
 @click.option("--file", "file", metavar="FILE", help="One customer as YAML or JSON instead of options; - is standard input.")
 @click.option("--replace", is_flag=True, help="Replace the customer if there is one of this id.")
@@ -186,8 +187,9 @@ def _record_of(customer: str, given: dict[str, Any]) -> Json:
         record["group"] = given["group"]
     if "exempt" in given:
         record["exempt"] = list(given["exempt"])
-    if "email" in given:
-        record["contacts"] = {"email": given["email"]}
+    contacts = {key: given[key] for key in ("email", "language") if key in given}
+    if contacts:
+        record["contacts"] = contacts
     return record
 
 

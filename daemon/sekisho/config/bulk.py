@@ -5,7 +5,7 @@ The columns are the keys of a customer as the YAML file nests them (RFC 4180, UT
     id,terms,consent.version,consent.at,prefixes,plan.down_mbps,plan.up_mbps,group,exempt,contacts.email
 
 `id` and `terms` are required; columns may stand in any order and an empty cell is a key left out.
-`fee.monthly` or `fee.yearly` (whole yen) are read too where they stand.
+`contacts.language`, `fee.monthly` and `fee.yearly` (whole yen) are read too where they stand.
 Several terms, prefixes or exemptions stand in one cell, separated by spaces. Also read: the last
 word alone or an underscore for the dot (`email`, `consent_version`), and one column for a nested
 key (`consent` as `2021-02-01@2021-03-15`, `plan` as `1000/100`). Lines that start with `#` are
@@ -25,8 +25,19 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from sekisho.config.cells import Cells, read_consent, read_contract, read_email, read_fee, read_group, read_plan, read_terms, several
-from sekisho.config.customers import as_customer_id
+from sekisho.config.cells import (
+    Cells,
+    read_consent,
+    read_contract,
+    read_email,
+    read_fee,
+    read_group,
+    read_language,
+    read_plan,
+    read_terms,
+    several,
+)
+from sekisho.config.customers import LANGUAGES, as_customer_id
 from sekisho.config.prefixes import read_prefix
 from sekisho.config.register import Contract, Customers, Faults
 from sekisho.config.validation import did_you_mean, shown
@@ -49,11 +60,12 @@ FEE_COLUMNS = ("fee.monthly", "fee.yearly")
 """Read too where they stand: whole yen without tax, one of the two."""
 
 _ALIASES = {
-    **{name: name for name in (*COLUMNS, *FEE_COLUMNS, "consent", "plan")},
-    **{name.replace(".", "_"): name for name in (*COLUMNS, *FEE_COLUMNS)},
+    **{name: name for name in (*COLUMNS, "contacts.language", *FEE_COLUMNS, "consent", "plan")},
+    **{name.replace(".", "_"): name for name in (*COLUMNS, "contacts.language", *FEE_COLUMNS)},
     "down_mbps": "plan.down_mbps",
     "up_mbps": "plan.up_mbps",
     "email": "contacts.email",
+    "language": "contacts.language",
     "contacts": "contacts.email",
     "prefix": "prefixes",
 }
@@ -144,6 +156,7 @@ class _Layout:
     identity: int
     prefixes: int | None
     email: int | None
+    language: int | None
     contract: dict[str, int]
     consent: dict[str, int]
     contracts: dict[tuple[str, ...], int] = field(default_factory=dict)
@@ -158,6 +171,7 @@ class _Layout:
             places["id"],
             places.get("prefixes"),
             places.get("contacts.email"),
+            places.get("contacts.language"),
             {column: places[column] for column in _CONTRACT if column in places},
             {column: places[column] for column in _CONSENT if column in places},
         )
@@ -199,6 +213,9 @@ def _enter_together(rows: list[list[str]], lines: Sequence[int], layout: _Layout
     identities = columns[layout.identity]
     emails: Sequence[str] = columns[layout.email] if layout.email is not None else [""] * len(rows)
     prefixes: Sequence[str] = columns[layout.prefixes] if layout.prefixes is not None else [""] * len(rows)
+    languages: Sequence[str] = columns[layout.language] if layout.language is not None else ()
+    if not {"", *LANGUAGES}.issuperset(languages):
+        return False
     if not (_PLAIN_IDS.fullmatch("\n".join(identities)) and _PLAIN_EMAILS.fullmatch("\n".join(emails))):
         return False
     try:
@@ -209,7 +226,7 @@ def _enter_together(rows: list[list[str]], lines: Sequence[int], layout: _Layout
     except ValueError:
         return False
     return customers.extend(
-        identities, lines, contracts or [0] * len(rows), consents or [0] * len(rows), prefixes, [email or None for email in emails]
+        identities, lines, contracts or [0] * len(rows), consents or [0] * len(rows), prefixes, [one or None for one in emails], languages
     )
 
 
@@ -255,9 +272,10 @@ def _enter_one(row: list[str], line: int, layout: _Layout, customers: Customers,
     texts = row[layout.prefixes].split() if layout.prefixes is not None else []
     prefixes = [one for text in texts if (one := told("prefixes", read_prefix, text))]
     email = told("contacts.email", read_email, row[layout.email]) if layout.email is not None else None
+    language = told("contacts.language", read_language, row[layout.language]) if layout.language is not None else None
     if identity is None:
         return
     number = _contract_number(contract, layout, customers)
-    known = customers.add(identity, line, number, customers.add_consent(consent), dict.fromkeys(prefixes), email)
+    known = customers.add(identity, line, number, customers.add_consent(consent), dict.fromkeys(prefixes), email, language)
     if known:
         faults.add(line, f"customer {identity} already stands on line {known}; keep one of them", "id")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from sekisho.config.customers import as_capacity, as_email, as_moment, as_yen
+from sekisho.config.customers import as_capacity, as_email, as_language, as_moment, as_yen
 from sekisho.config.document import read_document
 from sekisho.config.register import Contract
 from sekisho.config.validation import shown
@@ -78,6 +78,10 @@ def read_group(cells: Cells) -> str | None:
 def read_email(cell: str) -> str | None:
     text = nested(cell, "contacts", ("email",))[0]
     return as_email(text) if text else None
+
+
+def read_language(cell: str) -> str | None:
+    return as_language(cell) if cell.strip() else None
 
 
 def _mbps(text: str) -> float:

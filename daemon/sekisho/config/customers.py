@@ -22,6 +22,8 @@ from sekisho.model.customers import Consent, Customer, Fee, Plan, Prefix
 from sekisho.model.errors import ConfigError, Fault
 
 _ID = re.compile(r"[^\s\x00-\x1f\x7f\"'<>]{1,128}")
+LANGUAGES = ("ja", "en")
+"""Of notices."""
 _EMAIL = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 
 
@@ -49,6 +51,13 @@ def as_email(value: object) -> str:
     text = as_text(value)
     if not _EMAIL.fullmatch(text):
         raise ValueError(f"{shown(text)} is no mail address; write name@example.com")
+    return text
+
+
+def as_language(value: object) -> str:
+    text = as_text(value).lower()
+    if text not in LANGUAGES:
+        raise ValueError(f"{shown(text)} is no language of notices; write {' or '.join(LANGUAGES)}")
     return text
 
 
@@ -117,6 +126,8 @@ class Contacts(FileModel):
 
     email: Annotated[str, BeforeValidator(as_email), WithJsonSchema({"type": "string", "format": "email"})] | None = None
     """Mail address."""
+    language: Annotated[str, BeforeValidator(as_language), WithJsonSchema({"enum": list(LANGUAGES)})] | None = None
+    """Language of notices, `ja` or `en`; null: the default of `notices:`."""
 
 
 class CustomerRecord(FileModel):
@@ -159,8 +170,9 @@ def parse_customer(mapping: Mapping[str, object], file: str = "customer") -> Cus
         raise ConfigError(faults_of(error, CustomerRecord, document)) from None
     contract = _contract(record)
     prefixes = tuple(Prefix(high << 64 | low, length) for high, low, length in dict.fromkeys(record.prefixes))
-    consent, email = _consent(record), _email(record)
-    return Customer(record.id, contract.terms, prefixes, consent, contract.plan, contract.group, contract.exempt, email, contract.fee)
+    email, language = _contacts(record)
+    shared = (contract.plan, contract.group, contract.exempt)
+    return Customer(record.id, contract.terms, prefixes, _consent(record), *shared, email, contract.fee, language)
 
 
 def record_of(customer: Customer) -> dict[str, object]:
@@ -178,8 +190,9 @@ def record_of(customer: Customer) -> dict[str, object]:
         record["group"] = customer.group
     if customer.exempt:
         record["exempt"] = list(customer.exempt)
-    if customer.email:
-        record["contacts"] = {"email": customer.email}
+    contacts = {"email": customer.email, "language": customer.language}
+    if customer.email or customer.language:
+        record["contacts"] = {key: value for key, value in contacts.items() if value}
     return record
 
 
@@ -212,7 +225,7 @@ def read_customers(document: Document) -> tuple[Customers, list[Fault]]:
             contracts[contract] = customers.add_contract(contract)
         if consent not in consents:
             consents[consent] = customers.add_consent(consent)
-        known = customers.add(record.id, line, contracts[contract], consents[consent], dict.fromkeys(record.prefixes), _email(record))
+        known = customers.add(record.id, line, contracts[contract], consents[consent], dict.fromkeys(record.prefixes), *_contacts(record))
         if known:
             faults.add(line, f"customer {record.id} already stands on line {known}; keep one of them", "id")
     customers.close(faults)
@@ -255,5 +268,6 @@ def _consent(record: CustomerRecord) -> Consent | None:
     return Consent(record.consent.version, record.consent.at) if record.consent else None
 
 
-def _email(record: CustomerRecord) -> str | None:
-    return record.contacts.email if record.contacts else None
+def _contacts(record: CustomerRecord) -> tuple[str | None, str | None]:
+    """Mail address and language."""
+    return (record.contacts.email, record.contacts.language) if record.contacts else (None, None)

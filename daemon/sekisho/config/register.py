@@ -93,6 +93,7 @@ class Customers:
         self._consent_of = array("I")
         self._prefixes = PrefixColumn()
         self._emails: list[str | None] = []
+        self._languages: dict[int, str] = {}
         self._names: list[str] = []
         self._owners: NDArray[np.uint32] | None = None
         self._order: NDArray[np.intp] = np.empty(0, np.intp)
@@ -104,11 +105,10 @@ class Customers:
     def __iter__(self) -> Iterator[Customer]:
         contracts, consents, prefixes = self._contracts, self._consents, self._prefixes
         rows = zip(self._rows, self._contract_of, self._consent_of, self._emails, prefixes.rows(), strict=True)
-        for identity, number, agreed, email, held in rows:
+        for row, (identity, number, agreed, email, held) in enumerate(rows):
             contract = contracts[number]
-            yield Customer(
-                identity, contract.terms, held, consents[agreed], contract.plan, contract.group, contract.exempt, email, contract.fee
-            )
+            shared = (contract.plan, contract.group, contract.exempt)
+            yield Customer(identity, contract.terms, held, consents[agreed], *shared, email, contract.fee, self._languages.get(row))
 
     def __contains__(self, identity: object) -> bool:
         return identity in self._rows
@@ -189,7 +189,16 @@ class Customers:
 
     # Building, by the readers of files.
 
-    def add(self, identity: str, line: int, contract: int, consent: int, prefixes: Iterable[Numbers], email: str | None) -> int:
+    def add(
+        self,
+        identity: str,
+        line: int,
+        contract: int,
+        consent: int,
+        prefixes: Iterable[Numbers],
+        email: str | None,
+        language: str | None = None,
+    ) -> int:
         """Add a customer; returns the line of the one that already has the id, or 0."""
         row = len(self._lines)
         known = self._rows.setdefault(identity, row)
@@ -200,6 +209,8 @@ class Customers:
         self._consent_of.append(consent)
         self._prefixes.append(prefixes)
         self._emails.append(email)
+        if language:
+            self._languages[row] = language
         return 0
 
     def extend(
@@ -210,6 +221,7 @@ class Customers:
         consents: Sequence[int],
         prefixes: Sequence[str],
         emails: Sequence[str | None],
+        languages: Sequence[str | None] = (),
     ) -> bool:
         """Add many customers at once, or none and return False: some prefix is wrong or some id is known."""
         row = len(self._lines)
@@ -225,7 +237,14 @@ class Customers:
         self._contract_of.extend(contracts)
         self._consent_of.extend(consents)
         self._emails.extend(emails)
+        self._languages.update((row + at, language) for at, language in enumerate(languages) if language)
         return True
+
+    def with_email(self, address: str) -> list[str]:
+        """Customers whose mail address this is, upper and lower case alike."""
+        wanted = address.casefold()
+        rows = [row for row, email in enumerate(self._emails) if email is not None and email.casefold() == wanted]
+        return [self._names[row] for row in rows]
 
     def add_contract(self, contract: Contract) -> int:
         self._contracts.append(contract)
@@ -273,4 +292,5 @@ class Customers:
             contract.exempt,
             self._emails[row],
             contract.fee,
+            self._languages.get(row),
         )

@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, Wit
 
 from sekisho.config.document import Document, scan_document
 from sekisho.config.events import EventSettings
+from sekisho.config.notices import NoticeSettings
 from sekisho.config.validation import FileModel, did_you_mean, shown, validate
 from sekisho.config.values import (
     DnsEndpoint,
@@ -270,6 +271,8 @@ class Settings(FileModel):
     """Which measures are enforced, and which only observed."""
     events: EventSettings = EventSettings()
     """Where every change of state is told."""
+    notices: NoticeSettings | None = None
+    """How customers are told of measures; null: nobody is told, and what needs a notice before is not enforced."""
 
     @model_validator(mode="after")
     def _no_loop(self) -> Settings:

@@ -125,6 +125,8 @@ class _SiteReader:
             self._exchange(customers, packs)
         if settings is not None:
             self._measures(settings, packs, document)
+        if settings is not None and settings.notices is not None and settings.notices.templates is not None:
+            self._templates(settings.notices.templates)
         if settings is None or lists is None or customers is None or self.faults:
             return None
         self._warn_of(settings, packs, lists)
@@ -142,6 +144,11 @@ class _SiteReader:
     def read_packs(self) -> dict[str, Pack]:
         document = self._scan(self._path, self._file)
         return self._packs(references(document, self._folder)) if document else {}
+
+    def _templates(self, folder: Path) -> None:
+        from sekisho.drivers.noticefiles import load_templates  # noqa: PLC0415 - brings the templates' language with it
+
+        self._try(lambda: load_templates(folder))
 
     def _try(self, step: Callable[[], T]) -> T | None:
         try:

@@ -1,4 +1,4 @@
-"""What the acts amount to: opt-outs, customers changed at run time, exceptions, accepted feeds.
+"""What the acts amount to: opt-outs, customers changed at run time, exceptions, accepted feeds, notices.
 
 State is the fold of the acts in the order of the ledger and of nothing else: replaying them gives
 the same state. It is not filtered by time: an opt-out past its `until` stays until an act removes
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 from sekisho.ledger.measures import MeasureBook
+from sekisho.ledger.notices import Notices
 from sekisho.ledger.part import Chunk, Part, in_chunks
 from sekisho.ledger.retention import Subject
 from sekisho.model.customers import OptOutRecord
@@ -153,7 +154,7 @@ class Accepted(Part):
                 self.versions[list_id] = set(versions)
 
 
-PARTS: tuple[type[Part], ...] = (OptOuts, Customers, Exceptions, Accepted, MeasureBook)
+PARTS: tuple[type[Part], ...] = (OptOuts, Customers, Exceptions, Accepted, MeasureBook, Notices)
 """Every part of the state. A new one is added here and nowhere else."""
 
 
@@ -202,6 +203,11 @@ class State:
     def measures(self) -> MeasureBook:
         """Measures, exemptions, the hold, emergencies, outages and interruptions."""
         return self.part(MeasureBook)
+
+    @property
+    def notices(self) -> Notices:
+        """Notices and attention calls."""
+        return self.part(Notices)
 
     def apply(self, recorded: RecordedAct) -> None:
         """Take in the next act."""

@@ -74,6 +74,8 @@ class Customer:
     """List ids or clause ids that do not reach this customer, by the operator's decision."""
     email: str | None = None
     fee: Fee | None = None
+    language: str | None = None
+    """`ja` or `en`: of notices; None: the operator's default."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,7 +237,9 @@ class NoticeQueued:
     channel: str
     address: str
     digest_of: list[str]
-    """Notices this one tells together with its own, where several came at once."""
+    """Notices this one tells together, where several came at once."""
+    order: str = ""
+    """The key of the order it carries out (`NoticeOrder.key`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +252,19 @@ class NoticeTried:
     attempt: int
     unconfirmed: bool = False
     """The attempt before may have succeeded."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeDeferred:
+    """The attempt failed for the time being; the next one is not before `until`."""
+
+    kind: ClassVar[str] = "notice-deferred"
+    notice: str
+    customer: str
+    until: float
+    detail: str
+    uncertain: bool = False
+    """Whether it was taken is not known: the connection broke off after all of it was handed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +286,8 @@ class NoticeFailed:
     customer: str
     outcome: str
     detail: str
+    address: str = ""
+    """The address that does not work, of an outcome `bounced`. A bounce of no notice on record has an empty `notice`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +313,7 @@ class AttentionOpened:
     address: str
     at: float
     report: str
+    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +365,7 @@ Act = (
     | InterruptionAnnounced
     | NoticeQueued
     | NoticeTried
+    | NoticeDeferred
     | NoticeSent
     | NoticeFailed
     | LookedUp

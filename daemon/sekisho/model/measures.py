@@ -116,6 +116,16 @@ class Occasion(enum.StrEnum):
     """What was announced will not be in force after all."""
     ANNOUNCEMENT = "announcement"
     """An interruption, for everybody whose terms are named."""
+    TERMINATION_ELIGIBLE = "termination-eligible"
+    """The contract may be terminated, and what keeps it from that."""
+    ATTENTION = "attention"
+    """An attention call: something of the customer's is in danger or a danger."""
+    EMERGENCY = "emergency"
+    """Communications of public interest come first."""
+    C2_BLOCK = "c2-block"
+    """What the blocking of C&C servers is, and how to opt out."""
+    DIGEST = "digest"
+    """Several notices in one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +179,7 @@ class NoticeOrder:
     """A notice that is owed, since an act of the ledger made at `at`. Ordering it twice is ordering it once."""
 
     measure: str
-    """The measure, or the interruption of an announcement."""
+    """The measure, the attention call, or the interruption of an announcement."""
     customer: str
     """Empty for an announcement: it concerns everybody whose terms have the clause."""
     clause: str

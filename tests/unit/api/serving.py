@@ -32,6 +32,10 @@ BODIES = {
     "/v1/outages": {"reason": "r"},
     "/v1/outages/close": {"outage": "o"},
     "/v1/interruptions": {"what": "maintenance", "since": 1, "reason": "r"},
+    "/v1/notices/bounced": {"address": "c@example.com"},
+    "/v1/attention/answer": {"call": "a"},
+    "/v1/attention/close": {"call": "a"},
+    "/v1/notice-report": {"report": "r", "lines": []},
 }
 
 

@@ -160,6 +160,68 @@ ANSWERS = {
     "close_outage": OUTAGE,
     "announce": INTERRUPTION
     | {"clauses": [{"clause": "vectant/17", "latest": 1.0, "in_time": True, "excused": False, "pack": "vectant"}], "number": 15},
+    "show_notices": {
+        "notices": [
+            {
+                "notice": "n-1",
+                "customer": "c-1",
+                "about": "m-1",
+                "clause": "gunma/17",
+                "occasion": "before",
+                "channel": "email",
+                "address": "c-1@example.com",
+                "state": "sent",
+                "queued": 1.0,
+                "since": 2.0,
+                "attempts": 2,
+                "unconfirmed": True,
+                "next": None,
+                "deemed": 2.0,
+                "told_by": None,
+                "detail": "",
+            }
+        ],
+        "more": True,
+        "unreachable": [{"customer": "c-2", "address": "c-2@example.com", "since": 1.0, "detail": "550 \x1b[2J"}],
+    },
+    "bounced": {"bounced": [{"customer": "c-1", "notice": "n-1", "known": False}, {"customer": None, "notice": None, "known": False}]},
+    "show_calls": {
+        "calls": [
+            {
+                "call": "a-1",
+                "customer": "c-1",
+                "clause": "gunma/38",
+                "address": "192.0.2.1",
+                "port": None,
+                "at": 1.0,
+                "report": "r-1",
+                "opened": 1.0,
+                "state": "sent",
+                "since": 2.0,
+                "reason": "",
+            }
+        ],
+        "more": False,
+    },
+    "answer_call": {"call": "a-1", "customer": "c-1", "state": "answered", "number": 6},
+    "close_call": {"call": "a-1", "customer": "c-1", "state": "closed", "number": 7},
+    "import_report": {
+        "report": "r-1",
+        "clause": "gunma/38",
+        "lines": [
+            {"line": 2, "address": "192.0.2.1", "at": 1.0, "port": None, "outcome": "opened", "call": "a-1", "customer": "c-1", "why": ""},
+            {
+                "line": 3,
+                "address": "192.0.2.9",
+                "at": 1.0,
+                "port": 1,
+                "outcome": "unknown",
+                "call": None,
+                "customer": None,
+                "why": "nobody",
+            },
+        ],
+    },
     "reload": {"lists": ["c2"], "customers": 3, "epoch": 4, "restart": ["listen"], "warnings": ["nothing"]},
 }
 
@@ -441,3 +503,50 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(daemon):
     command = f'"{sys.executable}" -m sekisho.cli.main status --config "{daemon.config}" | true'
     done = subprocess.run(["/bin/bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+def report(tmp_path, *lines):
+    path = tmp_path / "report.csv"
+    path.write_text("address,timestamp,port\n" + "".join(f"{line}\n" for line in lines))
+    return str(path)
+
+
+def test_a_report_is_read_here_and_each_line_told(daemon, tmp_path):
+    result = sekisho(
+        "notice-report", "import", report(tmp_path, "192.0.2.1,2026-04-01T09:30Z,", "192.0.2.9,2026-04-01T09:30Z,1"), config=daemon.config
+    )
+    assert result.exit_code == 0, result.output
+    [(name, (_, clause, lines), more)] = daemon.calls
+    assert (name, clause, more["actor"][:4]) == ("import_report", None, "uid:")
+    assert [(one["line"], one["address"], one.get("port")) for one in lines] == [(2, "192.0.2.1", None), (3, "192.0.2.9", 1)]
+    assert "line 2: 192.0.2.1: call a-1 to c-1" in result.stdout
+    assert "line 3: 192.0.2.9: no call: nobody" in result.stdout
+    assert "1 opened, 1 unknown" in result.stdout
+
+
+def test_a_bad_line_of_a_report_is_told_and_the_exit_code_says_so(daemon, tmp_path):
+    result = sekisho(
+        "notice-report",
+        "import",
+        report(tmp_path, "nonsense,2026-04-01T09:30Z,", "192.0.2.9,2026-04-01T09:30Z,1"),
+        "--json",
+        config=daemon.config,
+    )
+    assert result.exit_code == 1
+    assert [one["line"] for one in json.loads(result.stdout)["bad"]] == [2]
+    assert len(daemon.calls[0][1][2]) == 1, "the good line was sent"
+
+
+def test_notices_and_calls_are_shown_and_moved(daemon, tmp_path):
+    shown = sekisho("notices", "list", config=daemon.config).stdout
+    assert "may have been sent twice" in shown
+    assert "c-2@example.com bounces" in shown
+    assert "\x1b" not in shown
+    assert "recorded as bounced" in sekisho("notices", "bounced", "c-1@example.com", config=daemon.config).stdout
+    eml = tmp_path / "report.eml"
+    eml.write_bytes(b"Subject: \xff\n")
+    sekisho("notices", "bounced", str(eml), config=daemon.config)
+    assert [call[1] for call in daemon.calls if call[0] == "bounced"] == [("c-1@example.com", None), (None, "Subject: \udcff\n")]
+    assert "192.0.2.1" in sekisho("attention", "list", config=daemon.config).stdout
+    assert "is answered" in sekisho("attention", "answer", "a-1", "--reason", "done", config=daemon.config).stdout
+    assert "is closed" in sekisho("attention", "close", "a-1", config=daemon.config).stdout
