@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import email.policy
+import smtplib
 import socket
 import threading
 from collections.abc import Iterator
+from email.message import EmailMessage
 
 import pytest
 
-from sekisho.drivers.mail import MailServer
+from sekisho.drivers.mail import MailServer, _transact
 from sekisho.drivers.noticefiles import load_templates
 from sekisho.measures.notices import Outcome
 from sekisho.measures.texts import SAMPLE, Text
@@ -64,6 +67,18 @@ def test_a_notice_arrives_whole_over_an_encrypted_and_logged_in_connection(exim:
     log = (exim.folder / "log" / "mainlog").read_text()
     assert "A=plain:sekisho" in log
     assert "X=TLS1." in log
+
+
+def test_lines_that_start_with_a_dot_arrive_as_they_are(exim: Exim) -> None:
+    """RFC 5321, section 4.5.2."""
+    message = EmailMessage(policy=email.policy.SMTP)
+    message["From"], message["To"] = "notices@example.net", "dots@example.com"
+    message.set_content("first\n.\n..two\n", cte="7bit")
+    with smtplib.SMTP("127.0.0.1", exim.port, "test.example.net", timeout=10) as connection:
+        connection.ehlo()
+        assert _transact(connection, "n-8", "notices@example.net", "dots@example.com", message).outcome is Outcome.SENT
+    [mail] = wait_until(lambda: exim.mails("dots"), what="the mail delivered")
+    assert mail.get_payload().splitlines()[:3] == ["first", ".", "..two"]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +156,7 @@ def test_a_daemon_calls_a_customers_attention_by_mail_and_learns_that_another_is
     """From a report to the mailbox: the whole way, over the ledger on disk."""
     folder = Folder(tmp_path)
     folder.write("attentive.yaml", PACK)
-    people = (("whole", "198.51.100.1"), ("nobody", "198.51.100.2"))
+    people = (("household", "198.51.100.1"), ("nobody", "198.51.100.2"))
     folder.customers(
         [
             {"id": who, "terms": "attentive", "prefixes": [address], "contacts": {"email": f"{who}@example.com", "language": "en"}}
@@ -152,7 +167,6 @@ def test_a_daemon_calls_a_customers_attention_by_mail_and_learns_that_another_is
     folder.set(
         terms=["./attentive.yaml"], lists=None, notices={"from": "notices@example.net", "contact": "support@example.net", "smtp": smtp}
     )
-    before = len(exim.mails("whole"))
 
     async def scenario(control):
         lines = [{"line": number, "address": address, "at": 1_700_000_000.0} for number, (_, address) in enumerate(people, 2)]
@@ -166,9 +180,12 @@ def test_a_daemon_calls_a_customers_attention_by_mail_and_learns_that_another_is
         return await control.show_notices(None, None, limit=10)
 
     body = run(folder, scenario)
-    assert {(one["customer"], one["state"], one["attempts"]) for one in body["notices"]} == {("whole", "sent", 1), ("nobody", "failed", 1)}
+    assert {(one["customer"], one["state"], one["attempts"]) for one in body["notices"]} == {
+        ("household", "sent", 1),
+        ("nobody", "failed", 1),
+    }
     assert [(one["customer"], one["address"]) for one in body["unreachable"]] == [("nobody", "nobody@example.com")]
-    *_, mail = wait_until(lambda: exim.mails("whole")[before:], what="the mail delivered")
+    [mail] = wait_until(lambda: exim.mails("household"), what="the mail delivered")
     assert "198.51.100.1" in mail.get_payload()[0].get_payload(decode=True).decode()
 
 
