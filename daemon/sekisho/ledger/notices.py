@@ -233,12 +233,12 @@ class Notices(Part):
         yield from ({"calls": rows} for rows in in_chunks(dataclasses.asdict(call) for call in self.calls.values()))
         yield {
             "unreachable": {customer: dataclasses.asdict(bounce) for customer, bounce in self.unreachable.items()},
-            "mailed": self.mailed,
-            "changed": self.changed,
+            "mailed": {customer: list(times) for customer, times in self.mailed.items()},
+            "changed": dict(self.changed),
             "counted": dict(self.counted),
             "queued": self.queued,
             "open": list(self._open),
-            "orders": self._orders,
+            "orders": dict(self._orders),
             "settled": [list(one) for one in self._settled],
             "closed": [list(one) for one in self._closed],
         }
