@@ -219,15 +219,19 @@ class Measures:
     async def _reconcile(self, now: float) -> None:
         view = self.view(now)
         self._watch_all(view)
-        for case in list(self.book.cases.values()):
+        for number, case in enumerate(list(self.book.cases.values()), start=1):
             for order in self._owed(case, view):
                 self._unordered.setdefault(order.key, order)
+            if not number % _PAUSE:
+                await asyncio.sleep(0)
         await self._enforce_all(view)
         # What a row holds may be other than what it was told last: who has an open measure is told again.
-        for identity in self.book.customers():
+        for number, identity in enumerate(self.book.customers(), start=1):
             what = self._enforcer.enforced().get(identity)
             if what is not None:
                 await self._enforce_one(identity, what)
+            if not number % _PAUSE:
+                await asyncio.sleep(0)
         await self._order([])
         self._reconciled_at = now
 
