@@ -21,12 +21,13 @@ import structlog
 from sekisho.app.control_standing import Known, View
 from sekisho.ledger.measures import Case, MeasureBook
 from sekisho.ledger.state import State
+from sekisho.measures.announcing import announcement_orders
 from sekisho.measures.lifecycle import Delivered, Event, Found, Gone, Tick, may_open, next_due, step
 from sekisho.measures.standing import Calendar
 from sekisho.model.clauses import NoticeTime
 from sekisho.model.errors import LedgerError, SekishoError
 from sekisho.model.events import Act, EmergencyEnded, RecordedAct
-from sekisho.model.measures import NONE, Detector, Enforcement, Finding, Measure, MeasureState, NoticeOrder, Occasion
+from sekisho.model.measures import NONE, Detector, Enforcement, Finding, Interruption, Measure, MeasureState, NoticeOrder, Occasion
 
 log = structlog.get_logger("sekisho.measures")
 
@@ -102,10 +103,10 @@ class Measures:
         """Customers to whom the plane does something now."""
         return self._enforcer.enforced()
 
-    async def announce(self, order: NoticeOrder) -> None:
-        """Have an announcement posted; on the record on return, or as soon as it can be."""
+    async def announce(self, interruption: Interruption, now: float) -> None:
+        """Have an announcement posted; ordered on return, or as soon as it can be."""
         async with self._changing:
-            await self._order([order])
+            await self._order(announcement_orders(self.view(now).people.site.packs, interruption))
 
     def view(self, now: float) -> View:
         return View(self._people(), self.book, now)
@@ -219,15 +220,23 @@ class Measures:
     async def _reconcile(self, now: float) -> None:
         view = self.view(now)
         self._watch_all(view)
-        for case in list(self.book.cases.values()):
+        for number, case in enumerate(list(self.book.cases.values()), start=1):
             for order in self._owed(case, view):
                 self._unordered.setdefault(order.key, order)
+            if not number % _PAUSE:
+                await asyncio.sleep(0)
+        for one in self.book.interruptions.values():
+            if now - one.announced_at < OWED_FOR:
+                for order in announcement_orders(view.people.site.packs, one):
+                    self._unordered.setdefault(order.key, order)
         await self._enforce_all(view)
         # What a row holds may be other than what it was told last: who has an open measure is told again.
-        for identity in self.book.customers():
+        for number, identity in enumerate(self.book.customers(), start=1):
             what = self._enforcer.enforced().get(identity)
             if what is not None:
                 await self._enforce_one(identity, what)
+            if not number % _PAUSE:
+                await asyncio.sleep(0)
         await self._order([])
         self._reconciled_at = now
 

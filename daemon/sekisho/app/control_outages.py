@@ -16,7 +16,7 @@ from sekisho.model.clauses import CreditRule
 from sekisho.model.customers import Customer
 from sekisho.model.errors import RefusedError
 from sekisho.model.events import InterruptionAnnounced, OutageClosed, OutageOpened
-from sekisho.model.measures import Interruption, NoticeOrder, Occasion, Outage
+from sekisho.model.measures import Interruption, Outage
 
 Json = dict[str, Any]
 
@@ -130,9 +130,8 @@ async def announce(
     concerned = list(dict.fromkeys(one.pack for one in judged))
     interruption = f"i-{secrets.token_hex(6)}"
     recorded = await core.measures.record(InterruptionAnnounced(interruption, what, concerned, since, until, urgent, reason), now, actor)
-    for one in judged:
-        await core.measures.announce(NoticeOrder(interruption, "", one.rule.clause, Occasion.ANNOUNCEMENT, recorded.at))
     made: Interruption = core.measures.book.interruptions[interruption]
+    await core.measures.announce(made, now)
     clauses = [
         {"clause": one.rule.clause, "latest": one.latest, "in_time": one.in_time, "excused": one.excused, "pack": one.pack}
         for one in judged

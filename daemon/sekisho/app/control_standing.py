@@ -6,14 +6,14 @@ Functions over a `View`, which is made anew where it is needed: nothing here is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sekisho.drivers.site import Site
 from sekisho.ledger.measures import MeasureBook
 from sekisho.measures.combine import Ground, combine, emergency_ground, ground_of
 from sekisho.measures.standing import Standing, rule_for
-from sekisho.model.clauses import EmergencyRule
+from sekisho.model.clauses import EmergencyRule, MeasureRule
 from sekisho.model.customers import Customer
 from sekisho.model.measures import NONE, Detector, Enforcement, Measure
 
@@ -36,6 +36,8 @@ class View:
     people: Known
     book: MeasureBook
     now: float
+    _rules: dict[tuple[tuple[str, ...], str, Detector], MeasureRule | None] = field(default_factory=dict, compare=False, repr=False)
+    """Rules looked up: many customers have the same terms."""
 
     def observes(self, clause: str) -> bool:
         """Whether the configuration only observes a clause."""
@@ -49,7 +51,10 @@ class View:
         customer = self.people.find(customer_id)
         if customer is None:
             return Standing(None)
-        rule = rule_for(self.people.site.packs, customer.terms, clause, detector)
+        key = customer.terms, clause, detector
+        if key not in self._rules:
+            self._rules[key] = rule_for(self.people.site.packs, *key)
+        rule = self._rules[key]
         return Standing(rule, exempt=self.is_exempt(customer, clause), observe=self.observes(clause), held=self.book.hold is not None)
 
     def standing_of(self, measure: Measure) -> Standing:

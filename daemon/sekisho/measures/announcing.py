@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sekisho.measures.standing import Calendar
 from sekisho.model.clauses import AnnouncementRule, Pack
+from sekisho.model.measures import Interruption, NoticeOrder, Occasion
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,18 @@ def announcing(
                 in_time = now <= latest
                 found.append(Timeliness(rule, name, latest, in_time, not in_time and urgent and rule.urgent))
     return found
+
+
+def announcement_orders(packs: Mapping[str, Pack], interruption: Interruption) -> list[NoticeOrder]:
+    """What is owed for an announced interruption: one posting under each clause it was announced under."""
+    clauses = [
+        rule.clause
+        for name in interruption.packs
+        for rule in (packs[name].rules if name in packs else ())
+        if isinstance(rule, AnnouncementRule) and rule.what == interruption.what
+    ]
+    at = interruption.announced_at
+    return [NoticeOrder(interruption.id, "", clause, Occasion.ANNOUNCEMENT, at) for clause in dict.fromkeys(clauses)]
 
 
 def announced_things(packs: Mapping[str, Pack]) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from sekisho.measures.lifecycle import Lift
 from sekisho.model import events
-from sekisho.model.clauses import Clause, EmergencyRule, NoticeTime, Pack
+from sekisho.model.clauses import AnnouncementRule, Clause, EmergencyRule, NoticeTime, Pack
 from sekisho.model.customers import Customer
 from sekisho.model.errors import LedgerError, RefusedError, TableError
 from sekisho.model.measures import Detector, Effect, Enforcement, Finding
@@ -179,6 +179,21 @@ def test_a_notice_that_could_not_be_ordered_is_ordered_as_soon_as_it_can_be():
     one.post.order = works
     run(one.measures.tick(T0 + 1))
     assert one.told() == ["in-force"]
+
+
+def test_an_announcement_that_was_recorded_is_posted_after_a_crash_and_once():
+    one = desk()
+    one.people.site.packs["x"] = Pack(
+        "x", "t", "o", "1", (Clause("x/1", "1", "ja", "en", (AnnouncementRule("x/1", "maintenance", None, True),)),)
+    )
+    act = events.InterruptionAnnounced("i-1", "maintenance", ["x"], T0 + DAY, None, False, "routers")
+    run(one.measures.record(act, T0, "uid:1"))
+    one.restart()
+    run(one.measures.tick(T0 + 60))
+    run(one.measures.announce(one.book.interruptions["i-1"], T0 + 61))
+    assert [(order.measure, order.clause, order.customer, order.occasion.value) for order in one.post.orders.values()] == [
+        ("i-1", "x/1", "", "announcement")
+    ]
 
 
 def test_a_throttle_nobody_knows_of_is_taken_away_and_a_lost_one_comes_back():
