@@ -60,6 +60,8 @@ class Counter(enum.IntEnum):
     TCP_REJECTED = 36
     """TCP connections closed because a limit was reached."""
     WORKER_RESTARTS = 37
+    BUSY_NS = 38
+    """Nanoseconds in which workers had packets to deal with; the rest of the time they waited for some."""
 
 
 TOTALS = 64
