@@ -14,6 +14,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
 
+from sekisho.config.detection import Detection
 from sekisho.config.document import Document, scan_document
 from sekisho.config.validation import FileModel, shown, validate
 from sekisho.config.values import (
@@ -183,6 +184,9 @@ class Settings(FileModel):
     """Names no list may block, nor any name above them; entries that would are refused and reported."""
     retention: SomeSeconds | None = None
     """The longest any match is kept, whatever the packs allow; null: as long as the pack of the clause says."""
+
+    detection: Detection = Detection()
+    """Who overloads the name servers."""
 
     roles: RoleSettings = RoleSettings()
     """Who may use the operator's commands, besides root and the daemon's own user."""
