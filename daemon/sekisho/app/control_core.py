@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from sekisho.app.control_detection import Detection
 from sekisho.app.control_expiry import Expiry
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import Recorder
@@ -76,6 +77,7 @@ class Core:
     recorder: Recorder
     reader: PlaneReader
     reload: Reload
+    detection: Detection
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time
     started: float = 0.0

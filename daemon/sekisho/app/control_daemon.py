@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sekisho.app.control_core import Core, Reload
+from sekisho.app.control_detection import Detection
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_people import People
 from sekisho.app.control_reload import reload
 from sekisho.app.control_tables import Tables
+from sekisho.drivers.customercounts import CustomerCounts
 from sekisho.drivers.hitrings import HitRings
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.listkey import load_key
@@ -41,6 +43,8 @@ DRAIN_EVERY = 0.5
 """Seconds between two looks at the ring of matches."""
 BEAT_EVERY = 0.5
 PURGE_EVERY = 3600.0
+DETECT_EVERY = 0.25
+"""Seconds between two looks whether a window of `detection:` is over."""
 EXPIRY_EVERY = 0.25
 """Seconds after its end in which an opt-out has ended."""
 
@@ -69,7 +73,17 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         tables = Tables(writer, reader, people, ledger.state, lists, key, state / "snapshot")
         await tables.start(now)
         core = Core(
-            config, ledger, key, tables, lists, matches, Recorder(HitRings(folder), matches), reader, Reload(now, (), now), started=now
+            config,
+            ledger,
+            key,
+            tables,
+            lists,
+            matches,
+            Recorder(HitRings(folder), matches),
+            reader,
+            Reload(now, (), now),
+            Detection(CustomerCounts(folder), tables.row_of),
+            started=now,
         )
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
@@ -97,6 +111,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(DRAIN_EVERY, "drain", lambda: _drain(core))),
             asyncio.create_task(_every(BEAT_EVERY, "heartbeat", lambda: _beat(core, notifier))),
             asyncio.create_task(_every(EXPIRY_EVERY, "expiry", lambda: _expire(core))),
+            asyncio.create_task(_every(DETECT_EVERY, "detection", lambda: _detect(core))),
             asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
             asyncio.create_task(_reload_when(hang_up, core)),
             *(asyncio.create_task(door.serve()) for door in doors),
@@ -170,6 +185,10 @@ async def _beat(core: Core, notifier: Notifier) -> None:
 async def _expire(core: Core) -> None:
     for customer in core.expiry.due(core.clock()):
         await core.tables.refresh_mask(customer, core.clock())
+
+
+async def _detect(core: Core) -> None:
+    await core.detection.tick(core.people, core.clock(), time.monotonic())
 
 
 async def _purge(core: Core) -> None:

@@ -10,6 +10,7 @@ from sekisho.app.control_core import Core
 from sekisho.app.control_explain import explanation_body, question_name, question_type, source_address
 from sekisho.app.control_matches import retentions
 from sekisho.app.control_people import first_address
+from sekisho.app.control_standing import standing_body
 from sekisho.app.control_status import Plane, lists, status
 from sekisho.lists.idn import to_text
 from sekisho.model.errors import RefusedError, TableError, UnavailableError
@@ -81,6 +82,9 @@ class Control:
         who = core.people.find(explanation.customer) if explanation.customer else None
         reaches = core.people.reaches(who, core.clock()) if who is not None else []
         return explanation_body(explanation, source, core.site.packs, reaches)
+
+    async def explain_measure(self, *, customer: str) -> Json:
+        return standing_body(self._core, customer)
 
     async def events(self, *, customer: str | None, list_id: str | None, since: float | None, limit: int) -> Json:
         core = self._core

@@ -146,6 +146,10 @@ class Tables:
         """Whether another version of some list is there than the snapshot in force was built of."""
         return any(self._lists.compiled(one) is not self._compiled.get(one.id) for one in self.people.lists)
 
+    def row_of(self, identity: str) -> int | None:
+        """The row under which the plane counts a customer."""
+        return self._writer.row_of(identity)
+
     def heartbeat(self, now_ns: int) -> None:
         self._writer.heartbeat(now_ns)
 

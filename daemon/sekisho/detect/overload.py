@@ -23,7 +23,7 @@ from sekisho.detect.population import ENOUGH, Population, learn, louder, measure
 from sekisho.detect.sustained import Watched, adopted, advance, carried, kept
 from sekisho.model.measures import Evidence
 
-MOST = 65536
+MOST = 8192
 """Customers looked at closely in a window: the loudest, and those found."""
 MEMORY = 86400.0
 """Seconds over which a customer's usual rate is an average."""
@@ -103,8 +103,13 @@ class Conclusion:
     """Customers for whom the condition is there, newly or still."""
     gone: tuple[Standing, ...]
     """Customers for whom it was, and is no more."""
-    looked_at: dict[str, Standing]
-    """Everybody whose line was read."""
+    survey: Survey
+    lines: dict[int, Line]
+    """What was read, by row."""
+    watched: Watched
+    """What is known of those rows after the window, and"""
+    over: NDArray[np.bool_]
+    """whether they were over in it."""
 
 
 @dataclass(slots=True)
@@ -149,34 +154,32 @@ class Overload:
         over = (rates > limits) & loaded
         calm = (rates < limits * settings.release) | ~loaded
         after, ended = advance(before, over, calm, settings, window.at)
-        standings = [
-            Standing(
-                line.customer or "",
-                _evidence(
-                    survey, settings, line, float(rates[index]), float(limits[index]), self._usual(rows[index]), int(after.history[index])
-                ),
-                bool(over[index]),
-                bool(after.found[index]),
-                float(after.since[index]) if after.found[index] else None,
-                int(after.calm[index]),
-            )
-            for index, line in enumerate(lines)
-        ]
         if not survey.load.held:
             self._learn(survey)
         self.watched = kept(after)
-        return Conclusion(
-            tuple(one for one in standings if one.found and not one.calm),
-            tuple(one for one, gone in zip(standings, ended, strict=True) if gone),
-            {one.customer: one for one in standings},
+        made = Conclusion((), (), survey, dict(zip(rows.tolist(), lines, strict=True)), after, over)
+        there_still = np.flatnonzero(after.found & (after.calm == 0))
+        return replace(
+            made,
+            found=tuple(self.stand(made, int(rows[index]), lines[int(index)], settings) for index in there_still),
+            gone=tuple(self.stand(made, int(rows[index]), lines[int(index)], settings) for index in np.flatnonzero(ended)),
         )
 
-    def stand(self, survey: Survey, row: int, line: Line, settings: Detection) -> Standing:
-        """Where a customer stands whom the last window was not about: far below the threshold."""
+    def stand(self, conclusion: Conclusion, row: int, line: Line, settings: Detection) -> Standing:
+        """Where a customer stands after a window; `line` for those of whom none was read: far below the threshold."""
+        survey, watched = conclusion.survey, conclusion.watched
+        line = conclusion.lines.get(row, line)
         rows = np.array([row], np.int64)
         rate = float(_rates(survey.window, rows)[0])
         limit = float(self._limits(survey.population, rows, [line], settings)[0])
-        return Standing(line.customer or "", _evidence(survey, settings, line, rate, limit, self._usual(row), 0), False, False, None, 0)
+        at = watched.place(row)
+        history = int(watched.history[at]) if at is not None else 0
+        evidence = _evidence(survey, settings, line, rate, limit, self._usual(row), history)
+        if at is None:
+            return Standing(line.customer or "", evidence, over=False, found=False, since=None, calm=0)
+        found = bool(watched.found[at])
+        since = float(watched.since[at]) if found else None
+        return Standing(line.customer or "", evidence, bool(conclusion.over[at]), found, since, int(watched.calm[at]))
 
     def _learn(self, survey: Survey) -> None:
         """What is usual, from a window without load."""

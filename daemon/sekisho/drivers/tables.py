@@ -137,6 +137,10 @@ class TableWriter:
         number = self._known(id)
         flags[number] = (int(flags[number]) | layout.SILENCED) if silenced else (int(flags[number]) & ~layout.SILENCED)
 
+    def row_of(self, id: str) -> int | None:  # noqa: A002
+        """The row of a customer, under which the plane counts; None for an id that never had one."""
+        return self._rows.get(id)
+
     def heartbeat(self, now_ns: int) -> None:
         """Say that the control plane lives; nanoseconds since 1970."""
         self._head[layout.HEAD_HEARTBEAT] = now_ns

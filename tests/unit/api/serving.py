@@ -20,10 +20,12 @@ BODIES = {
     "/v1/explain": {"customer": "c", "name": "www.example.com"},
 }
 
+QUERIES = {"/v1/customer": "?id=c", "/v1/explain/measure": "?customer=c"}
+
 
 def request_for(route):
     """A request that a route takes."""
-    target = route.path + ("?id=c" if route.path == "/v1/customer" else "")
+    target = route.path + QUERIES.get(route.path, "") if route.method == "GET" else route.path
     return route.method, target, {} if route.method == "GET" else {"json": BODIES.get(route.path, {})}
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sekisho.config.detection import Detection, LoadConditions, Statistic
-from sekisho.detect.overload import Line, Pattern, Window
-from unit.detect.populations import LOADED, QUIET, Site, households, sample
+from sekisho.detect.overload import Line, Pattern
+from unit.detect.populations import LOADED, QUIET, Site, households
 
 BOTH = pytest.mark.parametrize("statistic", list(Statistic))
 FLOOD = 5000.0
@@ -42,7 +42,7 @@ def test_one_household_behind_a_busy_router_is_not_found_even_under_load(statist
     """Twenty devices behind a router that keeps no answers: a hundred times the median, and no flood."""
     site = town(statistic, router=30.0)
     assert site.found(20, LOADED) == set()
-    assert site.look(LOADED).looked_at == {}, "not even looked at closely"
+    assert site.look(LOADED).lines == {}, "not even looked at closely"
 
 
 @BOTH
@@ -211,7 +211,8 @@ def test_the_evidence_proves_the_finding() -> None:
 def test_the_pattern_is_told_of_what_was_let_through(pattern: Pattern | None, expected: str | None) -> None:
     site = town(flood=FLOOD)
     site.patterns = {"flood": pattern} if pattern is not None else {}
-    assert site.look(LOADED).looked_at["flood"].evidence.get("pattern") == expected
+    after, row = site.look(LOADED), site.row("flood")
+    assert site.memory.stand(after, row, Line("flood"), site.settings).evidence.get("pattern") == expected
 
 
 def test_a_row_that_is_nobodys_any_more_is_dropped_without_a_word() -> None:
@@ -226,13 +227,11 @@ def test_a_row_that_is_nobodys_any_more_is_dropped_without_a_word() -> None:
 
 def test_where_a_quiet_customer_stands_is_told_too() -> None:
     site = town(router=25.0)
-    site.look(QUIET)
-    counts = np.zeros(len(site.lines) + 2, np.uint32)
-    counts[site.row("router")] = 250
-    survey = site.memory.survey(Window(site.now, counts, sample()), site.settings)
-    standing = site.memory.stand(survey, site.row("router"), Line("router"), site.settings)
-    assert (standing.evidence["rate"], standing.evidence["limit"], standing.over, standing.found) == (25.0, 200.0, False, False)
-    assert site.memory.stand(survey, 10**6, Line("new"), site.settings).evidence["rate"] == 0
+    after = site.look(QUIET)
+    standing = site.memory.stand(after, site.row("router"), Line("router"), site.settings)
+    assert standing.evidence["rate"] == pytest.approx(25, rel=0.2)
+    assert (standing.evidence["limit"], standing.over, standing.found) == (200.0, False, False)
+    assert site.memory.stand(after, 10**6, Line("new"), site.settings).evidence["rate"] == 0
 
 
 rates = st.floats(0, 190) | st.floats(0, 20)
