@@ -92,11 +92,11 @@ class CustomerCounts:
         return Window(at, counts, sample)
 
     def lines(self, rows: NDArray[np.int64]) -> list[Line]:
-        """The customers in `rows`, as far as the last window tells of them. Rows looked at for the first time have no pattern yet."""
-        try:
-            customers = self._current_customers()
-        except TableError:
-            return [Line(None) for _ in rows]
+        """The customers in `rows`, as far as the last window tells of them. Rows looked at for the first time have no pattern yet.
+
+        Raises TableError if the customers' table cannot be read: nobody is taken for gone because of that.
+        """
+        customers = self._current_customers()
         cells = self._cells_of(rows)
         (known, last), self._cells = self._cells, (rows, cells)
         at = np.minimum(np.searchsorted(known, rows), max(0, len(known) - 1))

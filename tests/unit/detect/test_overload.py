@@ -150,7 +150,20 @@ def test_the_condition_is_gone_with_the_load_while_the_customer_is_answered() ->
     """A measure in `observe` leaves the flood answered: when the servers do well with it, there is no ground any more."""
     site = town(flood=FLOOD)
     site.found(4, LOADED)
+    site.patterns = {"flood": Pattern(100, 1, 1, 10)}
     assert [[one.customer for one in site.look(QUIET).gone] for _ in range(3)] == [[], [], ["flood"]]
+
+
+def test_what_is_not_known_after_a_restart_ends_no_measure() -> None:
+    """In the first window it cannot be told whether the customer is answered, only that the flood goes on."""
+    site = town(flood=FLOOD)
+    site.settings = Detection(clear=1)
+    site.memory.adopt(site.row("flood"), "flood", 5.0)
+    assert site.look(QUIET).gone == ()
+    site.patterns = {"flood": Pattern(0, 0, 0, int(FLOOD * 10))}
+    assert site.look(QUIET).gone == ()
+    site.patterns = {"flood": Pattern(100, 1, 1, 10)}
+    assert [one.customer for one in site.look(QUIET).gone] == ["flood"]
 
 
 def test_a_measure_does_not_end_by_its_own_success() -> None:

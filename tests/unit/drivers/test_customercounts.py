@@ -15,6 +15,7 @@ from sekisho.drivers.sharedfiles import counts_file, create_table
 from sekisho.drivers.tablerows import CustomerRow
 from sekisho.model.counters import Counter
 from sekisho.model.customers import Prefix
+from sekisho.model.errors import TableError
 from sekisho.snapshot import layout
 from sekisho.snapshot.sections import Kind
 from support.plane import ALLOWED, BUDGET, OPTED_OUT, SILENCED
@@ -204,7 +205,8 @@ def test_a_customer_has_as_many_lines_as_ipv4_addresses(site: Site) -> None:
         assert counts.line(row, name) == Line(name, addresses)
 
 
-def test_a_folder_without_customers_has_no_lines(tmp_path: Path) -> None:
+def test_a_folder_without_customers_is_told_and_nobody_is_taken_for_gone(tmp_path: Path) -> None:
     counts = CustomerCounts(tmp_path)
-    assert counts.lines(rows(1)) == [Line(None)]
+    with pytest.raises(TableError):
+        counts.lines(rows(1))
     assert counts.line(1, "c-1") == Line("c-1")
