@@ -150,6 +150,8 @@ def measured(plane: Plane, questions: Questions, sources: Any) -> dict[int, floa
 
 
 def test_where_the_time_of_a_query_goes() -> None:
+    # Where all of the plane's code is kept, nothing has told Numba yet what our functions are, which those above call.
+    assert parse_query.dispatcher
     blocked, allowed = blocked_names(NAMES), allowed_names()
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         snapshot, customers = tables(Path(folder), blocked)
