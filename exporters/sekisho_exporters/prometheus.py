@@ -70,6 +70,12 @@ FAMILIES: tuple[Family, ...] = (
     total("sekisho_send_failed_total", "Answers the kernel did not take.", Counter.SEND_FAILED),
     total("sekisho_tcp_connections_total", "TCP connections accepted.", Counter.TCP_CONNECTIONS),
     total("sekisho_tcp_rejected_total", "TCP connections closed because a limit was reached.", Counter.TCP_REJECTED),
+    Family(
+        "sekisho_worker_busy_seconds_total",
+        "counter",
+        "Time workers had packets to deal with, added up over them.",
+        lambda seen: [((), seen.total(Counter.BUSY_NS) / 1e9)],
+    ),
     # Cache
     total("sekisho_cache_hits_total", "Queries answered from the packet cache.", Counter.STEP_CACHE),
     total("sekisho_cache_misses_total", "Queries the packet cache had no answer for.", Counter.CACHE_MISSES),

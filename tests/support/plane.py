@@ -294,7 +294,9 @@ class Plane:
         # Not the row that `ask` uses, as the kernel would not either.
         base = 5 * desks.ROW
         self.desk.packets[base : base + len(packet)] = np.frombuffer(packet, np.uint8)
-        take_answer(self.desk, self.cache.view, number, self.desk.packets, base, len(packet), self.now, self.now // SECOND)
+        take_answer(
+            self.desk, self.cache.view, self.counts.view, number, self.desk.packets, base, len(packet), self.now, self.now // SECOND
+        )
         return self.sent()
 
     def wait(self, seconds: float) -> list[bytes]:

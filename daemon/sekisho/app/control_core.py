@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from sekisho.app.control_detection import Detection
 from sekisho.app.control_expiry import Expiry
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import Recorder
@@ -82,6 +83,7 @@ class Core:
     measures: Measures
     sinks: Sinks
     desk: Desk
+    detection: Detection
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time
     started: float = 0.0

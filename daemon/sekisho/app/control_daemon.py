@@ -20,6 +20,8 @@ from sekisho.app.control_attention import resume as resume_calls
 from sekisho.app.control_audit import erase
 from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_desk import UnreachableFindings, open_desk
+from sekisho.app.control_detection import Detection
+from sekisho.app.control_findings import Findings
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_measures import Measures
@@ -28,6 +30,7 @@ from sekisho.app.control_reload import reload
 from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_standing import View
 from sekisho.app.control_tables import Tables
+from sekisho.drivers.customercounts import CustomerCounts
 from sekisho.drivers.hitrings import HitRings
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.listkey import load_key
@@ -51,6 +54,8 @@ PURGE_EVERY = 3600.0
 MEASURES_EVERY = 1.0
 """Seconds after which what is due of a measure has been done."""
 ERASE_EVERY = 86400.0
+DETECT_EVERY = 0.25
+"""Seconds between two looks whether a window of `detection:` is over."""
 EXPIRY_EVERY = 0.25
 """Seconds after its end in which an opt-out has ended."""
 
@@ -87,7 +92,8 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         sinks = Sinks(ledger, lambda: ledger.state.number, state, time.time)
         stack.push_async_callback(sinks.close)
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
-        core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, desk, started=now)
+        detection = Detection(CustomerCounts(folder), tables.row_of, Findings(measures))
+        core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, desk, detection, started=now)
         await measures.reconcile(now)
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
@@ -116,6 +122,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(BEAT_EVERY, "heartbeat", lambda: _beat(core, notifier))),
             asyncio.create_task(_every(EXPIRY_EVERY, "expiry", lambda: _expire(core))),
             asyncio.create_task(_every(MEASURES_EVERY, "measures", lambda: core.measures.tick(core.clock()))),
+            asyncio.create_task(_every(DETECT_EVERY, "detection", lambda: _detect(core))),
             asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
             asyncio.create_task(_every(ERASE_EVERY, "erase", lambda: erase(core))),
             asyncio.create_task(_reload_when(hang_up, core)),
@@ -200,6 +207,10 @@ async def _tell(core: Core) -> None:
 async def _expire(core: Core) -> None:
     for customer in core.expiry.due(core.clock()):
         await core.tables.refresh_mask(customer, core.clock())
+
+
+async def _detect(core: Core) -> None:
+    await core.detection.tick(core.people, core.clock(), time.monotonic())
 
 
 async def _purge(core: Core) -> None:

@@ -11,6 +11,7 @@ from sekisho.app.control_explain import explanation_body, question_name, questio
 from sekisho.app.control_matches import retentions
 from sekisho.app.control_measure_operations import MeasureControl
 from sekisho.app.control_notice_operations import NoticeControl
+from sekisho.app.control_overload import standing_body
 from sekisho.app.control_people import first_address
 from sekisho.app.control_status import Plane, lists, status
 from sekisho.lists.idn import to_text
@@ -84,6 +85,9 @@ class Control(MeasureControl, NoticeControl):
         reaches = core.people.reaches(who, core.clock()) if who is not None else []
         enforcement = core.tables.enforcements.of(explanation.customer or "")
         return explanation_body(explanation, source, core.site.packs, reaches, enforcement)
+
+    async def explain_measure(self, *, customer: str) -> Json:
+        return standing_body(self._core, customer)
 
     async def events(self, *, customer: str | None, list_id: str | None, since: float | None, limit: int) -> Json:
         core = self._core

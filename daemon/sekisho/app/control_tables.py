@@ -205,6 +205,10 @@ class Tables:
             async with self._lock:
                 await self._publish_all(self.people, now)
 
+    def row_of(self, identity: str) -> int | None:
+        """The row under which the plane counts a customer."""
+        return self._writer.row_of(identity)
+
     def heartbeat(self, now_ns: int) -> None:
         self._writer.heartbeat(now_ns)
 

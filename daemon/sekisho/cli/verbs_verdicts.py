@@ -17,25 +17,35 @@ from sekisho.cli.verbs_customers import measure_lines, reach_table
 @click.command(cls=Verb)
 @click.option("--customer", metavar="CUSTOMER", help="Ask as this customer, from its first prefix's first address.")
 @click.option("--address", metavar="ADDRESS", help="Ask from this address.")
-@click.option("--name", required=True, metavar="NAME", help="The name asked for; - reads it from standard input.")
+@click.option("--name", metavar="NAME", help="The name asked for; - reads it from standard input.")
 @click.option("--type", "qtype", default="A", show_default=True, metavar="TYPE", help="The type asked for: A, AAAA, HTTPS, TYPE65.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port asked from, where customers share an address.")
 @click.option("--tcp", is_flag=True, help="Ask over TCP.")
-def explain(customer: str | None, address: str | None, name: str, qtype: str, port: int, tcp: bool) -> None:
-    """Explain a verdict, step by step, by the clause.
+@click.option("--measure", is_flag=True, help="Instead of a verdict: where the customer stands with detection.")
+def explain(customer: str | None, address: str | None, name: str | None, qtype: str, port: int, tcp: bool, measure: bool) -> None:
+    """Explain a verdict, step by step, by the clause; or where a customer stands with detection.
 
     The plane's own verdict function decides over the tables in force; nothing is counted, cached,
-    forwarded or logged.
+    forwarded or logged. With --measure: the customer's rate of queries, the threshold the others make,
+    the load of the name servers, since when the condition of which clause is there.
 
     \b
       sekisho explain --customer c-1001 --name www.example.com
       sekisho explain --address 192.0.2.10 --name www.example.com --type AAAA
+      sekisho explain --customer c-1001 --measure
       sekisho explain --json --customer c-1001 --name www.example.com | jq .verdict
     """
+    if measure:
+        if customer is None or address is not None or name is not None:
+            raise click.UsageError("--measure is about a customer; give --customer, and no --address and --name")
+        answer(client().get("/v1/explain/measure", customer=customer), _stands)
+        return
     if (customer is None) == (address is None):
         raise click.UsageError("give --customer or --address, one of the two")
     if name == "-":
         name = sys.stdin.readline().strip()
+    if name is None:
+        raise click.UsageError("Missing option '--name'; give the name to ask for, or --measure")
     if not name:
         raise click.UsageError("--name is empty; give one domain name")
     fields = {"customer": customer, "address": address, "name": name, "type": qtype, "port": port, "tcp": tcp}
@@ -63,6 +73,52 @@ def _explained(body: Json) -> Iterable[str]:
     if body["lists"]:
         yield ""
         yield from reach_table(body["lists"])
+
+
+_FIGURES = (
+    ("rate", "queries per second, in the last window"),
+    ("limit", "queries per second above which the customer is over"),
+    ("threshold", "queries per second, of a line with one address"),
+    ("addresses", "lines the customer is measured as"),
+    ("usual", "queries per second the customer usually asks"),
+    ("floor", "queries per second that are no flood"),
+    ("lift", "times as much as usual that the median customer asks"),
+    ("mean", "queries per second, of the active customers"),
+    ("median", "queries per second, likewise"),
+    ("mad", "queries per second, median absolute deviation"),
+    ("active", "customers who asked something"),
+    ("windows_over", "of the last windows with rate and load"),
+    ("windows_needed", "of them make the condition"),
+    ("forwarded_share", "of the customer's queries that went on to a resolver"),
+    ("new_name_share", "of the customer's queries for names nobody had asked for lately"),
+    ("nxdomain_share", "of the customer's queries answered with NXDOMAIN"),
+    ("unanswered_share", "of the customer's queries that a measure left unanswered"),
+)
+
+
+def _stands(body: Json) -> Iterable[str]:
+    state = "FOUND" if body["found"] else "OVER" if body["over"] else "NOT FOUND"
+    since = f" since {moment(body['since'])}" if body["since"] is not None else ""
+    yield f"{state}{since}  {plain(body['detector'])}, customer {plain(body['customer'])}, as of {moment(body['at'])}"
+    yield plain(body["summary"])
+    evidence = body["evidence"]
+    rows = [(name, f"{evidence[name]:,}", said) for name, said in _FIGURES if name in evidence]
+    if rows:
+        yield ""
+        yield from table(("FIGURE", "VALUE", "OF"), rows, right=(1,))
+    if evidence.get("pattern", "none") != "none":
+        yield f"pattern: {plain(evidence['pattern'])}"
+    yield ""
+    load = [
+        (name, "-" if one["figure"] is None else f"{one['figure']:g}", "-" if one["value"] is None else f"{one['value']:g}", one["holds"])
+        for name, one in body["load"].items()
+    ]
+    yield from table(("LOAD", "NOW", "CONDITION", "HOLDS"), [(*row[:3], "yes" if row[3] else "no") for row in load], right=(1, 2))
+    for words in body["clauses"]:
+        yield ""
+        yield f"{plain(words['id'])} ({plain(words['article'])}, {plain(words['title'])})"
+        yield f"  {plain(words['ja'])}"
+        yield f"  {plain(words['en'])}"
 
 
 @click.command(cls=Verb)

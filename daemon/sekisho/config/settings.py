@@ -16,6 +16,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
 
+from sekisho.config.detection import Detection
 from sekisho.config.document import Document, scan_document
 from sekisho.config.events import EventSettings
 from sekisho.config.notices import NoticeSettings
@@ -264,6 +265,8 @@ class Settings(FileModel):
     )
     """How long the content of acts is kept in the ledger after they are over, by kind; null: for good. Kinds that are not named
     keep their default."""
+    detection: Detection = Detection()
+    """Who overloads the name servers."""
 
     roles: RoleSettings = RoleSettings()
     """Who may use the operator's commands, besides root and the daemon's own user."""

@@ -108,6 +108,7 @@ class WorkerFiles:
             for name in ("totals", "lists", "rules", "epochs", "latency", "worker"):
                 fresh[name][:] = getattr(before, name)
             fresh["customers"][: len(before.customers)] = before.customers
+            fresh["patterns"][: len(before.patterns)] = before.patterns
         else:
             fresh["worker"][layout.WORKER_PID] = os.getpid()
             fresh["worker"][layout.WORKER_STARTED] = time.time_ns()

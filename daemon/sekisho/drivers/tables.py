@@ -154,6 +154,10 @@ class TableWriter:
             return False
         return True
 
+    def row_of(self, id: str) -> int | None:  # noqa: A002
+        """The row of a customer, under which the plane counts; None for an id that never had one."""
+        return self._rows.get(id)
+
     def heartbeat(self, now_ns: int) -> None:
         """Say that the control plane lives; nanoseconds since 1970."""
         self._head[layout.HEAD_HEARTBEAT] = now_ns

@@ -26,8 +26,9 @@ from sekisho.model.verdicts import Step
 from sekisho.plane.addresses import find_customer
 from sekisho.plane.answer import EDE_PROHIBITED, REFUSED, dress, write_blocked, write_error, write_gardened
 from sekisho.plane.forward import note_latency
-from sekisho.plane.recording import count_customer, count_rule, count_step, publish, record_match
+from sekisho.plane.recording import count_customer, count_pattern, count_rule, count_step, publish, record_match
 from sekisho.plane.reply import A_LENGTH, A_NOTED, read_answer, same_question
+from sekisho.plane.sketch import is_new
 from sekisho.plane.verdict import R_ACTION, R_KIND, R_LIST, R_PROFILE, R_ROW, R_RULE, decide, is_served
 from sekisho.plane.wire import (
     BADVERS,
@@ -35,6 +36,7 @@ from sekisho.plane.wire import (
     HEADER,
     IGNORE,
     NOTIMP,
+    NXDOMAIN,
     PROCEED,
     Q_DO,
     Q_EDNS,
@@ -51,6 +53,9 @@ from sekisho.snapshot.layout import (
     COUNT_LIMITED,
     COUNT_QUERIES,
     COUNT_SILENCED,
+    PATTERN_FORWARDED,
+    PATTERN_NEW,
+    PATTERN_NXDOMAIN,
     WORKER_HEARTBEAT,
 )
 
@@ -120,6 +125,9 @@ def _rule_on(
         desk.totals[_AT_FORWARD] += U64(1)
         if desk.ruling[R_KIND] == _PASS:
             desk.totals[_PASSTHRU] += U64(1)
+        count_pattern(counts, customer, PATTERN_FORWARDED)
+        if is_new(desk.sketch, desk.seen, desk.packet, desk.lower, desk.labels, question[Q_LABELS], now):
+            count_pattern(counts, customer, PATTERN_NEW)
         return _FORWARD, 0
     count_step(desk, step)
     if step == _S_SOURCE:
@@ -172,8 +180,13 @@ def check_answer(desk: Any, length: Any, end: Any, ttls: Any, elapsed: Any) -> A
 
 
 @compiled
-def dress_answer(counts: Any, desk: Any, length: Any, noted: Any) -> Any:
-    """Dress the answer in `answers` for the client whose query stands in `held` and `question`; `noted` bytes of `notes` go along."""
+def dress_answer(counts: Any, desk: Any, length: Any, noted: Any, customer: Any) -> Any:
+    """Dress the answer in `answers` for the client whose query stands in `held` and `question`; `noted` bytes of `notes` go along.
+
+    `customer` is the row of who asked.
+    """
+    if length >= HEADER and desk.answers[3] & 0xF == NXDOMAIN:
+        count_pattern(counts, customer, PATTERN_NXDOMAIN)
     publish(counts, desk)
     return dress(desk.answers, 0, length, desk.held, 0, desk.question, desk.notes, 0, noted, -1, LIMIT)
 
@@ -194,6 +207,8 @@ class Query:
     qtype: int
     edns: int
     dnssec: int
+    customer: int = -1
+    """Row of who asked; -1: nobody that is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +282,14 @@ class Judge:
     def query(self) -> Query:
         """The query last ruled on."""
         values = self._question.tolist()
-        return Query(bytes(self._packet_view[: values[Q_END]]), values[Q_FLAGS], values[Q_TYPE], values[Q_EDNS], values[Q_DO])
+        return Query(
+            bytes(self._packet_view[: values[Q_END]]),
+            values[Q_FLAGS],
+            values[Q_TYPE],
+            values[Q_EDNS],
+            values[Q_DO],
+            int(self._ruling[R_ROW]),
+        )
 
     def match(self) -> Match:
         """What decided, of the query last ruled on."""
@@ -289,7 +311,7 @@ class Judge:
         size = len(reply.message)
         self._out_view[:size] = reply.message
         self._notes[: len(reply.notes)] = np.frombuffer(reply.notes, np.uint8)
-        length = dress_answer(self._context.counts.view, self._context.desk, size, len(reply.notes))
+        length = dress_answer(self._context.counts.view, self._context.desk, size, len(reply.notes), query.customer)
         return bytes(self._out_view[:length])
 
     def error(self, query: Query, rcode: int, ede: int) -> bytes:

@@ -61,6 +61,8 @@ class Counter(enum.IntEnum):
     """TCP connections closed because a limit was reached."""
     WORKER_RESTARTS = 37
     STEP_GARDEN = 38
+    BUSY_NS = 39
+    """Nanoseconds in which workers had packets to deal with; the rest of the time they waited for some."""
 
 
 TOTALS = 64

@@ -143,6 +143,17 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class ConditionGone:
+    """The condition of a clause, which was there for a customer, is no more, as of `at`."""
+
+    detector: Detector
+    clause: str
+    customer: str
+    at: float
+    evidence: Evidence = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Measure:
     """One measure, as the fold of the ledger knows it. `id` is given when it is opened and never reused."""
 

@@ -15,9 +15,10 @@ from sekisho.model.counters import LATENCY_BOUNDS_US, Counter
 from sekisho.plane import cache as packets
 from sekisho.plane.answer import EDE_NETWORK, SERVFAIL, UDP_SIZE, dress, room_of, stale_error, write_error
 from sekisho.plane.native import copy, put16, put32, refill, send, u8s
+from sekisho.plane.recording import count_pattern
 from sekisho.plane.reply import A_LENGTH, A_NOTED, A_RCODE, A_TTL, A_TTLS, read_answer, same_question
 from sekisho.plane.sending import answer_room, enqueue, next_row
-from sekisho.plane.wire import AD, CD, HEADER, Q_DO, Q_END, Q_FLAGS, QR, RD, TYPE_OPT
+from sekisho.plane.wire import AD, CD, HEADER, NXDOMAIN, Q_DO, Q_END, Q_FLAGS, QR, RD, TYPE_OPT
 from sekisho.plane.worker import (
     C_FREE,
     C_QUEUE_HEAD,
@@ -26,6 +27,7 @@ from sekisho.plane.worker import (
     C_STAMP,
     CONTROL,
     F_CONTROL_LENGTH,
+    F_CUSTOMER,
     F_FD,
     F_HASH,
     F_ID,
@@ -55,6 +57,7 @@ from sekisho.plane.worker import (
 )
 from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64
+from sekisho.snapshot.layout import PATTERN_NXDOMAIN
 
 _SENT, _ANSWERED, _TIMEOUTS = int(Counter.UPSTREAM_SENT), int(Counter.UPSTREAM_ANSWERED), int(Counter.UPSTREAM_TIMEOUTS)
 _MISMATCHED, _FAILOVERS = int(Counter.UPSTREAM_MISMATCHED), int(Counter.UPSTREAM_FAILOVERS)
@@ -97,7 +100,7 @@ def choose_upstream(desk, now):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def hold(desk, question, packet, at, key_length, mixed, fd, sources, source, source_length, controls, control, control_length):  # type: ignore[no-untyped-def]
+def hold(desk, question, customer, packet, at, key_length, mixed, fd, sources, source, source_length, controls, control, control_length):  # type: ignore[no-untyped-def]
     """Keep what is needed to answer the client later; returns the slot, or -1 if too many are outstanding."""
     if desk.cells[C_FREE] == 0:
         desk.totals[_FULL] += U64(1)
@@ -108,6 +111,7 @@ def hold(desk, question, packet, at, key_length, mixed, fd, sources, source, sou
     state = desk.pending
     state[slot, F_STAMP] = desk.cells[C_STAMP]
     state[slot, F_FD] = fd
+    state[slot, F_CUSTOMER] = customer
     state[slot, F_TRIES] = 0
     state[slot, F_KEY_LENGTH] = key_length
     state[slot, F_HASH] = np.int64(mixed)
@@ -250,7 +254,7 @@ def note_failure(desk, number, now):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def take_answer(desk, cache, socket, packet, base, length, now, seconds):  # type: ignore[no-untyped-def]
+def take_answer(desk, cache, counts, socket, packet, base, length, now, seconds):  # type: ignore[no-untyped-def]
     """One datagram from a resolver: match it to its query, cache it, answer the client."""
     totals = desk.totals
     slot = -1
@@ -273,6 +277,8 @@ def take_answer(desk, cache, socket, packet, base, length, now, seconds):  # typ
     desk.health[number, H_DOWN_UNTIL] = 0
     totals[_ANSWERED] += U64(1)
     note_latency(desk, now - state[slot, F_SENT])
+    if desk.facts[A_RCODE] == NXDOMAIN:
+        count_pattern(counts, state[slot, F_CUSTOMER], PATTERN_NXDOMAIN)
     recall(desk, slot)
     key_length, mixed = state[slot, F_KEY_LENGTH], U64(state[slot, F_HASH])
     copy(desk.cache_key, 0, desk.held, held + P_KEY, key_length)

@@ -26,14 +26,16 @@ from sekisho.plane.answer import (
 )
 from sekisho.plane.forward import ask_upstream, choose_upstream, expire, fail_socket, hold, take_answer
 from sekisho.plane.native import CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, clock, prefetch, receive, u8s, u32s, u64s, wait
-from sekisho.plane.recording import count_customer, count_rule, count_step, publish, record_match
+from sekisho.plane.recording import count_customer, count_pattern, count_rule, count_step, publish, record_match
 from sekisho.plane.sending import answer_room, enqueue, flush, next_row
+from sekisho.plane.sketch import is_new
 from sekisho.plane.verdict import R_KIND, R_ROW, R_RULE, decide, flags_of
 from sekisho.plane.wire import (
     BADVERS,
     HEADER,
     IGNORE,
     NOTIMP,
+    NXDOMAIN,
     PROCEED,
     Q_EDNS,
     Q_END,
@@ -63,6 +65,9 @@ from sekisho.snapshot.layout import (
     COUNT_LIMITED,
     COUNT_QUERIES,
     COUNT_SILENCED,
+    PATTERN_FORWARDED,
+    PATTERN_NEW,
+    PATTERN_NXDOMAIN,
     ROW_WORDS,
     TRUNCATE,
     WORKER_HEARTBEAT,
@@ -77,6 +82,7 @@ _TRUNCATED, _STALE, _MISMATCHED = int(Counter.TRUNCATED), int(Counter.CACHE_STAL
 _S_SOURCE, _S_SILENCED, _S_BUDGET = int(Step.SOURCE), int(Step.SILENCED), int(Step.BUDGET)
 _S_GARDEN, _S_CACHE = int(Step.GARDEN), int(Step.CACHE)
 _PASS = int(ActionKind.PASSTHRU)
+_BUSY = int(Counter.BUSY_NS)
 _MSG_TRUNC = 0x20
 _BILLION = 1_000_000_000
 _ROUNDS = 4
@@ -116,6 +122,9 @@ def serve(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk): 
             # Listeners and resolvers' sockets have seen to theirs; what timed out is still to be told.
             publish(counts, desk)
             flush(desk)
+        if ready > 0:
+            desk.totals[_BUSY] += U64(clock(CLOCK_MONOTONIC, desk.clock) - now)
+            u64s(counts.totals)[_BUSY] = desk.totals[_BUSY]
 
 
 @compiled
@@ -178,7 +187,7 @@ def serve_upstream(desk, cache, counts, socket, now, seconds):  # type: ignore[n
             if (desk.messages[row, 6] & _MSG_TRUNC) != 0:
                 desk.totals[_MISMATCHED] += U64(1)
                 continue
-            take_answer(desk, cache, socket, desk.packets, row * ROW, length, now, seconds)
+            take_answer(desk, cache, counts, socket, desk.packets, row * ROW, length, now, seconds)
         publish(counts, desk)
         flush(desk)
         prepare(desk, got)
@@ -210,7 +219,7 @@ def serve_query(snapshot, customers, buckets, key, epoch, cache, counts, hits, d
         return
     if desk.ruling[R_KIND] == _PASS:
         desk.totals[_PASSTHRU] += U64(1)
-    serve_allowed(cache, desk, fd, row, customer, now, seconds)
+    serve_allowed(cache, counts, desk, fd, row, customer, now, seconds)
 
 
 @compiled
@@ -271,7 +280,7 @@ def answer_verdict(snapshot, customers, epoch, counts, hits, desk, fd, row, step
 
 
 @compiled
-def serve_allowed(cache, desk, fd, row, customer, now, seconds):  # type: ignore[no-untyped-def]
+def serve_allowed(cache, counts, desk, fd, row, customer, now, seconds):  # type: ignore[no-untyped-def]
     """Steps 8 and 9: from the cache, else from a resolver. ANY is sent to TCP (RFC 8482 section 4.4)."""
     settings = desk.settings
     question = desk.question
@@ -299,6 +308,8 @@ def serve_allowed(cache, desk, fd, row, customer, now, seconds):  # type: ignore
         out_row = next_row(desk, fd)
         out = answer_room(out_row)
         size = packets.read(cache, at, desk.answers, out, seconds, settings[S_STALE_TTL])
+        if desk.answers[out + 3] & 0xF == NXDOMAIN:
+            count_pattern(counts, customer, PATTERN_NXDOMAIN)
         start, noted = packets.notes_of(cache, at)
         ede = stale_error(desk.answers, out) if expired else -1
         size = dress(desk.answers, out, size, desk.packets, base, question, u8s(cache.data), start, noted, ede, room_of(question))
@@ -306,12 +317,21 @@ def serve_allowed(cache, desk, fd, row, customer, now, seconds):  # type: ignore
         return
     desk.totals[_AT_FORWARD] += U64(1)
     desk.totals[_MISSES] += U64(1)
+    note_forwarded(counts, desk, customer, now)
     slot = hold(
-        desk, question, desk.packets, base, key_length, mixed, fd, desk.sources, row * SOURCE, desk.messages[row, 1] & 0xFF,
+        desk, question, customer, desk.packets, base, key_length, mixed, fd, desk.sources, row * SOURCE, desk.messages[row, 1] & 0xFF,
         desk.controls, row * CONTROL, control_length(desk, row),
     )  # fmt: skip
     if slot >= 0:
         ask_upstream(desk, slot, now)
+
+
+@compiled
+def note_forwarded(counts, desk, customer, now):  # type: ignore[no-untyped-def]
+    """Count a query that goes on to a resolver, and whether its name is one nobody asked for lately."""
+    count_pattern(counts, customer, PATTERN_FORWARDED)
+    if is_new(desk.sketch, desk.seen, desk.packet, desk.lower, desk.labels, desk.question[Q_LABELS], now):
+        count_pattern(counts, customer, PATTERN_NEW)
 
 
 @compiled

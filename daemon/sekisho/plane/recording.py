@@ -15,7 +15,7 @@ from sekisho.plane.verdict import R_KIND, R_LIST, R_MATCH, R_ROW, R_RULE
 from sekisho.plane.wire import Q_TYPE
 from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64
-from sekisho.snapshot.layout import COUNT_COLUMNS, MAX_RULES, RING, RING_WORDS
+from sekisho.snapshot.layout import COUNT_COLUMNS, MAX_RULES, PATTERN_COLUMNS, RING, RING_WORDS
 
 _HITS = int(Counter.HITS)
 _STEPS = tuple(int(Counter[f"STEP_{one.name}"]) for one in Step)
@@ -33,6 +33,14 @@ def count_customer(counts, row, column):  # type: ignore[no-untyped-def]
 def count_step(desk, step):  # type: ignore[no-untyped-def]
     """Count one query at the step that decided it."""
     desk.totals[_STEPS[step - 1]] += U64(1)
+
+
+@compiled
+def count_pattern(counts, row, column):  # type: ignore[no-untyped-def]
+    """Add one to what tells a flood of made-up names from other use (`PATTERN_` of `snapshot.layout`)."""
+    columns = u32s(counts.patterns)
+    if 0 <= row < columns.shape[0] // PATTERN_COLUMNS:
+        columns[PATTERN_COLUMNS * row + column] += np.uint32(1)
 
 
 @compiled

@@ -16,6 +16,7 @@ from sekisho.plane.cache import KEY_ROOM
 from sekisho.plane.memory import blank
 from sekisho.plane.names import PRINT_WORDS
 from sekisho.plane.reply import A_SLOTS, MAX_NOTES, MAX_TTLS
+from sekisho.plane.sketch import K_CELLS, WORDS
 from sekisho.plane.verdict import R_SLOTS
 from sekisho.plane.wire import NAME_ROOM, Q_SLOTS
 from sekisho.snapshot.layout import BUCKETS
@@ -50,6 +51,8 @@ F_CONTROL_LENGTH = 9
 F_UPSTREAM = 10
 F_QUESTION = 11
 """First of the question's slots: Q_LENGTH to Q_END."""
+F_CUSTOMER = 27
+"""Row of who asked."""
 F_SLOTS = 32
 
 # Cells of `cells`.
@@ -140,6 +143,8 @@ DESK = np.dtype(
         ("health", np.int64, (MAX_UPSTREAMS, H_COLUMNS)),
         ("sockets", np.int64, (MAX_SOCKETS,)),
         ("random", np.uint8, (RANDOM,)),
+        ("sketch", np.uint64, (K_CELLS,)),
+        ("seen", np.uint64, (2, WORDS)),
         ("free", np.int64, (PENDING,)),
         ("pending", np.int64, (PENDING, F_SLOTS)),
         ("queue", np.int64, (PENDING * 4, 2)),

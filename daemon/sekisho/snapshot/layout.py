@@ -82,6 +82,15 @@ COUNT_SILENCED = 3
 """By a measure: not answered, or with the notice page."""
 COUNT_COLUMNS = 4
 
+# Columns of the `patterns` section of a counts file.
+PATTERN_FORWARDED = 0
+"""Queries that went on to a resolver."""
+PATTERN_NEW = 1
+"""Of those, names the worker had not been asked for lately, by anybody (`plane.sketch`)."""
+PATTERN_NXDOMAIN = 2
+"""Answers, from the cache or a resolver, that there is no such name."""
+PATTERN_COLUMNS = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
@@ -203,6 +212,7 @@ class Counts(Bundle):
     epochs    uint64 (2)          the epoch each half counts for
     latency   uint64 (buckets)    upstream latency histogram
     customers uint32 (rows, 4)    queries, blocked, limited, silenced
+    patterns  uint32 (rows, 4)    forwarded, of these new names, answers NXDOMAIN, 0
     worker    uint64 (8)          `WORKER_` words
     """
 
@@ -212,6 +222,7 @@ class Counts(Bundle):
     epochs: NDArray[np.uint64]
     latency: NDArray[np.uint64]
     customers: NDArray[np.uint32]
+    patterns: NDArray[np.uint32]
     worker: NDArray[np.uint64]
 
 
@@ -238,6 +249,7 @@ def empty_counts(rows: int) -> dict[str, NDArray[np.uint64] | NDArray[np.uint32]
         "latency": np.zeros(BUCKETS, np.uint64),
         "worker": np.zeros(WORKER_WORDS, np.uint64),
         "customers": np.zeros((rows, COUNT_COLUMNS), np.uint32),
+        "patterns": np.zeros((rows, PATTERN_COLUMNS), np.uint32),
     }
 
 

@@ -129,7 +129,7 @@ def judge_packet(snapshot, customers, buckets, key, cache, counts, hits, desk, p
     if fault != OK:
         return fault
     if cells[AWAY] and choice >> 30 & 1:
-        fault = _answer_honestly(cache, desk, path, desk.free[desk.cells[C_FREE]])
+        fault = _answer_honestly(cache, counts, desk, path, desk.free[desk.cells[C_FREE]])
         if fault != OK:
             return fault
     return _let_pass(cache, desk, path)
@@ -226,7 +226,7 @@ def _mark_path(desk, path, code, step, queued):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _answer_honestly(cache, desk, path, slot):  # type: ignore[no-untyped-def]
+def _answer_honestly(cache, counts, desk, path, slot):  # type: ignore[no-untyped-def]
     """The question back, with one address record: it must reach the client."""
     base, end = _UPSTREAM_ROW * ROW, path.said[S_END]
     copy(desk.packets, base, desk.held, slot * PENDING_ROW, end)
@@ -239,7 +239,7 @@ def _answer_honestly(cache, desk, path, slot):  # type: ignore[no-untyped-def]
     copy(desk.packets, base + end, record, 0, record.shape[0])
     now = path.clock[0]
     desk.queued[0] = 0
-    take_answer(desk, cache, desk.pending[slot, F_SOCKET], desk.packets, base, end + record.shape[0], now, now // _SECOND)
+    take_answer(desk, cache, counts, desk.pending[slot, F_SOCKET], desk.packets, base, end + record.shape[0], now, now // _SECOND)
     if desk.queued[0] != 1 or desk.pending[slot, F_STAMP] != 0:
         return LOST
     edns = path.said[S_EDNS]
@@ -314,7 +314,7 @@ def judge_answer(snapshot, customers, buckets, key, cache, counts, hits, desk, p
         path.before[index] = desk.totals[index]
     desk.queued[0] = 0
     head, now = i64s(cache.state)[0], path.clock[0]
-    take_answer(desk, cache, socket, desk.packets, base, length, now, now // _SECOND)
+    take_answer(desk, cache, counts, socket, desk.packets, base, length, now, now // _SECOND)
     queued, moved = desk.queued[0], i64s(cache.state)[0] != head
     if (queued != 0 or moved) and not true:
         return LIED

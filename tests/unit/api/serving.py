@@ -38,10 +38,17 @@ BODIES = {
     "/v1/notice-report": {"report": "r", "lines": []},
 }
 
+QUERIES = {
+    "/v1/customer": "?id=c",
+    "/v1/measure": "?id=c",
+    "/v1/outage": "?id=c",
+    "/v1/explain/measure": "?customer=c",
+}
+
 
 def request_for(route):
     """A request that a route takes."""
-    target = route.path + ("?id=c" if route.path in {"/v1/customer", "/v1/measure", "/v1/outage"} else "")
+    target = route.path + QUERIES.get(route.path, "") if route.method == "GET" else route.path
     return (
         route.method,
         target,

@@ -94,6 +94,13 @@ EVENT = {
     "at": 1_700_000_000.0, "customer": "c-1", "clause": "gunma/別記-1", "list": "c2", "entry": "ab" * 16, "name": None,
     "action": "nxdomain", "count": 3,
 }  # fmt: skip
+STANDING = {
+    "customer": "c-1", "detector": "dns-overload", "at": 1_700_000_010.0, "found": True, "over": True, "since": 1_700_000_000.0,
+    "calm_windows": 0, "clauses": [{"id": "nbnet/22-2-5", "article": "第22条", "title": "T", "version": "1", "ja": "応答しない", "en": "silence"}],
+    "evidence": {"rate": 5123.4, "limit": 200.0, "active": 12000, "pattern": "random-subdomain", "new_name_share": 0.97},
+    "load": {"utilisation": {"figure": 0.93, "value": 0.8, "holds": True}, "latency": {"figure": None, "value": None, "holds": False}},
+    "settings": {}, "summary": "The condition of nbnet/22-2-5 is there.\x1b[2J",
+}  # fmt: skip
 OPT_OUT = {"customer": "c-1", "list": "c2", "in_force": True, "since": 1.0, "until": None, "by": "phone"}
 HOLD = {"since": 1.0, "by": "root", "reason": "drill"}
 MEASURE = {
@@ -138,6 +145,7 @@ ANSWERS = {
     "add_exception": {"list": "c2", "entry": "ab" * 16, "subtree": False, "held": False, "in_force": True, "number": 4},
     "remove_exception": {"list": "c2", "entry": "ab" * 16, "in_force": True, "number": 5},
     "explain": EXPLAINED,
+    "explain_measure": STANDING,
     "events": {"events": [EVENT]},
     "show_measures": {"mode": "enforce", "held": HOLD, "measures": [MEASURE], "more": True, "exemptions": [EXEMPTION]},
     "show_measure": MEASURE | {"steps": [STEP]},
@@ -342,6 +350,10 @@ def test_a_daemon_that_is_not_there_is_told_and_how_to_start_it(tmp_path):
         ["optout", "add", "c-1", "c2", "--until", "soon"],
         ["nosuchverb"],
         ["explain", "--name", "www.example.com"],
+        ["explain", "--customer", "c-1"],
+        ["explain", "--measure"],
+        ["explain", "--measure", "--customer", "c-1", "--name", "www.example.com"],
+        ["explain", "--measure", "--customer", "c-1", "--address", "192.0.2.1"],
         ["explain", "--customer", "c-1", "--address", "192.0.2.1", "--name", "www.example.com"],
         ["events", "--limit", "0"],
         ["customers", "add", "c-1", "--consent-version", "1"],
@@ -383,6 +395,9 @@ def test_usage_is_exit_code_2(daemon, arguments):
         (["lists", "except", "c2", "www.example.com", "--remove"], "taken back"),
         (["explain", "--customer", "c-1", "--name", "www.example.com"], "遮断します"),
         (["explain", "--customer", "c-1", "--name", "www.example.com"], "(nbnet/22-1, nbnet/22-2-5)"),
+        (["explain", "--customer", "c-1", "--measure"], "5,123.4"),
+        (["explain", "--customer", "c-1", "--measure"], "pattern: random-subdomain"),
+        (["explain", "--customer", "c-1", "--measure"], "FOUND since 2023-11-1"),
         (["events", "--since", "1h", "--list", "c2"], "nxdomain"),
         (["measures", "list"], "enforcement is HELD"),
         (["measures", "list", "c-1", "--closed", "--clause", "nbnet/22-2-5"], "in-force (observed)"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sekisho.config.detection import LoadConditions
 from sekisho.config.settings import Endpoint, RoleMembers, Settings, WalledGarden, parse_settings
 from sekisho.config.values import as_bytes, as_seconds, as_share, read_endpoint
 from sekisho.model.customers import Prefix
@@ -79,7 +80,8 @@ def test_the_example_file_names_every_key_there_is(root):
     text = (root / "daemon/sekisho.example.yaml").read_text(encoding="utf-8")
     models = [
         Settings,
-        *(Settings.model_fields[key].annotation for key in ("upstream", "cache", "roles", "measures", "events")),
+        *(Settings.model_fields[key].annotation for key in ("upstream", "cache", "roles", "measures", "events", "detection")),
+        LoadConditions,
         RoleMembers,
     ]
     keys = {field.alias or name for model in models for name, field in model.model_fields.items()}

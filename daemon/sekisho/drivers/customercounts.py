@@ -1,0 +1,206 @@
+"""What every worker counted of each customer, window by window: the counts files read as differences.
+
+Owns the sums over workers, over restarts of the plane and over the growth of its files, and which
+customer a row is. Reads only. Counters are 32 bits wide and wrap; differences over a window do not mind.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sekisho.detect.load import LoadSample
+from sekisho.detect.overload import Line, Pattern, Window
+from sekisho.drivers.maps import Head, MappedCustomers, map_customers
+from sekisho.drivers.sharedfiles import MappedTable, map_table, numbered_files
+from sekisho.model.counters import Counter
+from sekisho.model.customers import V4_MAPPED
+from sekisho.model.errors import TableError
+from sekisho.snapshot import layout
+from sekisho.snapshot.people import fields_of
+from sekisho.snapshot.sections import Kind
+
+_ALIVE_NS = 5_000_000_000
+_MOST_PREFIXES = 1024
+"""Prefixes of one customer that are counted up."""
+_MOST_ADDRESSES = 256
+"""Addresses that weigh: a /24."""
+_NO_CELLS = (np.empty(0, np.int64), np.empty((0, 4), np.uint32))
+_FAILED = (Counter.UPSTREAM_TIMEOUTS, Counter.PENDING_FULL)
+
+
+@dataclass(slots=True)
+class _File:
+    """One counts file."""
+
+    table: MappedTable
+    started: int
+    busy: int = 0
+    """As it was at the last window."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Everything counted until a moment (monotonic seconds), by all workers there were."""
+
+    at: float
+    queries: NDArray[np.uint32]
+    totals: NDArray[np.uint64]
+    latency: NDArray[np.uint64]
+
+
+class CustomerCounts:
+    """Windows of the plane whose tables are in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[int, _File] = {}
+        self._gone = _Sums(0.0, np.zeros(0, np.uint32), np.zeros(len(Counter), np.uint64), np.zeros(layout.BUCKETS, np.uint64))
+        self._before: _Sums | None = None
+        self._cells = _NO_CELLS
+        """Rows looked at in the last window, and their pattern and loss counters, added up."""
+        self._customers: MappedCustomers | None = None
+
+    def window(self, at: float, now: float) -> Window | None:
+        """What was counted since the last call; None at the first. `at`: UNIX seconds, `now`: monotonic seconds.
+
+        Takes milliseconds with a million customers: not for the loop.
+        """
+        self._look()
+        sums = self._sums(now)
+        before, self._before = self._before, sums
+        busy = self._busy()
+        if before is None or now <= before.at:
+            return None
+        counts = sums.queries.copy()
+        counts[: len(before.queries)] -= before.queries[: len(counts)]
+        # The allowed networks are no customer.
+        counts[: layout.ALLOWED + 1] = 0
+        totals = (sums.totals - before.totals).astype(np.int64)
+        latency = (sums.latency - before.latency).astype(np.int64)
+        sample = LoadSample(
+            now - before.at,
+            busy,
+            int(totals[Counter.UPSTREAM_ANSWERED]),
+            int(sum(totals[counter] for counter in _FAILED)),
+            [int(count) for count in latency],
+        )
+        return Window(at, counts, sample)
+
+    def lines(self, rows: NDArray[np.int64]) -> list[Line]:
+        """The customers in `rows`, as far as the last window tells of them. Rows looked at for the first time have no pattern yet.
+
+        Raises TableError if the customers' table cannot be read: nobody is taken for gone because of that.
+        """
+        customers = self._current_customers()
+        cells = self._cells_of(rows)
+        (known, last), self._cells = self._cells, (rows, cells)
+        at = np.minimum(np.searchsorted(known, rows), max(0, len(known) - 1))
+        again = known[at] == rows if len(known) else np.zeros(len(rows), np.bool_)
+        patterns = np.where(again[:, None], cells - last[at], 0).tolist() if len(known) else [()] * len(rows)
+        active, addresses = _standing(customers, rows)
+        return [
+            Line(name, many, Pattern(*pattern) if seen else None) if name is not None and here else Line(None)
+            for name, here, many, seen, pattern in zip(
+                customers.names(rows), active.tolist(), addresses.tolist(), again.tolist(), patterns, strict=True
+            )
+        ]
+
+    def line(self, row: int, customer: str) -> Line:
+        """One customer's line, without a pattern."""
+        try:
+            _, addresses = _standing(self._current_customers(), np.array([row], np.int64))
+            return Line(customer, int(addresses[0]))
+        except TableError:
+            return Line(customer)
+
+    def _look(self) -> None:
+        """Map files that are new. What a plane that is gone had counted stays in the sums."""
+        for number, path in numbered_files(self._folder, "counts-"):
+            known = self._files.get(number)
+            try:
+                status = path.stat()
+                if known is not None and known.table.identity == (status.st_dev, status.st_ino):
+                    continue
+                table = map_table(path, Kind.COUNTS, layout.COUNTS_VERSION)
+            except (OSError, TableError):
+                continue
+            started = int(table.arrays["worker"][layout.WORKER_STARTED])
+            fresh = _File(table, started)
+            if known is not None and known.started == started:
+                fresh.busy = known.busy
+            elif known is not None:
+                self._gone = self._with(self._gone, known)
+                # The pattern of a window in which a plane ended is not told.
+                self._cells = _NO_CELLS
+            self._files[number] = fresh
+
+    def _sums(self, now: float) -> _Sums:
+        sums = self._gone
+        for file in self._files.values():
+            sums = self._with(sums, file)
+        return _Sums(now, sums.queries, sums.totals, sums.latency)
+
+    def _with(self, sums: _Sums, file: _File) -> _Sums:
+        arrays = file.table.arrays
+        column = arrays["customers"][:, layout.COUNT_QUERIES]
+        short, long = sorted((sums.queries, column), key=len)
+        queries = np.array(long, np.uint32)
+        queries[: len(short)] += short
+        return _Sums(sums.at, queries, sums.totals + arrays["totals"][: len(Counter)], sums.latency + arrays["latency"])
+
+    def _busy(self) -> list[float]:
+        """Seconds each living UDP worker was busy since the last call."""
+        found = []
+        wall = time.time_ns()
+        for file in self._files.values():
+            worker, total = file.table.arrays["worker"], int(file.table.arrays["totals"][Counter.BUSY_NS])
+            if not int(worker[layout.WORKER_ROLE]) and abs(wall - int(worker[layout.WORKER_HEARTBEAT])) < _ALIVE_NS:
+                found.append((total - file.busy) / 1e9)
+            file.busy = total
+        return found
+
+    def _cells_of(self, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Forwarded, new, NXDOMAIN and unanswered of some rows, over all workers that are mapped; uint32 (rows, 4)."""
+        found = np.zeros((len(rows), 4), np.uint32)
+        for file in self._files.values():
+            arrays = file.table.arrays
+            counts, patterns = arrays["customers"], arrays.get("patterns")
+            here = rows < len(counts)
+            if patterns is not None:
+                found[here, :3] += patterns[rows[here], :3]
+            found[here, 3] += counts[rows[here], layout.COUNT_LIMITED] + counts[rows[here], layout.COUNT_SILENCED]
+        return found
+
+    def _current_customers(self) -> MappedCustomers:
+        generation = Head(self._folder).generation
+        if self._customers is None or self._customers.generation != generation:
+            self._customers = map_customers(self._folder, generation)
+        return self._customers
+
+
+def _standing(customers: MappedCustomers, rows: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Whether there is a customer in each row, and how many IPv4 addresses are theirs.
+
+    From 1 to a /24's; IPv6 prefixes are one line, however long.
+    """
+    known = rows < len(customers.tables.rows)
+    standing = fields_of(customers.tables.rows, layout.ROW)[np.where(known, rows, 0)]
+    slots = fields_of(customers.tables.slots, layout.SLOT)
+    at = np.where(known, standing["first"].astype(np.int64), 0)
+    addresses = np.zeros(len(rows), np.int64)
+    for _ in range(_MOST_PREFIXES):
+        going = (at > 0) & (at <= len(slots))
+        if not going.any():
+            break
+        slot = slots[at[going] - 1]
+        bits = 129 - slot["length"].astype(np.int64)
+        four = (slot["high"] == 0) & (slot["low"] >> np.uint64(32) == V4_MAPPED >> 32) & (bits <= 32)
+        addresses[going] += np.where(four, 1 << np.clip(bits, 0, 8), 0)
+        at[going] = slot["next"].astype(np.int64)
+        at[~going] = 0
+    return known & (standing["flags"] & layout.ACTIVE != 0), np.clip(addresses, 1, _MOST_ADDRESSES)

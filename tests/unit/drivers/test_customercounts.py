@@ -1,0 +1,212 @@
+"""The counts files as windows: differences over workers, restarts and growth, and whose a row is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sekisho.detect.overload import Line, Pattern, Window
+from sekisho.drivers.customercounts import CustomerCounts
+from sekisho.drivers.sharedfiles import counts_file, create_table
+from sekisho.drivers.tablerows import CustomerRow
+from sekisho.model.counters import Counter
+from sekisho.model.customers import Prefix
+from sekisho.model.errors import TableError
+from sekisho.snapshot import layout
+from sekisho.snapshot.sections import Kind
+from support.plane import ALLOWED, BUDGET, OPTED_OUT, SILENCED
+from support.published import Site, Worker, published
+
+AT = 1_700_000_000.0
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with published(tmp_path) as one:
+        yield one
+
+
+class Clock:
+    """Windows of ten seconds."""
+
+    def __init__(self, site: Site) -> None:
+        self.counts = CustomerCounts(site.folder)
+        self.now = 100.0
+
+    def window(self) -> Window | None:
+        self.now += 10
+        return self.counts.window(AT, self.now)
+
+    def queries(self) -> dict[int, int]:
+        found = self.window()
+        assert found is not None
+        return {int(row): int(found.counts[row]) for row in np.flatnonzero(found.counts)}
+
+
+def alive(worker: Worker) -> Worker:
+    worker.plane.counts.worker[layout.WORKER_HEARTBEAT] = time.time_ns()
+    return worker
+
+
+def test_a_window_is_what_all_workers_counted_in_it(site: Site) -> None:
+    first, second = site.worker(0), site.worker(1)
+    first.ask("a.example", "b.example")
+    clock = Clock(site)
+    assert clock.window() is None, "what was counted before the first look is of no window"
+    first.ask("c.example", "d.example")
+    second.ask("e.example")
+    second.ask("f.example", source=OPTED_OUT)
+    assert clock.queries() == {1: 3, 2: 1}
+    assert clock.queries() == {}
+
+
+def test_the_allowed_networks_are_no_customer(site: Site) -> None:
+    worker, clock = site.worker(), Clock(site)
+    clock.window()
+    worker.ask("a.example", source=ALLOWED)
+    worker.ask("a.example")
+    assert clock.queries() == {1: 1}
+
+
+def test_counters_that_wrap_round_make_no_flood(site: Site) -> None:
+    worker, clock = site.worker(), Clock(site)
+    worker.plane.counts.customers[1, layout.COUNT_QUERIES] = 2**32 - 2
+    clock.window()
+    worker.ask("a.example", "b.example", "c.example")
+    assert clock.queries() == {1: 3}
+
+
+def test_a_plane_that_starts_anew_makes_no_flood_and_loses_nothing(site: Site) -> None:
+    clock, worker = Clock(site), site.worker()
+    worker.ask(*["a.example"] * 50)
+    clock.window()
+    worker.ask("b.example", "c.example")
+    site.worker().ask("d.example")
+    assert clock.queries() == {1: 3}, "what the one before counted after the last look is of this window too"
+    assert clock.queries() == {}
+
+
+def test_a_second_plane_beside_the_first_is_counted_from_its_start(site: Site) -> None:
+    clock, worker = Clock(site), site.worker()
+    clock.window()
+    worker.ask("a.example")
+    site.worker(layout.BANK).ask("b.example")
+    assert clock.queries() == {1: 2}
+
+
+def test_files_that_grew_for_more_customers_are_no_restart(site: Site) -> None:
+    clock, worker = Clock(site), site.worker()
+    worker.ask(*["a.example"] * 5)
+    clock.window()
+    worker.plane.counts = site.files.counts(0, 5000, worker.plane.counts)
+    worker.ask("b.example")
+    worker.plane.counts.customers[4000, layout.COUNT_QUERIES] = 7
+    assert clock.queries() == {1: 1, 4000: 7}
+
+
+def test_load_is_of_the_window_and_of_living_workers(site: Site) -> None:
+    clock = Clock(site)
+    first, second = alive(site.worker(0)), site.worker(1)
+    first.plane.counts.totals[Counter.BUSY_NS] = 5_000_000_000
+    clock.window()
+    for worker, busy in ((first, 13_000_000_000), (second, 9_000_000_000)):
+        worker.plane.counts.totals[Counter.BUSY_NS] = busy
+    first.plane.counts.totals[Counter.UPSTREAM_ANSWERED] = 40
+    first.plane.counts.totals[Counter.UPSTREAM_TIMEOUTS] = 7
+    second.plane.counts.totals[Counter.PENDING_FULL] = 3
+    second.plane.counts.latency[2] = 11
+    window = clock.window()
+    assert window is not None
+    assert (window.seconds, window.at) == (10.0, AT)
+    assert list(window.load.busy) == [8.0], "the second worker's heart does not beat"
+    assert (window.load.answered, window.load.failed, list(window.load.latency)[2], sum(window.load.latency)) == (40, 10, 11, 11)
+
+
+def test_no_plane_is_an_empty_window(tmp_path: Path) -> None:
+    counts = CustomerCounts(tmp_path)
+    assert counts.window(AT, 1.0) is None
+    window = counts.window(AT, 2.0)
+    assert window is not None
+    assert (len(window.counts), list(window.load.busy), window.load.answered) == (0, [], 0)
+
+
+def rows(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.int64)
+
+
+def test_lines_tell_whose_a_row_is_and_from_the_second_window_on_the_pattern(site: Site) -> None:
+    clock, worker = Clock(site), site.worker()
+    clock.window()
+    worker.ask("a.example")
+    clock.window()
+    assert clock.counts.lines(rows(1, 5)) == [Line("customer"), Line("silenced")]
+    worker.ask("b.example", "b.example", "c.example", "second.example")
+    worker.ask("d.example", "e.example", source=SILENCED)
+    clock.window()
+    assert clock.counts.lines(rows(1, 3, 5)) == [
+        Line("customer", 1, Pattern(3, 2, 0, 0)), Line("budget"), Line("silenced", 1, Pattern(0, 0, 0, 2))
+    ]  # fmt: skip
+    worker.ask(*["f.example"] * 5, source=BUDGET)
+    clock.window()
+    [line] = clock.counts.lines(rows(3))
+    assert line.pattern is not None
+    assert line.pattern.unanswered == 3, "over the budget of two"
+
+
+def test_the_pattern_of_a_window_in_which_the_plane_ended_is_not_told(site: Site) -> None:
+    clock, worker = Clock(site), site.worker()
+    clock.window()
+    clock.counts.lines(rows(1))
+    worker.ask("a.example")
+    site.worker().ask("b.example")
+    clock.window()
+    assert clock.counts.lines(rows(1)) == [Line("customer")]
+
+
+def test_counts_of_a_plane_from_before_patterns_were_counted_are_read(site: Site) -> None:
+    fresh = layout.empty_counts(10)
+    del fresh["patterns"]
+    fresh["customers"][1, 0] = 4
+    clock = Clock(site)
+    clock.window()
+    create_table(site.folder / counts_file(0), Kind.COUNTS, layout.COUNTS_VERSION, 0, fresh)
+    assert clock.queries() == {1: 4}
+    clock.counts.lines(rows(1))
+    clock.window()
+    assert clock.counts.lines(rows(1)) == [Line("customer", 1, Pattern(0, 0, 0, 0))]
+
+
+def test_who_is_gone_has_no_line(site: Site) -> None:
+    counts = CustomerCounts(site.folder)
+    site.writer.remove_customer("customer")
+    assert counts.lines(rows(1, 2, 999)) == [Line(None), Line("opted-out"), Line(None)]
+
+
+def test_a_customer_has_as_many_lines_as_ipv4_addresses(site: Site) -> None:
+    counts = CustomerCounts(site.folder)
+    cases = {
+        "one": (["198.51.100.1"], 1),
+        "eight": (["198.51.100.8/29"], 8),
+        "scattered": (["198.51.100.16/30", "198.51.100.32", "2001:db8:9::/48"], 5),
+        "six": (["2001:db8:a::/48"], 1),
+        "large": (["203.0.112.0/20"], 256),
+        "none": ([], 1),
+    }
+    for name, (prefixes, addresses) in cases.items():
+        site.writer.put_customer(CustomerRow(name, tuple(map(Prefix.parse, prefixes)), 0, 0))
+        row = site.writer.row_of(name)
+        assert row is not None
+        [line] = counts.lines(rows(row))
+        assert (line.customer, line.addresses) == (name, addresses)
+        assert counts.line(row, name) == Line(name, addresses)
+
+
+def test_a_folder_without_customers_is_told_and_nobody_is_taken_for_gone(tmp_path: Path) -> None:
+    counts = CustomerCounts(tmp_path)
+    with pytest.raises(TableError):
+        counts.lines(rows(1))
+    assert counts.line(1, "c-1") == Line("c-1")
