@@ -13,6 +13,7 @@ import dns.message
 import pytest
 
 from scenarios.harness import Checkpoint, Customer, Resolver, folders, running, write_site
+from scenarios.harness.checkpoint import CONTROL, PLANE
 from support import wait_until
 
 pytestmark = pytest.mark.slow
@@ -22,7 +23,13 @@ version: 1
 pack: own
 document: {title: Terms of an operator of one's own, operator: Example, version: 2026-01-01}
 clauses:
-  - {id: own/1, article: Article 1, ja: 約款, en: The terms.}
+  - id: own/1
+    article: Article 1
+    ja: 名前解決の問い合わせが統計的平均を著しく超え、ネームサーバに支障を与えるときは、応答しない措置を講ずる。
+    en: Whose queries are far above the average, to the detriment of the name servers, gets no answers.
+    rules:
+      - {kind: measure, ground: dns-overload, detector: dns-overload, effect: silence, extent: partial, notice: before,
+         urgent: true, release_delay: 3s, fees: continue, record: {fields: [time, customer, clause, action], retention: 90d}}
 """
 DETECTION = {
     "window": "1s", "windows": 5, "sustained": 2, "clear": 2, "floor": 30, "usual": 0,
@@ -36,7 +43,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkpoint]:
     with Resolver().running() as resolver, folders(tmp_path_factory.mktemp("detection")) as (folder, runtime):
         (folder / "own.yaml").write_text(OWN, encoding="utf-8")
         written = write_site(folder, runtime, [resolver.port], terms=["gunma", "nbnet", "./own.yaml"])
-        written.edit(detection=DETECTION)
+        notices = {
+            "from": "noc@example.net",
+            "contact": "support@example.net",
+            "web": {"folder": str(folder / "web"), "url": "https://n.example/"},
+        }
+        written.edit(detection=DETECTION, measures={"mode": "enforce"}, notices=notices)
         with running(written) as one:
             yield one
 
@@ -68,6 +80,16 @@ def stands(checkpoint: Checkpoint, customer: Customer) -> dict[str, Any]:
     return checkpoint.sekisho("explain", "--customer", customer.id, "--measure")
 
 
+def measures_of(checkpoint: Checkpoint, customer: Customer) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = checkpoint.sekisho("measures", "list", customer.id, "--closed")["measures"]
+    return found
+
+
+def state_of(checkpoint: Checkpoint, customer: Customer) -> str:
+    found = measures_of(checkpoint, customer)
+    return str(found[-1]["state"]) if found else ""
+
+
 def test_a_flood_of_made_up_names_is_found_explained_and_gone_when_it_ends(site: Checkpoint) -> None:
     flooder, quiet = site.customer("own"), site.customer("own")
     site.ask(quiet, "www.harmless.example")
@@ -89,3 +111,29 @@ def test_a_flood_of_made_up_names_is_found_explained_and_gone_when_it_ends(site:
     wait_until(lambda: not stands(site, flooder)["found"], deadline=60, what="the condition to be gone")
     assert "nx.example" not in site.log
     assert site.metric("sekisho_worker_busy_seconds_total") > 0
+
+
+def test_a_flood_is_found_silenced_noticed_and_released_by_itself_over_kills_of_both_processes(site: Checkpoint) -> None:
+    flooder, quiet = site.customer("own"), site.customer("own")
+    known = site.harmless()
+    assert site.is_answered(flooder, known)
+    with flooding(site, flooder):
+        wait_until(lambda: state_of(site, flooder) == "in-force", deadline=60, what="the measure in force")
+        assert site.is_silent(flooder, known)
+        assert site.is_answered(quiet, known)
+        for module in (CONTROL, PLANE):
+            ready = site.times_ready(module)
+            site.kill(module)
+            site.wait_ready(module, ready + 1)
+            assert site.is_silent(flooder, known), f"after the death of {module}"
+            assert site.is_answered(quiet, known)
+        assert [one["state"] for one in measures_of(site, flooder)] == ["in-force"], "one measure for one cause"
+    wait_until(lambda: state_of(site, flooder) == "lifted", deadline=60, what="the measure lifted")
+    wait_until(lambda: site.is_answered(flooder, known), what="answers again")
+    told = site.sekisho("notices", "list", flooder.id)["notices"]
+    assert {"in-force", "lifted"} <= {one["occasion"] for one in told}
+    assert {one["clause"] for one in told} == {"own/1"}
+    assert site.sekisho("audit", "verify")["verified"]
+    history = site.say("audit", "show", "--customer", flooder.id)
+    assert "own/1" in history
+    assert "nx.example" not in site.log + history

@@ -50,6 +50,7 @@ def cli() -> None:
       sekisho audit verify                           any event changed, missing or moved, by its number
       sekisho audit show --customer c-1001           all that was done about a customer
       sekisho backup /var/lib/sekisho/backup         while the daemon runs; `sekisho restore` puts it back
+    \b
     What customers were told, and whose attention is called to what:
       sekisho notices list c-1001
       sekisho notice-report import notice.csv

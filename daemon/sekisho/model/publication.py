@@ -35,6 +35,7 @@ from sekisho.model.events import (
     MeasureMoved,
     MeasureOpened,
     MeasureSustained,
+    NoticeDeferred,
     NoticeFailed,
     NoticeQueued,
     NoticeSent,
@@ -88,10 +89,10 @@ PUBLISHED: Mapping[type[Act], Published] = MappingProxyType(
         OutageOpened: Published(("outage.opened",)),
         OutageClosed: Published(("outage.closed",)),
         InterruptionAnnounced: Published(("interruption.announced",)),
-        NoticeQueued: Published(("notice.queued",), {"address": _PERSONAL}),
+        NoticeQueued: Published(("notice.queued",), {"address": _PERSONAL, "order": "it is the daemon's own key of what is owed"}),
         NoticeSent: Published(("notice.sent",)),
-        NoticeFailed: Published(("notice.failed",), {"detail": "a mail server's words have the address in them"}),
-        AttentionOpened: Published(("attention.opened",), {"address": _PERSONAL, "at": _PERSONAL}),
+        NoticeFailed: Published(("notice.failed",), {"detail": "a mail server's words have the address in them", "address": _PERSONAL}),
+        AttentionOpened: Published(("attention.opened",), {"address": _PERSONAL, "at": _PERSONAL, "port": _PERSONAL}),
         AttentionMoved: Published(("attention.sent", "attention.answered", "attention.closed"), by_state=True),
         PayloadsErased: Published(("ledger.payloads-erased",)),
     }
@@ -101,6 +102,7 @@ UNPUBLISHED: Mapping[type[Act], str] = MappingProxyType(
     {
         MeasureSustained: "the measure stays where it is",
         NoticeTried: "what came of the attempt is published",
+        NoticeDeferred: "the notice is tried again; what comes of it is published",
         LookedUp: "a question changes nothing, and its answer is for who asked; a call it leads to is published",
     }
 )

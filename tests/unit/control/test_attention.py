@@ -17,7 +17,7 @@ version: 1
 pack: attentive
 document: {title: 約款, operator: Example ISP, version: "1"}
 clauses:
-  - {id: attentive/38, article: 第38条, ja: 注意喚起を行うことがある。, en: Attention may be called.}
+  - {id: attentive/38, article: 第38条, ja: 注意喚起を行うことがある。, en: Attention may be called., informative: By hand.}
 """
 
 

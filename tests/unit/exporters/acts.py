@@ -26,6 +26,8 @@ def _value(name: str, hint: Any, empty: bool) -> Any:
     kinds: dict[Any, Any] = {str: "a word", int: 7, float: AT + 60, bool: True, float | None: AT + 60, int | None: 53}
     if hint in kinds:
         return kinds[hint]
+    if hint == list[list[int]]:
+        return [[1, 2], [4, 4]]
     return ["one", "two"] if getattr(hint, "__origin__", None) is list else {"count": 7, "share": 0.5, "word": "nxdomain"}
 
 
