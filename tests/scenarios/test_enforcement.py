@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import dns.message
@@ -21,7 +21,6 @@ from sekisho.app.control_operations import Control
 from sekisho.app.control_tables import Tables
 from sekisho.drivers.site import load_site
 from sekisho.drivers.tablereader import TableReader
-from sekisho.drivers.tables import TableWriter
 from sekisho.model.counters import Counter
 from sekisho.model.measures import Enforcement
 from support import wait_until
@@ -51,24 +50,19 @@ class Field:
         return TableReader(self.site.runtime / "plane").observe().totals[counter]
 
     @contextlib.asynccontextmanager
-    async def control(self, enforcements: Mapping[str, Enforcement] | None = None) -> AsyncIterator[tuple[Control, Tables]]:
+    async def control(self) -> AsyncIterator[tuple[Control, Tables]]:
         """A control plane beside the running plane, which starts with what measures have in force."""
         async with running(self.site.config, load_site(self.site.config)) as core:
-            if enforcements is not None:
-                saved = self.site.folder / "state" / "snapshot"
-                writer = TableWriter(self.site.runtime / "plane")
-                core.tables = Tables(writer, core.tables._plane, core.people, core.state, core.lists, core.key, saved, enforcements)
-                await core.tables.start(core.clock())
             core.lists.keep_fresh(core.list_changed)
             yield Control(core), core.tables
 
 
 @pytest.fixture(scope="module")
 def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
-    people = [{"id": f"c-{number}", "terms": "gunma", "prefixes": [address]} for number, address in ((1, ONE), (2, OTHER))]
+    people = [{"id": f"c-{number}", "terms": "nbnet", "prefixes": [address]} for number, address in ((1, ONE), (2, OTHER))]
     with Resolver().running() as resolver, folders(tmp_path_factory.mktemp("enforcement")) as (folder, runtime):
         garden = {"a": NOTICE, "aaaa": NOTICE6, "allow": "notice.example.com"}
-        site = write_site(folder, runtime, [resolver.port], customers=people, walled_garden=garden)
+        site = write_site(folder, runtime, [resolver.port], customers=people, walled_garden=garden, measures={"mode": "enforce"})
         with (folder / "plane.log").open("ab") as log:
             argv = [sys.executable, "-m", "sekisho.app.plane", "--config", str(site.config)]
             plane = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=dict(os.environ))
@@ -142,21 +136,22 @@ def test_nbnet_22_2_5_a_silenced_customer_gets_nothing_until_it_ends(field: Fiel
 
 
 def test_a_measure_outlasts_reloads_and_the_control_plane_that_put_it_there(field: Field) -> None:
-    async def put() -> None:
+    async def put() -> str:
         async with field.control() as (control, tables):
             await settled(field, tables)
-            await tables.enforce("c-1", GARDENED)
+            opened = await control.suspend("c-1", "nbnet/22-1", reason="a breach", urgent=True, actor="uid:0(root)")
             assert await asyncio.to_thread(field.led) == {NOTICE}
             await control.reload(actor="uid:0(root)")
             assert await asyncio.to_thread(field.led) == {NOTICE}
+            return str(opened["id"])
 
-    async def again() -> None:
-        async with field.control({"c-1": GARDENED, "c-2": Enforcement(budget=(1, 1), by=("nbnet/22-2-5",))}) as (_, tables):
+    async def again(measure: str) -> None:
+        async with field.control() as (control, tables):
             await settled(field, tables)
             assert await asyncio.to_thread(field.led) == {NOTICE}
-            await tables.enforce("c-1", Enforcement())
+            await control.lift_measure(measure, reason="mended", actor="uid:0(root)")
             assert await asyncio.to_thread(field.led) == {UPSTREAM}
 
-    asyncio.run(put())
+    measure = asyncio.run(put())
     assert field.led() == {NOTICE}, "no control plane runs now"
-    asyncio.run(again())
+    asyncio.run(again(measure))
