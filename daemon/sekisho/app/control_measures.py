@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -90,6 +91,8 @@ class Measures:
         self._undelivered: dict[str, None] = {}
         self._unordered: dict[str, NoticeOrder] = {}
         self._reconciled_at: float | None = None
+        self.findings: Counter[str] = Counter()
+        """Findings since the start, by detector."""
 
     @property
     def book(self) -> MeasureBook:
@@ -123,6 +126,7 @@ class Measures:
             view = self.view(now)
             chosen: dict[tuple[str, str, Detector], tuple[Measure | None, Event]] = {}
             for finding in findings:
+                self.findings[finding.detector.value] += 1
                 key = finding.customer, finding.clause, finding.detector
                 last = self.book.last(*key)
                 is_open = last is not None and last.state.is_open

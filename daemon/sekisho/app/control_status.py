@@ -12,11 +12,11 @@ from typing import Any
 
 import sekisho
 from sekisho.app.control_core import Core
-from sekisho.model.clauses import BlockRule, BudgetRule, MeasureRule
+from sekisho.app.control_observed import of_record
+from sekisho.model.clauses import BlockRule, BudgetRule
 from sekisho.model.counters import Counter
 from sekisho.model.errors import TableError
 from sekisho.model.lists import ListDefinition
-from sekisho.model.measures import MeasureState
 from sekisho.model.observation import ListObservation, Observation
 
 Json = dict[str, Any]
@@ -194,11 +194,11 @@ def observe(core: Core) -> Observation:
         workers_alive=plane.workers_alive,
         worker_restarts=plane.restarts,
         hits_lost=core.recorder.lost,
-        measures=dict.fromkeys(((clause, state.value) for clause in rule_clauses(core) for state in MeasureState), 0),
         acts=core.state.number,
         append_latency=tuple(core.ledger.latencies.counts),
         append_seconds=core.ledger.latencies.total,
         sinks=core.sinks.observations(),
+        **of_record(core, now),
     )
 
 
@@ -206,12 +206,6 @@ def measure_clauses(core: Core) -> list[str]:
     """Every clause of the packs that authorises a measure the plane counts."""
     rules = (rule for pack in core.site.packs.values() for rule in pack.rules)
     found = {rule.clause: None for rule in rules if isinstance(rule, BlockRule | BudgetRule)}
-    return list(found)
-
-
-def rule_clauses(core: Core) -> list[str]:
-    """Every clause of the packs that authorises a measure with a life cycle."""
-    found = {rule.clause: None for pack in core.site.packs.values() for rule in pack.rules if isinstance(rule, MeasureRule)}
     return list(found)
 
 

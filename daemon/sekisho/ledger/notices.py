@@ -124,6 +124,7 @@ class Notices(Part):
         self._forget(at)
 
     def _queue(self, act: NoticeQueued, at: float) -> None:
+        self.counted[f"{act.channel}/queued"] += 1
         self.queued += 1
         notice = Notice(
             act.notice,
@@ -157,6 +158,8 @@ class Notices(Part):
             times = self.mailed.setdefault(notice.customer, [])
             times.append(at)
             del times[:-MAILS]
+        if act.unconfirmed and act.notice in self.notices:
+            self.counted[f"{self.notices[act.notice].channel}/unconfirmed"] += 1
         self._move(act.notice, at, state=NoticeState.TRIED, attempts=act.attempt, uncertain=act.unconfirmed)
 
     def _send(self, act: NoticeSent, at: float) -> None:

@@ -42,7 +42,7 @@ def test_a_notice_is_open_until_its_outcome_is_known():
     fold((61, NoticeTried("n-1", "c-1", 2)), (62, NoticeSent("n-1", "c-1", T0 + 62)), into=notices)
     assert list(notices.open()) == []
     assert (notices.notices["n-1"].state, notices.notices["n-1"].deemed_at) == (NoticeState.SENT, T0 + 62)
-    assert notices.counted == {"email/sent": 1}
+    assert notices.counted == {"email/queued": 1, "email/sent": 1}
 
 
 def test_what_a_digest_tells_is_settled_with_it():
