@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import re
 
-from sekisho.model.publication import PREFIX, VERSION
+from sekisho.model.eventtypes import PREFIX, VERSION
 from sekisho_exporters.cloudevents import Envelope, encode
 
 APP_NAME = "sekisho"

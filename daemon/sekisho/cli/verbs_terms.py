@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sekisho.cli.base import Verbs, answer, chosen_config
 from sekisho.cli.text import fold, plain, table
-from sekisho.model.clauses import Clause, Pack
 from sekisho.model.errors import RefusedError, UnavailableError
+
+if TYPE_CHECKING:
+    from sekisho.model.clauses import Clause, Pack
 
 _FILE = re.compile(r"(?P<path>.*\.ya?ml)(?:/(?P<article>[^/]+))?")
 _COLUMNS = 100

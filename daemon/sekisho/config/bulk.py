@@ -37,7 +37,8 @@ from sekisho.config.cells import (
     read_terms,
     several,
 )
-from sekisho.config.customers import LANGUAGES, as_customer_id
+from sekisho.config.contacts import LANGUAGES
+from sekisho.config.customers import as_customer_id
 from sekisho.config.prefixes import read_prefix
 from sekisho.config.register import Contract, Customers, Faults
 from sekisho.config.validation import did_you_mean, shown

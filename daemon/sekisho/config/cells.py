@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 
-from sekisho.config.customers import as_capacity, as_email, as_language, as_moment, as_yen
+from sekisho.config.contacts import as_email, as_language
+from sekisho.config.customers import as_capacity, as_moment, as_yen
 from sekisho.config.document import read_document
 from sekisho.config.register import Contract
 from sekisho.config.validation import shown

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, ValidationError, WithJsonSchema, model_validator
 
+from sekisho.config.contacts import LANGUAGES, as_email, as_language
 from sekisho.config.document import Document, scan_document
 from sekisho.config.prefixes import Numbers, read_prefix
 from sekisho.config.register import Contract, Customers, Faults
@@ -22,9 +23,6 @@ from sekisho.model.customers import Consent, Customer, Fee, Plan, Prefix
 from sekisho.model.errors import ConfigError, Fault
 
 _ID = re.compile(r"[^\s\x00-\x1f\x7f\"'<>]{1,128}")
-LANGUAGES = ("ja", "en")
-"""Of notices."""
-_EMAIL = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 
 
 def as_customer_id(value: object) -> str:
@@ -44,20 +42,6 @@ def as_moment(value: object) -> str:
         dt.datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(f"{shown(text)} is no date; write 2021-02-01 or 2021-02-01T09:00:00+09:00") from None
-    return text
-
-
-def as_email(value: object) -> str:
-    text = as_text(value)
-    if not _EMAIL.fullmatch(text):
-        raise ValueError(f"{shown(text)} is no mail address; write name@example.com")
-    return text
-
-
-def as_language(value: object) -> str:
-    text = as_text(value).lower()
-    if text not in LANGUAGES:
-        raise ValueError(f"{shown(text)} is no language of notices; write {' or '.join(LANGUAGES)}")
     return text
 
 

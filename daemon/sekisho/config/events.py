@@ -23,7 +23,7 @@ from sekisho.config.values import (
     as_text,
     read_endpoint,
 )
-from sekisho.model.publication import GROUPS, PREFIX, VERSION, WORDS
+from sekisho.model.eventtypes import GROUPS, PREFIX, VERSION, WORDS
 
 MAX_SINKS = 32
 MEBIBYTE = 1 << 20

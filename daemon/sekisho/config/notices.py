@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
-from sekisho.config.customers import LANGUAGES, as_email, as_language
+from sekisho.config.contacts import LANGUAGES, as_email, as_language
 from sekisho.config.validation import FileModel, shown
 from sekisho.config.values import Endpoint, FilePath, Seconds, SomeSeconds, Text, Whole, as_text, read_endpoint
 

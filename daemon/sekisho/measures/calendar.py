@@ -13,8 +13,6 @@ import datetime as dt
 import functools
 import math
 
-import holidays
-
 from sekisho.model.measures import Span, Unit
 
 JAPAN = dt.timezone(dt.timedelta(hours=9), "JST")
@@ -93,4 +91,6 @@ def _months(day: dt.date, amount: int) -> dt.date:
 
 @functools.cache
 def _public_holidays(year: int) -> frozenset[dt.date]:
+    import holidays  # noqa: PLC0415 - takes long to import, and is asked only where business days count
+
     return frozenset(holidays.country_holidays("JP", years=year))

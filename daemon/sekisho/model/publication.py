@@ -47,10 +47,8 @@ from sekisho.model.events import (
     PayloadsErased,
     TerminationEligible,
 )
+from sekisho.model.eventtypes import PREFIX, VERSION, WORDS
 from sekisho.model.measures import MeasureState
-
-PREFIX = "jp.sekisho."
-VERSION = "v1"
 
 _A_NAME = "it is a name of the DNS, or may have one in it"
 _PERSONAL = "personal data an event has no need of"
@@ -107,11 +105,6 @@ UNPUBLISHED: Mapping[type[Act], str] = MappingProxyType(
     }
 )
 """Acts that change no state, with the reason."""
-
-WORDS: tuple[str, ...] = tuple(dict.fromkeys(word for published in PUBLISHED.values() for word in published.words))
-"""Every event type there is, by its word."""
-GROUPS: tuple[str, ...] = tuple(dict.fromkeys(word.partition(".")[0] for word in WORDS))
-"""What stands before the dot: all types of a group together."""
 
 
 def word_of(act: Act) -> str | None:

@@ -13,7 +13,7 @@ from sekisho.ledger.acts import encode
 from sekisho.ledger.chain import genesis, link
 from sekisho.model.errors import LedgerError, SinkError
 from sekisho.model.events import FeedAccepted, LookedUp, OptOutAdded
-from sekisho.model.publication import WORDS
+from sekisho.model.eventtypes import WORDS
 
 NOW = 1_700_000_000.0
 

@@ -12,8 +12,9 @@ import jsonschema
 import pytest
 
 from sekisho.model.events import ACTS, ExceptionAdded, FeedAccepted, LookedUp, MeasureMoved, OptOutAdded, RecordedAct
+from sekisho.model.eventtypes import GROUPS, WORDS
 from sekisho.model.measures import MeasureState
-from sekisho.model.publication import GROUPS, PUBLISHED, UNPUBLISHED, WORDS, type_of, word_of, words_named
+from sekisho.model.publication import PUBLISHED, UNPUBLISHED, type_of, word_of, words_named
 from sekisho_exporters.cloudevents import encode, encode_batch, envelope, schema_id, timestamp
 from sekisho_exporters.schemas import data_schema, envelope_schema, main, texts
 from unit.exporters import acts
@@ -36,6 +37,10 @@ def validator(schema: dict) -> jsonschema.Draft202012Validator:
 def test_every_act_is_published_or_said_why_not():
     assert set(PUBLISHED) | set(UNPUBLISHED) == set(ACTS)
     assert not set(PUBLISHED) & set(UNPUBLISHED)
+
+
+def test_the_set_of_types_is_what_the_acts_are_published_as():
+    assert list(WORDS) == list(dict.fromkeys(word for published in PUBLISHED.values() for word in published.words))
 
 
 def test_every_state_of_a_measure_has_a_type_of_its_own():
