@@ -30,7 +30,7 @@ version: 1
 pack: attentive
 document: {title: Terms, operator: Example ISP, version: "1"}
 clauses:
-  - {id: attentive/38, article: Article 38, ja: 注意喚起を行うことがある。, en: Attention may be called.}
+  - {id: attentive/38, article: Article 38, ja: 注意喚起を行うことがある。, en: Attention may be called., informative: By hand.}
 """
 
 

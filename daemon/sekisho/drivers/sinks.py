@@ -12,6 +12,7 @@ in memory but the batch it is at - what it has still to tell is the ledger.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 from collections.abc import Awaitable, Callable, Collection
@@ -145,6 +146,9 @@ class Sink:
 
     async def close(self) -> None:
         await self._transport.close()
+        # What was told is known to be told, however the last step was broken off.
+        with contextlib.suppress(OSError):
+            await self._in_thread(self._keep)
         # A hand-over in the thread ends before another sink takes the same place up.
         ended = asyncio.create_task(asyncio.to_thread(self._thread.shutdown))
         await asyncio.wait([ended], timeout=CLOSING)
@@ -167,7 +171,10 @@ class Sink:
     async def _step(self) -> None:
         """Read on once and hand over what was read. Raises SekishoError or OSError."""
         if self._place is None:
-            self._move(await self._in_thread(self._find_place))
+            # On disk before it counts: a sink that begins with what comes now must begin there after a crash too.
+            self._place = await self._in_thread(self._find_place)
+            await self._in_thread(self._keep)
+            self._move(self._place)
         if self._kept != self._place:
             await self._in_thread(self._keep)
         if self._place is None or self._place.number >= self._end():
