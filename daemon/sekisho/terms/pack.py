@@ -167,12 +167,7 @@ def _contradictions(document: Document, pack: str, ids: Sequence[str | None], cl
 
 
 def _purpose_faults(document: Document, index: int, clause: ClauseEntry) -> Iterator[Fault]:
-    """A clause authorises something, or says why nothing of it is for a machine."""
-    if not clause.rules and clause.informative is None:
-        message = (
-            "has neither rules nor a reason for having none: say in `informative` why no machine enforces it, or which rules keep to it"
-        )
-        yield document.fault(("clauses", index, "id"), f"{clause.id} {message}")
+    """A clause authorises something, or may say why nothing of it is for a machine."""
     if clause.rules and clause.informative is not None:
         yield document.fault(("clauses", index, "informative"), "is for a clause without rules; leave it out, or the rules")
 

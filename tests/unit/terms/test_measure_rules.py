@@ -147,8 +147,6 @@ def test_every_fault_of_a_rule_is_told_at_once():
 @pytest.mark.parametrize(
     ("clause", "path", "words"),
     [
-        ("{id: mine/1, article: a, ja: b, en: c}", "clauses[0].id", "say in `informative` why"),
-        ("{id: mine/1, article: a, ja: b, en: c, rules: []}", "clauses[0].id", "neither rules nor a reason"),
         ("{id: mine/1, article: a, ja: b, en: c, informative: ''}", "clauses[0].informative", "empty"),
         (
             "{id: mine/1, article: a, ja: b, en: c, informative: why, rules: [{kind: emergency, rate: 5, burst: 50}]}",

@@ -178,3 +178,13 @@ def test_the_pack_of_the_handbook_is_one(root):
     pack = parse_pack(handbook.partition("```yaml\n")[2].partition("```")[0], "README.md")
     assert pack.id == "example-isp"
     assert len(pack.rules) == 1
+
+
+def test_every_clause_of_the_shipped_packs_authorises_something_or_says_why_not(terms):
+    unexplained = [clause.id for pack in terms.packs.values() for clause in pack.clauses if not clause.rules and not clause.informative]
+    assert unexplained == []
+
+
+def test_a_clause_of_ones_own_pack_need_not_say_why_it_has_no_rules():
+    text = "version: 1\npack: own\ndocument: {title: t, operator: o, version: '1'}\nclauses:\n  - {id: own/1, article: a, ja: b, en: c}\n"
+    assert parse_pack(text, "own.yaml").clauses[0].rules == ()
