@@ -147,7 +147,7 @@ def test_nothing_is_lost_and_the_order_is_kept_while_everybody_dies_in_turn(rece
             return all(one["behind"] == 0 and not one["error"] for one in sinks)
 
         wait_until(caught_up, deadline=120, what="every sink at the end of the record", interval=0.3)
-        wait_until(lambda: set(acknowledged) <= set(receivers.logged()), deadline=30, what="rsyslog to have written it all")
+        wait_until(lambda: set(acknowledged) <= set(receivers.logged()), deadline=120, what="rsyslog to have written it all")
     last = max(acknowledged)
     assert len(set(acknowledged)) == len(acknowledged) == 54
     for name, seen in (("webhook", receivers.hooked()), ("syslog", receivers.logged()), ("file", receivers.filed())):
