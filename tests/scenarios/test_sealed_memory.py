@@ -20,6 +20,7 @@ from scenarios.harness.checkpoint import CONTROL
 from scenarios.harness.web import Feed, serving
 from sekisho.lists import idn
 from support import Primary
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
