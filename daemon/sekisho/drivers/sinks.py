@@ -5,6 +5,8 @@ counting. How an event is handed over is a `Transport`'s (`sinksfile`, `sinksweb
 are events and what they say is the model's and the exporters'.
 
 At least once and in order: the place moves after an event was taken, so what a crash leaves in doubt is told again.
+Where being taken is no proof of being read (`Transport.settles`), the place on disk follows behind, and a sink whose
+connection breaks goes back to it.
 A sink is a task and a thread of its own: one that is slow or down delays no other, nor the daemon, and keeps nothing
 in memory but the batch it is at - what it has still to tell is the ledger.
 """
@@ -15,6 +17,8 @@ import asyncio
 import contextlib
 import json
 import random
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -58,6 +62,13 @@ class Transport(Protocol):
         Raises SinkError, or OSError: some may have been taken then, and all are handed over again.
         """
 
+    settles: float = 0.0
+    """Seconds for which what was taken may still be lost with the connection; 0: taken is taken."""
+
+    def stands(self) -> bool:
+        """False once after the connection was found broken: what has not settled is told again."""
+        return True
+
     async def close(self) -> None: ...
 
 
@@ -80,6 +91,15 @@ class Place:
 
     number: int = 0
     chain: str = ""
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What was taken in about a second: when that began and ended (monotonic), and the place after it."""
+
+    since: float
+    until: float
+    place: Place
 
 
 @dataclass(slots=True)
@@ -123,7 +143,11 @@ class Sink:
         self._path = folder / f"{name}.json"
         self._source, self._words, self._from_now = source, frozenset(words), from_now
         self._place: Place | None = None
+        self._settled: Place | None = None
+        """Up to here nothing can be lost any more; this is what stands on disk."""
         self._kept: Place | None = None
+        self._taken: deque[_Taken] = deque()
+        """What has not settled, by the second; the oldest first."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"sink-{name}")
 
     async def run(self) -> None:
@@ -172,11 +196,14 @@ class Sink:
         """Read on once and hand over what was read. Raises SekishoError or OSError."""
         if self._place is None:
             # On disk before it counts: a sink that begins with what comes now must begin there after a crash too.
-            self._place = await self._in_thread(self._find_place)
+            found = await self._in_thread(self._find_place)
+            self._settled = found
             await self._in_thread(self._keep)
-            self._move(self._place)
-        if self._kept != self._place:
-            await self._in_thread(self._keep)
+            self._move(found)
+        if not self._transport.stands():
+            self._go_back()
+            raise SinkError("the connection broke; what the other side may not have read is told again")
+        await self._settle()
         if self._place is None or self._place.number >= self._end():
             self.state.oldest = None
             await asyncio.sleep(LOOK_EVERY)
@@ -197,15 +224,39 @@ class Sink:
                 waiting = []
         if waiting:
             await self._hand_over(waiting)
-        self._move(_place_of(events[-1]))
-        await self._in_thread(self._keep)
+        await self._done_with(events[-1])
 
     async def _hand_over(self, waiting: list[tuple[Event, Envelope]]) -> None:
-        await self._transport.send([one for _, one in waiting], self._in_thread)
+        try:
+            await self._transport.send([one for _, one in waiting], self._in_thread)
+        except (SekishoError, OSError):
+            self._go_back()
+            raise
         self.state.taken += len(waiting)
-        self._move(_place_of(waiting[-1][0]))
         self._works()
-        await self._in_thread(self._keep)
+        await self._done_with(waiting[-1][0])
+
+    async def _done_with(self, event: Event) -> None:
+        self._move(_place_of(event))
+        now = time.monotonic()
+        if self._taken and now - self._taken[-1].since < 1:
+            self._taken[-1].until, self._taken[-1].place = now, _place_of(event)
+        else:
+            self._taken.append(_Taken(now, now, _place_of(event)))
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Move the place on disk up to what can be lost no more."""
+        before = time.monotonic() - self._transport.settles
+        while self._taken and self._taken[0].until <= before:
+            self._settled = self._taken.popleft().place
+        if self._kept != self._settled:
+            await self._in_thread(self._keep)
+
+    def _go_back(self) -> None:
+        self._taken.clear()
+        if self._settled is not None:
+            self._move(self._settled)
 
     def _envelope(self, event: Event) -> Envelope | None:
         act = recorded(event)
@@ -241,7 +292,7 @@ class Sink:
 
     def _keep(self) -> None:
         """Put the place on disk. Raises OSError."""
-        place = self._place
+        place = self._settled
         if place is None or place == self._kept:
             return
         self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)

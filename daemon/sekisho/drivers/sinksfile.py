@@ -13,7 +13,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from sekisho.drivers.sinks import Run
+from sekisho.drivers.sinks import Run, Transport
 from sekisho.model.errors import SinkError
 from sekisho_exporters.cloudevents import Envelope, encode
 
@@ -25,7 +25,7 @@ _PATIENCE = 10.0
 """Seconds standard output may take nothing."""
 
 
-class FileTransport:
+class FileTransport(Transport):
     """Appends to `path`; with `rotate` octets or `rotate_count` events it becomes `path.1`, and `keep` of those stay."""
 
     batch = BATCH
@@ -120,7 +120,7 @@ class FileTransport:
             os.close(before)
 
 
-class StdoutTransport:
+class StdoutTransport(Transport):
     """Lines on the daemon's standard output. A reader that takes nothing holds this sink up and nothing else."""
 
     batch = BATCH

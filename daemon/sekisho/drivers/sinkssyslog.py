@@ -1,9 +1,9 @@
 """Events to a syslog: RFC 5424 over TCP (octet counting, RFC 6587), UDP (RFC 5426) or a Unix socket.
 
 Syslog has no answer to a message, so each way takes the best proof there is. TCP: the other system has acknowledged
-every octet and the connection still stands. UDP, Unix: the kernel took the message and knows of no error. When a
-connection turns out to be broken, the batch before is told again with the next: the other side may have had it on the
-way only.
+every octet and the connection still stands. UDP, Unix: the kernel took the message and knows of no error. Neither says
+that it was read: a syslog that ends leaves unread what lay in its buffers. So what was taken settles only after
+`SETTLES` seconds with the connection standing, and is told again if that breaks before.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
+import enum
 import errno
 import fcntl
 import platform
@@ -18,28 +19,29 @@ import socket
 import termios
 
 from sekisho.config.events import SyslogTarget
-from sekisho.drivers.sinks import Run
+from sekisho.drivers.sinks import Run, Transport
 from sekisho.model.errors import SinkError
 from sekisho_exporters.cloudevents import Envelope
 from sekisho_exporters.syslog import Facility, message, octet_counted
 
 BATCH = 128
+SETTLES = 30.0
+"""Seconds after which a syslog whose connection stands is taken to have read what it was sent; it takes milliseconds."""
 _PATIENCE = 10.0
 """Seconds a connection, a name or an acknowledgement may take."""
 _LOOK_EVERY = 0.002
 
 
-class SyslogTransport:
+class SyslogTransport(Transport):
     """One socket to `target`, opened with the first event and anew after a fault."""
 
     batch = BATCH
+    settles = SETTLES
 
     def __init__(self, target: SyslogTarget, facility: str) -> None:
         self._target, self._facility = target, Facility[facility.upper()]
         self._hostname = platform.node()
         self._socket: socket.socket | None = None
-        self._before: list[bytes] = []
-        """What was sent last, and is told again if the socket turns out to be broken."""
 
     async def send(self, events: list[Envelope], run: Run) -> None:
         """Raises SinkError."""
@@ -54,28 +56,30 @@ class SyslogTransport:
             self._drop()
             raise SinkError(f"{self._target} cannot be told ({error.strerror or error}); see that a syslog listens there") from None
 
+    def stands(self) -> bool:
+        line = _Line.STANDS if self._socket is None else _state_of(self._socket)
+        if line is not _Line.STANDS:
+            self._drop()
+        return line is not _Line.BROKEN
+
     async def close(self) -> None:
         self._drop()
 
     async def _send(self, messages: list[bytes]) -> None:
         loop = asyncio.get_running_loop()
-        if self._socket is not None and not _stands(self._socket):
-            self._drop()
-        again = self._before if self._socket is None else []
         if self._socket is None:
             self._socket = await self._connect(loop)
         opened = self._socket
         if opened.type == socket.SOCK_DGRAM:
-            for one in (*again, *messages):
+            for one in messages:
                 await loop.sock_sendall(opened, one)
         else:
             # A stream of a Unix socket has no frames of RFC 6587: its readers end messages at line ends.
-            framed = [one + b"\n" if opened.family == socket.AF_UNIX else octet_counted(one) for one in (*again, *messages)]
+            framed = [one + b"\n" if opened.family == socket.AF_UNIX else octet_counted(one) for one in messages]
             await loop.sock_sendall(opened, b"".join(framed))
             await _acknowledged(opened)
         if not _stands(opened):
             raise ConnectionResetError(errno.ECONNRESET, "the other side closed the connection")
-        self._before = messages
 
     async def _connect(self, loop: asyncio.AbstractEventLoop) -> socket.socket:
         if self._target.endpoint is None:
@@ -117,20 +121,31 @@ async def _connected(loop: asyncio.AbstractEventLoop, opened: socket.socket, add
     return opened
 
 
-def _stands(opened: socket.socket) -> bool:
-    """Whether the socket has no error and the other side has not closed it."""
+class _Line(enum.Enum):
+    STANDS = enum.auto()
+    CLOSED = enum.auto()
+    """In order: all it had taken was read, or its kernel would have reset the connection (RFC 2525 section 2.17)."""
+    BROKEN = enum.auto()
+
+
+def _state_of(opened: socket.socket) -> _Line:
     if opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-        return False
+        return _Line.BROKEN
     if opened.type == socket.SOCK_DGRAM:
-        return True
+        return _Line.STANDS
     try:
         while opened.recv(4096, socket.MSG_DONTWAIT):
             pass  # a syslog has nothing to say
     except BlockingIOError:
-        return True
+        return _Line.STANDS
     except OSError:
-        pass
-    return False
+        return _Line.BROKEN
+    return _Line.CLOSED
+
+
+def _stands(opened: socket.socket) -> bool:
+    """Whether the socket has no error and the other side has not closed it."""
+    return _state_of(opened) is _Line.STANDS
 
 
 async def _acknowledged(opened: socket.socket) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from sekisho.drivers.sinks import Run
+from sekisho.drivers.sinks import Run, Transport
 from sekisho.drivers.webfeeds import shown_url
 from sekisho.model.errors import SinkError
 from sekisho_exporters.cloudevents import Envelope
@@ -25,7 +25,7 @@ _READ = 65536
 _MAX_SECRET = 4096
 
 
-class WebhookTransport:
+class WebhookTransport(Transport):
     """Posts to `url` by one client, opened with the first event."""
 
     def __init__(self, url: str, secret: Path | None, timeout: float, batch: int, clock: Callable[[], float]) -> None:

@@ -16,16 +16,23 @@ import pytest
 
 from sekisho.config.events import SyslogTarget
 from sekisho.config.values import Endpoint
-from sekisho.drivers import sinkssyslog
+from sekisho.drivers import sinks, sinkssyslog
 from sekisho.drivers.sinkssyslog import SyslogTransport
 from sekisho.drivers.sinkswebhook import WebhookTransport
 from sekisho.model.errors import SinkError
 from sekisho.model.events import OptOutAdded, RecordedAct
 from sekisho_exporters.cloudevents import envelope
 from support import free_port
+from unit.drivers.telling import Record, sink_of, until
 
 SECRET = "a secret of thirty-two octets..."
 NOW = 1_700_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(sinks, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(sinks, "LOOK_EVERY", 0.001)
 
 
 def events(first, last):
@@ -215,24 +222,86 @@ def test_messages_come_over_tcp_in_frames_by_one_connection():
     assert numbers(frames(asyncio.run(main()))) == [1, 2, 3, 4, 5]
 
 
-def test_what_a_dying_syslog_had_not_read_is_told_again_with_the_next():
+@pytest.mark.parametrize("restarted", [False, True], ids=["the daemon lives on", "the daemon is killed too"])
+def test_what_a_dying_syslog_had_not_read_is_told_again_before_the_next(tmp_path, restarted):
+    """Acknowledged by the other system, in several batches, and read by nobody."""
+
     async def main():
+        record = Record(3)
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            transport = tcp(listener.getsockname()[1])
-            await transport.send(events(1, 2), in_place)  # acknowledged by the other system, and read by nobody
+            sink = sink_of(record, tcp(listener.getsockname()[1]), tmp_path)
+            task = asyncio.create_task(sink.run())
+            await until(lambda: sink.state.number == 3)
+            record.add()
+            await until(lambda: sink.state.number == 4)
+            if restarted:
+                task.cancel()  # and nothing is put on disk: what the kernel does, it does
+                await asyncio.gather(task, return_exceptions=True)
+                await sink._transport.close()
+                sink = sink_of(record, tcp(listener.getsockname()[1]), tmp_path)
             dying, _ = listener.accept()
             dying.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             dying.close()
-            async with asyncio.timeout(10):
-                while sinkssyslog._stands(transport._socket):
-                    await asyncio.sleep(0.001)
-            await transport.send(events(3, 4), in_place)
-            await transport.close()
+            if restarted:
+                task = asyncio.create_task(sink.run())
+            record.add()
+            await until(lambda: sink.state.taken >= (5 if restarted else 9))
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await sink.close()
             living, _ = listener.accept()
             with living, living.makefile("rb") as stream:
                 return numbers(frames(stream.read()))
 
-    assert asyncio.run(main()) == [1, 2, 3, 4]
+    assert asyncio.run(main()) == [1, 2, 3, 4, 5]
+
+
+def test_what_has_settled_is_not_told_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(SyslogTransport, "settles", 0.0)
+
+    async def main():
+        record = Record(2)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            sink = sink_of(record, tcp(listener.getsockname()[1]), tmp_path)
+            task = asyncio.create_task(sink.run())
+            await until(lambda: sink.state.number == 2)
+            dying, _ = listener.accept()
+            dying.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            dying.close()
+            record.add()
+            await until(lambda: sink.state.number == 3)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await sink.close()
+            living, _ = listener.accept()
+            with living, living.makefile("rb") as stream:
+                return numbers(frames(stream.read()))
+
+    assert asyncio.run(main()) == [3]
+
+
+def test_a_connection_closed_in_order_was_read_to_its_end_and_nothing_is_told_again(tmp_path):
+    async def main():
+        record = Record(2)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            sink = sink_of(record, tcp(listener.getsockname()[1]), tmp_path)
+            task = asyncio.create_task(sink.run())
+            await until(lambda: sink.state.number == 2)
+            first, _ = listener.accept()
+            read = b""
+            while len(frames(read)) < 2 or frames(read)[-1][-1:] != b"}":
+                read += first.recv(65536)
+            first.close()
+            record.add()
+            await until(lambda: sink.state.number == 3)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await sink.close()
+            second, _ = listener.accept()
+            with second, second.makefile("rb") as stream:
+                return numbers(frames(read)) + numbers(frames(stream.read()))
+
+    assert asyncio.run(main()) == [1, 2, 3]
 
 
 def test_what_lies_in_buffers_was_not_taken(monkeypatch):
