@@ -17,8 +17,9 @@ import pytest
 from scenarios.harness import Checkpoint, Customer, Resolver, folders, running, write_site
 from scenarios.harness.checkpoint import CONTROL, PLANE
 from scenarios.harness.resolver import honest
+from sekisho.drivers.durable import write_file
 from sekisho.drivers.maps import Head
-from sekisho.drivers.sharedfiles import HEAD, customers_file, map_table, snapshot_file, write_file
+from sekisho.drivers.sharedfiles import HEAD, customers_file, map_table, snapshot_file
 from sekisho.snapshot import layout
 from sekisho.snapshot.sections import Kind
 from support.load import asking, question

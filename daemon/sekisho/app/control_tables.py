@@ -23,7 +23,7 @@ import structlog
 
 from sekisho.app.control_enforcement import Enforcements, garden_of
 from sekisho.app.control_people import People
-from sekisho.drivers.sharedfiles import write_file
+from sekisho.drivers.durable import write_file
 from sekisho.drivers.tablereader import PlaneObservation
 from sekisho.drivers.tables import TableWriter
 from sekisho.ledger.state import State

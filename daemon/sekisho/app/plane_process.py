@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from sekisho.config.settings import Settings
+from sekisho.drivers.durable import write_file
 from sekisho.drivers.listeners import bind_listeners, name_listeners
 from sekisho.drivers.listkey import load_key
 from sekisho.drivers.maps import Head, MappedCustomers, MappedSnapshot, map_customers, map_snapshot
@@ -24,7 +25,7 @@ from sekisho.drivers.notify import Notifier, inherited_sockets
 from sekisho.drivers.planebanks import Bank
 from sekisho.drivers.planeworkers import PlaneSettings, Tables, UdpWorker, WorkerFiles, enter_epoch
 from sekisho.drivers.processes import spawn
-from sekisho.drivers.sharedfiles import WANTED, make_folder, write_file
+from sekisho.drivers.sharedfiles import WANTED, make_folder
 from sekisho.drivers.tcpcontext import TcpContext, TcpSettings
 from sekisho.drivers.tcpserver import TcpServer
 from sekisho.drivers.warmup import load, warm_up

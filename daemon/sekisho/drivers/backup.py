@@ -23,9 +23,9 @@ from typing import Any
 
 from sekisho.drivers import ledgerfile
 from sekisho.drivers.audit import LEDGER, LedgerSource, verify
-from sekisho.drivers.checkpoint import checkpoint_of, sync_folder
+from sekisho.drivers.checkpoint import checkpoint_of
+from sekisho.drivers.durable import sync_folder, write_file
 from sekisho.drivers.ledger import take_lock
-from sekisho.drivers.sharedfiles import write_file
 from sekisho.ledger.chain import Head
 from sekisho.model.errors import LedgerError, RefusedError
 

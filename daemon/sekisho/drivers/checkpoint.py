@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from sekisho.drivers.durable import sync_folder
 from sekisho.drivers.ledgerfile import event
 from sekisho.ledger.chain import Head
 from sekisho.ledger.checkpoint import UnusableError, dump, load
@@ -114,15 +115,6 @@ def erase_file(path: Path, successor: Path | None) -> None:
         rest = os.fstat(descriptor).st_size
         while rest > 0:
             rest -= os.write(descriptor, bytes(min(rest, _BLOCK)))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names of a folder on disk. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from sekisho.drivers.durable import sync_folder, write_file
 from sekisho.drivers.listversions import Stored, decode_version, encode_version
-from sekisho.drivers.sharedfiles import write_file
 from sekisho.model.errors import TableError
 
 FOLDER = "lists"
@@ -55,23 +55,16 @@ class ListFiles:
     def promote(self, list_id: str) -> None:
         """Put the held version in force. Raises OSError."""
         self.path(list_id, held=True).rename(self.path(list_id))
-        self._sync()
+        sync_folder(self.folder)
 
     def remove(self, list_id: str, *, held: bool = False) -> None:
         """Remove a version, durably: it may have names that must not stay."""
         self.path(list_id, held=held).unlink(missing_ok=True)
         if self.folder.exists():
-            self._sync()
+            sync_folder(self.folder)
 
     def clean(self) -> None:
         """Remove what a writer that was killed left behind."""
         if self.folder.exists():
             for path in self.folder.glob(".*"):
                 path.unlink(missing_ok=True)
-
-    def _sync(self) -> None:
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -11,6 +11,7 @@ import os
 import secrets
 from pathlib import Path
 
+from sekisho.drivers.durable import sync_folder
 from sekisho.model.errors import TableError
 from sekisho.snapshot.digest import Key, key_of
 
@@ -79,10 +80,6 @@ def _create(path: Path) -> None:
             pass
         finally:
             aside.unlink()
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except OSError as error:
         raise TableError(f"the list key {path} cannot be made ({error.strerror}); make the state folder writable for the daemon") from error

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
-from sekisho.drivers.sharedfiles import write_file
+from sekisho.drivers.durable import write_file
 from sekisho.measures.texts import Templates, Text
 from sekisho.measures.words import Language
 from sekisho.model.errors import ConfigError, UnavailableError

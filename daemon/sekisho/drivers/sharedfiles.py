@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sekisho.drivers.durable import write_file
 from sekisho.model.errors import TableError
 from sekisho.snapshot.sections import Array, Header, Kind, pack, unpack
 
@@ -56,30 +57,6 @@ class MappedTable:
     arrays: dict[str, Array]
     identity: tuple[int, int]
     """Device and inode: another identity under the same name means the writer made it anew."""
-
-
-def write_file(path: Path, data: bytes | bytearray | memoryview, *, durable: bool = False, mode: int = 0o640) -> None:
-    """Write aside and rename, so that no reader sees half a file. Raises OSError."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        if durable:
-            os.fsync(descriptor)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(descriptor)
-    aside.rename(path)
-    if durable:
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def numbered_files(folder: Path, start: str) -> list[tuple[int, Path]]:

@@ -27,7 +27,7 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from sekisho.drivers.sharedfiles import write_file
+from sekisho.drivers.durable import write_file
 from sekisho.ledger.acts import recorded
 from sekisho.ledger.chain import Event
 from sekisho.model.errors import SekishoError, SinkError

@@ -13,6 +13,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from sekisho.drivers.durable import sync_folder
 from sekisho.drivers.sinks import Run, Transport
 from sekisho.model.errors import SinkError
 from sekisho_exporters.cloudevents import Envelope, encode
@@ -91,7 +92,7 @@ class FileTransport(Transport):
             os.close(descriptor)
             raise SinkError(f"{self._path} is no regular file; name one, or a path where there is none yet")
         if new:
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
         return descriptor
 
     def _turn(self) -> None:
@@ -101,7 +102,7 @@ class FileTransport(Transport):
             newer = self._numbered(number - 1) if number > 1 else self._path
             if newer.exists():
                 newer.rename(older)
-        _sync_folder(self._path.parent)
+        sync_folder(self._path.parent)
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")
@@ -198,14 +199,6 @@ def _count_lines(descriptor: int) -> int:
 def _written(lines: list[bytes], last: bytes) -> int:
     """How many of the lines stand in the file already, if its last line is one of them."""
     return lines.index(last) + 1 if last in lines else 0
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _print(lines: list[bytes]) -> None:

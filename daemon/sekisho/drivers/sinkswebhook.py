@@ -14,12 +14,12 @@ from pathlib import Path
 import httpx
 
 from sekisho.drivers.sinks import Run, Transport
+from sekisho.drivers.webclient import open_client
 from sekisho.drivers.webfeeds import shown_url
 from sekisho.model.errors import SinkError
 from sekisho_exporters.cloudevents import Envelope
 from sekisho_exporters.webhook import delivery, read_secret
 
-_LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 _READ = 65536
 """Octets of an answer that are read, so that its connection can be used again."""
 _MAX_SECRET = 4096
@@ -80,10 +80,7 @@ class WebhookTransport(Transport):
 
     def _open_client(self) -> httpx.AsyncClient:
         if self._client is None:
-            # A proxy of the environment is for the world outside, never for this host.
-            self._client = httpx.AsyncClient(
-                mounts=dict.fromkeys(_LOOPBACK, None), headers={"User-Agent": "sekisho"}, timeout=self._timeout, follow_redirects=False
-            )
+            self._client = open_client(self._timeout)
         return self._client
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sekisho.drivers.durable import write_file
 from sekisho.drivers.sharedfiles import (
     HEAD,
     WANTED,
@@ -23,7 +24,6 @@ from sekisho.drivers.sharedfiles import (
     map_table,
     numbered_files,
     snapshot_file,
-    write_file,
 )
 from sekisho.drivers.tablerows import LOW, BulkRows, CustomerRow, allowed, enter, kept_prefixes, load_bulk, owned, prefixes_of, standings
 from sekisho.model.customers import Prefix

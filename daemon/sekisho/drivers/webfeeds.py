@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator
 import httpx
 
 from sekisho.drivers.feeds import CHUNK, TOTAL_FACTOR, Decoder, Fetched, Validators
+from sekisho.drivers.webclient import open_client
 from sekisho.model.errors import FeedError
 from sekisho.model.lists import ListDefinition
 
 MAX_REDIRECTS = 5
 
-_LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 _NOT_MODIFIED = 304
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -82,9 +82,7 @@ class WebFeeds:
 
     def _open_client(self) -> httpx.AsyncClient:
         if self._client is None:
-            # A proxy of the environment is for the world outside, never for this host.
-            mounts = dict.fromkeys(_LOOPBACK, None)
-            self._client = httpx.AsyncClient(mounts=mounts, headers={"User-Agent": "sekisho"})
+            self._client = open_client()
         return self._client
 
 

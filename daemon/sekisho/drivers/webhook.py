@@ -19,12 +19,12 @@ from typing import Any
 import httpx
 
 from sekisho.drivers.secrets import read_credential
+from sekisho.drivers.webclient import open_client
 from sekisho.measures.notices import Attempt, Outcome
 from sekisho.model.errors import UnavailableError
 
 SECRET = "webhook-secret"  # noqa: S105 - the name of the credential
 MIN_SECRET = 16
-_LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 _LATER = frozenset({408, 421, 425, 429})
 
 
@@ -76,8 +76,7 @@ class Webhook:
 
     def _open(self) -> httpx.AsyncClient:
         if self._client is None:
-            mounts = dict.fromkeys(_LOOPBACK, None)
-            self._client = httpx.AsyncClient(mounts=mounts, timeout=self._timeout, headers={"User-Agent": "sekisho"})
+            self._client = open_client(self._timeout)
         return self._client
 
 

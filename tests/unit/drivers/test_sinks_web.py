@@ -222,38 +222,64 @@ def test_messages_come_over_tcp_in_frames_by_one_connection():
     assert numbers(frames(asyncio.run(main()))) == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("restarted", [False, True], ids=["the daemon lives on", "the daemon is killed too"])
-def test_what_a_dying_syslog_had_not_read_is_told_again_before_the_next(tmp_path, restarted):
+@contextlib.asynccontextmanager
+async def telling(record, listener, folder):
+    """A sink that tells a record to the syslog behind `listener`."""
+    sink = sink_of(record, tcp(listener.getsockname()[1]), folder)
+    task = asyncio.create_task(sink.run())
+    try:
+        yield sink
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await sink._transport.close()  # alone: what the sink has not put on disk by now a killed daemon has not either
+
+
+def die_unread(listener):
+    """A syslog ends with what it was sent in its buffers."""
+    dying, _ = listener.accept()
+    dying.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    dying.close()
+
+
+def read(listener):
+    """The numbers a syslog has read when the other side has closed."""
+    living, _ = listener.accept()
+    with living, living.makefile("rb") as stream:
+        return numbers(frames(stream.read()))
+
+
+def test_what_a_dying_syslog_had_not_read_is_told_again_before_the_next(tmp_path):
     """Acknowledged by the other system, in several batches, and read by nobody."""
 
     async def main():
         record = Record(3)
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            sink = sink_of(record, tcp(listener.getsockname()[1]), tmp_path)
-            task = asyncio.create_task(sink.run())
-            await until(lambda: sink.state.number == 3)
-            record.add()
-            await until(lambda: sink.state.number == 4)
-            if restarted:
-                task.cancel()  # and nothing is put on disk: what the kernel does, it does
-                await asyncio.gather(task, return_exceptions=True)
-                await sink._transport.close()
-                sink = sink_of(record, tcp(listener.getsockname()[1]), tmp_path)
-            dying, _ = listener.accept()
-            dying.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            dying.close()
-            if restarted:
-                task = asyncio.create_task(sink.run())
-            record.add()
-            await until(lambda: sink.state.taken >= (5 if restarted else 9))
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await sink.close()
-            living, _ = listener.accept()
-            with living, living.makefile("rb") as stream:
-                return numbers(frames(stream.read()))
+            async with telling(record, listener, tmp_path) as sink:
+                await until(lambda: sink.state.number == 3)
+                record.add()
+                await until(lambda: sink.state.number == 4)
+                die_unread(listener)
+                record.add()
+                await until(lambda: sink.state.taken == 4 + 5)
+            return read(listener)
 
     assert asyncio.run(main()) == [1, 2, 3, 4, 5]
+
+
+def test_what_a_syslog_may_not_have_read_is_told_again_by_the_next_daemon(tmp_path):
+    async def main():
+        record = Record(3)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            async with telling(record, listener, tmp_path) as killed:
+                await until(lambda: killed.state.number == 3)
+            die_unread(listener)
+            record.add()
+            async with telling(record, listener, tmp_path) as sink:
+                await until(lambda: sink.state.number == 4)
+            return read(listener)
+
+    assert asyncio.run(main()) == [1, 2, 3, 4]
 
 
 def test_what_has_settled_is_not_told_again(tmp_path, monkeypatch):
@@ -262,46 +288,31 @@ def test_what_has_settled_is_not_told_again(tmp_path, monkeypatch):
     async def main():
         record = Record(2)
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            sink = sink_of(record, tcp(listener.getsockname()[1]), tmp_path)
-            task = asyncio.create_task(sink.run())
-            await until(lambda: sink.state.number == 2)
-            dying, _ = listener.accept()
-            dying.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            dying.close()
-            record.add()
-            await until(lambda: sink.state.number == 3)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await sink.close()
-            living, _ = listener.accept()
-            with living, living.makefile("rb") as stream:
-                return numbers(frames(stream.read()))
+            async with telling(record, listener, tmp_path) as sink:
+                await until(lambda: sink.state.number == 2)
+                die_unread(listener)
+                record.add()
+                await until(lambda: sink.state.number == 3)
+            return read(listener)
 
     assert asyncio.run(main()) == [3]
 
 
 def test_a_connection_closed_in_order_was_read_to_its_end_and_nothing_is_told_again(tmp_path):
     async def main():
-        record = Record(2)
+        record, data = Record(2), b""
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            sink = sink_of(record, tcp(listener.getsockname()[1]), tmp_path)
-            task = asyncio.create_task(sink.run())
-            await until(lambda: sink.state.number == 2)
-            first, _ = listener.accept()
-            read = b""
-            while len(frames(read)) < 2 or frames(read)[-1][-1:] != b"}":
-                read += first.recv(65536)
-            first.close()
-            record.add()
-            await until(lambda: sink.state.number == 3)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await sink.close()
-            second, _ = listener.accept()
-            with second, second.makefile("rb") as stream:
-                return numbers(frames(read)) + numbers(frames(stream.read()))
+            async with telling(record, listener, tmp_path) as sink:
+                await until(lambda: sink.state.number == 2)
+                first, _ = listener.accept()
+                with first:
+                    while len(frames(data)) < 2 or frames(data)[-1][-1:] != b"}":
+                        data += first.recv(65536)
+                record.add()
+                await until(lambda: sink.state.number == 3)
+            return numbers(frames(data)), read(listener)
 
-    assert asyncio.run(main()) == [1, 2, 3]
+    assert asyncio.run(main()) == ([1, 2], [3])
 
 
 def test_what_lies_in_buffers_was_not_taken(monkeypatch):

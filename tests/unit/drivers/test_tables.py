@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sekisho.drivers.durable import write_file
 from sekisho.drivers.maps import Head, MappedCustomers, map_customers, map_snapshot
-from sekisho.drivers.sharedfiles import HEAD, create_table, customers_file, map_table, snapshot_file, write_file
+from sekisho.drivers.sharedfiles import HEAD, create_table, customers_file, map_table, snapshot_file
 from sekisho.drivers.tablerows import BulkRows, CustomerRow
 from sekisho.drivers.tables import TableWriter
 from sekisho.model.customers import Prefix
