@@ -15,6 +15,7 @@ as seven words and more: owner, parent, items, bytes of an item, data, then its 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -142,17 +143,27 @@ class Kept:
         return _caller(_address(code, told["symbol"]), self.kinds, told["result"])
 
     def make(self, numba: Any, function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[..., Any] | None:
-        """Compile the function for arguments like these and keep it; None if that cannot be."""
+        """Compile the function for arguments like these and keep it; None if it is not to be kept."""
         try:
             symbol, result, code = _compile(numba, function, args)
         except UnkeepableError:
             return None
+        # Where it cannot be written it runs all the same, and is made again by the next process.
+        with contextlib.suppress(OSError):
+            self._write(symbol, result, code)
+        return _caller(_address(code, symbol), self.kinds, result)
+
+    def _write(self, symbol: str, result: list[str], code: bytes) -> None:
         about = json.dumps({"symbol": symbol, "result": result}).encode()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.path.parent, prefix=".", delete=False) as file:
-            file.write(b"\n".join((_MAGIC.rstrip(), _digest(about, code).encode(), about, code)))
-        Path(file.name).replace(self.path)
-        return self.load()
+            try:
+                file.write(b"\n".join((_MAGIC.rstrip(), _digest(about, code).encode(), about, code)))
+                file.flush()
+                Path(file.name).replace(self.path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
 
 
 def _digest(about: bytes, code: bytes) -> str:

@@ -75,6 +75,11 @@ def _is_big(number):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def _is_small(number):  # type: ignore[no-untyped-def]
+    return number < 5
+
+
+@compiled
 def _allocates(count):  # type: ignore[no-untyped-def]
     return np.zeros(count, np.int64)
 
@@ -109,6 +114,12 @@ def test_a_function_that_allocates_and_arguments_of_other_kinds_are_left_to_numb
     strided = np.arange(10, dtype=np.uint8)[::3]
     assert _mix(*mixed()[:4], strided, np.zeros((2, 3), np.uint64))[0] == 9 + 7 + 20 + 1000
     assert not folder.exists()
+
+
+def test_code_that_cannot_be_written_runs_all_the_same(folder: Path) -> None:
+    folder.write_text("no folder")
+    assert _is_small(6) is False
+    assert folder.read_text() == "no folder"
 
 
 @pytest.mark.usefixtures("folder")
