@@ -26,6 +26,7 @@ class Detector(enum.StrEnum):
     BANDWIDTH = "bandwidth"
     DUPLICATE_LOGIN = "duplicate-login"
     MAIL_VOLUME = "mail-volume"
+    CONNECTION_STORM = "connection-storm"
     UNREACHABLE = "unreachable"
 
 
@@ -207,9 +208,10 @@ class NoticeOrder:
 
 @dataclass(frozen=True, slots=True)
 class Enforcement:
-    """What the plane does to one customer for all measures together: the strictest of what is in force.
+    """What is done to one customer for all measures together: the strictest of what is in force.
 
-    Who is silenced has neither garden nor budget.
+    Who is silenced has neither garden nor budget. Silence, garden and budget are the plane's to do; a line's speed and
+    the sending of mail are the kernel's or the NAS's.
     """
 
     silenced: bool = False
@@ -218,6 +220,10 @@ class Enforcement:
     """Names are answered with the address of the notice page."""
     budget: tuple[int, int] | None = None
     """Rate (queries per second) and burst (queries) at most."""
+    rate: tuple[int, int] | None = None
+    """Speed of the line at most: bit/s towards the customer, and from them."""
+    mail: int | None = None
+    """Connections a minute to ports of mail (25, 465, 587) at most; 0: none."""
     by: tuple[str, ...] = ()
     """Clause ids, those of what is done first."""
 

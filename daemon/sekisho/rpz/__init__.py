@@ -1,0 +1,1 @@
+"""Response policy zones to be published: their content, order and journal. Pure; transfers are drivers'."""
