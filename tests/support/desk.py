@@ -71,9 +71,9 @@ class Post:
 class People:
     """Customers by id."""
 
-    def __init__(self, packs, customers, measures):
+    def __init__(self, packs, customers, measures, notices=None):
         self.customers = {one.id: one for one in customers}
-        self.site = SimpleNamespace(packs=packs, settings=SimpleNamespace(measures=measures))
+        self.site = SimpleNamespace(packs=packs, settings=SimpleNamespace(measures=measures, notices=notices))
 
     def find(self, identity):
         return self.customers.get(identity)
@@ -85,8 +85,8 @@ class People:
 class Desk:
     """All of it together."""
 
-    def __init__(self, packs, customers, *, mode="enforce", calendar=PLAIN, **settings):
-        self.people = People(packs, customers, MeasureSettings(mode=mode, **settings))
+    def __init__(self, packs, customers, *, mode="enforce", calendar=PLAIN, notices=None, **settings):
+        self.people = People(packs, customers, MeasureSettings(mode=mode, **settings), notices)
         self.ledger, self.plane, self.post, self.calendar = Ledger(), Plane(), Post(), calendar
         self.measures = self._measures()
 

@@ -24,17 +24,18 @@ import sys
 import traceback
 from pathlib import Path
 
-from sekisho.app.control_measures import Measures
+from sekisho.app.control_measures import Measures, before_order
 from sekisho.app.control_notices import Desk as NoticeDesk
 from sekisho.app.control_notices import Limit
 from sekisho.config.settings import MeasureSettings
 from sekisho.drivers import ledger as ledger_driver
+from sekisho.drivers.checkpoint import checkpoint_of
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.log import configure
 from sekisho.ledger.acts import recorded
 from sekisho.ledger.chain import Verifier
 from sekisho.ledger.state import State
-from sekisho.measures.lifecycle import Dismiss, Found, Lift
+from sekisho.measures.lifecycle import Delivered, Dismiss, Found, Lift
 from sekisho.measures.notices import Attempt, Outcome, Wait, next_step
 from sekisho.model.clauses import Clause, EmergencyRule, MeasureRule, NoticeTime, Pack, Record
 from sekisho.model.customers import Customer
@@ -46,7 +47,7 @@ from sekisho.model.events import (
     OptOutAdded,
     OptOutRemoved,
 )
-from sekisho.model.measures import Detector, Effect, Extent, Finding, Span, Unit
+from sekisho.model.measures import Detector, Effect, Extent, Finding, MeasureState, Span, Unit
 from sekisho.model.notices import Channel, NoticeState
 from support.desk import People, Plane
 from support.spans import PLAIN
@@ -181,7 +182,7 @@ class Month:
 
     async def live(self) -> None:
         last = ledger_end(self.ledger)
-        sending = asyncio.create_task(self.desk.run())
+        self.sending = asyncio.create_task(self.desk.run())
         try:
             for day in range(max(0, int((last - T0) // DAY)), DAYS):
                 for hour in HOURS:
@@ -189,12 +190,13 @@ class Month:
                     self.clock.now = max(T0 + day * DAY + hour * 3600, self.clock.now, last)
                     await self.look(day)
         finally:
-            sending.cancel()
+            self.sending.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await sending
+                await self.sending
 
     async def look(self, day: int) -> None:
         await self.operate(day)
+        await self.deliver_by_hand()
         there = [(who, one, urgent) for who, one, when, urgent in SEEN if day in when]
         await self.measures.found(
             [Finding(one.detector, one.clause, who, self.clock.now, urgent=urgent) for who, one, urgent in there], self.clock.now
@@ -213,7 +215,17 @@ class Month:
         await self.measures.tick(self.clock.now)
         self.desk._wake.set()
         while self.desk._wake.is_set() or self.desk._under_way:
+            assert not self.sending.done(), self.sending.exception()
             await asyncio.sleep(0)
+
+    async def deliver_by_hand(self) -> None:
+        """Where it will never be known whether a notice arrived, an operator writes a letter."""
+        for one in self.measures.book.open():
+            notices = self.ledger.state.notices.of_order(before_order(one).key)
+            if one.state is MeasureState.NOTICED and one.until is None and {notice.state for notice in notices} == {NoticeState.FAILED}:
+                await self.measures.operate(
+                    one, (one.customer, one.clause, one.detector), Delivered(self.clock.now), self.clock.now, OPERATOR
+                )
 
     async def operate(self, day: int) -> None:
         """What operators do, as far as the record does not say that it is done."""
@@ -263,7 +275,7 @@ class Month:
             ]
             for one in cases
         ]
-        assert not told, "notices of measures that are not there"
+        assert list(told.values()) == [["emergency failed"]], "what is posted has nowhere to go here, and nothing else is told"
         opt_out = self.ledger.state.opt_out("c-6", "c2") is not None
         return [measures, opt_out, sorted(self.measures.book.exemptions), len(self.plane.rows)]
 
@@ -276,6 +288,7 @@ def ledger_end(ledger: Ledger) -> float:
 
 def recovered(folder: Path, ledger: Ledger) -> None:
     """What is on disk verified when it was opened: now see that it is all that was acknowledged, and that the state is its fold."""
+    assert (ledger.verified_from > 1) == checkpoint_of(ledger.path).exists(), "the checkpoint was of no use"
     with contextlib.suppress(FileNotFoundError):
         numbers = [int(line) for line in (folder / "acknowledged").read_text().splitlines()]
         assert ledger.head.number >= max(numbers, default=0), (

@@ -18,6 +18,7 @@ import structlog
 
 from sekisho.app.control_attention import resume as resume_calls
 from sekisho.app.control_audit import erase
+from sekisho.app.control_consents import resume as resume_consents
 from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_desk import UnreachableFindings, open_desk
 from sekisho.app.control_detection import Detection
@@ -198,9 +199,10 @@ async def _beat(core: Core, notifier: Notifier) -> None:
 
 
 async def _tell(core: Core) -> None:
-    """Send notices; first those of attention calls that were opened just before the last end."""
+    """Send notices; first those of attention calls that were opened, and of consents that were given, just before the last end."""
     with contextlib.suppress(SekishoError):
         await resume_calls(core)
+    await resume_consents(core)
     await core.desk.run()
 
 

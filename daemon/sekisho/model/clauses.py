@@ -131,6 +131,8 @@ class MeasureRule:
     """Seconds for which it has to be, without a break."""
     keep: float | None = None
     """Share of the line's capacity that the customer keeps, of the effect `limit-rate`."""
+    termination_notice: bool = False
+    """Whether the customer is told that the contract may be terminated."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -267,6 +267,11 @@ class Emergency:
     by: str
     reason: str
 
+    @property
+    def id(self) -> str:
+        """What its notices are about."""
+        return f"emergency-{round(self.since * 1_000_000)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Outage:

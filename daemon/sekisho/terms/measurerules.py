@@ -41,6 +41,8 @@ class TerminationEntry(FileModel):
     """The clause that says so."""
     after: Length | None = None
     """How long after the measure came into force; left out: at the end of its fixed period."""
+    notice: Flag = False
+    """Whether the customer is told that it may be."""
 
 
 class MeasureEntry(FileModel):
@@ -157,6 +159,7 @@ def measure_rule(clause: str, entry: MeasureEntry) -> MeasureRule:
         release_delay=entry.release_delay,
         termination_after=termination.after if termination else None,
         termination_clause=termination.clause if termination else None,
+        termination_notice=termination.notice if termination else False,
         fees_continue=entry.fees == "continue",
         record=record_of(entry.record),
         rate=entry.rate,
