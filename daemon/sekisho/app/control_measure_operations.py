@@ -52,7 +52,7 @@ class MeasureControl:
         return await control_emergencies.resume(self._core, reason, actor)
 
     async def show_emergency(self) -> Json:
-        return control_emergencies.show(self._core)
+        return await control_emergencies.show(self._core)
 
     async def start_emergency(self, *, clauses: list[str], until: float, priority: list[str], reason: str, actor: str) -> Json:
         return await control_emergencies.start(self._core, clauses, until, priority, reason, actor)

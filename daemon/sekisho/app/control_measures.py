@@ -40,6 +40,8 @@ OWED_FOR = 30 * 86400.0
 """Seconds for which a notice that was never ordered is still owed: a daemon may be down for weeks."""
 _BATCH = 256
 """Measures recorded together."""
+_MANY = 10_000
+"""Customers beyond whom all are told at once, in one load of the tables."""
 _PAUSE = 1000
 """Customers after which other tasks have their turn."""
 
@@ -58,6 +60,10 @@ class Enforcer(Protocol):
 
     async def enforce(self, customer: str, what: Enforcement) -> None:
         """All that measures do to a customer from now on; in force on return. Raises SekishoError if it cannot be."""
+        ...
+
+    async def enforce_all(self, given: Mapping[str, Enforcement]) -> None:
+        """The same for many customers."""
         ...
 
     def enforced(self) -> Mapping[str, Enforcement]:
@@ -324,15 +330,19 @@ class Measures:
     async def _enforce_all(self, view: View) -> None:
         """Compare what the plane does with what the record says, and repair it."""
         enforced = dict(self._enforcer.enforced())
-        wanted: dict[str, Enforcement] = {}
-        for number, (identity, what) in enumerate(_each_enforcement(view), start=1):
-            if what != NONE:
-                wanted[identity] = what
-            if not number % _PAUSE:
-                await asyncio.sleep(0)
-        differing = [one for one in {**enforced, **wanted} if enforced.get(one, NONE) != wanted.get(one, NONE)]
-        for number, identity in enumerate(differing, start=1):
-            await self._enforce_one(identity, wanted.get(identity, NONE))
+        if view.emergency_counts or len(enforced) > _MANY:
+            # It may concern everybody: others' turns come meanwhile. Nothing changes the record of measures, the lock is held.
+            differing = await asyncio.to_thread(_differing, enforced, view)
+        else:
+            differing = _differing(enforced, view)
+        if len(differing) > _MANY:
+            try:
+                await self._enforcer.enforce_all(differing)
+            except SekishoError as error:
+                log.error("not-enforced", customers=len(differing), error=str(error))  # noqa: TRY400 - as below
+            return
+        for number, (identity, what) in enumerate(differing.items(), start=1):
+            await self._enforce_one(identity, what)
             if not number % _PAUSE:
                 await asyncio.sleep(0)
 
@@ -390,7 +400,13 @@ def _key(measure: Measure) -> tuple[str, str, Detector]:
     return measure.customer, measure.clause, measure.detector
 
 
-def _each_enforcement(view: View) -> Iterator[tuple[str, Enforcement]]:
-    """Every customer concerned and what is done to them."""
-    for customer in view.concerned():
-        yield customer.id, view.enforcement(customer)
+def _differing(enforced: Mapping[str, Enforcement], view: View) -> dict[str, Enforcement]:
+    """Customers to whom something else is to be done than is, and what."""
+    wanted = view.enforcements()
+    found = {one: NONE for one in enforced if one not in wanted}
+    for one, what in wanted.items():
+        now = enforced.get(one)
+        # Most are told the same, which one look at the object says.
+        if now is not what and now != what:
+            found[one] = what
+    return found

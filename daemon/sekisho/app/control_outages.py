@@ -38,7 +38,7 @@ async def open_outage(core: Core, since: float | None, known: float | None, affe
         raise RefusedError("a failure is known between its beginning and now; give a time between the two, or leave it out")
     unknown = [name for name in affected if name not in core.site.packs and core.people.find(name) is None]
     if unknown:
-        groups = {customer.group for customer in core.people.each()}
+        groups = core.people.group_names()
         unknown = [name for name in unknown if name not in groups]
     if unknown:
         raise RefusedError(f"{', '.join(unknown)} is neither a customer, nor a group, nor a terms pack in use; correct it")

@@ -12,7 +12,7 @@ from sekisho.model import events
 from sekisho.model.clauses import AnnouncementRule, BlockRule, Clause, Ede, EmergencyRule, NoticeTime, OptOut, Pack, Record
 from sekisho.model.customers import Customer
 from sekisho.model.errors import LedgerError, RefusedError, TableError
-from sekisho.model.measures import Detector, Effect, Enforcement, Finding
+from sekisho.model.measures import NONE, Detector, Effect, Enforcement, Finding
 from support.desk import Desk
 from unit.measures.cases import CLAUSE, DAY, T0, days, rule
 
@@ -362,3 +362,39 @@ def test_how_to_opt_out_is_published_where_there_is_a_page():
         run(one.measures.reconcile(T0))
         run(one.measures.reconcile(T0 + 60))
         assert one.told() == told
+
+
+def test_in_an_emergency_customers_judged_together_are_judged_as_each_alone():
+    given = packs(rule(notice=NoticeTime.AFTER))
+    who = [
+        Customer("c-1", ("nbnet",)),
+        Customer("c-2", ("nbnet",), group="g-1"),
+        Customer("c-3", ("nbnet",), exempt=("nbnet/20",)),
+        Customer("c-4", ()),
+        Customer("c-5", ("nbnet",)),
+        Customer("c-6", ("nbnet",)),
+        Customer("c-7", ("nbnet",)),
+    ]
+    one = Desk(given, who)
+    run(one.measures.found([found("c-5")], T0))
+    run(one.measures.record(events.CustomerExempted("c-6", "nbnet/20", "a clinic"), T0, "o"))
+    run(one.measures.record(events.EmergencyDeclared(["nbnet/20"], T0 + DAY, ["g-1", "c-7", "nobody"], "an earthquake"), T0, "o"))
+    view = one.measures.view(T0)
+    each = {customer.id: view.enforcement(customer) for customer in who}
+    assert view.enforcements() == {name: what for name, what in each.items() if what != NONE}
+    assert sorted(view.enforcements()) == ["c-1", "c-5"]
+    assert each["c-5"].silenced
+
+
+def test_what_concerns_very_many_is_told_together(monkeypatch):
+    monkeypatch.setattr("sekisho.app.control_measures._MANY", 1)
+    one = desk()
+    together = []
+
+    async def enforce_all(given):
+        together.append(set(given))
+
+    one.plane.enforce_all = enforce_all
+    run(one.measures.record(events.EmergencyDeclared(["nbnet/20"], T0 + DAY, [], "an earthquake"), T0, "o"))
+    run(one.measures.settle(T0))
+    assert together == [{"c-1", "c-2"}]
