@@ -95,6 +95,7 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
         detection = Detection(CustomerCounts(folder), tables.row_of, Findings(measures))
         core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, desk, detection, started=now)
+        await detection.recall(state / "usual-rates", now)
         await measures.reconcile(now)
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
@@ -102,6 +103,8 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         # What the plane matched until now belongs to the record.
         with contextlib.suppress(SekishoError):
             await core.recorder.drain(_retentions(core), everything=True)
+        with contextlib.suppress(SekishoError):
+            await detection.keep(core.clock())
 
 
 async def serve(config: Path, site: Site, notifier: Notifier) -> None:
