@@ -150,6 +150,7 @@ class CreditRule:
     """Hours that count as one."""
     monthly_divisor: int
     yearly_divisor: int | None
+    """None: a twelfth of a year's fee is the month's."""
     cap: float | None
     claim: Span | None
     """Within which it has to be claimed; None: no claim is needed."""

@@ -102,7 +102,7 @@ class CreditEntry(FileModel):
     monthly: PartOfFee
     """Part of the monthly fee that one unit is worth, such as 1/30."""
     yearly: PartOfFee | None = None
-    """Part of the yearly fee, for contracts paid by the year."""
+    """Part of the yearly fee, for contracts paid by the year; left out: of a twelfth of it, which is the monthly fee then."""
     cap: Annotated[float, Field(gt=0, le=120)] | None = None
     """At most so many monthly fees."""
     pays: Literal["formula", "loss"] = "formula"
