@@ -10,6 +10,7 @@ a customer's at a time, a mail address or a customer's record: who may know thes
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -122,6 +123,7 @@ def type_of(word: str) -> str:
     return f"{PREFIX}{word}.{VERSION}"
 
 
+@functools.cache
 def published_fields(act: type[Act]) -> tuple[str, ...]:
     """The fields of an act that its events carry, in order."""
     withheld = PUBLISHED[act].withheld
