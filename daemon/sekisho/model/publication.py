@@ -10,7 +10,6 @@ a customer's at a time, a mail address or a customer's record: who may know thes
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -108,6 +107,11 @@ UNPUBLISHED: Mapping[type[Act], str] = MappingProxyType(
 """Acts that change no state, with the reason."""
 
 
+_FIELDS: Mapping[type[Act], tuple[str, ...]] = MappingProxyType(
+    {act: tuple(one.name for one in fields(act) if one.name not in how.withheld) for act, how in PUBLISHED.items()}
+)
+
+
 def word_of(act: Act) -> str | None:
     """The word of an act's event type, or None for an act that is not published."""
     published = PUBLISHED.get(type(act))
@@ -123,11 +127,9 @@ def type_of(word: str) -> str:
     return f"{PREFIX}{word}.{VERSION}"
 
 
-@functools.cache
 def published_fields(act: type[Act]) -> tuple[str, ...]:
     """The fields of an act that its events carry, in order."""
-    withheld = PUBLISHED[act].withheld
-    return tuple(one.name for one in fields(act) if one.name not in withheld)
+    return _FIELDS[act]
 
 
 def words_named(names: Iterable[str]) -> frozenset[str]:
