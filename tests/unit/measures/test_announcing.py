@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sekisho.measures.announcing import announced_things, announcing, consent_orders, emergency_orders, publication_orders
+from sekisho.measures.announcing import (
+    announced_things,
+    announcement_orders,
+    announcing,
+    consent_orders,
+    emergency_orders,
+    publication_orders,
+)
 from sekisho.model.clauses import AnnouncementRule, BlockRule, Clause, Ede, EmergencyRule, NoticeTime, OptOut, Pack, Record
 from sekisho.model.customers import Consent, Customer
-from sekisho.model.measures import Emergency, Occasion, Span, Unit
+from sekisho.model.measures import Emergency, Interruption, Occasion, Span, Unit
 from support.spans import PLAIN
 from unit.measures.cases import DAY, T0, days
 
@@ -84,6 +91,7 @@ def test_an_emergency_is_posted_once_under_each_clause_it_was_declared_under():
         ("", "gunma/19-1", Occasion.EMERGENCY, False),
         ("", "nbnet/20", Occasion.EMERGENCY, True),
     ]
+    assert len({one.key for one in orders}) == 2
     assert {one.key for one in orders} != {one.key for one in emergency_orders(packs, replace(emergency, since=T0 + 1), ())}
 
 
@@ -108,3 +116,10 @@ def test_who_consents_to_nothing_that_can_be_opted_out_of_is_told_nothing():
     assert consent_orders(BLOCKING, None, consenting(None)) == []
     assert consent_orders(BLOCKING, None, consenting("2021", "nbnet", "gone")) == []
     assert consent_orders({"gunma": pack("gunma", blocking("gunma/別記-1", consent_versions=("2026",)))}, None, consenting("2021")) == []
+
+
+def test_an_interruption_is_posted_under_each_clause_it_was_announced_under():
+    told = Interruption("i-1", "maintenance", ("vectant", "gunma"), T0 + 20 * DAY, None, T0, urgent=False, reason="routers")
+    orders = announcement_orders(PACKS, told)
+    assert [one.clause for one in orders] == ["vectant/17", "gunma/18"]
+    assert len({one.key for one in orders}) == 2
