@@ -25,6 +25,7 @@ from sekisho.app.control_notices import Desk
 from sekisho.app.control_people import People
 from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_tables import Tables
+from sekisho.app.control_traffic import Traffic
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.matches import MatchStore
 from sekisho.drivers.site import Site
@@ -84,6 +85,7 @@ class Core:
     sinks: Sinks
     desk: Desk
     detection: Detection
+    traffic: Traffic
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time
     started: float = 0.0

@@ -8,6 +8,7 @@ Handing in takes no lock and waits for nothing: everything that touches the tota
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from sekisho.detect.tally import Tally
 from sekisho.detect.usage import Usage
 from sekisho.drivers.usagestore import UsageStore
+from sekisho.model.errors import TableError
 from sekisho.model.usage import Source
 
 log = structlog.get_logger("sekisho.traffic")
@@ -84,6 +86,11 @@ class Traffic:
                 if kept.number in known:
                     known[kept.number] = kept
             self._saved = now
+
+    async def close(self) -> None:
+        """Save everything, as far as the disk takes it."""
+        with contextlib.suppress(TableError):
+            await self.tick(self.usage.at, everything=True)
 
 
 def open_traffic(store: UsageStore, rows: Callable[[], Mapping[str, int]], now: float) -> Traffic:
