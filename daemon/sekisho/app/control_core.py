@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from sekisho.app.control_bandwidth import BandwidthDetection
 from sekisho.app.control_detection import Detection
 from sekisho.app.control_expiry import Expiry
 from sekisho.app.control_lists import Lists
@@ -86,6 +87,7 @@ class Core:
     desk: Desk
     detection: Detection
     traffic: Traffic
+    bandwidth: BandwidthDetection
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time
     started: float = 0.0

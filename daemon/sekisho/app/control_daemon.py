@@ -18,6 +18,7 @@ import structlog
 
 from sekisho.app.control_attention import resume as resume_calls
 from sekisho.app.control_audit import erase
+from sekisho.app.control_bandwidth import BandwidthDetection
 from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_desk import UnreachableFindings, open_desk
 from sekisho.app.control_detection import Detection
@@ -99,7 +100,8 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         detection = Detection(CustomerCounts(folder), tables.row_of, Findings(measures))
         traffic = await asyncio.to_thread(open_traffic, UsageStore(state / "usage"), lambda: tables.rows, now)
         stack.push_async_callback(traffic.close)
-        parts = (measures, sinks, desk, detection, traffic)
+        bandwidth = BandwidthDetection(traffic, lambda: tables.rows, Findings(measures))
+        parts = (measures, sinks, desk, detection, traffic, bandwidth)
         core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, *parts, started=now)
         await measures.reconcile(now)
         core.expiry.add_all(ledger.state.each_opt_out())
@@ -131,6 +133,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(MEASURES_EVERY, "measures", lambda: core.measures.tick(core.clock()))),
             asyncio.create_task(_every(DETECT_EVERY, "detection", lambda: _detect(core))),
             asyncio.create_task(_every(TRAFFIC_EVERY, "usage", lambda: core.traffic.tick(core.clock()))),
+            asyncio.create_task(_every(DETECT_EVERY, "lines", lambda: core.bandwidth.tick(core.people, core.clock()))),
             asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
             asyncio.create_task(_every(ERASE_EVERY, "erase", lambda: erase(core))),
             asyncio.create_task(_reload_when(hang_up, core)),

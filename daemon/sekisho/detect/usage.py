@@ -134,6 +134,8 @@ class Usage:
         """Counting begins at `at` (UNIX seconds); `room`: rows to begin with."""
         self.at = at
         """As of when."""
+        self.began = at
+        """When sources began to hand in: their first batch is of the time since."""
         self.rings = rings()
         self.octets = np.zeros((2, room), np.uint64)
         self.seconds = np.zeros(room, np.float64)
@@ -168,7 +170,7 @@ class Usage:
         seconds float64 (as rows): of how many seconds up to `at` the octets are; None: those since the last batch of the source.
         """
         self.advance(at)
-        since = self._last.get(source, at)
+        since = self._last.get(source, min(self.began, at))
         self._last[source] = max(at, since)
         if not len(rows):
             return
