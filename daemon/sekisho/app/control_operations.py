@@ -14,6 +14,7 @@ from sekisho.app.control_notice_operations import NoticeControl
 from sekisho.app.control_overload import standing_body
 from sekisho.app.control_people import first_address
 from sekisho.app.control_status import Plane, lists, status
+from sekisho.app.control_usage import line_body, usage_body
 from sekisho.lists.idn import to_text
 from sekisho.model.errors import RefusedError, TableError, UnavailableError
 from sekisho.model.events import Match
@@ -88,6 +89,12 @@ class Control(MeasureControl, NoticeControl):
 
     async def explain_measure(self, *, customer: str) -> Json:
         return standing_body(self._core, customer)
+
+    async def explain_line(self, *, customer: str) -> Json:
+        return line_body(self._core, customer, self._core.clock())
+
+    async def show_usage(self, *, customer: str) -> Json:
+        return usage_body(self._core, customer)
 
     async def events(self, *, customer: str | None, list_id: str | None, since: float | None, limit: int) -> Json:
         core = self._core

@@ -154,8 +154,7 @@ def _block(rule: BlockRule) -> Words:
 def _measure(rule: MeasureRule) -> Words:
     held = _held(rule)
     found = "stated by an operator" if rule.detector is Detector.OPERATOR else f"found by {rule.detector}{held}, or stated by an operator"
-    left = f" to {rule.connections} connections a minute" if rule.connections is not None else ""
-    effect = _EFFECTS[rule.effect].format(rate=rule.rate, burst=rule.burst, keep=rule.keep or 0, left=left)
+    effect = effect_words(rule)
     lead = f", {length(rule.lead)} ahead" if rule.lead else ""
     urgent = "; where it is urgent, enforced at once and told after" if rule.urgent else ""
     words = [
@@ -174,6 +173,12 @@ def _measure(rule: MeasureRule) -> Words:
         words.append(("termination", f"possible {since} ({rule.termination_clause}); raised, never carried out"))
     words.append(("fees", "go on" if rule.fees_continue else "stop"))
     return [*words, _record(rule.record)]
+
+
+def effect_words(rule: MeasureRule) -> str:
+    """What a measure does while it is in force."""
+    left = f" to {rule.connections} connections a minute" if rule.connections is not None else ""
+    return _EFFECTS[rule.effect].format(rate=rule.rate, burst=rule.burst, keep=rule.keep or 0, left=left)
 
 
 def _held(rule: MeasureRule) -> str:

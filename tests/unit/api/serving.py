@@ -43,6 +43,8 @@ QUERIES = {
     "/v1/measure": "?id=c",
     "/v1/outage": "?id=c",
     "/v1/explain/measure": "?customer=c",
+    "/v1/explain/line": "?customer=c",
+    "/v1/usage": "?customer=c",
 }
 
 
