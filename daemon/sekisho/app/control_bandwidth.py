@@ -29,6 +29,9 @@ log = structlog.get_logger("sekisho.control")
 LINES = (Detector.BANDWIDTH, Detector.MAIL_VOLUME, Detector.CONNECTION_STORM)
 """Detectors that look at what was counted of lines."""
 
+Said = tuple[Detector, Iterable[Seen], Iterable[Seen]]
+"""What a detector finds, and what is no more."""
+
 
 class Sink(Protocol):
     """Who acts on findings (`control_findings.Findings`)."""
@@ -76,9 +79,10 @@ class BandwidthDetection:
         self._at = now
         index = await self._indexed(people, settings)
         self._traffic.usage.advance(now)
-        self._adopt(index)
-        findings = self._look(people, index, settings, now)
-        findings += self._duplicates(people, now)
+        limited = self._adopt(index, now)
+        with self._traffic.still():
+            said = await asyncio.to_thread(self._look, index, settings, limited, now)
+        findings = self._told(people, said, settings, now) + self._duplicates(people, now)
         if self.sink is not None and (findings or self._untold):
             await self.sink.found(findings, tuple(self._untold), now)
         self._untold = []
@@ -96,10 +100,10 @@ class BandwidthDetection:
             self._index_of = key
         return self._index
 
-    def _adopt(self, index: Index) -> None:
-        """Take over conditions of measures that were opened before this memory began."""
+    def _adopt(self, index: Index, now: float) -> set[tuple[Detector, str, str]]:
+        """Take over conditions of measures that were opened before this memory began; which of the open ones limit their customer."""
         if self.sink is None:
-            return
+            return set()
         rows = self._rows()
         opened = {(detector, *one) for detector in LINES for one in self.sink.open(detector)}
         for detector, customer, clause, since in opened - self._known:
@@ -108,22 +112,28 @@ class BandwidthDetection:
                 memory = self._occupancy if detector is Detector.BANDWIDTH else self._counted[detector]
                 memory.adopt(clause, row, customer, since)
         self._known = opened
+        return {one[:3] for one in opened if self.sink.enforced(one[1], one[2], one[0], now)}
 
-    def _look(self, people: People, index: Index, settings: Bandwidth, now: float) -> list[Finding]:
-        sink, lines, traffic = self.sink, index.lines, self._traffic
+    def _look(self, index: Index, settings: Bandwidth, limited: set[tuple[Detector, str, str]], now: float) -> list[Said]:
+        """In a thread: what each detector says."""
+        lines, traffic = index.lines, self._traffic
 
-        def limited(detector: Detector) -> Callable[[str, str], bool]:
-            return lambda customer, clause: sink is not None and sink.enforced(customer, clause, detector, now)
+        def by(detector: Detector) -> Callable[[str, str], bool]:
+            return lambda customer, clause: (detector, customer, clause) in limited
 
-        look = self.last = self._occupancy.look(traffic.usage, lines, settings, index.named, limited(Detector.BANDWIDTH), now)
-        said: list[tuple[Detector, Iterable[Seen], Iterable[Seen]]] = [(Detector.BANDWIDTH, look.found, look.gone)]
+        look = self.last = self._occupancy.look(traffic.usage, lines, settings, index.named, by(Detector.BANDWIDTH), now)
+        said: list[Said] = [(Detector.BANDWIDTH, look.found, look.gone)]
         each = lines.each_rule()
         for detector, rules, tally in (
             (Detector.MAIL_VOLUME, mailvolume.rules_of(each), traffic.mail),
             (Detector.CONNECTION_STORM, storms.rules_of(each), traffic.connections),
         ):
-            counted = self._counted[detector].look(tally, lines, rules, settings, index.named, limited(detector), now)
+            counted = self._counted[detector].look(tally, lines, rules, settings, index.named, by(detector), now)
             said.append((detector, *counted))
+        return said
+
+    def _told(self, people: People, said: list[Said], settings: Bandwidth, now: float) -> list[Finding]:
+        """Findings, under the clauses that reach their customers."""
         findings = []
         self.found = {key: seen for key, seen in self.found.items() if key[2] is Detector.DUPLICATE_LOGIN}
         for detector, found, gone in said:
@@ -133,7 +143,7 @@ class BandwidthDetection:
                     findings.append(Finding(detector, one.clause, one.customer, now, one.window, one.evidence, settings.urgent))
             self._untold += [ConditionGone(detector, one.clause, one.customer, now, one.evidence) for one in gone if one.customer]
         if findings:
-            log.info("lines", customers=len({one.customer for one in findings}), looked_at=lines.rows)
+            log.info("lines", customers=len({one.customer for one in findings}))
         return findings
 
     def _duplicates(self, people: People, now: float) -> list[Finding]:

@@ -2,14 +2,15 @@
 
 Owns the usage of all customers while the daemon runs, and when it is saved. A source hands in octets by the customers' rows;
 which source a customer is counted by, and windows, are `detect.usage`'s. Nothing about who talked to whom comes in here.
-Handing in takes no lock and waits for nothing: everything that touches the totals runs on the loop.
+Handing in waits for nothing: everything that touches the totals runs on the loop, and while a thread looks at them what is
+handed in waits in a list.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import structlog
@@ -45,6 +46,8 @@ class Traffic:
         self._rows = rows
         self._saved = usage.at
         self._saving = asyncio.Lock()
+        self._looks = 0
+        self._waiting: list[Callable[[], None]] = []
 
     def add(
         self,
@@ -69,14 +72,46 @@ class Traffic:
         """
         self.batches[source] += 1
         self.last[source] = max(at, self.last.get(source, at))
+        if self._looks:
+            self._waiting.append(lambda: self._add(source, at, rows, down, up, mail, seconds, connections, focused))
+        else:
+            self._add(source, at, rows, down, up, mail, seconds, connections, focused)
+
+    def _add(
+        self,
+        source: Source,
+        at: float,
+        rows: NDArray[np.int64],
+        down: NDArray[np.uint64],
+        up: NDArray[np.uint64],
+        mail: NDArray[np.uint32] | None,
+        seconds: NDArray[np.float64] | None,
+        connections: NDArray[np.uint32] | None,
+        focused: NDArray[np.uint32] | None,
+    ) -> None:
         self.usage.add(source, at, rows, down, up, seconds)
         if mail is not None:
             self.mail.add(source, at, rows, mail)
         if connections is not None:
             self.connections.add(source, at, rows, connections, connections if focused is None else focused)
 
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        """Have nothing change while a thread looks at it: what is handed in meanwhile is counted afterwards."""
+        self._looks += 1
+        try:
+            yield
+        finally:
+            self._looks -= 1
+            if not self._looks:
+                waiting, self._waiting = self._waiting, []
+                for add in waiting:
+                    add()
+
     async def tick(self, now: float, *, everything: bool = False) -> None:
         """Have slots end, and save what ended. Raises TableError if the disk does not take it: it is tried again."""
+        if self._looks and not everything:
+            return
         self.usage.advance(now)
         if not everything and (self._saving.locked() or 0 <= now - self._saved < SAVE_EVERY):
             return

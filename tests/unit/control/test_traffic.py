@@ -130,3 +130,12 @@ def test_what_was_begun_is_handed_in_beside_octets(tmp_path):
     assert [part.tolist() for part in traffic.connections.window(600, T + 1)] == [[2], [[700], [630]]]
     assert traffic.batches == {Source.COUNTERS: 0, Source.RADIUS: 0, Source.FLOWS: 1}
     assert traffic.last == {Source.FLOWS: T}
+
+
+def test_what_is_handed_in_while_somebody_looks_is_counted_afterwards(tmp_path):
+    traffic = opened(tmp_path)
+    hand_in(traffic, T + 10, {2: MIB})
+    with traffic.still():
+        hand_in(traffic, T + 20, {2: MIB})
+        assert int(traffic.usage.octets[0, 2]) == MIB
+    assert int(traffic.usage.octets[0, 2]) == 2 * MIB
