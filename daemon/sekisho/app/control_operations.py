@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from sekisho.app import control_audit, control_customers, control_exceptions, control_feeds, control_optouts, control_reload
+from sekisho.app import control_audit, control_customers, control_exceptions, control_feeds, control_groups, control_optouts, control_reload
 from sekisho.app.control_core import Core
 from sekisho.app.control_explain import explanation_body, question_name, question_type, source_address
 from sekisho.app.control_matches import retentions
@@ -89,6 +89,15 @@ class Control(MeasureControl, NoticeControl):
 
     async def explain_measure(self, *, customer: str) -> Json:
         return standing_body(self._core, customer)
+
+    async def show_group(self, group: str) -> Json:
+        return control_groups.show(self._core, group)
+
+    async def opt_group_out(self, group: str, list_id: str, *, until: float | None, by: str, actor: str) -> Json:
+        return await control_groups.opt_out(self._core, group, list_id, until, by, actor)
+
+    async def opt_group_in(self, group: str, list_id: str, *, by: str, actor: str) -> Json:
+        return await control_groups.opt_in(self._core, group, list_id, by, actor)
 
     async def explain_line(self, *, customer: str) -> Json:
         return line_body(self._core, customer, self._core.clock())

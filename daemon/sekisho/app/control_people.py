@@ -121,6 +121,14 @@ class People:
         yield from (customer for customer in self.site.customers if customer.id not in changed)
         yield from list(self._added.values())
 
+    def members(self, group: str) -> list[str]:
+        """Customers of a group, in the order of the file, then those added at run time."""
+        file, changed = self.site.customers, self._state.customers
+        numbers = [number for number, contract in enumerate(file.contracts) if contract.group == group]
+        rows = set(np.flatnonzero(np.isin(file.contract_rows(), numbers)).tolist()) if numbers else set()
+        found = [one for row, one in enumerate(file.ids()) if row in rows and one not in changed] if rows else []
+        return found + [one.id for one in self._added.values() if one.group == group]
+
     def apart(self) -> tuple[frozenset[str], tuple[Customer, ...]]:
         """Ids the file does not speak for any more, and the customers added at run time."""
         return frozenset(self._state.customers), tuple(self._added.values())

@@ -277,6 +277,8 @@ class Settings(FileModel):
     """Who may use the operator's commands, besides root and the daemon's own user."""
     measures: MeasureSettings = MeasureSettings()
     """Which measures are enforced, and which only observed."""
+    groups: dict[Text, Text] = Field(default_factory=dict)
+    """Who represents which VPN group, by customer id: `hq-vpn: c-1001`."""
     events: EventSettings = EventSettings()
     """Where every change of state is told."""
     notices: NoticeSettings | None = None
