@@ -22,6 +22,7 @@ from sekisho.detect.duplicates import doubled
 from sekisho.detect.occupancy import Look, Occupancy, Seen
 from sekisho.model.clauses import MeasureRule
 from sekisho.model.measures import ConditionGone, Detector, Finding
+from sekisho.model.observation import SegmentObservation
 from sekisho.model.sessions import Session
 
 log = structlog.get_logger("sekisho.control")
@@ -92,6 +93,20 @@ class BandwidthDetection:
     def index(self) -> Index | None:
         """The lines as they were looked at last."""
         return self._index
+
+    def observations(self) -> tuple[SegmentObservation, ...]:
+        """The shared segments at the last look."""
+        look, index = self.last, self._index
+        if look is None or index is None:
+            return ()
+        return tuple(
+            SegmentObservation(
+                one.id,
+                (float(seen.utilisation[0]), float(seen.utilisation[1])),
+                (bool(seen.congested[0]), bool(seen.congested[1])),
+            )
+            for one, seen in zip(index.lines.segments, look.segments, strict=False)
+        )
 
     async def _indexed(self, people: People, settings: Bandwidth) -> Index:
         key = (people, people.changes, len(self._rows()), settings.segments)

@@ -22,15 +22,15 @@ MOST = 10_000
 def show(core: Core, group: str) -> Json:
     """The members of a group, who represents it, and what members are opted out of. Raises RefusedError if there is no such group."""
     now = core.clock()
-    members = _members(core, group)
+    members, representative = _members(core, group), core.site.settings.groups.get(group)
     return {
         "group": group,
-        "representative": core.site.settings.groups.get(group),
+        "representative": representative,
         "members": [
             {
                 "customer": one,
                 "opted_out": sorted(core.state.opted_out(one, now)),
-                "is_representative": _is_representative(core, group, one),
+                "is_representative": one == representative,
             }
             for one in members
         ],
