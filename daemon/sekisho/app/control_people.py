@@ -54,6 +54,8 @@ class People:
         self._numbers: dict[tuple[str, ...], int] = dict(before._numbers) if before is not None else {}  # noqa: SLF001
         self._profiles = [self._profile(terms) for terms in self._numbers]
         self._unconsented: Counter[int] = Counter()
+        self.changes = 0
+        """Customers added and removed since these came in force."""
         for contract in site.customers.contracts:
             self.profile_number(contract.terms)
         self._added, self._prefixes, self.warnings = self._read_added()
@@ -135,6 +137,18 @@ class People:
         groups = {one.group for one in self.site.customers.contracts} | {one.group for one in self._added.values()}
         return {one for one in groups if one is not None}
 
+    def members(self, group: str) -> list[str]:
+        """Customers of a group, in the order of the file, then those added at run time."""
+        file, changed = self.site.customers, self._state.customers
+        numbers = [number for number, contract in enumerate(file.contracts) if contract.group == group]
+        rows = set(np.flatnonzero(np.isin(file.contract_rows(), numbers)).tolist()) if numbers else set()
+        found = [one for row, one in enumerate(file.ids()) if row in rows and one not in changed] if rows else []
+        return found + [one.id for one in self._added.values() if one.group == group]
+
+    def apart(self) -> tuple[frozenset[str], tuple[Customer, ...]]:
+        """Ids the file does not speak for any more, and the customers added at run time."""
+        return frozenset(self._state.customers), tuple(self._added.values())
+
     def page(self, after: str | None, limit: int) -> tuple[list[Customer], bool]:
         """`limit` customers that follow `after`, and whether there are more."""
         ids = self.ids()
@@ -165,11 +179,13 @@ class People:
     def added(self, customer: Customer) -> None:
         """The act that added a customer stands in the ledger."""
         self.removed(customer.id)
+        self.changes += 1
         self._added[customer.id] = customer
         self._prefixes.add(customer.prefixes, customer.id)
 
     def removed(self, identity: str) -> None:
         """The act that removed a customer stands in the ledger."""
+        self.changes += 1
         before = self._added.pop(identity, None)
         if before is not None:
             self._prefixes.remove(before.prefixes)

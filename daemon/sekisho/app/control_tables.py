@@ -232,6 +232,11 @@ class Tables:
         """The row under which the plane counts a customer."""
         return self._writer.row_of(identity)
 
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """The row of every customer that ever had one since the machine started."""
+        return self._writer.rows
+
     def heartbeat(self, now_ns: int) -> None:
         self._writer.heartbeat(now_ns)
 

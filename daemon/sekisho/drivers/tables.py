@@ -8,7 +8,7 @@ restarts of the control plane too, so what the plane counted by row keeps its me
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +170,11 @@ class TableWriter:
     def row_of(self, id: str) -> int | None:  # noqa: A002
         """The row of a customer, under which the plane counts; None for an id that never had one."""
         return self._rows.get(id)
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """Every id that ever had a row, and its row. A row never becomes another customer's."""
+        return self._rows
 
     def heartbeat(self, now_ns: int) -> None:
         """Say that the control plane lives; nanoseconds since 1970."""
