@@ -19,6 +19,7 @@ import structlog
 from sekisho.app.control_attention import resume as resume_calls
 from sekisho.app.control_audit import erase
 from sekisho.app.control_bandwidth import BandwidthDetection
+from sekisho.app.control_consents import resume as resume_consents
 from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_desk import UnreachableFindings, open_desk
 from sekisho.app.control_detection import Detection
@@ -99,6 +100,7 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         stack.push_async_callback(sinks.close)
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
         detection = Detection(CustomerCounts(folder), tables.row_of, Findings(measures))
+        await detection.recall(state / "usual-rates", now)
         traffic = await asyncio.to_thread(open_traffic, UsageStore(state / "usage"), lambda: tables.rows, now)
         stack.push_async_callback(traffic.close)
         bandwidth = BandwidthDetection(traffic, lambda: tables.rows, Findings(measures))
@@ -111,6 +113,8 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         # What the plane matched until now belongs to the record.
         with contextlib.suppress(SekishoError):
             await core.recorder.drain(_retentions(core), everything=True)
+        with contextlib.suppress(SekishoError):
+            await detection.keep(core.clock())
 
 
 async def serve(config: Path, site: Site, notifier: Notifier) -> None:
@@ -210,9 +214,10 @@ async def _beat(core: Core, notifier: Notifier) -> None:
 
 
 async def _tell(core: Core) -> None:
-    """Send notices; first those of attention calls that were opened just before the last end."""
+    """Send notices; first those of attention calls that were opened, and of consents that were given, just before the last end."""
     with contextlib.suppress(SekishoError):
         await resume_calls(core)
+    await resume_consents(core)
     await core.desk.run()
 
 

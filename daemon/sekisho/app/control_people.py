@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sekisho.app.control_prefixes import PrefixIndex
+from sekisho.app.control_standing import Alike
 from sekisho.config.customers import parse_customer
 from sekisho.drivers.site import Site
 from sekisho.drivers.tablerows import BulkRows, CustomerRow
@@ -26,6 +27,9 @@ from sekisho.model.errors import ConfigError, RefusedError
 from sekisho.model.lists import ListDefinition
 from sekisho.terms.entitlement import Entitlement, budget_of, entitle, find_list, profile_of
 from sekisho.terms.grounds import grounds_of
+
+_PART = 20_000
+"""Customers looked at before others have their turn, where this runs in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,18 @@ class People:
         yield from (customer for customer in self.site.customers if customer.id not in changed)
         yield from list(self._added.values())
 
+    def alike(self) -> Alike:
+        """All customers by what they share: those of the file in columns, and apart from them those who were changed at run time."""
+        file = self.site.customers
+        groups, shared = file.groups()
+        parts = (groups[first : first + _PART].tolist() for first in range(0, len(groups), _PART))
+        return Alike(list(file.ids()), list(itertools.chain.from_iterable(parts)), shared, frozenset([*self._state.customers]))
+
+    def group_names(self) -> set[str]:
+        """The groups customers are in."""
+        groups = {one.group for one in self.site.customers.contracts} | {one.group for one in self._added.values()}
+        return {one for one in groups if one is not None}
+
     def members(self, group: str) -> list[str]:
         """Customers of a group, in the order of the file, then those added at run time."""
         file, changed = self.site.customers, self._state.customers
@@ -193,7 +209,8 @@ class People:
         file, changed, opt_outs = self.site.customers, self._state.customers, self._state.opt_outs
         groups, shared = file.groups()
         entitlements = [self.entitlement(customer, now) for customer in shared]
-        apart = frozenset(identity for identity in itertools.chain(changed, opt_outs) if identity in file)
+        # Copied at once: this runs in a thread, and others are changed meanwhile.
+        apart = frozenset(identity for identity in [*changed, *opt_outs] if identity in file)
         singles = [customer for customer in map(file.get, apart - changed.keys()) if customer is not None]
         singles += self._added.values()
         rows = []

@@ -159,6 +159,8 @@ class MeasureRule:
     """Seconds over which it has to be."""
     keep: float | None = None
     """Share of the line's capacity that the customer keeps, of the effect `limit-rate`."""
+    termination_notice: bool = False
+    """Whether the customer is told that the contract may be terminated."""
     connections: int | None = None
     """Connections a minute to ports of mail that are left, of the effect `limit-mail`; None: the usual few."""
 
@@ -178,6 +180,7 @@ class CreditRule:
     """Hours that count as one."""
     monthly_divisor: int
     yearly_divisor: int | None
+    """None: a twelfth of a year's fee is the month's."""
     cap: float | None
     claim: Span | None
     """Within which it has to be claimed; None: no claim is needed."""

@@ -170,7 +170,8 @@ def _measure(rule: MeasureRule) -> Words:
         words.append(("lifting", f"takes {length(rule.release_delay)} once the condition is gone"))
     if rule.termination_clause is not None:
         since = f"after {length(rule.termination_after)} in force" if rule.termination_after else "when the period is over"
-        words.append(("termination", f"possible {since} ({rule.termination_clause}); raised, never carried out"))
+        told = ", the customer is told" if rule.termination_notice else ""
+        words.append(("termination", f"possible {since} ({rule.termination_clause}); raised{told}, never carried out"))
     words.append(("fees", "go on" if rule.fees_continue else "stop"))
     return [*words, _record(rule.record)]
 

@@ -58,6 +58,8 @@ class TerminationEntry(FileModel):
     """The clause that says so."""
     after: Length | None = None
     """How long after the measure came into force; left out: at the end of its fixed period."""
+    notice: Flag = False
+    """Whether the customer is told that it may be."""
 
 
 class VolumeEntry(FileModel):
@@ -140,7 +142,7 @@ class CreditEntry(FileModel):
     monthly: PartOfFee
     """Part of the monthly fee that one unit is worth, such as 1/30."""
     yearly: PartOfFee | None = None
-    """Part of the yearly fee, for contracts paid by the year."""
+    """Part of the yearly fee, for contracts paid by the year; left out: of a twelfth of it, which is the monthly fee then."""
     cap: Annotated[float, Field(gt=0, le=120)] | None = None
     """At most so many monthly fees."""
     pays: Literal["formula", "loss"] = "formula"
@@ -197,6 +199,7 @@ def measure_rule(clause: str, entry: MeasureEntry) -> MeasureRule:
         release_delay=entry.release_delay,
         termination_after=termination.after if termination else None,
         termination_clause=termination.clause if termination else None,
+        termination_notice=termination.notice if termination else False,
         fees_continue=entry.fees == "continue",
         record=record_of(entry.record),
         rate=entry.rate,
