@@ -62,7 +62,7 @@ class Traffic:
         connections: NDArray[np.uint32] | None = None,
         focused: NDArray[np.uint32] | None = None,
     ) -> None:
-        """What a source counted since its last batch, by customers' row; each row once. Not for other threads than the loop's.
+        """What a source counted since its last batch, by customers' row; a row may stand several times. For the loop's thread only.
 
         source: who counted; at: UNIX seconds of the end of the count. `rows` int64 (n), the other arrays (n) likewise.
         down, up: octets towards the customers and from them. mail: new connections from them to ports of mail (25, 465, 587).

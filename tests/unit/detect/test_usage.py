@@ -146,6 +146,29 @@ def test_a_source_that_comes_back_with_all_it_missed_brings_what_nobody_counted(
     assert int(usage.octets[0, 3]) <= (60 + 360) * MIB
 
 
+def test_two_sessions_of_one_customer_add_up_in_one_batch_and_in_two():
+    together, apart = Usage(T), Usage(T)
+    for turn in range(1, 13):
+        now = T + turn * 600
+        rows = np.array([3, 1, 3], np.int64)
+        octets = np.array([300 * MIB, 5 * MIB, 300 * MIB], np.uint64)
+        together.add(Source.RADIUS, now, rows, octets, octets, np.array([600.0, 600.0, 600.0]))
+        for at in (now, now + 1):
+            add(apart, Source.RADIUS, at, {3: (300 * MIB, 300 * MIB)}, 600)
+    for usage in (together, apart):
+        assert int(usage.octets[0, 3]) == 12 * 600 * MIB
+        assert usage.window(3600, now).rates()[0, 3] == pytest.approx(8 * MIB, rel=0.05)
+    assert int(together.octets[0, 1]) == 60 * MIB
+
+
+def test_a_report_that_comes_late_does_not_turn_the_time_back():
+    usage = Usage(T)
+    add(usage, Source.RADIUS, T + 600, {3: (MIB, 0)}, 600)
+    add(usage, Source.RADIUS, T + 500, {3: (MIB, 0)}, 100)
+    assert usage.seen[3] == T + 600
+    assert int(usage.octets[0, 3]) == 2 * MIB
+
+
 def test_a_day_is_japans_and_says_who_counted():
     usage = Usage(T)
     steady(usage, T, 20 * 3600, 600, 10 * MIB)
