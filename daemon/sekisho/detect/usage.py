@@ -167,7 +167,8 @@ class Usage:
     ) -> None:
         """Octets since the last batch of the source; a row that stands several times has all of it, over the longest of its times.
 
-        seconds float64 (as rows): of how many seconds up to `at` the octets are; None: those since the last batch of the source.
+        seconds float64 (as rows): of how many seconds up to `at` the octets are; None: since the last batch of the source or, of
+        accounting, which tells of each customer now and then, since its last report of them.
         """
         self.advance(at)
         since = self._last.get(source, min(self.began, at))
@@ -175,7 +176,13 @@ class Usage:
         if not len(rows):
             return
         self._grow(int(rows.max()) + 1)
-        of = np.full(len(rows), max(0.0, at - since)) if seconds is None else np.maximum(seconds, 0.0)
+        if seconds is not None:
+            of = np.maximum(seconds, 0.0)
+        elif source is Source.RADIUS:
+            ours = self.source[rows] == SOURCES.index(source)
+            of = np.maximum(at - np.where(ours, np.maximum(self.seen[rows], self.began), self.began), 0.0)
+        else:
+            of = np.full(len(rows), max(0.0, at - since))
         if not (rows[1:] > rows[:-1]).all():
             rows, down, up, of = _once(rows, down, up, of)
         rank = SOURCES.index(source)
