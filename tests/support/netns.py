@@ -187,3 +187,18 @@ def rate_of(arrived: Callable[[], int], seconds: float = 1.5, settle: float = 0.
     time.sleep(seconds)
     last, ended = arrived(), time.monotonic()
     return (last - first) * 8 / (ended - began)
+
+
+def keeps_rate(arrived: Callable[[], int], promised: float, within: float = 0.05) -> bool:
+    """Whether a transfer comes to the promised rate, and never above it.
+
+    On a busy machine sender and receiver may not get to run: then there is less for a while, which is none of the kernel's limiting.
+    """
+    found = []
+    for _ in range(12):
+        found.append(rate_of(arrived))
+        if found[-1] > promised * (1 + within):
+            break
+        if found[-1] >= promised * (1 - within):
+            return True
+    raise AssertionError(f"{promised / 1e6:g} Mbit/s are promised, and there were {', '.join(f'{one / 1e6:.2f}' for one in found)}")

@@ -96,7 +96,13 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
         counts = CustomerCounts(folder)
         detection = Detection(counts, tables.row_of, Findings(measures))
-        lines = Lines(lambda: tables.people.site.settings, lambda: tables.people, tables.enforced, LineCounts(tables.row_of, counts))
+        lines = Lines(
+            lambda: tables.people.site.settings,
+            lambda: tables.people,
+            tables.enforced,
+            LineCounts(tables.row_of, counts),
+            left=state / "lines",
+        )
         tables.followers.append(lines.follow)
         stack.push_async_callback(lines.close)
         core = Core(

@@ -53,8 +53,10 @@ def names_of(settings: Settings) -> Names:
 class LineKernel:
     """One network namespace's tables and classes."""
 
-    def __init__(self, namespace: str | None) -> None:
-        self._thread = NetworkThread(namespace)
+    def __init__(self, namespace: str) -> None:
+        """`namespace` is empty for the daemon's own."""
+        self.namespace = namespace
+        self._thread = NetworkThread(namespace or None)
         self._tables: Nftables | None = None
         self._shaping: Shaping | None = None
         self.reasons: dict[str, str] = {}
