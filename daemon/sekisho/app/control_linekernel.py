@@ -85,7 +85,8 @@ class LineKernel:
         await self._thread.run(self._remove)
 
     async def close(self) -> None:
-        await self._thread.run(self._close)
+        if self._tables is not None or self._shaping is not None:
+            await self._thread.run(self._close)
         self._thread.close()
 
     def _read(self, where: Where) -> Sight:
