@@ -46,15 +46,14 @@ class _Family:
     present: bool = False
     broken: bool = False
     chains: dict[str, Json] = field(default_factory=dict)
-    rules: list[Json] = field(default_factory=list)
+    rules: bytes = b""
     tables: set[Table] = field(default_factory=set)
     entries: dict[Entry, str] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
 
     @property
     def print_(self) -> str:
-        """Equal for chains and rules that are the same."""
-        return json.dumps([sorted(self.chains.items()), self.rules], sort_keys=True)
+        return _print(self.chains, self.rules)
 
 
 class Nftables:
@@ -141,9 +140,10 @@ class Nftables:
 
     def _remember(self, wanted: tuple[Chain, ...]) -> None:
         """How the kernel tells what was written: what it tells later is compared with that."""
-        found = self._families()
-        self._present = {name: one.chains for name, one in found.items() if one.present}
-        self._prints = {name: one.print_ for name, one in found.items() if one.present}
+        self._present = {one.family: {} for one in wanted}
+        for one in wanted:
+            self._present[one.family][one.name] = {}
+        self._prints = {name: _print(known, self._dump.rules(name, NAME)) for name, known in self._present.items()}
         self._written = wanted
 
     def _entries(self, family: str, table: Table) -> dict[Entry, str]:
@@ -166,7 +166,8 @@ class Nftables:
         for name, one in found.items():
             if one.present:
                 for item in self._run([{"list": {"table": {"family": name, "name": NAME}}}], _JSON | _TERSE):
-                    _take(one, name, item)
+                    _take(one, item)
+                one.rules = self._dump.rules(name, NAME)
         return found
 
     def _run(self, commands: list[Json], flags: int = _JSON) -> list[Json]:
@@ -182,6 +183,11 @@ class Nftables:
         body: Json = json.loads(told) if told else {}
         items: list[Json] = body.get("nftables", [])
         return items
+
+
+def _print(chains_: Iterable[str], rules: bytes) -> str:
+    """Equal for chains and rules that are the same; a rule that is written anew has another number in the kernel."""
+    return json.dumps([sorted(chains_), rules.hex()])
 
 
 def _load() -> Any:
@@ -240,20 +246,18 @@ def _contents(change: Change, used: set[str], kept: set[str]) -> list[Json]:
     return commands
 
 
-def _take(one: _Family, family: str, item: Json) -> None:
+def _take(one: _Family, item: Json) -> None:
     """An object of our table, as the kernel tells it; what we never make there breaks it."""
     kind, body = next(iter(item.items()))
-    if kind in {"metainfo", "table"}:
+    if kind in {"metainfo", "table", "rule"}:
         return
     body = {key: value for key, value in body.items() if key != "handle"}
     if kind == "chain":
         one.chains[body["name"]] = body
-    elif kind == "rule":
-        one.rules.append(body)
     elif kind == "limit":
         one.broken |= not _take_limit(one, body)
     elif kind in {"set", "map"}:
-        one.broken |= not _take_set(one, family, kind, body)
+        one.broken |= not _take_set(one, kind, body)
     else:
         one.broken = True
 
@@ -268,9 +272,9 @@ def _take_limit(one: _Family, body: Json) -> bool:
     return True
 
 
-def _take_set(one: _Family, family: str, kind: str, body: Json) -> bool:
+def _take_set(one: _Family, kind: str, body: Json) -> bool:
     table = table_named(body["name"])
-    if table is None or family_of(table.role) != family or set_body(table) != (kind, body):
+    if table is None or set_body(table) != (kind, body):
         return False
     one.tables.add(table)
     return True

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from sekisho.model.errors import UnavailableError
 
-_NETFILTER, _GETSETELEM = 12, 10 << 8 | 13
+_NETFILTER, _GETRULE, _GETSETELEM = 12, 10 << 8 | 7, 10 << 8 | 13
+_RULE_TABLE = 1
 _REQUEST_DUMP, _INTERRUPTED = 0x301, 0x10
 _ERROR, _DONE = 2, 3
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
@@ -71,10 +72,25 @@ class SetDump:
             raise UnavailableError(f"nftables: the set {name} is told in a form that is not known; see `nft list ruleset`") from error
         raise UnavailableError(f"nftables: the set {name} changes faster than it can be read; it is tried again")
 
+    def rules(self, family: str, table: str) -> bytes:
+        """The rules of a table as the kernel tells them: equal for as long as nobody writes them. Raises UnavailableError."""
+        try:
+            told = self._messages(family, _GETRULE, _text(_RULE_TABLE, table))
+        except OSError as error:
+            raise UnavailableError(f"nftables: the rules cannot be read ({error.strerror}); see `nft list ruleset`") from error
+        return b"".join(told or [])
+
     def _read(self, family: str, table: str, name: str) -> list[bytes] | None:
         """The nested attributes of elements, a message each; None: something changed meanwhile."""
-        body = struct.pack("=BBH", _FAMILIES[family], 0, 0) + _text(_LIST_TABLE, table) + _text(_LIST_SET, name)
-        self._socket.send(struct.pack("=IHHII", 16 + len(body), _GETSETELEM, _REQUEST_DUMP, 1, 0) + body)
+        told = self._messages(family, _GETSETELEM, _text(_LIST_TABLE, table) + _text(_LIST_SET, name))
+        if told is None:
+            return None
+        return [one[first:last] for one in told for what, first, last in _attributes(one, 0, len(one)) if what == _LIST_ELEMENTS]
+
+    def _messages(self, family: str, asked: int, attributes: bytes) -> list[bytes] | None:
+        """The attributes of every message of a dump; None: something changed meanwhile."""
+        body = struct.pack("=BBH", _FAMILIES[family], 0, 0) + attributes
+        self._socket.send(struct.pack("=IHHII", 16 + len(body), asked, _REQUEST_DUMP, 1, 0) + body)
         parts: list[bytes] = []
         whole = True
         while True:
@@ -88,7 +104,7 @@ class SetDump:
                     raise OSError(code, f"error {code}")
                 if kind == _DONE:
                     return parts if whole else None
-                parts += [data[first:last] for what, first, last in _attributes(data, at + _HEADERS, at + length) if what == _LIST_ELEMENTS]
+                parts.append(data[at + _HEADERS : at + length])
                 at += length + 3 & ~3
 
 
