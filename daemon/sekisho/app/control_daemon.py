@@ -18,6 +18,8 @@ import structlog
 
 from sekisho.app.control_attention import resume as resume_calls
 from sekisho.app.control_audit import erase
+from sekisho.app.control_bandwidth import BandwidthDetection
+from sekisho.app.control_consents import resume as resume_consents
 from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_desk import UnreachableFindings, open_desk
 from sekisho.app.control_detection import Detection
@@ -32,6 +34,7 @@ from sekisho.app.control_reload import reload
 from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_standing import View
 from sekisho.app.control_tables import Tables
+from sekisho.app.control_traffic import open_traffic
 from sekisho.drivers.customercounts import CustomerCounts
 from sekisho.drivers.hitrings import HitRings
 from sekisho.drivers.ledger import Ledger
@@ -41,6 +44,7 @@ from sekisho.drivers.notify import Notifier
 from sekisho.drivers.site import Site
 from sekisho.drivers.tablereader import TableReader
 from sekisho.drivers.tables import TableWriter
+from sekisho.drivers.usagestore import UsageStore
 from sekisho.measures import calendar
 from sekisho.model.errors import ConfigError, SekishoError
 
@@ -58,6 +62,8 @@ MEASURES_EVERY = 1.0
 ERASE_EVERY = 86400.0
 DETECT_EVERY = 0.25
 """Seconds between two looks whether a window of `detection:` is over."""
+TRAFFIC_EVERY = 1.0
+"""Seconds after its end in which a slot of usage has ended."""
 EXPIRY_EVERY = 0.25
 """Seconds after its end in which an opt-out has ended."""
 
@@ -86,6 +92,7 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         # From the first row on: nobody is let go for as long as a start takes.
         enforcements = await asyncio.to_thread(View(people, ledger.state.measures, now).enforcements)
         tables = Tables(writer, reader, people, ledger.state, lists, key, state / "snapshot", enforcements)
+        stack.push_async_callback(tables.saved)
         await tables.start(now)
         await lists.saved()  # the plane answers already
         desk = open_desk(ledger, lambda: tables.people, state, lambda: core.clock())  # noqa: PLW0108 - there is no core yet
@@ -96,18 +103,21 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
         counts = CustomerCounts(folder)
         detection = Detection(counts, tables.row_of, Findings(measures))
+        await detection.recall(state / "usual-rates", now)
+        traffic = await asyncio.to_thread(open_traffic, UsageStore(state / "usage"), lambda: tables.rows, now)
+        stack.push_async_callback(traffic.close)
+        bandwidth = BandwidthDetection(traffic, lambda: tables.rows, Findings(measures))
         lines = Lines(
             lambda: tables.people.site.settings,
             lambda: tables.people,
             tables.enforced,
-            LineCounts(tables.row_of, counts),
+            LineCounts(tables.row_of, counts, traffic),
             left=state / "lines",
         )
         tables.followers.append(lines.follow)
         stack.push_async_callback(lines.close)
-        core = Core(
-            config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, desk, detection, lines, started=now
-        )
+        parts = (measures, sinks, desk, detection, traffic, bandwidth, lines)
+        core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, *parts, started=now)
         await measures.reconcile(now)
         # What an earlier life left in the kernel is made what the record says before anybody is told that the daemon is ready.
         await lines.step()
@@ -117,6 +127,8 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         # What the plane matched until now belongs to the record.
         with contextlib.suppress(SekishoError):
             await core.recorder.drain(_retentions(core), everything=True)
+        with contextlib.suppress(SekishoError):
+            await detection.keep(core.clock())
 
 
 async def serve(config: Path, site: Site, notifier: Notifier) -> None:
@@ -139,6 +151,8 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(EXPIRY_EVERY, "expiry", lambda: _expire(core))),
             asyncio.create_task(_every(MEASURES_EVERY, "measures", lambda: core.measures.tick(core.clock()))),
             asyncio.create_task(_every(DETECT_EVERY, "detection", lambda: _detect(core))),
+            asyncio.create_task(_every(TRAFFIC_EVERY, "usage", lambda: core.traffic.tick(core.clock()))),
+            asyncio.create_task(_every(DETECT_EVERY, "lines", lambda: core.bandwidth.tick(core.people, core.clock()))),
             asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
             asyncio.create_task(_every(ERASE_EVERY, "erase", lambda: erase(core))),
             asyncio.create_task(_reload_when(hang_up, core)),
@@ -215,9 +229,10 @@ async def _beat(core: Core, notifier: Notifier) -> None:
 
 
 async def _tell(core: Core) -> None:
-    """Send notices; first those of attention calls that were opened just before the last end."""
+    """Send notices; first those of attention calls that were opened, and of consents that were given, just before the last end."""
     with contextlib.suppress(SekishoError):
         await resume_calls(core)
+    await resume_consents(core)
     await core.desk.run()
 
 
