@@ -13,7 +13,7 @@ DEFINITION := $(shell sha256sum pyproject.toml 2>/dev/null | cut -c1-16)
 STAMP      := $(VENV)/.sekisho-$(DEFINITION)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types imports unit property scenarios peers-installed peers uncompiled fuzz \
+.PHONY: help venv demo test lint types imports unit property scenarios kernel peers-installed peers uncompiled fuzz \
         fuzz-replay fuzz-minimise soak bench bench-installed \
         schema schema-check format coverage clean all-tests
 
@@ -85,6 +85,9 @@ property: venv ## property tests, deep
 
 scenarios: venv ## scenarios in virtual time
 	@$(BIN)/python -m pytest -q tests/scenarios
+
+kernel: venv peers-installed ## what the kernel does to lines, in network namespaces (root)
+	@$(BIN)/python -m pytest -q tests/kernel
 
 peers: venv peers-installed ## tests against real servers and clients
 	@$(BIN)/python -m pytest -q tests/peers

@@ -24,6 +24,8 @@ from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_desk import UnreachableFindings, open_desk
 from sekisho.app.control_detection import Detection
 from sekisho.app.control_findings import Findings
+from sekisho.app.control_linecounts import LineCounts
+from sekisho.app.control_lines import Lines
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_measures import Measures
@@ -99,14 +101,26 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         sinks = Sinks(ledger, lambda: ledger.state.number, state, time.time)
         stack.push_async_callback(sinks.close)
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
-        detection = Detection(CustomerCounts(folder), tables.row_of, Findings(measures))
+        counts = CustomerCounts(folder)
+        detection = Detection(counts, tables.row_of, Findings(measures))
         await detection.recall(state / "usual-rates", now)
         traffic = await asyncio.to_thread(open_traffic, UsageStore(state / "usage"), lambda: tables.rows, now)
         stack.push_async_callback(traffic.close)
         bandwidth = BandwidthDetection(traffic, lambda: tables.rows, Findings(measures))
-        parts = (measures, sinks, desk, detection, traffic, bandwidth)
+        lines = Lines(
+            lambda: tables.people.site.settings,
+            lambda: tables.people,
+            tables.enforced,
+            LineCounts(tables.row_of, counts, traffic),
+            left=state / "lines",
+        )
+        tables.followers.append(lines.follow)
+        stack.push_async_callback(lines.close)
+        parts = (measures, sinks, desk, detection, traffic, bandwidth, lines)
         core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, *parts, started=now)
         await measures.reconcile(now)
+        # What an earlier life left in the kernel is made what the record says before anybody is told that the daemon is ready.
+        await lines.step()
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
         yield core
@@ -142,6 +156,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
             asyncio.create_task(_every(ERASE_EVERY, "erase", lambda: erase(core))),
             asyncio.create_task(_reload_when(hang_up, core)),
+            asyncio.create_task(core.lines.run()),
             asyncio.create_task(_tell(core)),
             *(asyncio.create_task(door.serve()) for door in doors),
         ]

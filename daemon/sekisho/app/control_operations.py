@@ -5,7 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from sekisho.app import control_audit, control_customers, control_exceptions, control_feeds, control_groups, control_optouts, control_reload
+from sekisho.app import (
+    control_audit,
+    control_customers,
+    control_exceptions,
+    control_feeds,
+    control_groups,
+    control_line_bodies,
+    control_optouts,
+    control_reload,
+)
 from sekisho.app.control_core import Core
 from sekisho.app.control_explain import explanation_body, question_name, question_type, source_address
 from sekisho.app.control_matches import retentions
@@ -119,6 +128,9 @@ class Control(MeasureControl, NoticeControl):
 
     async def reload(self, *, actor: str) -> Json:
         return await control_reload.reload(self._core, actor)
+
+    async def show_lines(self, customer: str | None, *, limit: int) -> Json:
+        return await control_line_bodies.show(self._core, customer, limit)
 
     def _event(self, match: Match) -> Json:
         return {

@@ -11,6 +11,7 @@ import os
 from typing import Any
 
 import sekisho
+from sekisho.app import control_line_bodies
 from sekisho.app.control_core import Core
 from sekisho.app.control_observed import of_record
 from sekisho.model.clauses import BlockRule, BudgetRule
@@ -91,7 +92,7 @@ def status(core: Core) -> Json:
         "sinks": core.sinks.bodies(),
         "lists": lists(core, plane, now),
         "measures": measures(core),
-        "warnings": warnings(core) + _plane_warnings(plane) + _measure_warnings(core),
+        "warnings": warnings(core) + _plane_warnings(plane) + _measure_warnings(core) + control_line_bodies.warnings(core),
     }
 
 
@@ -201,6 +202,7 @@ def observe(core: Core) -> Observation:
         usage_batches={source.value: count for source, count in core.traffic.batches.items()},
         usage_last={source.value: at for source, at in core.traffic.last.items()},
         segments=core.bandwidth.observations(),
+        lines=control_line_bodies.observation(core),
         **of_record(core, now),
     )
 

@@ -66,6 +66,25 @@ class SinkObservation:
     failing: bool = False
 
 
+LINE_ENFORCERS = ("nftables", "htb")
+"""What limits lines in the kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineObservation:
+    """Lines as the kernel limits them."""
+
+    enforcers: Mapping[str, bool] = field(default_factory=dict)
+    """Those of LINE_ENFORCERS that the configuration wants, and whether each can be used."""
+    entries: Mapping[str, int] = field(default_factory=dict)
+    """Addresses by `enforce.state.Role`: silence, nomail, mail, down, up and what is only counted."""
+    slowed: int = 0
+    repairs: Mapping[str, int] = field(default_factory=dict)
+    """Entries of `tables` and `classes` found other than they were left, since the start."""
+    dropped: int = 0
+    """Queries of silenced customers dropped since the start."""
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentObservation:
     """A shared segment, as the last look at lines saw it; (towards the customers, from them)."""
@@ -143,6 +162,8 @@ class Observation:
     """and when the last one was of (UNIX seconds); one that never handed in is missing."""
     segments: tuple[SegmentObservation, ...] = ()
     """In the order of the configuration; none before the first look."""
+    lines: LineObservation | None = None
+    """None: lines are limited by nobody here."""
 
     def total(self, counter: Counter) -> int:
         return self.totals.get(counter, 0)

@@ -235,6 +235,24 @@ def test_a_folder_without_customers_is_told_and_nobody_is_taken_for_gone(tmp_pat
     assert counts.line(1, "c-1") == Line("c-1")
 
 
+def test_queries_the_kernel_dropped_count_as_asked_and_not_answered(site: Site) -> None:
+    worker, clock = site.worker(), Clock(site)
+    worker.ask("a.example")
+    clock.window()
+    rows = np.array([1, 40], np.int64)
+    clock.counts.lines(rows[:1])
+    worker.ask("b.example")
+    clock.counts.dropped(rows, np.array([6, 2], np.uint32))
+    clock.counts.dropped(rows[:1], np.array([1], np.uint32))
+    window = clock.window()
+    assert window is not None
+    assert {int(row): int(window.counts[row]) for row in np.flatnonzero(window.counts)} == {1: 8, 40: 2}
+    (line,) = clock.counts.lines(rows[:1])
+    assert line.pattern is not None
+    assert line.pattern.unanswered == 7
+    assert clock.queries() == {}
+
+
 def test_a_plane_from_before_an_upgrade_counts_for_nobody_until_it_has_the_tables_of_now(site: Site) -> None:
     """Its rows mean other customers now: a flood it counts must not be somebody else's."""
     worker, clock = site.worker(), Clock(site)
