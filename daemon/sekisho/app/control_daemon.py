@@ -27,6 +27,7 @@ from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_measures import Measures
 from sekisho.app.control_people import People
 from sekisho.app.control_reload import reload
+from sekisho.app.control_sessions import Sessions
 from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_standing import View
 from sekisho.app.control_tables import Tables
@@ -56,6 +57,8 @@ MEASURES_EVERY = 1.0
 ERASE_EVERY = 86400.0
 DETECT_EVERY = 0.25
 """Seconds between two looks whether a window of `detection:` is over."""
+SESSIONS_EVERY = 1.0
+"""Seconds between two looks whether sessions are overdue; octets are handed on as often."""
 EXPIRY_EVERY = 0.25
 """Seconds after its end in which an opt-out has ended."""
 
@@ -78,13 +81,17 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         now = time.time()
         await lists.adopt(site, ledger.state, now)
         people = await asyncio.to_thread(People, site, ledger.state)
+        sessions = await Sessions.open(state / "sessions.db", people, site.settings.radius, time.time)
+        stack.push_async_callback(sessions.close)
         folder = runtime / "plane"
         writer = TableWriter(folder)
         reader = TableReader(folder, key)
         # From the first row on: nobody is let go for as long as a start takes.
         enforcements = await asyncio.to_thread(View(people, ledger.state.measures, now).enforcements)
         tables = Tables(writer, reader, people, ledger.state, lists, key, state / "snapshot", enforcements)
+        tables.lender = sessions
         await tables.start(now)
+        await sessions.start(tables, site.settings.radius)
         await lists.saved()  # the plane answers already
         desk = open_desk(ledger, lambda: tables.people, state, lambda: core.clock())  # noqa: PLW0108 - there is no core yet
         measures = Measures(ledger, lambda: tables.people, tables, desk, calendar)
@@ -93,7 +100,8 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         stack.push_async_callback(sinks.close)
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
         detection = Detection(CustomerCounts(folder), tables.row_of, Findings(measures))
-        core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, desk, detection, started=now)
+        parts = (ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, desk, detection, sessions)
+        core = Core(config, *parts, started=now)
         await measures.reconcile(now)
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
@@ -123,6 +131,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(EXPIRY_EVERY, "expiry", lambda: _expire(core))),
             asyncio.create_task(_every(MEASURES_EVERY, "measures", lambda: core.measures.tick(core.clock()))),
             asyncio.create_task(_every(DETECT_EVERY, "detection", lambda: _detect(core))),
+            asyncio.create_task(_every(SESSIONS_EVERY, "sessions", core.sessions.tick)),
             asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
             asyncio.create_task(_every(ERASE_EVERY, "erase", lambda: erase(core))),
             asyncio.create_task(_reload_when(hang_up, core)),
@@ -219,6 +228,7 @@ async def _purge(core: Core) -> None:
     removed = await core.matches.purge(_retentions(core), otherwise, core.clock())
     if removed:
         log.info("matches-purged", rows=removed)
+    core.sessions.purge()
     pages = await core.desk.purge()
     if pages:
         log.info("pages-purged", pages=pages)

@@ -11,6 +11,7 @@ import os
 from typing import Any
 
 import sekisho
+from sekisho.app import control_session_questions as session_questions
 from sekisho.app.control_core import Core
 from sekisho.app.control_observed import of_record
 from sekisho.model.clauses import BlockRule, BudgetRule
@@ -86,6 +87,7 @@ def status(core: Core) -> Json:
             "queries": sum(plane.totals.get(counter, 0) for counter in _QUERIES),
         },
         "customers": {"known": len(core.people), "opted_out": opted_out, "unconsented": unconsented},
+        "sessions": session_questions.standing(core.sessions),
         "ledger": {"acts": core.state.number, "verified_from": core.ledger.verified_from},
         "matches": {"lost": core.recorder.lost},
         "sinks": core.sinks.bodies(),
@@ -198,6 +200,11 @@ def observe(core: Core) -> Observation:
         append_latency=tuple(core.ledger.latencies.counts),
         append_seconds=core.ledger.latencies.total,
         sinks=core.sinks.observations(),
+        radius_packets=dict(core.sessions.radius.counts),
+        sessions=len(core.sessions.table),
+        sessions_unknown=core.sessions.table.unknown,
+        sessions_replaced=core.sessions.table.replaced,
+        sessions_failing=core.sessions.history.failing is not None,
         **of_record(core, now),
     )
 
@@ -225,6 +232,7 @@ def warnings(core: Core) -> list[str]:
     found = [str(fault) for fault in core.site.warnings]
     found += core.people.warnings
     found += core.lists.warnings
+    found += session_questions.faults(core.sessions)
     gardened = core.tables.enforcements.gardened() if core.site.settings.walled_garden is None else 0
     if gardened:
         found.append(

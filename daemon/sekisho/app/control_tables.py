@@ -15,7 +15,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -25,11 +25,12 @@ from sekisho.app.control_enforcement import Enforcements, garden_of
 from sekisho.app.control_people import People
 from sekisho.drivers.durable import write_file
 from sekisho.drivers.tablereader import PlaneObservation
+from sekisho.drivers.tablerows import Lent
 from sekisho.drivers.tables import TableWriter
 from sekisho.ledger.state import State
 from sekisho.lists.compile import version_of
 from sekisho.model.clauses import Profile
-from sekisho.model.customers import Customer
+from sekisho.model.customers import Customer, Prefix
 from sekisho.model.errors import RefusedError, TableError
 from sekisho.model.events import ExceptionAdded
 from sekisho.model.lists import ListDefinition
@@ -56,6 +57,31 @@ class Compiled(Protocol):
     """Who knows the lists in force."""
 
     def compiled(self, definition: ListDefinition) -> CompiledList: ...
+
+
+class Lender(Protocol):
+    """Who knows which prefixes customers have for now, besides their fixed ones (`app.control_sessions`)."""
+
+    def live_prefixes(self, customer: str) -> tuple[Prefix, ...]: ...
+
+    def holder(self, prefix: Prefix) -> str | None: ...
+
+    def lent(self) -> Callable[[People], Lent]:
+        """All of them as of now; what is given works them out for some customers, in any thread."""
+        ...
+
+
+class NoLender:
+    """Nobody has any."""
+
+    def live_prefixes(self, customer: str) -> tuple[Prefix, ...]:  # noqa: ARG002 - the protocol's
+        return ()
+
+    def holder(self, prefix: Prefix) -> str | None:  # noqa: ARG002
+        return None
+
+    def lent(self) -> Callable[[People], Lent]:
+        return lambda _: ()
 
 
 class Watched(Protocol):
@@ -104,6 +130,7 @@ class Tables:
         self.people = people
         self.enforcements = Enforcements(enforcements or {})
         self.published = Published()
+        self.lender: Lender = NoLender()
         self._writer = writer
         self._plane = plane
         self._state = state
@@ -117,6 +144,7 @@ class Tables:
         self._profiles = 0
         self._loading = False
         self._late: set[str] = set()
+        self._late_moves: set[Prefix] = set()
 
     async def start(self, now: float) -> None:
         """Put the first snapshot and all customers in force: the saved one if it says what is in force now."""
@@ -146,11 +174,34 @@ class Tables:
         if self.people.profile_number(customer.terms) >= self._profiles:
             await self.rebuild(now)
         async with self._lock:
-            self._writer.put_customer(self.enforcements.on_row(self.people.row(customer, now), self.people.grounds))
+            row = self.people.row(customer, now)
+            prefixes = tuple(dict.fromkeys((*row.prefixes, *self.lender.live_prefixes(customer.id))))
+            self._writer.put_customer(self.enforcements.on_row(replace(row, prefixes=prefixes), self.people.grounds))
+            # A fixed prefix that is on another's line now stays there.
+            holders = {prefix: self.lender.holder(prefix) for prefix in row.prefixes}
+            self._writer.give((prefix, name) for prefix, name in holders.items() if name is not None)
 
     async def remove(self, identity: str) -> None:
         async with self._lock:
             self._writer.remove_customer(identity)
+
+    def move(self, moves: Mapping[Prefix, str | None]) -> bool:
+        """Prefixes are on other customers' lines from now on; None: on nobody's whom we know, but for its fixed owner.
+
+        In force on return, and in tables that are being loaded when they come in force. False if that could not be now,
+        for a table that is full while another is loaded: `settled` waits until it is.
+        """
+        if not self.published.epoch:
+            return True  # the tables that are to come are loaded with them
+        if self._loading:
+            self._late_moves.update(moves)
+        owners = ((prefix, name if name is not None else self.people.fixed(prefix)) for prefix, name in moves.items())
+        return self._writer.give(owners, may_grow=not self._loading)
+
+    async def settled(self) -> None:
+        """Wait until no tables are being loaded."""
+        async with self._lock:
+            pass
 
     async def enforce(self, customer: str, what: Enforcement) -> None:
         """What measures do to a customer from now on, all of it; on the customer's row on return, and on every row it gets later.
@@ -239,15 +290,19 @@ class Tables:
         took = time.monotonic() - began
         unconsented: Counter[int] = Counter()
         count, allow = len(people), people.site.settings.allow
+        lent = self.lender.lent()
+        # Most customers have an address and a prefix by log-in, where they log in.
+        spare = 2 * count if people.site.settings.radius is not None else 0
 
         def load() -> None:
             self._writer.stage_snapshot(data, inputs.epoch)
             bulk, rows = people.bulk(now, unconsented)
             bulk = self.enforcements.on_bulk(bulk, people.grounds)
             rows = [self.enforcements.on_row(row, people.grounds) for row in rows]
-            self._writer.load_customers(bulk, rows, allow, count, inputs.epoch)
+            self._writer.load_customers(bulk, rows, allow, count, inputs.epoch, lent(people), spare)
 
         self._late.clear()
+        self._late_moves.clear()
         self._loading = True
         try:
             await asyncio.to_thread(_written, load)
@@ -257,6 +312,8 @@ class Tables:
         self._in_force(inputs, now, took)
         for identity in self._late:
             self._enforce(people, identity)
+        late = {prefix: self.lender.holder(prefix) for prefix in self._late_moves}
+        self._writer.give((prefix, name if name is not None else people.fixed(prefix)) for prefix, name in late.items())
         log.info("customers-loaded", customers=count, seconds=round(time.monotonic() - began - took, 3))
 
     def _inputs(self, people: People) -> Inputs:

@@ -15,6 +15,7 @@ from sekisho.cli.verbs_emergencies import announce, emergency, hold, outage, res
 from sekisho.cli.verbs_lists import lists
 from sekisho.cli.verbs_measures import measures, suspend
 from sekisho.cli.verbs_notices import attention, notice_report, notices
+from sekisho.cli.verbs_sessions import sessions
 from sekisho.cli.verbs_terms import terms
 from sekisho.cli.verbs_verdicts import events, explain
 
@@ -42,6 +43,10 @@ def cli() -> None:
       sekisho explain --customer c-1001 --name www.example.com
       sekisho events --customer c-1001 --since 1h
     \b
+    Who is on line, and who held an address at a time:
+      sekisho sessions show c-1001
+      sekisho sessions at 192.0.2.7 2026-04-01T03:14:07 --port 40123
+    \b
     What measures are open, and an end to all of them at once:
       sekisho measures list
       sekisho hold --reason "looking into it"
@@ -61,7 +66,7 @@ def cli() -> None:
     """
 
 
-COMMANDS = (run, check, status, terms, optout, customers, lists, explain, events, audit, backup, restore)
+COMMANDS = (run, check, status, terms, optout, customers, lists, explain, events, sessions, audit, backup, restore)
 MEASURES = (measures, suspend, hold, resume, emergency, outage, announce, notices, attention, notice_report)
 for command in (*COMMANDS, *MEASURES, reload, completion):
     cli.add_command(command)
