@@ -92,6 +92,8 @@ class Radius:
         self.counts: dict[tuple[str, str], int] = {}
         """Packets by kind and outcome since the daemon's start, as of half a second ago."""
         self.faults: list[str] = []
+        self.listener = 0
+        """Its process id, once there was one."""
         self._before: dict[tuple[str, str], int] = {}
         self._take = take
         self._order: Order | None = None
@@ -158,18 +160,22 @@ class Radius:
             argv = [sys.executable, "-m", "sekisho.drivers.radiuschild", *map(str, descriptors)]
             # By this thread, whose life the child's is bound to.
             child = subprocess.Popen(argv, pass_fds=descriptors, stdin=subprocess.DEVNULL)  # noqa: ASYNC220
-        reader, self._writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE)
-        self._send(ORDER, pickle.dumps(self._order))
+        self.listener = child.pid
         try:
+            reader, self._writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE)
+            self._send(ORDER, pickle.dumps(self._order))
             with contextlib.suppress(ConnectionResetError):
                 while line := await reader.readline():
                     self._hear(line)
         finally:
-            # It ends when the socket is closed; a moment later it is ended.
-            self._writer.close()
-            self._writer = None
-            code = await asyncio.shield(asyncio.to_thread(_wait, child))
-        return code
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            ours.close()
+            # What it had in work is told again by its NAS.
+            child.kill()
+            child.wait()
+        return child.returncode
 
     def _hear(self, line: bytes) -> None:
         words = json.loads(line)
@@ -178,11 +184,3 @@ class Radius:
         else:
             seen = counts_from(words["seen"])
             self.counts = {key: self._before.get(key, 0) + seen.get(key, 0) for key in self._before | seen}
-
-
-def _wait(child: subprocess.Popen[bytes]) -> int:
-    try:
-        return child.wait(2.0)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        return child.wait()
