@@ -81,6 +81,7 @@ class Table:
         if row is not None and self._is_another(row, told):
             # The NAS used the id again, or another user logged in on the line: the first is over without a Stop.
             self._end(row, told.at, SessionEnd.REPLACED, changes)
+            del self._past[key]
             row = None
         if told.kind is AccountingKind.STOP:
             self._stop(key, row, told, customer, changes)
