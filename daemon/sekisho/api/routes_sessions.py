@@ -22,6 +22,6 @@ async def show_sessions(operations: Operations, fields: Fields, _actor: str) -> 
 
 async def session_at(operations: Operations, fields: Fields, actor: str) -> Json:
     address, at, reason = fields.text("address"), fields.time("at"), fields.optional_text("reason") or ""
-    port = fields.integer("port", -1, 0, 65535)
+    port = fields.integer("port", -1, -1, 65535)
     fields.end()
     return await operations.session_at(address, at, port if port >= 0 else None, reason, actor=actor)

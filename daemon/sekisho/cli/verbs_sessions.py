@@ -46,7 +46,8 @@ def sessions_at(address: str, when: float | None, port: int | None, reason: str 
     \b
       sekisho sessions at 192.0.2.7 2026-04-01T03:14:07 --port 40123 --reason "ticket 4711"
     """
-    answer(client().post("/v1/sessions/at", address=address, at=when, port=port, reason=reason), _at)
+    asked = {} if port is None else {"port": port}
+    answer(client().post("/v1/sessions/at", address=address, at=when, reason=reason, **asked), _at)
 
 
 def _all(body: Json) -> Iterable[str]:

@@ -36,6 +36,7 @@ BODIES = {
     "/v1/attention/answer": {"call": "a"},
     "/v1/attention/close": {"call": "a"},
     "/v1/notice-report": {"report": "r", "lines": []},
+    "/v1/sessions/at": {"address": "192.0.2.7"},
 }
 
 QUERIES = {

@@ -199,6 +199,7 @@ def test_no_label_can_carry_a_customer_an_address_or_a_name() -> None:
     labels = {label for family in FAMILIES for label in family.labels}
     assert labels == {
         "version",
+        "kind",
         "transport",
         "family",
         "step",
