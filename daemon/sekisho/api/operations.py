@@ -11,11 +11,12 @@ from typing import Any, Protocol
 
 from sekisho.api.operations_measures import MeasureOperations
 from sekisho.api.operations_notices import NoticeOperations
+from sekisho.api.operations_sessions import SessionOperations
 
 Json = dict[str, Any]
 
 
-class Operations(MeasureOperations, NoticeOperations, Protocol):
+class Operations(MeasureOperations, NoticeOperations, SessionOperations, Protocol):
     """Implemented by the control plane (`sekisho.app.control_operations`)."""
 
     async def status(self) -> Json: ...

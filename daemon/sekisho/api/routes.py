@@ -15,7 +15,7 @@
     POST   /v1/backup {folder}
     POST   /v1/reload
     and those of measures (`routes_measures`), of groups (`routes_groups`), of lines (`routes_lines`),
-    of notices and attention calls (`routes_notices`)
+    of notices and attention calls (`routes_notices`), of sessions (`routes_sessions`)
 
 Every route states the role it needs: there is no other way to write one, and reading needs the
 viewer's, changing the operator's. An operation that changes something is handed who asked.
@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from sekisho.api import routes_notices
+from sekisho.api import routes_notices, routes_sessions
 from sekisho.api.operations import Json, Operations
 from sekisho.api.requests import MAX_BODY, MAX_LIMIT, BadRequestError, Fields
 from sekisho.api.route import ApiRoute
@@ -207,6 +207,8 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("POST", "/v1/attention/answer", Role.OPERATOR, routes_notices.answer_call),
     ApiRoute("POST", "/v1/attention/close", Role.OPERATOR, routes_notices.close_call),
     ApiRoute("POST", "/v1/notice-report", Role.OPERATOR, routes_notices.import_report),
+    ApiRoute("GET", "/v1/sessions", Role.VIEWER, routes_sessions.show_sessions),
+    ApiRoute("POST", "/v1/sessions/at", Role.VIEWER, routes_sessions.session_at),
 )
 
 

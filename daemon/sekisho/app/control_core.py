@@ -25,6 +25,7 @@ from sekisho.app.control_matches import Recorder
 from sekisho.app.control_measures import Measures
 from sekisho.app.control_notices import Desk
 from sekisho.app.control_people import People
+from sekisho.app.control_sessions import Sessions
 from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_tables import Tables
 from sekisho.app.control_traffic import Traffic
@@ -90,6 +91,7 @@ class Core:
     traffic: Traffic
     bandwidth: BandwidthDetection
     lines: Lines
+    sessions: Sessions
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time
     started: float = 0.0

@@ -22,6 +22,7 @@ from sekisho.app.control_measure_operations import MeasureControl
 from sekisho.app.control_notice_operations import NoticeControl
 from sekisho.app.control_overload import standing_body
 from sekisho.app.control_people import first_address
+from sekisho.app.control_session_operations import SessionControl
 from sekisho.app.control_status import Plane, lists, status
 from sekisho.app.control_usage import line_body, usage_body
 from sekisho.lists.idn import to_text
@@ -31,7 +32,7 @@ from sekisho.model.events import Match
 Json = dict[str, Any]
 
 
-class Control(MeasureControl, NoticeControl):
+class Control(MeasureControl, NoticeControl, SessionControl):
     """Implements `sekisho.api.operations.Operations`."""
 
     def __init__(self, core: Core) -> None:
@@ -81,7 +82,7 @@ class Control(MeasureControl, NoticeControl):
         core = self._core
         wire, number = question_name(name), question_type(qtype)
         if customer is not None:
-            found = first_address(core.people.get(customer).prefixes)
+            found = first_address((*core.people.get(customer).prefixes, *core.sessions.live_prefixes(customer)))
             if found is None:
                 raise RefusedError(f"customer {customer} has no address of its own now; ask by --address, or give it a prefix")
             source = found

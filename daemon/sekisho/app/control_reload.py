@@ -49,6 +49,7 @@ async def reload(core: Core, actor: str) -> Json:
         await core.measures.settle(core.clock())
         core.lines.look_again()
         await core.sinks.adopt(site.settings.events)
+        await core.sessions.adopt(site.settings.radius)
         if roles_of(site) != roles_of(before):
             _change_door(core)
             log.info("roles-changed", actor=actor)

@@ -12,6 +12,7 @@ from typing import Any
 
 import sekisho
 from sekisho.app import control_line_bodies
+from sekisho.app import control_session_questions as session_questions
 from sekisho.app.control_core import Core
 from sekisho.app.control_observed import of_record
 from sekisho.model.clauses import BlockRule, BudgetRule
@@ -87,6 +88,7 @@ def status(core: Core) -> Json:
             "queries": sum(plane.totals.get(counter, 0) for counter in _QUERIES),
         },
         "customers": {"known": len(core.people), "opted_out": opted_out, "unconsented": unconsented},
+        "sessions": session_questions.standing(core.sessions),
         "ledger": {"acts": core.state.number, "verified_from": core.ledger.verified_from},
         "matches": {"lost": core.recorder.lost},
         "sinks": core.sinks.bodies(),
@@ -203,6 +205,11 @@ def observe(core: Core) -> Observation:
         usage_last={source.value: at for source, at in core.traffic.last.items()},
         segments=core.bandwidth.observations(),
         lines=control_line_bodies.observation(core),
+        radius_packets=dict(core.sessions.radius.counts),
+        sessions=len(core.sessions.table),
+        sessions_unknown=core.sessions.table.unknown,
+        sessions_replaced=core.sessions.table.replaced,
+        sessions_failing=core.sessions.history.failing is not None,
         **of_record(core, now),
     )
 
@@ -230,6 +237,7 @@ def warnings(core: Core) -> list[str]:
     found = [str(fault) for fault in core.site.warnings]
     found += core.people.warnings
     found += core.lists.warnings
+    found += session_questions.faults(core.sessions)
     gardened = core.tables.enforcements.gardened() if core.site.settings.walled_garden is None else 0
     if gardened:
         found.append(

@@ -17,6 +17,7 @@ from sekisho.cli.verbs_lines import lines
 from sekisho.cli.verbs_lists import lists
 from sekisho.cli.verbs_measures import measures, suspend
 from sekisho.cli.verbs_notices import attention, notice_report, notices
+from sekisho.cli.verbs_sessions import sessions
 from sekisho.cli.verbs_terms import terms
 from sekisho.cli.verbs_usage import usage
 from sekisho.cli.verbs_verdicts import events, explain
@@ -48,6 +49,9 @@ def cli() -> None:
     Why is a line slow, and what was it used for, in totals of days:
       sekisho explain --customer c-1001
       sekisho usage show c-1001
+    Who is on line, and who held an address at a time:
+      sekisho sessions show c-1001
+      sekisho sessions at 192.0.2.7 2026-04-01T03:14:07 --port 40123
     \b
     What measures are open, and an end to all of them at once:
       sekisho measures list
@@ -69,7 +73,7 @@ def cli() -> None:
     """
 
 
-COMMANDS = (run, check, status, terms, optout, group, customers, lists, explain, events, usage, audit, backup, restore)
+COMMANDS = (run, check, status, terms, optout, group, customers, lists, explain, events, usage, sessions, audit, backup, restore)
 MEASURES = (measures, suspend, lines, hold, resume, emergency, outage, announce, notices, attention, notice_report)
 for command in (*COMMANDS, *MEASURES, reload, completion):
     cli.add_command(command)

@@ -22,6 +22,7 @@ from sekisho.config.document import Document, scan_document
 from sekisho.config.events import EventSettings
 from sekisho.config.lines import LineSettings
 from sekisho.config.notices import NoticeSettings
+from sekisho.config.radius import RadiusSettings
 from sekisho.config.validation import FileModel, did_you_mean, shown, validate
 from sekisho.config.values import (
     DnsEndpoint,
@@ -286,6 +287,8 @@ class Settings(FileModel):
     """What the kernel of this machine does to customers' lines; null: nothing."""
     notices: NoticeSettings | None = None
     """How customers are told of measures; null: nobody is told, and what needs a notice before is not enforced."""
+    radius: RadiusSettings | None = None
+    """Which access servers tell who is on which line; null: none, and customers have fixed addresses alone."""
 
     @model_validator(mode="after")
     def _no_loop(self) -> Settings:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sekisho.model.counters import LATENCY_BOUNDS_US, Counter
+from sekisho.model.sessions import AccountingKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class ListObservation:
 
 APPEND_BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds: the buckets of the time an act takes to be on disk."""
+RADIUS_KINDS = (*(kind.value for kind in AccountingKind), "other")
+"""What a RADIUS packet is counted as; `other` where that is not known, or is nothing about sessions."""
 CHANNELS = ("email", "web", "webhook")
 """Ways a notice goes out."""
 OUTCOMES = ("queued", "sent", "bounced", "given-up", "unconfirmed")
@@ -164,6 +167,17 @@ class Observation:
     """In the order of the configuration; none before the first look."""
     lines: LineObservation | None = None
     """None: lines are limited by nobody here."""
+
+    radius_packets: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """RADIUS packets since the start by (one of RADIUS_KINDS, outcome of `model.sessions.AccountingOutcome`); a missing one is zero."""
+    sessions: int = 0
+    """Live sessions."""
+    sessions_unknown: int = 0
+    """Of these, those of users who are no customers."""
+    sessions_replaced: int = 0
+    """Sessions since the start that lost their address to another without a Stop."""
+    sessions_failing: bool = False
+    """What RADIUS says cannot be written: nothing of it is answered."""
 
     def total(self, counter: Counter) -> int:
         return self.totals.get(counter, 0)

@@ -38,6 +38,7 @@ BODIES = {
     "POST /v1/group/optouts": {"group": "g", "list": "l", "by": "c"},
     "DELETE /v1/group/optouts": {"group": "g", "list": "l", "by": "c"},
     "/v1/notice-report": {"report": "r", "lines": []},
+    "/v1/sessions/at": {"address": "192.0.2.7"},
 }
 
 QUERIES = {
