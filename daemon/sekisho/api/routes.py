@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from sekisho.api import routes_notices
+from sekisho.api import routes_flows, routes_notices
 from sekisho.api.operations import Json, Operations
 from sekisho.api.requests import MAX_BODY, MAX_LIMIT, BadRequestError, Fields
 from sekisho.api.route import ApiRoute
@@ -181,6 +181,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("POST", "/v1/backup", Role.OPERATOR, backup),
     ApiRoute("POST", "/v1/reload", Role.OPERATOR, reload),
     *MEASURE_ROUTES,
+    ApiRoute("GET", "/v1/flows", Role.VIEWER, routes_flows.show_flows),
     ApiRoute("GET", "/v1/notices", Role.VIEWER, routes_notices.show_notices),
     ApiRoute("POST", "/v1/notices/bounced", Role.OPERATOR, routes_notices.bounced),
     ApiRoute("GET", "/v1/attention", Role.VIEWER, routes_notices.show_calls),

@@ -18,6 +18,7 @@ import structlog
 
 from sekisho.app.control_detection import Detection
 from sekisho.app.control_expiry import Expiry
+from sekisho.app.control_flows import Flows
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import Recorder
 from sekisho.app.control_measures import Measures
@@ -84,6 +85,7 @@ class Core:
     sinks: Sinks
     desk: Desk
     detection: Detection
+    flows: Flows
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time
     started: float = 0.0

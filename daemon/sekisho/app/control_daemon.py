@@ -22,6 +22,7 @@ from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_desk import UnreachableFindings, open_desk
 from sekisho.app.control_detection import Detection
 from sekisho.app.control_findings import Findings
+from sekisho.app.control_flows import TICK, Flows
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_measures import Measures
@@ -93,7 +94,11 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         stack.push_async_callback(sinks.close)
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
         detection = Detection(CustomerCounts(folder), tables.row_of, Findings(measures))
-        core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, desk, detection, started=now)
+        flows = Flows(folder, state)
+        stack.push_async_callback(flows.close)
+        core = Core(
+            config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, desk, detection, flows, started=now
+        )
         await measures.reconcile(now)
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
@@ -123,6 +128,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(EXPIRY_EVERY, "expiry", lambda: _expire(core))),
             asyncio.create_task(_every(MEASURES_EVERY, "measures", lambda: core.measures.tick(core.clock()))),
             asyncio.create_task(_every(DETECT_EVERY, "detection", lambda: _detect(core))),
+            asyncio.create_task(_every(TICK, "flows", lambda: core.flows.tick(time.monotonic()))),
             asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
             asyncio.create_task(_every(ERASE_EVERY, "erase", lambda: erase(core))),
             asyncio.create_task(_reload_when(hang_up, core)),
@@ -131,6 +137,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
         ]
         core.lists.keep_fresh(core.list_changed)
         await core.sinks.adopt(core.site.settings.events)
+        await core.flows.adopt(core.site.settings.flows)
         log.info("ready", customers=len(core.people), lists=len(core.people.lists), epoch=core.tables.published.epoch)
         notifier.ready(f"{len(core.people)} customers, {len(core.people.lists)} lists")
         try:

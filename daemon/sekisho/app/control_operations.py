@@ -104,6 +104,9 @@ class Control(MeasureControl, NoticeControl):
     async def reload(self, *, actor: str) -> Json:
         return await control_reload.reload(self._core, actor)
 
+    async def show_flows(self) -> Json:
+        return self._core.flows.body()
+
     def _event(self, match: Match) -> Json:
         return {
             "at": match.at,

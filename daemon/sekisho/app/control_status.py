@@ -198,6 +198,7 @@ def observe(core: Core) -> Observation:
         append_latency=tuple(core.ledger.latencies.counts),
         append_seconds=core.ledger.latencies.total,
         sinks=core.sinks.observations(),
+        flows=core.flows.observation(),
         **of_record(core, now),
     )
 
@@ -225,6 +226,7 @@ def warnings(core: Core) -> list[str]:
     found = [str(fault) for fault in core.site.warnings]
     found += core.people.warnings
     found += core.lists.warnings
+    found += core.flows.warnings()
     gardened = core.tables.enforcements.gardened() if core.site.settings.walled_garden is None else 0
     if gardened:
         found.append(

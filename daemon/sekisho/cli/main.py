@@ -12,6 +12,7 @@ from sekisho.cli.verbs_backup import backup, restore
 from sekisho.cli.verbs_customers import customers, optout
 from sekisho.cli.verbs_daemon import check, completion, reload, run, status
 from sekisho.cli.verbs_emergencies import announce, emergency, hold, outage, resume
+from sekisho.cli.verbs_flows import flows
 from sekisho.cli.verbs_lists import lists
 from sekisho.cli.verbs_measures import measures, suspend
 from sekisho.cli.verbs_notices import attention, notice_report, notices
@@ -61,7 +62,7 @@ def cli() -> None:
     """
 
 
-COMMANDS = (run, check, status, terms, optout, customers, lists, explain, events, audit, backup, restore)
+COMMANDS = (run, check, status, terms, optout, customers, lists, flows, explain, events, audit, backup, restore)
 MEASURES = (measures, suspend, hold, resume, emergency, outage, announce, notices, attention, notice_report)
 for command in (*COMMANDS, *MEASURES, reload, completion):
     cli.add_command(command)

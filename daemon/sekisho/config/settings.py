@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, Wit
 from sekisho.config.detection import Detection
 from sekisho.config.document import Document, scan_document
 from sekisho.config.events import EventSettings
+from sekisho.config.flows import FlowSettings
 from sekisho.config.notices import NoticeSettings
 from sekisho.config.validation import FileModel, did_you_mean, shown, validate
 from sekisho.config.values import (
@@ -267,6 +268,8 @@ class Settings(FileModel):
     keep their default."""
     detection: Detection = Detection()
     """Who overloads the name servers."""
+    flows: FlowSettings | None = None
+    """Flow records of routers, for usage by customer; null: none are collected."""
 
     roles: RoleSettings = RoleSettings()
     """Who may use the operator's commands, besides root and the daemon's own user."""

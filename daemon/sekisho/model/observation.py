@@ -67,6 +67,31 @@ class SinkObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowObservation:
+    """Flow records. Counts are since the daemon's start."""
+
+    packets: int = 0
+    records: int = 0
+    nobody: int = 0
+    """Records of no customer."""
+    unusable: int = 0
+    """Records without an address or octets."""
+    gaps: int = 0
+    """Times a sequence leapt ahead."""
+    lost: int = 0
+    """Records or packets that did not arrive."""
+    early: int = 0
+    """Sets of data before their template."""
+    dropped: int = 0
+    """Datagrams the kernel dropped."""
+    faults: Mapping[str, int] = field(default_factory=dict)
+    """Bad packets by `model.flows.FlowFault`."""
+    sessions: int = 0
+    failing: bool = False
+    """They cannot be received."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """The daemon at `at` (UNIX seconds)."""
 
@@ -128,6 +153,8 @@ class Observation:
     """That time, all together."""
     sinks: tuple[SinkObservation, ...] = ()
     """In the order of the configuration."""
+    flows: FlowObservation | None = None
+    """None: none are collected."""
 
     def total(self, counter: Counter) -> int:
         return self.totals.get(counter, 0)
