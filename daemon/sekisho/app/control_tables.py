@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import json
 import struct
 import time
 from collections import Counter
@@ -23,7 +22,7 @@ import structlog
 
 from sekisho.app.control_enforcement import Enforcements, garden_of
 from sekisho.app.control_people import People
-from sekisho.drivers.durable import write_file
+from sekisho.app.control_saved import SavedSnapshot
 from sekisho.drivers.tablereader import PlaneObservation
 from sekisho.drivers.tables import TableWriter
 from sekisho.ledger.state import State
@@ -38,7 +37,6 @@ from sekisho.snapshot.build import Exemption, Garden, build
 from sekisho.snapshot.digest import Key, digest_name
 from sekisho.snapshot.entries import CompiledList
 from sekisho.snapshot.layout import CHECK_NAME, SNAPSHOT_VERSION
-from sekisho.snapshot.sections import Kind, unpack
 
 log = structlog.get_logger("sekisho.control")
 
@@ -109,7 +107,7 @@ class Tables:
         self._state = state
         self._lists = lists
         self._key = key
-        self._saved = saved
+        self._saved = SavedSnapshot(saved)
         self._lock = asyncio.Lock()
         self._wanted = 0
         self._done = 0
@@ -122,6 +120,10 @@ class Tables:
         """Put the first snapshot and all customers in force: the saved one if it says what is in force now."""
         async with self._lock:
             await self._publish_all(self.people, now, fast=True)
+
+    async def saved(self) -> None:
+        """Wait until the last snapshot is on disk."""
+        await self._saved.finish()
 
     async def replace(self, people: People, now: float) -> None:
         """Put another configuration in force: its snapshot and all of its customers; the plane answers by them on return."""
@@ -226,16 +228,20 @@ class Tables:
         """Put another snapshot in force; customers stay as they are."""
         inputs = self._inputs(people)
         began = time.monotonic()
-        data = await asyncio.to_thread(self._make, inputs, fast=False)
+        data = await asyncio.to_thread(_make, inputs)
         took = time.monotonic() - began
         await asyncio.to_thread(_written, lambda: self._writer.publish_snapshot(data, inputs.epoch))
         self._in_force(inputs, now, took)
+        self._keep(inputs, data)
 
     async def _publish_all(self, people: People, now: float, *, fast: bool = False) -> None:
         """Put a snapshot and all of its customers in force together: masks and profiles are of their snapshot."""
         inputs = self._inputs(people)
         began = time.monotonic()
-        data = await asyncio.to_thread(self._make, inputs, fast=fast)
+        saved = await asyncio.to_thread(self._saved.read, lambda: fingerprint(inputs)) if fast else None
+        if saved is not None:
+            _EPOCH.pack_into(saved, _EPOCH_AT, inputs.epoch)
+        data = saved if saved is not None else await asyncio.to_thread(_make, inputs)
         took = time.monotonic() - began
         unconsented: Counter[int] = Counter()
         count, allow = len(people), people.site.settings.allow
@@ -257,6 +263,8 @@ class Tables:
         self._in_force(inputs, now, took)
         for identity in self._late:
             self._enforce(people, identity)
+        if saved is None:
+            self._keep(inputs, data)
         log.info("customers-loaded", customers=count, seconds=round(time.monotonic() - began - took, 3))
 
     def _inputs(self, people: People) -> Inputs:
@@ -279,35 +287,12 @@ class Tables:
         entries = sum(len(compiled) for _, compiled in inputs.lists)
         log.info("snapshot-published", epoch=inputs.epoch, lists=len(inputs.lists), entries=entries, seconds=round(took, 3))
 
-    def _make(self, inputs: Inputs, *, fast: bool) -> bytes | bytearray:
-        """In a thread: the snapshot's bytes, from the saved file if that is the same; saved otherwise."""
-        print_ = fingerprint(inputs)
-        if fast:
-            saved = self._read_saved(print_)
-            if saved is not None:
-                _EPOCH.pack_into(saved, _EPOCH_AT, inputs.epoch)
-                return saved
-        about: dict[str, object] = {"fingerprint": print_}
-        data = build(
-            inputs.epoch, inputs.lists, inputs.profiles, inputs.exceptions, inputs.key, about, grounds=inputs.grounds, garden=inputs.garden
-        )
-        try:
-            write_file(self._saved, data, durable=True)
-        except OSError as error:
-            log.warning("snapshot-not-saved", file=str(self._saved), error=error.strerror)
-        return data
+    def _keep(self, inputs: Inputs, data: bytearray) -> None:
+        self._saved.keep(data, lambda: fingerprint(inputs))
 
-    def _read_saved(self, print_: str) -> bytearray | None:
-        try:
-            data = bytearray(self._saved.read_bytes())
-            _, sections = unpack(data, Kind.SNAPSHOT, SNAPSHOT_VERSION)
-            about = json.loads(bytes(sections["directory"])).get("about", {})
-        except (OSError, TableError, ValueError, KeyError) as error:
-            if not isinstance(error, FileNotFoundError):
-                log.warning("saved-snapshot-unusable", file=str(self._saved), error=type(error).__name__)
-            return None
-        del sections
-        return data if about.get("fingerprint") == print_ else None
+
+def _make(inputs: Inputs) -> bytearray:
+    return build(inputs.epoch, inputs.lists, inputs.profiles, inputs.exceptions, inputs.key, grounds=inputs.grounds, garden=inputs.garden)
 
 
 def _written(step: Callable[[], None]) -> None:

@@ -25,6 +25,8 @@ from sekisho.snapshot.people import fields_of
 from sekisho.snapshot.sections import Kind
 
 _ALIVE_NS = 5_000_000_000
+_LATE_NS = 1_500_000_000
+"""After its last sign of life, which comes with every wake-up, in which a worker is taken to be counting."""
 _MOST_PREFIXES = 1024
 """Prefixes of one customer that are counted up."""
 _MOST_ADDRESSES = 256
@@ -64,6 +66,7 @@ class CustomerCounts:
         self._cells = _NO_CELLS
         """Rows looked at in the last window, and their pattern and loss counters, added up."""
         self._customers: MappedCustomers | None = None
+        self._looked = 0
 
     def window(self, at: float, now: float) -> Window | None:
         """What was counted since the last call; None at the first. `at`: UNIX seconds, `now`: monotonic seconds.
@@ -74,6 +77,7 @@ class CustomerCounts:
         sums = self._sums(now)
         before, self._before = self._before, sums
         busy = self._busy()
+        whole = self._is_whole(time.time_ns())
         if before is None or now <= before.at:
             return None
         counts = sums.queries.copy()
@@ -89,7 +93,7 @@ class CustomerCounts:
             int(sum(totals[counter] for counter in _FAILED)),
             [int(count) for count in latency],
         )
-        return Window(at, counts, sample)
+        return Window(at, counts, sample, whole)
 
     def lines(self, rows: NDArray[np.int64]) -> list[Line]:
         """The customers in `rows`, as far as the last window tells of them. Rows looked at for the first time have no pattern yet.
@@ -152,6 +156,18 @@ class CustomerCounts:
         queries = np.array(long, np.uint32)
         queries[: len(short)] += short
         return _Sums(sums.at, queries, sums.totals + arrays["totals"][: len(Counter)], sums.latency + arrays["latency"])
+
+    def _is_whole(self, wall: int) -> bool:
+        """Whether every UDP worker that lives has counted since the last call (`wall`: ns since 1970), and one does."""
+        since, self._looked = self._looked, wall
+        workers = [file.table.arrays["worker"] for file in self._files.values()]
+        beats = [
+            (wall - int(worker[layout.WORKER_HEARTBEAT]), int(worker[layout.WORKER_STARTED]))
+            for worker in workers
+            if not int(worker[layout.WORKER_ROLE])
+        ]
+        living = [(age, started) for age, started in beats if abs(age) < _ALIVE_NS]
+        return bool(living) and all(age < _LATE_NS and started <= since for age, started in living)
 
     def _busy(self) -> list[float]:
         """Seconds each living UDP worker was busy since the last call."""

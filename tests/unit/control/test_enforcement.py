@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sekisho.app import control_tables
 from sekisho.app.control_enforcement import NONE, Enforcements, combine, garden_of
 from sekisho.app.control_measures import Measures
 from sekisho.app.control_tables import Tables
@@ -153,6 +154,7 @@ def test_what_is_in_force_at_the_start_is_on_the_first_rows(folder):
             TableWriter(plane), core.reader, core.people, core.state, core.lists, core.key, folder.path / "state/snapshot", given
         )
         await again.start(core.clock())
+        await again.saved()
         core.tables = again
         return [await verdict(control, customer) for customer in ("c-1", "c-2", "c-9", "c-4")]
 
@@ -232,8 +234,8 @@ def test_a_measure_does_not_wait_for_customers_that_are_loaded_anew_and_is_on_bo
 def test_a_measure_does_not_wait_for_a_snapshot_that_is_being_built(folder, monkeypatch):
     async def scenario(control):
         tables = control.core.tables
-        gate = Gate(tables._make)
-        monkeypatch.setattr(tables, "_make", gate)
+        gate = Gate(control_tables._make)
+        monkeypatch.setattr(control_tables, "_make", gate)
         building = asyncio.create_task(tables.rebuild(control.core.clock()))
         await gate.at()
         await enforce(control, SILENCED)

@@ -126,12 +126,35 @@ def test_load_is_of_the_window_and_of_living_workers(site: Site) -> None:
     assert (window.load.answered, window.load.failed, list(window.load.latency)[2], sum(window.load.latency)) == (40, 10, 11, 11)
 
 
+def test_a_window_is_whole_if_every_worker_counted_all_the_while(site: Site) -> None:
+    def whole() -> bool:
+        window = clock.window()
+        assert window is not None
+        return window.whole
+
+    first, second = alive(site.worker(0)), alive(site.worker(1))
+    clock = Clock(site)
+    clock.window()
+    assert whole()
+    second.plane.counts.worker[layout.WORKER_HEARTBEAT] -= 2_000_000_000
+    assert not whole(), "the second is late"
+    alive(site.worker(1))
+    assert not whole(), "another came in its place within the window"
+    assert whole()
+    second.plane.counts.worker[layout.WORKER_HEARTBEAT] = 0
+    site.worker(1).plane.counts.worker[layout.WORKER_HEARTBEAT] = 0
+    assert whole(), "who has gone for good is not waited for"
+    first.plane.counts.worker[layout.WORKER_HEARTBEAT] = 0
+    assert not whole(), "nobody counts"
+
+
 def test_no_plane_is_an_empty_window(tmp_path: Path) -> None:
     counts = CustomerCounts(tmp_path)
     assert counts.window(AT, 1.0) is None
     window = counts.window(AT, 2.0)
     assert window is not None
     assert (len(window.counts), list(window.load.busy), window.load.answered) == (0, [], 0)
+    assert not window.whole
 
 
 def rows(*numbers: int) -> np.ndarray:
