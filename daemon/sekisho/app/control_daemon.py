@@ -138,7 +138,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
         ]
         core.lists.keep_fresh(core.list_changed)
         await core.sinks.adopt(core.site.settings.events)
-        await core.flows.adopt(core.site.settings.flows)
+        core.flows.want(core.site.settings.flows)
         log.info("ready", customers=len(core.people), lists=len(core.people.lists), epoch=core.tables.published.epoch)
         notifier.ready(f"{len(core.people)} customers, {len(core.people.lists)} lists")
         try:

@@ -63,6 +63,7 @@ class Flows:
         self._streams: Any = None
         self._bound: list[str] = []
         self._retry_at = 0.0
+        self._changing = asyncio.Lock()
         self._before = np.zeros(0, np.uint64)
         """What collectors that were replaced had counted."""
         self.error: str | None = None
@@ -70,24 +71,35 @@ class Flows:
         """Of customers, both directions, since the start."""
         self.batches = 0
 
+    def want(self, settings: FlowSettings | None) -> None:
+        """Collect as `settings` say from the next tick on: a start does not wait for what may have to be compiled first."""
+        self._settings = settings
+
     async def adopt(self, settings: FlowSettings | None) -> None:
         """Collect as `settings` say, or not at all. Raises nothing: what fails is told and tried again."""
-        if settings == self._settings and self.error is None:
-            return
-        await self.close()
-        self._settings = settings
-        if settings is not None:
-            await self._open(settings)
+        async with self._changing:
+            if settings == self._settings and self._collector is not None:
+                return
+            await self._close()
+            self._settings = settings
+            if settings is not None:
+                await self._open(settings)
 
     async def tick(self, now: float) -> None:
         """Hand on what was summed; open again what could not be."""
         if self._collector is not None:
             self._hand_on()
-        elif self._settings is not None and now >= self._retry_at:
-            self._retry_at = now + _RETRY
-            await self._open(self._settings)
+        elif self._settings is not None and now >= self._retry_at and not self._changing.locked():
+            async with self._changing:
+                self._retry_at = now + _RETRY
+                await self._open(self._settings)
 
     async def close(self) -> None:
+        """Stop collecting; what was summed is handed on."""
+        async with self._changing:
+            await self._close()
+
+    async def _close(self) -> None:
         if self._streams is not None:
             await self._streams.close()
         if self._collector is not None:

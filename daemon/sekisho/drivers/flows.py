@@ -34,16 +34,17 @@ from sekisho.drivers.flowsloop import (
     SIGNAL_RETURN,
     TOP,
     Sums,
+    add_up,
     collect,
     count_used,
     harvest,
     make_inbox,
     make_sums,
-    take_one,
 )
 from sekisho.drivers.maps import Head, MappedCustomers, map_customers
 from sekisho.drivers.upstreamsockets import register
 from sekisho.flows import layout
+from sekisho.flows.decode import decode
 from sekisho.flows.layout import Total
 from sekisho.flows.sessions import forget_connection
 from sekisho.model.errors import TableError
@@ -256,7 +257,8 @@ class FlowCollector:
                 forget_connection(self._desk, high, low, port)
                 continue
             self._inbox.packets[: len(message)] = np.frombuffer(message, np.uint8)
-            take_one(self._desk, self._inbox, len(message), self._tables, *self._columns, np.uint64(self._key), high, low, port, now)
+            decode(self._desk, self._inbox.packets, 0, len(message), high, low, port, 1, now)
+            add_up(self._desk, self._tables, *self._columns, np.uint64(self._key))
 
     def _tidy(self, last: bool) -> None:
         now = time.monotonic()

@@ -144,13 +144,6 @@ def take(desk, inbox, customers, down, up, mail, opened, targets, key, fd, now):
 
 
 @compiled
-def take_one(desk, inbox, size, customers, down, up, mail, opened, targets, key, high, low, port, now):  # type: ignore[no-untyped-def]
-    """Decode and sum one message that came over TCP and lies in the first place of the inbox."""
-    decode(desk, inbox.packets, 0, size, high, low, port, 1, now)
-    add_up(desk, customers, down, up, mail, opened, targets, key)
-
-
-@compiled
 def add_up(desk, customers, down, up, mail, opened, targets, key):  # type: ignore[no-untyped-def]
     """Add the records of the desk to the sums of the customers they are of, and forget them."""
     rows = down.shape[0]

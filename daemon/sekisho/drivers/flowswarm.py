@@ -9,9 +9,10 @@ import sys
 import numpy as np
 
 from sekisho.drivers import flowskept
-from sekisho.drivers.flowsloop import I_EPOLL, TOP, collect, count_used, harvest, make_inbox, make_sums, take_one
+from sekisho.drivers.flowsloop import I_EPOLL, TOP, add_up, collect, count_used, harvest, make_inbox, make_sums
 from sekisho.drivers.processes import spawn
 from sekisho.flows import layout
+from sekisho.flows.decode import decode
 from sekisho.flows.sessions import forget_connection
 from sekisho.plane.memory import blank
 from sekisho.snapshot.compiling import LOAD_ONLY, NotKeptError
@@ -44,7 +45,8 @@ def warm_up() -> None:
     down, up, mail, opened, targets = sums = make_sums(1)
     flowskept.clear(desk)
     flowskept.restore(desk, flowskept.NOTHING, counts=False)
-    take_one(desk, inbox, 0, customers, *sums, zero, zero, zero, 0, 0)
+    decode(desk, inbox.packets, 0, 0, zero, zero, 0, 1, 0)
+    add_up(desk, customers, *sums, zero)
     with select.epoll() as epoll:
         inbox.settings[I_EPOLL] = epoll.fileno()
         collect(desk, inbox, customers, *sums, zero, 0)
