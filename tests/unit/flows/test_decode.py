@@ -119,9 +119,10 @@ def test_fields_of_variable_length_and_of_enterprises_are_passed_over() -> None:
     assert not desk.faults
 
 
-def test_octets_of_the_other_direction_are_counted_back() -> None:
+@pytest.mark.parametrize("both", [((1, 4), (1, 4, 29305)), ((231, 4), (232, 4))])
+def test_octets_of_the_other_direction_are_counted_back(both: tuple[tuple[int, ...], ...]) -> None:
     desk = Desk()
-    desk.take(learned(10, ((8, 4), (12, 4), (1, 4), (1, 4, 29305))))
+    desk.take(learned(10, ((8, 4), (12, 4), *both)))
     content = ipaddress.ip_address(CUSTOMER).packed + ipaddress.ip_address(SERVER).packed + struct.pack("!II", 10, 500)
     assert desk.take(ipfix([a_set(256, content)]))[0][2:4] == (10, 500)
 
