@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import struct
 import time
 from collections import Counter
@@ -45,6 +46,10 @@ TAKEN_WITHIN = 5.0
 _TAKEN_POLL = 0.002
 _TURN = 100
 """Rows written before the loop's other tasks have their turn."""
+MANY = 10_000
+"""Customers beyond whom a change is one load of all, and not a row each."""
+_PART = 5000
+"""Customers remembered at once, likewise."""
 _EPOCH = struct.Struct("<Q")
 _EPOCH_AT = 16
 """Where a table's number stands in its header (`snapshot.sections`); its checksum covers what follows the header."""
@@ -164,7 +169,13 @@ class Tables:
         await self.enforce_all({customer: what})
 
     async def enforce_all(self, given: Mapping[str, Enforcement]) -> None:
-        """The same for many customers; others' turns come in between. Raises RefusedError, and changes none, likewise."""
+        """The same for many customers; others' turns come in between. Raises RefusedError, and changes none, likewise.
+
+        Where they are very many all customers are loaded anew instead, which is a matter of seconds for a million.
+        """
+        if len(given) > MANY and self.published.epoch:
+            await self._load_enforced(given)
+            return
         self.enforcements.put(given)
         for number, customer in enumerate(tuple(given), 1):
             if self._loading:
@@ -172,6 +183,16 @@ class Tables:
             self._enforce(self.people, customer)
             if number % _TURN == 0:
                 await asyncio.sleep(0)
+
+    async def _load_enforced(self, given: Mapping[str, Enforcement]) -> None:
+        self.enforcements.check(given)
+        async with self._lock:
+            each = iter(given.items())
+            while part := dict(itertools.islice(each, _PART)):
+                self.enforcements.put(part)
+                await asyncio.sleep(0)
+            await self._load_customers(self.people, time.time())
+            self._enforce_late(self.people)
 
     def enforced(self) -> Mapping[str, Enforcement]:
         """What was last told of each customer to whom anything is done."""
@@ -211,6 +232,11 @@ class Tables:
         """The row under which the plane counts a customer."""
         return self._writer.row_of(identity)
 
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """The row of every customer that ever had one since the machine started."""
+        return self._writer.rows
+
     def heartbeat(self, now_ns: int) -> None:
         self._writer.heartbeat(now_ns)
 
@@ -243,15 +269,24 @@ class Tables:
             _EPOCH.pack_into(saved, _EPOCH_AT, inputs.epoch)
         data = saved if saved is not None else await asyncio.to_thread(_make, inputs)
         took = time.monotonic() - began
+        await asyncio.to_thread(_written, lambda: self._writer.stage_snapshot(data, inputs.epoch))
+        await self._load_customers(people, now, inputs.epoch)
+        self._in_force(inputs, now, took)
+        self._enforce_late(people)
+        if saved is None:
+            self._keep(inputs, data)
+
+    async def _load_customers(self, people: People, now: float, epoch: int | None = None) -> None:
+        """Put all customers in force anew, with the staged snapshot of `epoch` if there is one. The lock is held."""
         unconsented: Counter[int] = Counter()
         count, allow = len(people), people.site.settings.allow
+        began = time.monotonic()
 
         def load() -> None:
-            self._writer.stage_snapshot(data, inputs.epoch)
             bulk, rows = people.bulk(now, unconsented)
             bulk = self.enforcements.on_bulk(bulk, people.grounds)
             rows = [self.enforcements.on_row(row, people.grounds) for row in rows]
-            self._writer.load_customers(bulk, rows, allow, count, inputs.epoch)
+            self._writer.load_customers(bulk, rows, allow, count, epoch)
 
         self._late.clear()
         self._loading = True
@@ -260,12 +295,12 @@ class Tables:
         finally:
             self._loading = False
         people.loaded(unconsented)
-        self._in_force(inputs, now, took)
+        log.info("customers-loaded", customers=count, seconds=round(time.monotonic() - began, 3))
+
+    def _enforce_late(self, people: People) -> None:
+        """Write what came in force while all were loaded, and stands in the tables of before alone."""
         for identity in self._late:
             self._enforce(people, identity)
-        if saved is None:
-            self._keep(inputs, data)
-        log.info("customers-loaded", customers=count, seconds=round(time.monotonic() - began - took, 3))
 
     def _inputs(self, people: People) -> Inputs:
         epoch = max(self._writer.epoch, self.published.epoch) + 1

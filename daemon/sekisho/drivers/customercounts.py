@@ -6,6 +6,7 @@ customer a row is. Reads only. Counters are 32 bits wide and wrap; differences o
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,10 @@ class _File:
     started: int
     busy: int = 0
     """As it was at the last window."""
+    is_stale: bool = False
+    """It counts by rows that are not those of now: a plane that goes on under tables of before."""
+    base: NDArray[np.uint32] | None = None
+    """What it had counted when that ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,14 @@ class CustomerCounts:
             )
         ]
 
+    def customers(self, rows: NDArray[np.int64]) -> list[str | None]:
+        """Whose many rows are; None: nobody's, or not any more. Raises TableError."""
+        customers = self._current_customers()
+        known = rows < len(customers.tables.rows)
+        flags = fields_of(customers.tables.rows, layout.ROW)["flags"][np.where(known, rows, 0)]
+        active = known & (flags & layout.ACTIVE != 0)
+        return [name if there else None for name, there in zip(customers.names(rows), active.tolist(), strict=True)]
+
     def line(self, row: int, customer: str) -> Line:
         """One customer's line, without a pattern."""
         try:
@@ -136,12 +149,24 @@ class CustomerCounts:
             started = int(table.arrays["worker"][layout.WORKER_STARTED])
             fresh = _File(table, started)
             if known is not None and known.started == started:
-                fresh.busy = known.busy
+                fresh.busy, fresh.is_stale, fresh.base = known.busy, known.is_stale, known.base
             elif known is not None:
                 self._gone = self._with(self._gone, known)
                 # The pattern of a window in which a plane ended is not told.
                 self._cells = _NO_CELLS
             self._files[number] = fresh
+        self._look_at_rows()
+
+    def _look_at_rows(self) -> None:
+        """Which files count by the rows there are now."""
+        numbered = 0
+        with contextlib.suppress(TableError):
+            numbered = Head(self._folder).numbered
+        for file in self._files.values():
+            was, file.is_stale = file.is_stale, int(file.table.arrays["worker"][layout.WORKER_EPOCH]) < numbered
+            if was and not file.is_stale:
+                file.base = file.table.arrays["customers"][:, layout.COUNT_QUERIES].copy()
+                self._cells = _NO_CELLS
 
     def _sums(self, now: float) -> _Sums:
         sums = self._gone
@@ -152,6 +177,10 @@ class CustomerCounts:
     def _with(self, sums: _Sums, file: _File) -> _Sums:
         arrays = file.table.arrays
         column = arrays["customers"][:, layout.COUNT_QUERIES]
+        if file.is_stale:
+            column = column[:0]
+        elif file.base is not None:
+            column = column - np.pad(file.base, (0, len(column) - len(file.base)))
         short, long = sorted((sums.queries, column), key=len)
         queries = np.array(long, np.uint32)
         queries[: len(short)] += short
@@ -167,7 +196,9 @@ class CustomerCounts:
             if not int(worker[layout.WORKER_ROLE])
         ]
         living = [(age, started) for age, started in beats if abs(age) < _ALIVE_NS]
-        return bool(living) and all(age < _LATE_NS and started <= since for age, started in living)
+        # A plane under tables of before counts for nobody: who is calm cannot be told.
+        stale = any(file.is_stale for file in self._files.values())
+        return bool(living) and not stale and all(age < _LATE_NS and started <= since for age, started in living)
 
     def _busy(self) -> list[float]:
         """Seconds each living UDP worker was busy since the last call."""
@@ -184,6 +215,8 @@ class CustomerCounts:
         """Forwarded, new, NXDOMAIN and unanswered of some rows, over all workers that are mapped; uint32 (rows, 4)."""
         found = np.zeros((len(rows), 4), np.uint32)
         for file in self._files.values():
+            if file.is_stale:
+                continue
             arrays = file.table.arrays
             counts, patterns = arrays["customers"], arrays.get("patterns")
             here = rows < len(counts)

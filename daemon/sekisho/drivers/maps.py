@@ -88,6 +88,11 @@ class Head:
         """When the control plane last said it lives, ns since 1970."""
         return int(self._values[layout.HEAD_HEARTBEAT])
 
+    @property
+    def numbered(self) -> int:
+        """The first epoch under which customers have the rows they have now."""
+        return int(self._values[layout.HEAD_NUMBERED])
+
 
 def map_snapshot(folder: Path, epoch: int, key: Key | None = None, *, verify: bool = True, resident: bool = False) -> MappedSnapshot:
     """Map a snapshot. Raises TableError if it is damaged, or if `key` is not the one it was built with.

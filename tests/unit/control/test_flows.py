@@ -113,3 +113,14 @@ def test_a_reload_changes_who_may_export(site: Folder) -> None:
     assert refused == "127.0.0.1"
     assert body["configured"] is False
     assert "no flow records are collected" in "\n".join(_flows(body))
+
+
+def test_usage_of_flows_comes_to_the_detectors(site: Folder) -> None:
+    async def scenario(control):
+        core = control.core
+        await core.flows.adopt(core.site.settings.flows)
+        send(core.flows.body(), v5([v5_record(SERVER, ADDRESS, 9000)]))
+        await until(lambda: core.traffic.batches[Source.FLOWS], core.flows)
+        return observe(core).usage_batches
+
+    assert run(site, scenario)["flows"] == 1

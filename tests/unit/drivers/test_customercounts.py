@@ -11,7 +11,7 @@ import pytest
 
 from sekisho.detect.overload import Line, Pattern, Window
 from sekisho.drivers.customercounts import CustomerCounts
-from sekisho.drivers.sharedfiles import counts_file, create_table
+from sekisho.drivers.sharedfiles import counts_file, create_table, map_table
 from sekisho.drivers.tablerows import CustomerRow
 from sekisho.model.counters import Counter
 from sekisho.model.customers import Prefix
@@ -233,3 +233,21 @@ def test_a_folder_without_customers_is_told_and_nobody_is_taken_for_gone(tmp_pat
     with pytest.raises(TableError):
         counts.lines(rows(1))
     assert counts.line(1, "c-1") == Line("c-1")
+
+
+def test_a_plane_from_before_an_upgrade_counts_for_nobody_until_it_has_the_tables_of_now(site: Site) -> None:
+    """Its rows mean other customers now: a flood it counts must not be somebody else's."""
+    worker, clock = site.worker(), Clock(site)
+    worker.ask("a.example")
+    clock.window()
+    # As a control plane says that has given out rows anew, under epoch 2.
+    map_table(site.folder / "head", Kind.HEAD, layout.HEAD_VERSION, writable=True).arrays["values"][layout.HEAD_NUMBERED] = 2
+    worker.ask("b.example", "c.example")
+    assert clock.queries() == {}
+    rows = np.array([2], np.int64)
+    clock.counts.lines(rows)
+    site.publish(2)
+    worker.take()
+    assert clock.queries() == {}, "what it counted before is not of this window"
+    worker.ask("d.example")
+    assert list(clock.queries().values()) == [1]
