@@ -21,6 +21,7 @@ from sekisho.model.counters import LATENCY_BOUNDS_US, Counter
 from sekisho.model.observation import Observation
 from sekisho.model.verdicts import STEPS
 from sekisho_exporters.families import Family, by, gauge, level, per_list, total
+from sekisho_exporters.prometheus_flows import FLOW_FAMILIES
 from sekisho_exporters.prometheus_record import RECORD_FAMILIES
 from sekisho_exporters.prometheus_sessions import SESSION_FAMILIES
 
@@ -152,6 +153,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("sekisho_hits_lost_total", "counter", "Matches lost because that ring was full.", lambda seen: [((), seen.hits_lost)]),
     *RECORD_FAMILIES,
     *SESSION_FAMILIES,
+    *FLOW_FAMILIES,
 )
 """Every metric, in the order they are shown."""
 

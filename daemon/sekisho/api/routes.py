@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from sekisho.api import routes_notices, routes_sessions
+from sekisho.api import routes_flows, routes_notices, routes_sessions
 from sekisho.api.operations import Json, Operations
 from sekisho.api.requests import MAX_BODY, MAX_LIMIT, BadRequestError, Fields
 from sekisho.api.route import ApiRoute
@@ -199,6 +199,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("POST", "/v1/backup", Role.OPERATOR, backup),
     ApiRoute("POST", "/v1/reload", Role.OPERATOR, reload),
     *MEASURE_ROUTES,
+    ApiRoute("GET", "/v1/flows", Role.VIEWER, routes_flows.show_flows),
     *GROUP_ROUTES,
     *LINE_ROUTES,
     ApiRoute("GET", "/v1/notices", Role.VIEWER, routes_notices.show_notices),

@@ -19,6 +19,7 @@ import structlog
 from sekisho.app.control_bandwidth import BandwidthDetection
 from sekisho.app.control_detection import Detection
 from sekisho.app.control_expiry import Expiry
+from sekisho.app.control_flows import Flows
 from sekisho.app.control_lines import Lines
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import Recorder
@@ -92,6 +93,7 @@ class Core:
     bandwidth: BandwidthDetection
     lines: Lines
     sessions: Sessions
+    flows: Flows
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time
     started: float = 0.0

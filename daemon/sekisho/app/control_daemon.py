@@ -21,6 +21,7 @@ from sekisho.app.control_audit import erase
 from sekisho.app.control_consents import resume as resume_consents
 from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_desk import UnreachableFindings, open_desk
+from sekisho.app.control_flows import TICK
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_measures import Measures
@@ -102,7 +103,7 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         stack.push_async_callback(sinks.close)
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
         watch = await open_watch(stack, folder, state, tables, sessions, measures, now)
-        parts = (measures, sinks, desk, watch.detection, watch.traffic, watch.bandwidth, watch.lines, sessions)
+        parts = (measures, sinks, desk, watch.detection, watch.traffic, watch.bandwidth, watch.lines, sessions, watch.flows)
         core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, *parts, started=now)
         await measures.reconcile(now)
         # What an earlier life left in the kernel is made what the record says before anybody is told that the daemon is ready.
@@ -137,6 +138,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(EXPIRY_EVERY, "expiry", lambda: _expire(core))),
             asyncio.create_task(_every(MEASURES_EVERY, "measures", lambda: core.measures.tick(core.clock()))),
             asyncio.create_task(_every(DETECT_EVERY, "detection", lambda: _detect(core))),
+            asyncio.create_task(_every(TICK, "flows", lambda: core.flows.tick(time.monotonic()))),
             asyncio.create_task(_every(TRAFFIC_EVERY, "usage", lambda: core.traffic.tick(core.clock()))),
             asyncio.create_task(_every(DETECT_EVERY, "lines", lambda: core.bandwidth.tick(core.people, core.clock()))),
             asyncio.create_task(_every(SESSIONS_EVERY, "sessions", core.sessions.tick)),
@@ -149,6 +151,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
         ]
         core.lists.keep_fresh(core.list_changed)
         await core.sinks.adopt(core.site.settings.events)
+        core.flows.want(core.site.settings.flows)
         log.info("ready", customers=len(core.people), lists=len(core.people.lists), epoch=core.tables.published.epoch)
         notifier.ready(f"{len(core.people)} customers, {len(core.people.lists)} lists")
         try:

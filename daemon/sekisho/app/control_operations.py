@@ -133,6 +133,9 @@ class Control(MeasureControl, NoticeControl, SessionControl):
     async def show_lines(self, customer: str | None, *, limit: int) -> Json:
         return await control_line_bodies.show(self._core, customer, limit)
 
+    async def show_flows(self) -> Json:
+        return self._core.flows.body()
+
     def _event(self, match: Match) -> Json:
         return {
             "at": match.at,

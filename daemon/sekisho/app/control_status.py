@@ -201,6 +201,7 @@ def observe(core: Core) -> Observation:
         append_latency=tuple(core.ledger.latencies.counts),
         append_seconds=core.ledger.latencies.total,
         sinks=core.sinks.observations(),
+        flows=core.flows.observation(),
         usage_batches={source.value: count for source, count in core.traffic.batches.items()},
         usage_last={source.value: at for source, at in core.traffic.last.items()},
         segments=core.bandwidth.observations(),
@@ -238,6 +239,7 @@ def warnings(core: Core) -> list[str]:
     found += core.people.warnings
     found += core.lists.warnings
     found += session_questions.faults(core.sessions)
+    found += core.flows.warnings()
     gardened = core.tables.enforcements.gardened() if core.site.settings.walled_garden is None else 0
     if gardened:
         found.append(

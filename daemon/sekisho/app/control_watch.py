@@ -13,6 +13,7 @@ from pathlib import Path
 from sekisho.app.control_bandwidth import BandwidthDetection
 from sekisho.app.control_detection import Detection
 from sekisho.app.control_findings import Findings
+from sekisho.app.control_flows import Flows
 from sekisho.app.control_linecounts import LineCounts
 from sekisho.app.control_lines import Lines
 from sekisho.app.control_measures import Measures
@@ -29,6 +30,7 @@ class Watch:
     traffic: Traffic
     bandwidth: BandwidthDetection
     lines: Lines
+    flows: Flows
 
 
 async def open_watch(
@@ -55,4 +57,6 @@ async def open_watch(
     tables.followers.append(lines.follow)
     sessions.followers.append(lines.follow)
     stack.push_async_callback(lines.close)
-    return Watch(detection, traffic, bandwidth, lines)
+    flows = Flows(folder, state, traffic)
+    stack.push_async_callback(flows.close)
+    return Watch(detection, traffic, bandwidth, lines, flows)

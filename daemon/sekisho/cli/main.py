@@ -12,6 +12,7 @@ from sekisho.cli.verbs_backup import backup, restore
 from sekisho.cli.verbs_customers import customers, optout
 from sekisho.cli.verbs_daemon import check, completion, reload, run, status
 from sekisho.cli.verbs_emergencies import announce, emergency, hold, outage, resume
+from sekisho.cli.verbs_flows import flows
 from sekisho.cli.verbs_groups import group
 from sekisho.cli.verbs_lines import lines
 from sekisho.cli.verbs_lists import lists
@@ -73,7 +74,7 @@ def cli() -> None:
     """
 
 
-COMMANDS = (run, check, status, terms, optout, group, customers, lists, explain, events, usage, sessions, audit, backup, restore)
+COMMANDS = (run, check, status, terms, optout, group, customers, lists, explain, events, usage, sessions, flows, audit, backup, restore)
 MEASURES = (measures, suspend, lines, hold, resume, emergency, outage, announce, notices, attention, notice_report)
 for command in (*COMMANDS, *MEASURES, reload, completion):
     cli.add_command(command)

@@ -20,6 +20,7 @@ from sekisho.config.bandwidth import Bandwidth, Duplicates
 from sekisho.config.detection import Detection
 from sekisho.config.document import Document, scan_document
 from sekisho.config.events import EventSettings
+from sekisho.config.flows import FlowSettings
 from sekisho.config.lines import LineSettings
 from sekisho.config.notices import NoticeSettings
 from sekisho.config.radius import RadiusSettings
@@ -270,6 +271,8 @@ class Settings(FileModel):
     keep their default."""
     detection: Detection = Detection()
     """Who overloads the name servers."""
+    flows: FlowSettings | None = None
+    """Flow records of routers, for usage by customer; null: none are collected."""
     bandwidth: Bandwidth = Bandwidth()
     """Who occupies lines and shared segments, sends mass mail or connects in storms."""
     duplicates: Duplicates = Duplicates()

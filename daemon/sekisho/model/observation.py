@@ -89,6 +89,31 @@ class LineObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowObservation:
+    """Flow records. Counts are since the daemon's start."""
+
+    packets: int = 0
+    records: int = 0
+    nobody: int = 0
+    """Records of no customer."""
+    unusable: int = 0
+    """Records without an address or octets."""
+    gaps: int = 0
+    """Times a sequence leapt ahead."""
+    lost: int = 0
+    """Records or packets that did not arrive."""
+    early: int = 0
+    """Sets of data before their template."""
+    dropped: int = 0
+    """Datagrams the kernel dropped."""
+    faults: Mapping[str, int] = field(default_factory=dict)
+    """Bad packets by `model.flows.FlowFault`."""
+    sessions: int = 0
+    failing: bool = False
+    """They cannot be received."""
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentObservation:
     """A shared segment, as the last look at lines saw it; (towards the customers, from them)."""
 
@@ -159,6 +184,8 @@ class Observation:
     """That time, all together."""
     sinks: tuple[SinkObservation, ...] = ()
     """In the order of the configuration."""
+    flows: FlowObservation | None = None
+    """None: none are collected."""
     usage_batches: Mapping[str, int] = field(default_factory=dict)
     """Batches of usage since the start by `model.usage.Source`,"""
     usage_last: Mapping[str, float] = field(default_factory=dict)
