@@ -15,6 +15,7 @@ from sekisho.cli.verbs_emergencies import announce, emergency, hold, outage, res
 from sekisho.cli.verbs_lists import lists
 from sekisho.cli.verbs_measures import measures, suspend
 from sekisho.cli.verbs_notices import attention, notice_report, notices
+from sekisho.cli.verbs_plugin import plugin
 from sekisho.cli.verbs_terms import terms
 from sekisho.cli.verbs_verdicts import events, explain
 
@@ -51,6 +52,9 @@ def cli() -> None:
       sekisho audit show --customer c-1001           all that was done about a customer
       sekisho backup /var/lib/sekisho/backup         while the daemon runs; `sekisho restore` puts it back
     \b
+    The checkpoint within a resolver you run already:
+      sekisho plugin config unbound --into /etc/unbound/sekisho
+    \b
     What customers were told, and whose attention is called to what:
       sekisho notices list c-1001
       sekisho notice-report import notice.csv
@@ -63,7 +67,7 @@ def cli() -> None:
 
 COMMANDS = (run, check, status, terms, optout, customers, lists, explain, events, audit, backup, restore)
 MEASURES = (measures, suspend, hold, resume, emergency, outage, announce, notices, attention, notice_report)
-for command in (*COMMANDS, *MEASURES, reload, completion):
+for command in (*COMMANDS, *MEASURES, plugin, reload, completion):
     cli.add_command(command)
 
 
