@@ -14,7 +14,8 @@ from sekisho.drivers.durable import write_file
 from sekisho.model.errors import UnavailableError
 
 RESOLVERS = ("unbound", "dnsdist", "recursor", "knot")
-_SCRIPT, _CODE, _LUA, _ENTRY = "sekisho_unbound.py", "verdict.code", "sekisho.lua", "sekisho_{}.lua"
+_SCRIPT, _SECOND, _CODE = "sekisho_unbound.py", "sekisho_unbound_second.py", "verdict.code"
+_LUA, _ENTRY = "sekisho.lua", "sekisho_{}.lua"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ def _write_unbound(plan: PluginPlan) -> str:
         paths=paths, tables=str(plan.tables), key=str(plan.key), code=str(plan.into / _CODE), closed=plan.closed
     )  # fmt: skip
     write_file(plan.into / _SCRIPT, script.encode(), mode=0o644)
-    return _UNBOUND_CONF.format(script=plan.into / _SCRIPT)
+    write_file(plan.into / _SECOND, _UNBOUND_SECOND.format(paths=paths).encode(), mode=0o644)
+    return _UNBOUND_CONF.format(script=plan.into / _SCRIPT, second=plan.into / _SECOND)
 
 
 def _write_lua(resolver: str, plan: PluginPlan) -> str:
@@ -78,12 +80,32 @@ _plugin = Plugin(unboundmodule, Settings(Path({tables!r}), Path({key!r}), Path({
 init_standard, deinit, inform_super, operate = _plugin.init_standard, _plugin.deinit, _plugin.inform_super, _plugin.operate
 """
 
+_UNBOUND_SECOND = """\
+# Written by `sekisho plugin config unbound`: stands behind the validator and keeps it from marking the cache.
+import sys
+
+sys.path += {paths!r}
+
+import unboundmodule
+from sekisho.plugin.unbound import Unmarked
+
+_plugin = Unmarked(unboundmodule)
+init_standard, deinit, inform_super, operate = _plugin.init_standard, _plugin.deinit, _plugin.inform_super, _plugin.operate
+"""
+
 _UNBOUND_CONF = """\
-# unbound.conf: the checkpoint comes first; subnetcache keeps customers' queries apart.
+# unbound.conf: the checkpoint comes first. subnetcache keeps customers' queries apart; ignore-cd-flag keeps a query
+# with CD from being answered out of the cache before the checkpoint.
 server:
-    module-config: "python subnetcache validator iterator"
+    module-config: "python subnetcache iterator"
+    ignore-cd-flag: yes
 python:
     python-script: "{script}"
+
+# With DNSSEC validation, this instead, the scripts in this order:
+#   module-config: "python subnetcache validator python iterator"
+#   python-script: "{script}"
+#   python-script: "{second}"
 
 # Debian's Unbound finds its own Python interface, and the tables, with this (systemctl edit unbound):
 #   [Service]
@@ -92,5 +114,22 @@ python:
 # What Unbound answers before its modules (local-zone, local-data) is answered before the checkpoint.
 """
 
-_ENTRIES: dict[str, str] = {}
-_LUA_CONF: dict[str, str] = {}
+_ENTRIES = {
+    "dnsdist": 'dofile("{reader}").dnsdist{{tables = "{tables}", key = "{key}", closed = {closed}}}\n',
+    "recursor": 'dofile("{reader}").recursor{{tables = "{tables}", key = "{key}", closed = {closed}}}\n',
+    "knot": 'dofile("{reader}").knot{{tables = "{tables}", key = "{key}", closed = {closed}}}\n',
+}
+_LUA_CONF = {
+    "dnsdist": """\
+-- dnsdist.conf, before any other rule. Customers' answers stay apart: the checkpoint stands before the packet cache.
+dofile("{entry}")
+""",
+    "recursor": """\
+# recursor.conf; where there is a script already, call this one with dofile at its start.
+lua-dns-script={entry}
+""",
+    "knot": """\
+-- kresd.conf, before any other policy.
+dofile("{entry}")
+""",
+}

@@ -3,10 +3,12 @@
 Owns the way between a query state of Unbound and a message the compiled verdict reads, and what is made of its
 outcome: an answer with RCODE, records, SOA and Extended DNS Error; silence; or Unbound's own work.
 
-Unbound looks into its message cache before any module, and lets queries that are alike share one state.
-Both would give one customer's answer to another, so the callback for answers from the cache declines each of
-them, which sends the query to the modules; and `subnetcache` stands in `module-config`, because it gives each query a
-state of its own. Behind a verdict that lets through, the iterator finds the cache as ever.
+Unbound looks into its message cache before any module, and lets queries that are alike share one state. Both would
+give one customer's answer to another. So Unbound is told that what it holds has still to be validated
+(`need_to_validate`, with `ignore-cd-flag`), which sends every query to the modules; and `subnetcache` stands in
+`module-config`, because it gives each query a state of its own. Behind a verdict that lets through, the
+iterator finds the cache as ever. A validator would mark what is in the cache as seen to, so where there is
+one, `Unmarked` stands behind it, a second script, and keeps it from doing so.
 """
 
 from __future__ import annotations
@@ -47,13 +49,18 @@ class Plugin:
     def _log(self, sentence: str) -> None:
         self._unbound.log_warn(f"sekisho: {sentence}")
 
-    def init_standard(self, module: int, env: Any) -> bool:
+    def init_standard(self, _module: int, env: Any) -> bool:
         """At start, and after a reload: take the tables."""
         if "subnetcache" not in env.cfg.module_conf.split():
-            self._log("module-config lacks subnetcache, without which customers would share answers: no query is answered")
+            self._log("module-config lacks subnetcache, without which customers would share answers: it does not start")
             return False
+        modules = env.cfg.module_conf.split()
+        if "validator" in modules and "python" not in modules[modules.index("validator") :]:
+            self._log("module-config has a validator and no second python behind it, so customers would share answers: it does not start")
+            return False
+        env.need_to_validate = 1
         self._checkpoint.start()
-        return bool(self._unbound.register_inplace_cb_reply_cache(_decline, env, module))
+        return True
 
     def deinit(self, _module: int) -> bool:
         """At the end, and before a reload."""
@@ -71,9 +78,14 @@ class Plugin:
             # Without a client it is Unbound's own question on the way to an answer, or a prefetch.
             state.set_ext_state(module, self._go_on if client is None else self._judge(state, client.query_reply))
         elif event == self._unbound.MODULE_EVENT_MODDONE:
-            row = self._rows.pop(int(state.this), -1)
-            if row >= 0 and state.return_msg and state.return_msg.rep.flags & _RCODE == _NXDOMAIN:
-                self._checkpoint.count_missing(row)
+            row, message = self._rows.pop(int(state.this), -1), state.return_msg
+            if message is not None:
+                reply = message.rep
+                if row >= 0 and reply.flags & _RCODE == _NXDOMAIN:
+                    self._checkpoint.count_missing(row)
+                # Of this answer alone: what is not validated would not be sent. In the cache it stays as it is.
+                if reply.security == self._unbound.sec_status_unchecked:
+                    reply.security = self._unbound.sec_status_insecure
             state.set_ext_state(module, self._finished)
         else:
             self._rows.pop(int(state.this), None)
@@ -142,9 +154,38 @@ class Plugin:
         reply.security = unbound.sec_status_insecure
 
 
-def _decline(*_arguments: Any, **_named: Any) -> bool:
-    """No answer from the cache before a verdict: the query goes to the modules."""
-    return False
+class Unmarked:
+    """The functions of a second script, behind the validator: what Unbound holds stays marked as not validated.
+
+    It is validated again for each query, from signatures that were found good before.
+    """
+
+    def __init__(self, unbound: Any) -> None:
+        self._unbound = unbound
+
+    def init_standard(self, _module: int, _env: Any) -> bool:
+        """Nothing to do."""
+        return True
+
+    def deinit(self, _module: int) -> bool:
+        """Nothing to do."""
+        return True
+
+    def inform_super(self, _module: int, _state: Any, _above: Any, _data: Any) -> bool:
+        """Nothing waits for another query here."""
+        return True
+
+    def operate(self, module: int, event: int, state: Any, _data: Any) -> bool:
+        """Let the iterator work, and store; and nobody after it."""
+        unbound = self._unbound
+        if event in {unbound.MODULE_EVENT_NEW, unbound.MODULE_EVENT_PASS}:
+            state.set_ext_state(module, unbound.MODULE_WAIT_MODULE)
+        elif event == unbound.MODULE_EVENT_MODDONE:
+            state.no_cache_store = 1
+            state.set_ext_state(module, unbound.MODULE_FINISHED)
+        else:
+            state.set_ext_state(module, unbound.MODULE_ERROR)
+        return True
 
 
 def _spelt(wire: bytes) -> str:
