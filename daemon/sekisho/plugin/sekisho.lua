@@ -837,10 +837,12 @@ function M.knot(options)
       packet:rcode(outcome == "refuse" and 2 or answer.rcode)
       if outcome == "refuse" then return kres.DONE end
       if answer.tc then packet:tc(true) end
-      packet:begin(kres.section.ANSWER)
+      if #answer.records > 0 then packet:begin(kres.section.ANSWER) end
       for _, record in ipairs(answer.records) do packet:put(packet:qname(), record[2], kres.class.IN, record[1], record[3]) end
-      packet:begin(kres.section.AUTHORITY)
-      if answer.soa then packet:put(packet:qname(), answer.soa, kres.class.IN, kres.type.SOA, soa_of(answer.soa)) end
+      if answer.soa then
+        packet:begin(kres.section.AUTHORITY)
+        packet:put(packet:qname(), answer.soa, kres.class.IN, kres.type.SOA, soa_of(answer.soa))
+      end
       if answer.ede then req:set_extended_error(answer.ede, answer.text) end
       return kres.DONE
     end

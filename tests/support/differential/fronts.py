@@ -84,6 +84,9 @@ net.listen("127.0.0.1", {port})
 cache.size = 10 * MB
 trust_anchors.remove(".")
 modules = {{ "policy" }}
+modules.unload("priming")
+modules.unload("detect_time_skew")
+modules.unload("ta_update")
 dofile("{entry}")
 policy.add(policy.all(policy.STUB({{"127.0.0.1@{upstream}"}})))
 """
@@ -144,7 +147,7 @@ def _serving(name: str, folder: Path, port: int, argv: list[str], environ: dict[
         return front.ask(Question(NETWORK, "up.example.org", "A", tcp=False, edns=True), 0.5) == ANSWERED
 
     try:
-        wait_until(answers, deadline=90, what=f"{name} to answer", interval=0.1)
+        wait_until(answers, deadline=60, what=f"{name} to answer", interval=0.1)
         yield front
     finally:
         process.terminate()
