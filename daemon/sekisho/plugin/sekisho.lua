@@ -663,7 +663,7 @@ function Checkpoint:phrase(action, qtype, stream, ttl, ede, span)
     answer.rcode = 5
     return "answer", answer
   elseif (kind == TCP_ONLY or kind == CHASE) and not stream then
-    return "answer", {rcode = 0, tc = true, records = {}, kind = kind}
+    return "answer", {rcode = 0, tc = true, records = {}, kind = kind, action = action}
   end
   local first = actions[4 * action + 1]
   for row = first, first + actions[4 * action + 2] - 1 do
@@ -674,6 +674,12 @@ function Checkpoint:phrase(action, qtype, stream, ttl, ede, span)
   end
   if #answer.records == 0 then answer.soa = ttl end
   return "answer", answer
+end
+
+-- The CNAME of an answer that says TC=1 for want of it.
+function Checkpoint:chase(answer)
+  local record = self.snapshot.records + 4 * self.snapshot.actions[4 * answer.action + 1]
+  return {rcode = 0, records = {{record[0], record[1], ffi.string(self.snapshot.rdata + record[2], record[3])}}, chase = true}
 end
 
 local SOA = "\0\0" .. "\0\0\0\1" .. "\0\0\14\16" .. "\0\0\2\88" .. "\0\1\81\128"
@@ -746,7 +752,7 @@ function M.dnsdist(options)
   addAction(AllRule(), LuaFFIAction(rule))
 end
 
--- PowerDNS Recursor 4.8 and later: before its packet cache. TC=1 cannot be said here: a budget is silent, TCP-only lets through.
+-- PowerDNS Recursor 4.8 and later: before its packet cache. A list's CNAME is followed at once, over UDP too.
 function M.recursor(options)
   options.log = options.log or pdnslog
   pcall(ffi.cdef, [[
@@ -763,12 +769,38 @@ function M.recursor(options)
     void pdns_ffi_param_set_extended_error_extra(pdns_ffi_param_t *, size_t, const char *);
     bool pdns_ffi_param_add_record(pdns_ffi_param_t *, const char *, uint16_t, uint32_t, const char *, size_t, pdns_record_place_t);
   ]])
-  local SILENT, ANSWERED = 4294967294, 4294967293
+  local SILENT, ANSWERED, TRUNCATED, TCP_ALONE = 4294967294, 4294967293, 4294967292, 4294967291
   local checkpoint
   local pointer, size, name, long = ffi.new("const void *[1]"), ffi.new("size_t[1]"), ffi.new("const char *[1]"), ffi.new("size_t[1]")
-  local function add(query, kind, ttl, data, place)
-    local content = "\\# " .. #data .. " " .. data:gsub(".", function(octet) return ("%02x"):format(octet:byte()) end)
-    C.pdns_ffi_param_add_record(query, nil, kind, ttl, content, #content, place)
+  -- Records go in as text. Types without one here are left out of an answer.
+  local function name_of(data, at)
+    local text = ""
+    while data:byte(at) and data:byte(at) > 0 do
+      for octet in data:sub(at + 1, at + data:byte(at)):gmatch("[%z\1-\255]") do
+        text = text .. (octet:find("^[%w_-]$") and octet or ("\\%03d"):format(octet:byte()))
+      end
+      text, at = text .. ".", at + 1 + data:byte(at)
+    end
+    return text == "" and "." or text
+  end
+  local spelt = {
+    [1] = function(data) return ("%d.%d.%d.%d"):format(data:byte(1, 4)) end,
+    [28] = function(data) return (("%02x%02x:"):rep(8):sub(1, -2)):format(data:byte(1, 16)) end,
+    [2] = function(data) return name_of(data, 1) end,
+    [5] = function(data) return name_of(data, 1) end,
+    [12] = function(data) return name_of(data, 1) end,
+    [15] = function(data) return ("%d %s"):format(data:byte(1) * 256 + data:byte(2), name_of(data, 3)) end,
+    [16] = function(data)
+      local parts, at = {}, 1
+      while at <= #data do
+        local text = data:sub(at + 1, at + data:byte(at)):gsub("[^%w ]", function(octet) return ("\\%03d"):format(octet:byte()) end)
+        parts[#parts + 1], at = '"' .. text .. '"', at + 1 + data:byte(at)
+      end
+      return table.concat(parts, " ")
+    end,
+  }
+  local function add(query, kind, ttl, content, place)
+    if content then C.pdns_ffi_param_add_record(query, nil, kind, ttl, content, #content, place) end
   end
   -- Answers of our own are never in the packet cache, and asked for under a tag that nothing in it has.
   local function set_apart(query, tag)
@@ -781,24 +813,32 @@ function M.recursor(options)
     C.pdns_ffi_param_get_qname_raw(query, name, long)
     local high, low = address(ffi.string(pointer[0], size[0]))
     local outcome, answer = checkpoint:judge(high, low, ffi.string(name[0], long[0]), C.pdns_ffi_param_get_qtype(query), false)
-    if outcome == "pass" or (outcome == "answer" and answer.tc and answer.kind == TCP_ONLY) then return end
-    if outcome == "silence" or (outcome == "answer" and answer.tc and not answer.kind) then return set_apart(query, SILENT) end
+    if outcome == "pass" then return end
+    if outcome == "silence" then return set_apart(query, SILENT) end
+    if outcome == "answer" and answer.tc and answer.kind ~= CHASE then
+      return set_apart(query, answer.kind == TCP_ONLY and TCP_ALONE or TRUNCATED)
+    end
+    if outcome == "answer" and answer.kind == CHASE then answer = checkpoint:chase(answer) end
     set_apart(query, ANSWERED)
     if outcome == "refuse" then return C.pdns_ffi_param_set_rcode(query, 2) end
     C.pdns_ffi_param_set_rcode(query, answer.rcode)
-    for _, record in ipairs(answer.records) do add(query, record[1], record[2], record[3], 1) end
-    if answer.soa then add(query, 6, answer.soa, soa_of(answer.soa), 2) end
+    if answer.chase then C.pdns_ffi_param_set_follow_cname_records(query, true) end
+    for _, record in ipairs(answer.records) do
+      add(query, record[1], record[2], spelt[record[1]] and spelt[record[1]](record[3]), 1)
+    end
+    if answer.soa then add(query, 6, answer.soa, ". . 1 3600 600 86400 " .. answer.soa, 2) end
     if answer.ede then
       C.pdns_ffi_param_set_extended_error_code(query, answer.ede)
       C.pdns_ffi_param_set_extended_error_extra(query, #answer.text, answer.text)
     end
   end
   function preresolve(dq)
-    if dq.tag == SILENT then
-      dq.rcode = pdns.DROP
-      return true
-    end
-    return false
+    local kind = dq.tag == SILENT and pdns.policykinds.Drop
+      or dq.tag == TRUNCATED and (dq.isTcp and pdns.policykinds.Drop or pdns.policykinds.Truncate)
+      or dq.tag == TCP_ALONE and not dq.isTcp and pdns.policykinds.Truncate
+    if not kind then return false end
+    dq.appliedPolicy.policyKind = kind
+    return true
   end
 end
 

@@ -249,8 +249,8 @@ def follow(place: Place, fronts: list[Front], epoch: int, generation: int) -> No
 
     def taken() -> bool:
         for front in fronts:
-            for _ in range(2):  # a thread each
-                front.ask(Question(NETWORK, f"poke{time.monotonic_ns()}.example.org", "A", tcp=False, edns=True), 2)
+            for tcp in (False, True):  # a thread each, and its own for TCP
+                front.ask(Question(NETWORK, f"poke{time.monotonic_ns()}.example.org", "A", tcp=tcp, edns=True), 2)
         return all((int(one[layout.WORKER_EPOCH]), int(one[layout.WORKER_GENERATION])) == (epoch, generation) for one in workers(place))
 
     wait_until(taken, deadline=60, what="every front to take the tables", interval=0.02)

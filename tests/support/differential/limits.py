@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sekisho.model.lists import ActionKind
-from support.differential.model import ANSWERED, SILENCE, Verdict
+from support.differential.model import Verdict
 from support.differential.world import CHASE, Question
 
 
@@ -20,12 +20,6 @@ def said_by(front: str, question: Question, wanted: Verdict) -> Verdict:
 
 
 def _recursor(question: Question, wanted: Verdict) -> Verdict:
-    if question.tcp and wanted.action is ActionKind.TCP_ONLY:
-        return ANSWERED
-    if not wanted.tc:
-        return wanted
-    if wanted.action is ActionKind.TCP_ONLY:
-        return ANSWERED
-    if wanted.action is ActionKind.CHASE:
-        return Verdict("ours", records=frozenset((one.rtype, one.ttl, one.rdata) for one in CHASE.records))
-    return SILENCE
+    if wanted.action is ActionKind.CHASE and not question.tcp:
+        return Verdict("ours", records=frozenset((one.rtype, one.ttl, one.rdata) for one in CHASE.records), action=wanted.action)
+    return wanted
