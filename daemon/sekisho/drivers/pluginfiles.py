@@ -78,6 +78,8 @@ from sekisho.plugin.unbound import Plugin
 
 _plugin = Plugin(unboundmodule, Settings(Path({tables!r}), Path({key!r}), Path({code!r}), closed={closed}))
 init_standard, deinit, inform_super, operate = _plugin.init_standard, _plugin.deinit, _plugin.inform_super, _plugin.operate
+# Unbound runs all scripts in one namespace and keeps no reference to what it found in it.
+vars(unboundmodule).setdefault("_sekisho", []).append((init_standard, deinit, inform_super, operate))
 """
 
 _UNBOUND_SECOND = """\
@@ -91,6 +93,8 @@ from sekisho.plugin.unbound import Unmarked
 
 _plugin = Unmarked(unboundmodule)
 init_standard, deinit, inform_super, operate = _plugin.init_standard, _plugin.deinit, _plugin.inform_super, _plugin.operate
+# Unbound runs all scripts in one namespace and keeps no reference to what it found in it.
+vars(unboundmodule).setdefault("_sekisho", []).append((init_standard, deinit, inform_super, operate))
 """
 
 _UNBOUND_CONF = """\

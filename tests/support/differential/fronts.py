@@ -134,7 +134,7 @@ def seen(answer: dns.message.Message) -> Verdict:
 
 
 @contextlib.contextmanager
-def _serving(name: str, folder: Path, port: int, argv: list[str], environ: dict[str, str] | None = None) -> Iterator[Front]:
+def _serving(name: str, folder: Path, port: int, argv: list[str], environ: dict[str, str] | None = None, rcode: int = 0) -> Iterator[Front]:
     path = folder / f"{name}.log"
     with path.open("ab") as log:
         process = subprocess.Popen(
@@ -144,7 +144,9 @@ def _serving(name: str, folder: Path, port: int, argv: list[str], environ: dict[
 
     def answers() -> bool:
         assert process.poll() is None, f"{name} ended:\n{path.read_text(errors='replace')[-4000:]}"
-        return front.ask(Question(NETWORK, "up.example.org", "A", tcp=False, edns=True), 0.5) == ANSWERED
+        return front.ask(Question(NETWORK, "up.example.org", "A", tcp=False, edns=True), 0.5) == (
+            Verdict("ours", rcode) if rcode else ANSWERED
+        )
 
     try:
         wait_until(answers, deadline=60, what=f"{name} to answer", interval=0.1)
@@ -192,7 +194,7 @@ def plane(place: Place) -> contextlib.AbstractContextManager[Front]:
     return _serving("plane", place.folder, port, [sys.executable, "-P", "-m", "sekisho.app.plane", "--config", str(config)])
 
 
-def unbound(place: Place, *, validating: bool = False, closed: bool = False, more: str = "", control: bool = False) -> contextlib.AbstractContextManager[Front]:  # fmt: skip
+def unbound(place: Place, *, validating: bool = False, closed: bool = False, more: str = "", control: bool = False, rcode: int = 0) -> contextlib.AbstractContextManager[Front]:  # fmt: skip
     """Unbound with the plugin in its Python module."""
     program, port = require_binary("unbound"), free_port()
     into = place.plugin("unbound", closed=closed)
@@ -207,7 +209,7 @@ def unbound(place: Place, *, validating: bool = False, closed: bool = False, mor
             control="yes" if control else "no",
         )
     )  # fmt: skip
-    return _serving("unbound", place.folder, port, [program, "-d", "-c", str(config)], {"PYTHONPATH": DIST_PACKAGES})
+    return _serving("unbound", place.folder, port, [program, "-d", "-c", str(config)], {"PYTHONPATH": DIST_PACKAGES}, rcode)
 
 
 def dnsdist(place: Place) -> contextlib.AbstractContextManager[Front]:
