@@ -82,9 +82,9 @@ class Checkpoint:
             self._say(f"a query failed the compiled verdict ({type(error).__name__}); it was {self._what}")
             return self._without
 
-    def target(self) -> bytes:
-        """The name, in wire form, that the CHASE last ruled leads to."""
-        return self._judge.target() if self._judge is not None else b"\0"
+    def target(self) -> tuple[int, bytes]:
+        """TTL and name, in wire form, that the CHASE last ruled leads to."""
+        return self._judge.target() if self._judge is not None else (0, b"\0")
 
     def count_missing(self, row: int) -> None:
         if self._ledgers is not None:

@@ -87,11 +87,10 @@ class Judge:
             outcome, length = self._result
             return outcome, self._memory[self._answers : self._answers + length], self._row.value
 
-    def target(self) -> bytes:
-        """Data of the first record of the action last ruled, in wire form: the name a CHASE leads to."""
+    def target(self) -> tuple[int, bytes]:
+        """TTL and data, in wire form, of the first record of the action last ruled: the name a CHASE leads to."""
         with self._lock:
             snapshot = self._held[1]
-            action = snapshot.section("actions").cells()[4 * self._action.value + 1]
-            records = snapshot.section("records").cells()
-            start, size = records[4 * action + 2], records[4 * action + 3]
-            return ctypes.string_at(snapshot.section("rdata").address + start, size)
+            row = 4 * snapshot.section("actions").cells()[4 * self._action.value + 1]
+            _, ttl, start, size = snapshot.section("records").cells()[row : row + 4]
+            return ttl, ctypes.string_at(snapshot.section("rdata").address + start, size)

@@ -31,7 +31,6 @@ _ASKED = 0x0110
 _TC, _RCODE = 0x0200, 15
 _NXDOMAIN, _SERVFAIL, _REFUSED = 3, 2, 5
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
-_CHASE_TTL = 60
 
 
 class Plugin:
@@ -116,7 +115,7 @@ class Plugin:
         elif outcome == REFUSE:
             state.return_rcode = _SERVFAIL
         elif outcome == CHASE:
-            self._answer(state, name, 0, [(_CNAME, _CHASE_TTL, self._checkpoint.target())], [])
+            self._answer(state, name, 0, [(_CNAME, *self._checkpoint.target())], [])
         else:
             self._repeat(state, name, answer)
         return int(self._finished)
