@@ -20,7 +20,7 @@ from sekisho.drivers.tables import TableWriter
 from sekisho.model.customers import Prefix
 from sekisho.snapshot.build import Garden, build
 from support import free_port, require_binary
-from support.differential.fronts import UNBOUND, Front, Place, _serving, unbound
+from support.differential.fronts import DIST_PACKAGES, UNBOUND, Front, Place, _serving, unbound
 from support.differential.world import ALLOWED
 from support.plane import GROUNDS, KEY, PAGE, CustomerRow, at, compile_entries, definition, entry, profile, rule
 
@@ -51,7 +51,7 @@ def plain(place: Place, modules: str, more: str = "", name: str = "unbound") -> 
         folder=place.folder, port=port, modules=modules, scripts=more, upstream=place.upstream, more="", control="no"
     )  # fmt: skip
     config.write_text(text)
-    return _serving(name, place.folder, port, [require_binary("unbound"), "-d", "-c", str(config)])
+    return _serving(name, place.folder, port, [require_binary("unbound"), "-d", "-c", str(config)], {"PYTHONPATH": DIST_PACKAGES})
 
 
 def policy_zone(place: Place) -> str:
@@ -59,6 +59,22 @@ def policy_zone(place: Place) -> str:
     rows = [f"n{number}.listed.example CNAME .\n*.n{number}.listed.example CNAME .\n" for number in range(LISTED)]
     path.write_text("$ORIGIN rpz.example.\n$TTL 60\n@ SOA . . 1 3600 600 86400 60\n@ NS localhost.\n" + "".join(rows))
     return f'rpz:\n    name: rpz.example\n    zonefile: "{path}"\n'
+
+
+def passing(place: Place) -> str:
+    """A script for Unbound's Python module that does nothing: what the module itself costs where the cache does not answer first."""
+    path = place.folder / "passing.py"
+    path.write_text(
+        "def init_standard(module, env):\n    env.need_to_validate = 1\n    return True\n"
+        "def deinit(module): return True\n"
+        "def inform_super(module, state, above, data): return True\n"
+        "def operate(module, event, state, data):\n"
+        "    new = event in (MODULE_EVENT_NEW, MODULE_EVENT_PASS)\n"
+        "    if not new and state.return_msg: state.return_msg.rep.security = sec_status_insecure\n"
+        "    state.set_ext_state(module, MODULE_WAIT_MODULE if new else MODULE_FINISHED)\n"
+        "    return True\n"
+    )
+    return f'python:\n    python-script: "{path}"\n'
 
 
 def cpu(front: Front) -> float:
@@ -86,6 +102,7 @@ def test_what_the_plugin_costs_a_query(place: Place) -> None:
     contenders = {
         "alone": plain(place, "iterator"),
         "with a policy zone": plain(place, "respip iterator", policy_zone(place), "rpz"),
+        "with a script that lets all through": plain(place, "python iterator", passing(place), "passing"),
         "with the plugin": unbound(place),
     }
     found = {}

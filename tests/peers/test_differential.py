@@ -28,7 +28,7 @@ from support.differential.world import Question, World, make_world, spend
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 
-SEEDS = range(int(os.environ.get("FIRST_SEED", "0")), int(os.environ.get("FIRST_SEED", "0")) + int(os.environ.get("SEEDS", "4")))
+SEEDS = range(int(os.environ.get("FIRST_SEED", "0")), int(os.environ.get("FIRST_SEED", "0")) + int(os.environ.get("SEEDS", "2")))
 CHOSEN = [name for name in os.environ.get("FRONTS", ",".join(FRONTS)).split(",") if name]
 PATIENCE, QUIET = 10.0, 0.6
 
