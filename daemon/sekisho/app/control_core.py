@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from sekisho.app.control_bandwidth import BandwidthDetection
 from sekisho.app.control_detection import Detection
 from sekisho.app.control_expiry import Expiry
 from sekisho.app.control_lists import Lists
@@ -25,6 +26,7 @@ from sekisho.app.control_notices import Desk
 from sekisho.app.control_people import People
 from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_tables import Tables
+from sekisho.app.control_traffic import Traffic
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.matches import MatchStore
 from sekisho.drivers.site import Site
@@ -84,6 +86,8 @@ class Core:
     sinks: Sinks
     desk: Desk
     detection: Detection
+    traffic: Traffic
+    bandwidth: BandwidthDetection
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time
     started: float = 0.0

@@ -18,6 +18,8 @@ import structlog
 
 from sekisho.app.control_attention import resume as resume_calls
 from sekisho.app.control_audit import erase
+from sekisho.app.control_bandwidth import BandwidthDetection
+from sekisho.app.control_consents import resume as resume_consents
 from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_desk import UnreachableFindings, open_desk
 from sekisho.app.control_detection import Detection
@@ -30,6 +32,7 @@ from sekisho.app.control_reload import reload
 from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_standing import View
 from sekisho.app.control_tables import Tables
+from sekisho.app.control_traffic import open_traffic
 from sekisho.drivers.customercounts import CustomerCounts
 from sekisho.drivers.hitrings import HitRings
 from sekisho.drivers.ledger import Ledger
@@ -39,6 +42,7 @@ from sekisho.drivers.notify import Notifier
 from sekisho.drivers.site import Site
 from sekisho.drivers.tablereader import TableReader
 from sekisho.drivers.tables import TableWriter
+from sekisho.drivers.usagestore import UsageStore
 from sekisho.measures import calendar
 from sekisho.model.errors import ConfigError, SekishoError
 
@@ -56,6 +60,8 @@ MEASURES_EVERY = 1.0
 ERASE_EVERY = 86400.0
 DETECT_EVERY = 0.25
 """Seconds between two looks whether a window of `detection:` is over."""
+TRAFFIC_EVERY = 1.0
+"""Seconds after its end in which a slot of usage has ended."""
 EXPIRY_EVERY = 0.25
 """Seconds after its end in which an opt-out has ended."""
 
@@ -84,6 +90,7 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         # From the first row on: nobody is let go for as long as a start takes.
         enforcements = await asyncio.to_thread(View(people, ledger.state.measures, now).enforcements)
         tables = Tables(writer, reader, people, ledger.state, lists, key, state / "snapshot", enforcements)
+        stack.push_async_callback(tables.saved)
         await tables.start(now)
         await lists.saved()  # the plane answers already
         desk = open_desk(ledger, lambda: tables.people, state, lambda: core.clock())  # noqa: PLW0108 - there is no core yet
@@ -93,7 +100,12 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         stack.push_async_callback(sinks.close)
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
         detection = Detection(CustomerCounts(folder), tables.row_of, Findings(measures))
-        core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, desk, detection, started=now)
+        await detection.recall(state / "usual-rates", now)
+        traffic = await asyncio.to_thread(open_traffic, UsageStore(state / "usage"), lambda: tables.rows, now)
+        stack.push_async_callback(traffic.close)
+        bandwidth = BandwidthDetection(traffic, lambda: tables.rows, Findings(measures))
+        parts = (measures, sinks, desk, detection, traffic, bandwidth)
+        core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, *parts, started=now)
         await measures.reconcile(now)
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
@@ -101,6 +113,8 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         # What the plane matched until now belongs to the record.
         with contextlib.suppress(SekishoError):
             await core.recorder.drain(_retentions(core), everything=True)
+        with contextlib.suppress(SekishoError):
+            await detection.keep(core.clock())
 
 
 async def serve(config: Path, site: Site, notifier: Notifier) -> None:
@@ -123,6 +137,8 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(EXPIRY_EVERY, "expiry", lambda: _expire(core))),
             asyncio.create_task(_every(MEASURES_EVERY, "measures", lambda: core.measures.tick(core.clock()))),
             asyncio.create_task(_every(DETECT_EVERY, "detection", lambda: _detect(core))),
+            asyncio.create_task(_every(TRAFFIC_EVERY, "usage", lambda: core.traffic.tick(core.clock()))),
+            asyncio.create_task(_every(DETECT_EVERY, "lines", lambda: core.bandwidth.tick(core.people, core.clock()))),
             asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
             asyncio.create_task(_every(ERASE_EVERY, "erase", lambda: erase(core))),
             asyncio.create_task(_reload_when(hang_up, core)),
@@ -198,9 +214,10 @@ async def _beat(core: Core, notifier: Notifier) -> None:
 
 
 async def _tell(core: Core) -> None:
-    """Send notices; first those of attention calls that were opened just before the last end."""
+    """Send notices; first those of attention calls that were opened, and of consents that were given, just before the last end."""
     with contextlib.suppress(SekishoError):
         await resume_calls(core)
+    await resume_consents(core)
     await core.desk.run()
 
 

@@ -47,14 +47,19 @@ class Enforcements:
 
     def put(self, given: Mapping[str, Enforcement]) -> None:
         """Remember what is in force for customers from now on. Raises RefusedError, and keeps none, for a budget no row can have."""
-        for budget in {what.budget for what in given.values()} - {None}:
-            if budget is not None and not all(1 <= number <= _MOST for number in budget):
-                raise RefusedError(f"a budget of {budget} queries a second and at once cannot be enforced; give 1 to {_MOST} of each")
+        self.check(given)
         for customer, what in given.items():
             if what.silenced or what.garden or what.budget is not None:
                 self._of[customer] = what
             else:
                 self._of.pop(customer, None)
+
+    @staticmethod
+    def check(given: Mapping[str, Enforcement]) -> None:
+        """Raises RefusedError for a budget no row can have."""
+        for budget in {what.budget for what in given.values()} - {None}:
+            if budget is not None and not all(1 <= number <= _MOST for number in budget):
+                raise RefusedError(f"a budget of {budget} queries a second and at once cannot be enforced; give 1 to {_MOST} of each")
 
     def on_row(self, row: CustomerRow, grounds: Grounds) -> CustomerRow:
         """The customer's row with what is in force on it."""

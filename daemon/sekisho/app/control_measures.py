@@ -22,10 +22,10 @@ import structlog
 from sekisho.app.control_standing import Known, View
 from sekisho.ledger.measures import Case, MeasureBook
 from sekisho.ledger.state import State
-from sekisho.measures.announcing import announcement_orders
+from sekisho.measures.announcing import PUBLISHED_FOR, announcement_orders, emergency_orders, publication_orders
 from sekisho.measures.lifecycle import Delivered, Event, Found, Gone, Tick, may_open, next_due, step
+from sekisho.measures.occasions import owes
 from sekisho.measures.standing import Calendar
-from sekisho.model.clauses import NoticeTime
 from sekisho.model.errors import LedgerError, SekishoError
 from sekisho.model.events import Act, EmergencyEnded, RecordedAct
 from sekisho.model.measures import NONE, Detector, Enforcement, Finding, Interruption, Measure, MeasureState, NoticeOrder, Occasion
@@ -40,6 +40,8 @@ OWED_FOR = 30 * 86400.0
 """Seconds for which a notice that was never ordered is still owed: a daemon may be down for weeks."""
 _BATCH = 256
 """Measures recorded together."""
+_MANY = 10_000
+"""Customers beyond whom all are told at once, in one load of the tables."""
 _PAUSE = 1000
 """Customers after which other tasks have their turn."""
 
@@ -58,6 +60,10 @@ class Enforcer(Protocol):
 
     async def enforce(self, customer: str, what: Enforcement) -> None:
         """All that measures do to a customer from now on; in force on return. Raises SekishoError if it cannot be."""
+        ...
+
+    async def enforce_all(self, given: Mapping[str, Enforcement]) -> None:
+        """The same for many customers."""
         ...
 
     def enforced(self) -> Mapping[str, Enforcement]:
@@ -178,9 +184,11 @@ class Measures:
     async def settle(self, now: float) -> None:
         """What concerns everybody changed (a hold, an emergency, the configuration): all is judged anew, and enforced on return."""
         async with self._changing:
-            self._watch_all(self.view(now))
+            view = self.view(now)
+            self._watch_all(view)
             await self._look_again(self.book.open(), now)
             await self._enforce_all(self.view(now))
+            await self._order(self._announced(view))
 
     async def touch(self, customer: str, now: float) -> None:
         """Something about one customer changed, such as the terms or an exemption: judged anew, and enforced on return."""
@@ -229,10 +237,8 @@ class Measures:
                 self._unordered.setdefault(order.key, order)
             if not number % _PAUSE:
                 await asyncio.sleep(0)
-        for one in self.book.interruptions.values():
-            if now - one.announced_at < OWED_FOR:
-                for order in announcement_orders(view.people.site.packs, one):
-                    self._unordered.setdefault(order.key, order)
+        for order in self._announced(view):
+            self._unordered.setdefault(order.key, order)
         await self._enforce_all(view)
         # What a row holds may be other than what it was told last: who has an open measure is told again.
         for number, identity in enumerate(self.book.customers(), start=1):
@@ -324,15 +330,19 @@ class Measures:
     async def _enforce_all(self, view: View) -> None:
         """Compare what the plane does with what the record says, and repair it."""
         enforced = dict(self._enforcer.enforced())
-        wanted: dict[str, Enforcement] = {}
-        for number, (identity, what) in enumerate(_each_enforcement(view), start=1):
-            if what != NONE:
-                wanted[identity] = what
-            if not number % _PAUSE:
-                await asyncio.sleep(0)
-        differing = [one for one in {**enforced, **wanted} if enforced.get(one, NONE) != wanted.get(one, NONE)]
-        for number, identity in enumerate(differing, start=1):
-            await self._enforce_one(identity, wanted.get(identity, NONE))
+        if view.emergency_counts or len(enforced) > _MANY:
+            # It may concern everybody: others' turns come meanwhile. Nothing changes the record of measures, the lock is held.
+            differing = await asyncio.to_thread(_differing, enforced, view)
+        else:
+            differing = _differing(enforced, view)
+        if len(differing) > _MANY:
+            try:
+                await self._enforcer.enforce_all(differing)
+            except SekishoError as error:
+                log.error("not-enforced", customers=len(differing), error=str(error))  # noqa: TRY400 - as below
+            return
+        for number, (identity, what) in enumerate(differing.items(), start=1):
+            await self._enforce_one(identity, what)
             if not number % _PAUSE:
                 await asyncio.sleep(0)
 
@@ -347,11 +357,21 @@ class Measures:
         """Notices that the acts of a measure owe, whether ordered or not."""
         measure = case.measure
         rule = view.standing_of(measure).rule
-        if rule is None or rule.notice is NoticeTime.NONE:
-            return
         for one in case.steps:
-            if one.occasion is not None and view.now - one.at < OWED_FOR:
+            if one.occasion is not None and owes(rule, one.occasion) and view.now - one.at < OWED_FOR:
                 yield NoticeOrder(measure.id, measure.customer, measure.clause, one.occasion, one.at, one.observe)
+
+    def _announced(self, view: View) -> Iterator[NoticeOrder]:
+        """What everybody is owed to be told now, whether ordered or not."""
+        packs, told = view.people.site.packs, view.people.site.settings.notices
+        for one in self.book.interruptions.values():
+            if view.now - one.announced_at < OWED_FOR:
+                yield from announcement_orders(packs, one)
+        emergency = self.book.emergency
+        if emergency is not None and view.now < emergency.until:
+            yield from emergency_orders(packs, emergency, {clause for clause in emergency.clauses if view.observes(clause)})
+        if told is not None and (told.web is not None or told.webhook is not None):
+            yield from publication_orders(packs, view.now, PUBLISHED_FOR if told.web is None else told.web.keep)
 
     async def _order(self, orders: Iterable[NoticeOrder]) -> None:
         """Order notices, those that could not be ordered before first."""
@@ -380,7 +400,13 @@ def _key(measure: Measure) -> tuple[str, str, Detector]:
     return measure.customer, measure.clause, measure.detector
 
 
-def _each_enforcement(view: View) -> Iterator[tuple[str, Enforcement]]:
-    """Every customer concerned and what is done to them."""
-    for customer in view.concerned():
-        yield customer.id, view.enforcement(customer)
+def _differing(enforced: Mapping[str, Enforcement], view: View) -> dict[str, Enforcement]:
+    """Customers to whom something else is to be done than is, and what."""
+    wanted = view.enforcements()
+    found = {one: NONE for one in enforced if one not in wanted}
+    for one, what in wanted.items():
+        now = enforced.get(one)
+        # Most are told the same, which one look at the object says.
+        if now is not what and now != what:
+            found[one] = what
+    return found

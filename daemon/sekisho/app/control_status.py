@@ -198,6 +198,9 @@ def observe(core: Core) -> Observation:
         append_latency=tuple(core.ledger.latencies.counts),
         append_seconds=core.ledger.latencies.total,
         sinks=core.sinks.observations(),
+        usage_batches={source.value: count for source, count in core.traffic.batches.items()},
+        usage_last={source.value: at for source, at in core.traffic.last.items()},
+        segments=core.bandwidth.observations(),
         **of_record(core, now),
     )
 

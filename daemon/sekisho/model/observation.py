@@ -67,6 +67,15 @@ class SinkObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentObservation:
+    """A shared segment, as the last look at lines saw it; (towards the customers, from them)."""
+
+    id: str
+    utilisation: tuple[float, float] = (0.0, 0.0)
+    congested: tuple[bool, bool] = (False, False)
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """The daemon at `at` (UNIX seconds)."""
 
@@ -128,6 +137,12 @@ class Observation:
     """That time, all together."""
     sinks: tuple[SinkObservation, ...] = ()
     """In the order of the configuration."""
+    usage_batches: Mapping[str, int] = field(default_factory=dict)
+    """Batches of usage since the start by `model.usage.Source`,"""
+    usage_last: Mapping[str, float] = field(default_factory=dict)
+    """and when the last one was of (UNIX seconds); one that never handed in is missing."""
+    segments: tuple[SegmentObservation, ...] = ()
+    """In the order of the configuration; none before the first look."""
 
     def total(self, counter: Counter) -> int:
         return self.totals.get(counter, 0)

@@ -350,7 +350,7 @@ def test_a_daemon_that_is_not_there_is_told_and_how_to_start_it(tmp_path):
         ["optout", "add", "c-1", "c2", "--until", "soon"],
         ["nosuchverb"],
         ["explain", "--name", "www.example.com"],
-        ["explain", "--customer", "c-1"],
+        ["explain", "--address", "192.0.2.1"],
         ["explain", "--measure"],
         ["explain", "--measure", "--customer", "c-1", "--name", "www.example.com"],
         ["explain", "--measure", "--customer", "c-1", "--address", "192.0.2.1"],
