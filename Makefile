@@ -13,7 +13,7 @@ DEFINITION := $(shell sha256sum pyproject.toml 2>/dev/null | cut -c1-16)
 STAMP      := $(VENV)/.sekisho-$(DEFINITION)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types imports unit property scenarios kernel peers-installed peers uncompiled fuzz \
+.PHONY: help venv demo test lint types imports unit property scenarios kernel peers-installed peers uncompiled fuzz differential \
         fuzz-replay fuzz-minimise soak bench bench-installed \
         schema schema-check format coverage clean all-tests
 
@@ -92,6 +92,9 @@ kernel: venv peers-installed ## what the kernel does to lines, in network namesp
 
 peers: venv peers-installed ## tests against real servers and clients
 	@$(BIN)/python -m pytest -q tests/peers
+
+differential: venv peers-installed ## the same questions to every front, hundreds of seeds (SEEDS=300 FIRST_SEED=0 FRONTS=plane,unbound,...)
+	@SEEDS=$(or $(SEEDS),300) FIRST_SEED=$(or $(FIRST_SEED),0) $(if $(FRONTS),FRONTS=$(FRONTS)) $(BIN)/python -m pytest -q tests/peers/test_differential.py
 
 fuzz: venv ## guided mutants of packets and feeds for minutes (FUZZ_SECONDS=120 FUZZ_PACKETS=0 FUZZ_TARGETS=)
 	@PYTHONPATH=tests $(BIN)/python -m support.fuzzing fuzz --seconds $(or $(FUZZ_SECONDS),120) --packets $(or $(FUZZ_PACKETS),0) \

@@ -18,6 +18,7 @@ from sekisho.cli.verbs_lines import lines
 from sekisho.cli.verbs_lists import lists
 from sekisho.cli.verbs_measures import measures, suspend
 from sekisho.cli.verbs_notices import attention, notice_report, notices
+from sekisho.cli.verbs_plugin import plugin
 from sekisho.cli.verbs_sessions import sessions
 from sekisho.cli.verbs_terms import terms
 from sekisho.cli.verbs_usage import usage
@@ -64,6 +65,9 @@ def cli() -> None:
       sekisho audit show --customer c-1001           all that was done about a customer
       sekisho backup /var/lib/sekisho/backup         while the daemon runs; `sekisho restore` puts it back
     \b
+    The checkpoint within a resolver you run already:
+      sekisho plugin config unbound --into /etc/unbound/sekisho
+    \b
     What customers were told, and whose attention is called to what:
       sekisho notices list c-1001
       sekisho notice-report import notice.csv
@@ -76,7 +80,7 @@ def cli() -> None:
 
 COMMANDS = (run, check, status, terms, optout, group, customers, lists, explain, events, usage, sessions, flows, audit, backup, restore)
 MEASURES = (measures, suspend, lines, hold, resume, emergency, outage, announce, notices, attention, notice_report)
-for command in (*COMMANDS, *MEASURES, reload, completion):
+for command in (*COMMANDS, *MEASURES, plugin, reload, completion):
     cli.add_command(command)
 
 
