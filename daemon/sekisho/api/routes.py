@@ -11,6 +11,9 @@
     GET    /v1/explain/measure?customer=
     GET    /v1/events?customer=&list=&since=&limit=
     GET    /v1/audit/events?after=&limit=&customer=
+    GET    /v1/rpz
+    GET    /v1/rpz/config?resolver=&part=&secondary=&primary=&key_file=&folder=
+    POST   /v1/rpz/export {folder, zone}
     POST   /v1/backup {folder}
     POST   /v1/reload
     and those of measures (`routes_measures`), of notices and attention calls (`routes_notices`)
@@ -155,6 +158,27 @@ async def backup(operations: Operations, fields: Fields, actor: str) -> Json:
     return await operations.backup(folder, actor=actor)
 
 
+async def show_policy_zones(operations: Operations, fields: Fields, _actor: str) -> Json:
+    fields.end()
+    return await operations.show_policy_zones()
+
+
+async def policy_zone_configuration(operations: Operations, fields: Fields, _actor: str) -> Json:
+    resolver, part = fields.text("resolver"), fields.optional_text("part") or ""
+    secondary, primary = fields.optional_text("secondary"), fields.optional_text("primary")
+    key_file, folder = fields.optional_text("key_file"), fields.optional_text("folder")
+    fields.end()
+    return await operations.policy_zone_configuration(
+        resolver, part=part, secondary=secondary, primary=primary, key_file=key_file, folder=folder
+    )
+
+
+async def export_policy_zones(operations: Operations, fields: Fields, actor: str) -> Json:
+    folder, zone = fields.text("folder"), fields.optional_text("zone")
+    fields.end()
+    return await operations.export_policy_zones(folder, zone, actor=actor)
+
+
 async def reload(operations: Operations, fields: Fields, actor: str) -> Json:
     fields.end()
     return await operations.reload(actor=actor)
@@ -178,6 +202,9 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("GET", "/v1/explain/measure", Role.VIEWER, explain_measure),
     ApiRoute("GET", "/v1/events", Role.VIEWER, events),
     ApiRoute("GET", "/v1/audit/events", Role.VIEWER, audit_events),
+    ApiRoute("GET", "/v1/rpz", Role.VIEWER, show_policy_zones),
+    ApiRoute("GET", "/v1/rpz/config", Role.VIEWER, policy_zone_configuration),
+    ApiRoute("POST", "/v1/rpz/export", Role.OPERATOR, export_policy_zones),
     ApiRoute("POST", "/v1/backup", Role.OPERATOR, backup),
     ApiRoute("POST", "/v1/reload", Role.OPERATOR, reload),
     *MEASURE_ROUTES,

@@ -23,6 +23,7 @@ from sekisho.app.control_matches import Recorder
 from sekisho.app.control_measures import Measures
 from sekisho.app.control_notices import Desk
 from sekisho.app.control_people import People
+from sekisho.app.control_policyzones import Publisher
 from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_tables import Tables
 from sekisho.drivers.ledger import Ledger
@@ -84,6 +85,7 @@ class Core:
     sinks: Sinks
     desk: Desk
     detection: Detection
+    zones: Publisher
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time
     started: float = 0.0

@@ -26,6 +26,8 @@ from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_measures import Measures
 from sekisho.app.control_people import People
+from sekisho.app.control_policylists import NamedLists
+from sekisho.app.control_policyzones import Publisher, Sources
 from sekisho.app.control_reload import reload
 from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_standing import View
@@ -93,7 +95,12 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         stack.push_async_callback(sinks.close)
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
         detection = Detection(CustomerCounts(folder), tables.row_of, Findings(measures))
-        core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, desk, detection, started=now)
+        sources = Sources(lambda: tables.people, tables.enforced, NamedLists(lists, key), ledger.state, key)
+        zones = tables.follower = Publisher(sources, state / "policyzones.json")
+        stack.push_async_callback(zones.close)
+        core = Core(
+            config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, desk, detection, zones, started=now
+        )
         await measures.reconcile(now)
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
@@ -127,10 +134,12 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(ERASE_EVERY, "erase", lambda: erase(core))),
             asyncio.create_task(_reload_when(hang_up, core)),
             asyncio.create_task(_tell(core)),
+            asyncio.create_task(core.zones.run()),
             *(asyncio.create_task(door.serve()) for door in doors),
         ]
         core.lists.keep_fresh(core.list_changed)
         await core.sinks.adopt(core.site.settings.events)
+        await core.zones.adopt()
         log.info("ready", customers=len(core.people), lists=len(core.people.lists), epoch=core.tables.published.epoch)
         notifier.ready(f"{len(core.people)} customers, {len(core.people.lists)} lists")
         try:

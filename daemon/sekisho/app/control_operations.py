@@ -5,7 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from sekisho.app import control_audit, control_customers, control_exceptions, control_feeds, control_optouts, control_reload
+from sekisho.app import (
+    control_audit,
+    control_customers,
+    control_exceptions,
+    control_feeds,
+    control_optouts,
+    control_policyshow,
+    control_reload,
+)
 from sekisho.app.control_core import Core
 from sekisho.app.control_explain import explanation_body, question_name, question_type, source_address
 from sekisho.app.control_matches import retentions
@@ -103,6 +111,19 @@ class Control(MeasureControl, NoticeControl):
 
     async def reload(self, *, actor: str) -> Json:
         return await control_reload.reload(self._core, actor)
+
+    async def show_policy_zones(self) -> Json:
+        return control_policyshow.show(self._core)
+
+    async def policy_zone_configuration(
+        self, resolver: str, *, part: str, secondary: str | None, primary: str | None, key_file: str | None, folder: str | None
+    ) -> Json:
+        return control_policyshow.configuration(
+            self._core, resolver, part=part, secondary=secondary, primary=primary, key_file=key_file, folder=folder
+        )
+
+    async def export_policy_zones(self, folder: str, zone: str | None, *, actor: str) -> Json:  # noqa: ARG002 - nothing is recorded
+        return await control_policyshow.export(self._core, folder, zone)
 
     def _event(self, match: Match) -> Json:
         return {

@@ -48,6 +48,7 @@ async def reload(core: Core, actor: str) -> Json:
         # Other terms, other customers or another mode: what they no longer authorise ends now.
         await core.measures.settle(core.clock())
         await core.sinks.adopt(site.settings.events)
+        await core.zones.adopt()
         if roles_of(site) != roles_of(before):
             _change_door(core)
             log.info("roles-changed", actor=actor)

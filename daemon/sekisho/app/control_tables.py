@@ -64,6 +64,14 @@ class Watched(Protocol):
     def observe(self) -> PlaneObservation: ...
 
 
+class Follower(Protocol):
+    """Who is to know of every change of what the tables say (`control_policyzones.Publisher`)."""
+
+    def customer_changed(self, identity: str) -> None: ...
+
+    def tables_changed(self, *, everyone: bool) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """The snapshot in force. `built_at` is UNIX seconds; `seconds` what building it took."""
@@ -104,6 +112,7 @@ class Tables:
         self.people = people
         self.enforcements = Enforcements(enforcements or {})
         self.published = Published()
+        self.follower: Follower | None = None
         self._writer = writer
         self._plane = plane
         self._state = state
@@ -128,6 +137,7 @@ class Tables:
         async with self._lock:
             await self._publish_all(people, now)
             self.people = people
+        self._tell(None)
         await self._taken(self.published.epoch)
 
     async def rebuild(self, now: float) -> None:
@@ -139,6 +149,8 @@ class Tables:
                 reached = self._wanted
                 await self._publish(self.people, now)
                 self._done = reached
+                if self.follower is not None:
+                    self.follower.tables_changed(everyone=False)
         await self._taken(self.published.epoch)
 
     async def put(self, customer: Customer, now: float) -> None:
@@ -147,10 +159,12 @@ class Tables:
             await self.rebuild(now)
         async with self._lock:
             self._writer.put_customer(self.enforcements.on_row(self.people.row(customer, now), self.people.grounds))
+        self._tell(customer.id)
 
     async def remove(self, identity: str) -> None:
         async with self._lock:
             self._writer.remove_customer(identity)
+        self._tell(identity)
 
     async def enforce(self, customer: str, what: Enforcement) -> None:
         """What measures do to a customer from now on, all of it; on the customer's row on return, and on every row it gets later.
@@ -168,6 +182,7 @@ class Tables:
             if self._loading:
                 self._late.add(customer)
             self._enforce(self.people, customer)
+            self._tell(customer)
             if number % _TURN == 0:
                 await asyncio.sleep(0)
 
@@ -193,6 +208,16 @@ class Tables:
             customer = self.people.find(identity)
             if customer is not None:
                 self._writer.set_mask(identity, self.people.entitlement(customer, now).mask)
+        self._tell(identity)
+
+    def _tell(self, identity: str | None) -> None:
+        """Tell who follows of a change of one customer, or of all."""
+        if self.follower is None:
+            return
+        if identity is None:
+            self.follower.tables_changed(everyone=True)
+        else:
+            self.follower.customer_changed(identity)
 
     def is_behind(self) -> bool:
         """Whether another version of some list is there than the snapshot in force was built of."""

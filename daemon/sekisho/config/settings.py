@@ -20,6 +20,7 @@ from sekisho.config.detection import Detection
 from sekisho.config.document import Document, scan_document
 from sekisho.config.events import EventSettings
 from sekisho.config.notices import NoticeSettings
+from sekisho.config.policyzones import PolicyZones
 from sekisho.config.validation import FileModel, did_you_mean, shown, validate
 from sekisho.config.values import (
     DnsEndpoint,
@@ -276,6 +277,8 @@ class Settings(FileModel):
     """Where every change of state is told."""
     notices: NoticeSettings | None = None
     """How customers are told of measures; null: nobody is told, and what needs a notice before is not enforced."""
+    policy_zones: PolicyZones | None = None
+    """The policy zones published for resolvers that are asked without this one; null: none are."""
 
     @model_validator(mode="after")
     def _no_loop(self) -> Settings:

@@ -1,0 +1,117 @@
+"""The terms on resolvers of other projects: fed by zone transfer, configured by the generated snippets, asked by several customers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from peers.rpzpeers import KEY, KINDS, SECRET, ZONE, Peer, running_peer
+from scenarios.harness import Checkpoint, Resolver, folders, running, write_site
+from support import free_port, wait_until
+
+pytestmark = [pytest.mark.peers, pytest.mark.slow]
+
+LISTS = [
+    {"id": "c2", "category": "c2", "source": "c2.txt", "format": "domains", "scope": "subtree"},
+    {"id": "abuse", "category": "child-abuse", "source": "abuse.txt", "format": "domains", "scope": "exact"},
+    {"id": "sealed", "category": "child-abuse", "source": "sealed.txt", "format": "domains", "scope": "exact", "sealed": True},
+]
+SOURCES = {"c2.txt": "c2.example\na.b.tree.example\n", "abuse.txt": "abuse.example\nboth.example\n", "sealed.txt": "withheld.example\n"}
+ANSWER = "198.51.100.7"
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[Resolver]:
+    with Resolver(address=ANSWER).running() as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def ports() -> dict[str, int]:
+    return {name: free_port() for name in KINDS}
+
+
+@pytest.fixture(scope="session")
+def publisher(upstream: Resolver, ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkpoint]:
+    """A checkpoint that publishes zones for the four resolvers."""
+    with folders(tmp_path_factory.mktemp("rpz")) as (folder, runtime):
+        (folder / "secret").write_text(SECRET + "\n")
+        zones = {
+            "zone": ZONE,
+            "listen": f"127.0.0.1:{free_port()}",
+            "keys": [{"name": KEY, "secret_file": "secret"}],
+            "secondaries": [
+                {"id": "bind", "address": "127.0.0.1", "key": KEY, "notify": f"127.0.0.1:{ports['bind']}"},
+                {"id": "recursor", "address": "127.0.0.1", "key": KEY},
+                {"id": "unbound", "address": "127.0.0.1", "unsigned": True, "notify": f"127.0.0.1:{ports['unbound']}"},
+            ],
+            "ttl": "5s",
+        }
+        written = write_site(
+            folder, runtime, [upstream.port], lists=LISTS, sources=SOURCES, policy_zones=zones, measures={"mode": "enforce"}, workers=1
+        )
+        with running(written) as one:
+            yield one
+
+
+@pytest.fixture(scope="session", params=["bind", "unbound", "recursor", "knot"])
+def peer(
+    request: pytest.FixtureRequest,
+    publisher: Checkpoint,
+    upstream: Resolver,
+    ports: dict[str, int],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Peer]:
+    name = request.param
+    with running_peer(name, publisher, tmp_path_factory.mktemp(name), ports[name], upstream.port) as one:
+        wait_until(
+            lambda: settle(publisher, one) or one.gives("127.0.0.1", "abuse.example") == "NXDOMAIN",
+            deadline=30,
+            what="the zones",
+            interval=0.1,
+        )
+        yield one
+
+
+def settle(site: Checkpoint, peer: Peer) -> None:
+    """What a timer does for a resolver that reads files."""
+    if peer.name == "knot":
+        site.api.post("/v1/rpz/export", folder=str(peer.folder / "zones"))
+
+
+def comes_to(site: Checkpoint, peer: Peer, source: str, name: str, wanted: str, deadline: float = 10.0) -> float:
+    """Wait until a name is to a customer what it should be; seconds it took."""
+    began = time.monotonic()
+    seen = []
+
+    def there() -> bool:
+        settle(site, peer)
+        seen.append(peer.gives(source, name))
+        return seen[-1] == wanted
+
+    try:
+        wait_until(there, deadline=deadline, what=f"{wanted} for {name} on {peer.name}", interval=0.05)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; seen {seen[-3:]}\n{site.say('rpz', 'show')}\n{peer.log()[-1500:]}") from None
+    return time.monotonic() - began
+
+
+def test_a_listed_name_is_blocked_an_opted_out_customer_passes_and_a_silenced_one_gets_nothing(publisher: Checkpoint, peer: Peer) -> None:
+    site = publisher
+    plain, leaving, silent = (site.customer("gunma", "nbnet") for _ in range(3))
+    assert peer.gives(plain.address, "c2.example") == "NXDOMAIN"
+    assert peer.gives(plain.address, "www.c2.example") == "NXDOMAIN"
+    assert peer.gives(plain.address, "www.harmless.example") == ANSWER
+    assert peer.gives(leaving.address, "c2.example") == "NXDOMAIN"
+    site.sekisho("optout", "add", leaving.id, "c2")
+    took = comes_to(site, peer, leaving.address, "c2.example", ANSWER)
+    print(f"\n{peer.name}: an opt-out was in force after {took:.2f} s")
+    assert peer.gives(leaving.address, "abuse.example") == "NXDOMAIN", "nobody opts out of a mandatory list"
+    assert peer.gives(plain.address, "c2.example") == "NXDOMAIN", "what one customer lifted is lifted for nobody else"
+    site.sekisho("suspend", silent.id, "--clause", "nbnet/22-2-5", "--reason", "test", "--urgent")
+    comes_to(site, peer, silent.address, "www.harmless.example", "silence")
+    assert peer.gives(plain.address, "www.harmless.example") == ANSWER
+    site.sekisho("optout", "remove", leaving.id, "c2")
+    comes_to(site, peer, leaving.address, "c2.example", "NXDOMAIN")
