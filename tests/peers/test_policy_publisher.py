@@ -43,9 +43,15 @@ def publisher(upstream: Resolver, ports: dict[str, int], tmp_path_factory: pytes
             "listen": f"127.0.0.1:{free_port()}",
             "keys": [{"name": KEY, "secret_file": "secret"}],
             "secondaries": [
-                {"id": "bind", "address": "127.0.0.1", "key": KEY, "notify": f"127.0.0.1:{ports['bind']}"},
-                {"id": "recursor", "address": "127.0.0.1", "key": KEY},
-                {"id": "unbound", "address": "127.0.0.1", "unsigned": True, "notify": f"127.0.0.1:{ports['unbound']}"},
+                {"id": "bind-1", "resolver": "bind", "address": "127.0.0.1", "key": KEY, "notify": f"127.0.0.1:{ports['bind']}"},
+                {"id": "recursor-1", "resolver": "recursor", "address": "127.0.0.1", "key": KEY},
+                {
+                    "id": "unbound-1",
+                    "resolver": "unbound",
+                    "address": "127.0.0.1",
+                    "unsigned": True,
+                    "notify": f"127.0.0.1:{ports['unbound']}",
+                },
             ],
             "ttl": "5s",
         }
@@ -115,3 +121,47 @@ def test_a_listed_name_is_blocked_an_opted_out_customer_passes_and_a_silenced_on
     assert peer.gives(plain.address, "www.harmless.example") == ANSWER
     site.sekisho("optout", "remove", leaving.id, "c2")
     comes_to(site, peer, leaving.address, "c2.example", "NXDOMAIN")
+
+
+def test_a_list_that_changed_holds_what_it_holds_now(publisher: Checkpoint, peer: Peer) -> None:
+    """By differences where the resolver asks for them: one name goes, one comes, and what was between stays."""
+    site = publisher
+    customer = site.customer("gunma", "nbnet")
+    path = site.site.folder / "c2.txt"
+    before = path.read_text()
+    gone, come = f"gone-{peer.name}.example", f"come-{peer.name}.example"
+    try:
+        path.write_text(before + gone + "\n")
+        site.sekisho("lists", "refresh", "c2")
+        comes_to(site, peer, customer.address, f"www.{gone}", "NXDOMAIN")
+        path.write_text(before + come + "\n")
+        site.sekisho("lists", "refresh", "c2")
+        comes_to(site, peer, customer.address, come, "NXDOMAIN")
+        comes_to(site, peer, customer.address, gone, ANSWER)
+        assert peer.gives(customer.address, f"www.{gone}") == ANSWER
+        assert peer.gives(customer.address, "www.c2.example") == "NXDOMAIN"
+    finally:
+        path.write_text(before)
+        site.sekisho("lists", "refresh", "c2")
+
+
+def test_a_customer_whose_terms_lack_the_clause_is_let_through(publisher: Checkpoint, peer: Peer) -> None:
+    """The terms of nbnet have no clause for C&C servers; those of gunma need a consent, which this customer did not give."""
+    site = publisher
+    without, unasked = site.customer("nbnet"), site.customer("gunma", "nbnet", consent=False)
+    exempt = site.customer("gunma", "nbnet", exempt=["abuse"])
+    for customer in (without, unasked):
+        comes_to(site, peer, customer.address, "c2.example", ANSWER)
+        assert peer.gives(customer.address, "abuse.example") == "NXDOMAIN"
+    comes_to(site, peer, exempt.address, "abuse.example", ANSWER)
+    shown = site.sekisho("rpz", "show")
+    assert [one["list"] for one in shown["missed"]] == ["c2"], "whoever is let through before one list is let through by the next"
+
+
+def test_a_sealed_list_is_withheld_and_the_refusal_says_why(publisher: Checkpoint, peer: Peer) -> None:
+    site = publisher
+    assert peer.gives(site.customer("gunma", "nbnet").address, "withheld.example") == ANSWER
+    (withheld,) = site.sekisho("rpz", "show")["withheld"]
+    assert withheld["list"] == "sealed"
+    assert "plain text" in withheld["reason"]
+    assert "policy_zones.sealed" in withheld["reason"]

@@ -100,7 +100,8 @@ def configuration(
         raise RefusedError(f"there is no resolver {resolver}; name one of {', '.join(PARTS)}")
     if part and part not in PARTS[resolver]:
         raise RefusedError(f"the configuration of {resolver} has no part {part}; it has {', '.join(PARTS[resolver])}")
-    chosen = next((one for one in settings.secondaries if one.id == (secondary or resolver)), None)
+    fitting = (one for one in settings.secondaries if (one.resolver == resolver if secondary is None else one.id == secondary))
+    chosen = next(fitting, None)
     if chosen is None and secondary is not None:
         raise RefusedError(f"there is no secondary {secondary}; `policy_zones.secondaries` names those there are")
     key = next((one for one in settings.keys if chosen is not None and one.name == chosen.key), None)

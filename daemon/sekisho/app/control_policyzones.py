@@ -370,7 +370,7 @@ class Publisher:
     def _create(self, label: str, content: Content, settings: PolicyZones) -> None:
         """In a thread: a new zone. One that was served before with the same content keeps its serial."""
         name = f"{label}.{settings.zone}"
-        zone = Zone(to_wire(name), name, Timers(ttl=int(settings.ttl)), 0, content)
+        zone = Zone(to_wire(name), name, Timers(ttl=int(settings.ttl)), 0, content, isinstance(content, Few))
         made = self._made.get(label)
         serial, print_ = self._kept.get(label, (None, ""))
         same = print_ and print_ == (_list_print(made, zone) if made is not None else _client_print(zone))

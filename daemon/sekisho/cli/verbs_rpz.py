@@ -30,7 +30,7 @@ def rpz_show() -> None:
 @rpz.command("config", cls=Verb)
 @click.argument("resolver", type=click.Choice(["bind", "unbound", "recursor", "knot"]))
 @click.option("--part", metavar="NAME", help="One piece alone: policy or zones (bind), conf or zones (recursor).")
-@click.option("--secondary", metavar="ID", help="Whose key is used; default: the secondary that is called as the resolver.")
+@click.option("--secondary", metavar="ID", help="Whose key is used; default: the first that is such a resolver.")
 @click.option("--primary", metavar="ADDRESS[:PORT]", help="Where the resolver reaches us; default: the first of `listen`.")
 @click.option("--key-file", metavar="PATH", help="File of the key on the resolver's machine: a key clause (bind) or the secret (recursor).")
 @click.option("--folder", metavar="PATH", help="Where the resolver keeps the zones, or finds them (knot).")

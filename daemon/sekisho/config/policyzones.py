@@ -5,6 +5,7 @@ Owns the keys and their defaults. What the zones hold is `rpz`'s, how they are t
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -40,6 +41,16 @@ class ZoneKey(FileModel):
     """File with the secret in base 64, readable by the daemon alone."""
 
 
+class ResolverKind(enum.StrEnum):
+    """A resolver that is dealt with as it needs."""
+
+    BIND = "bind"
+    UNBOUND = "unbound"
+    """Up to 1.17 it goes on with triggers on clients that a difference took away: it gets those zones whole."""
+    RECURSOR = "recursor"
+    OTHER = "other"
+
+
 class Secondary(FileModel):
     """A resolver that transfers the zones."""
 
@@ -47,6 +58,8 @@ class Secondary(FileModel):
     """Name of the resolver, in `sekisho rpz show` and metrics."""
     address: Network
     """Address its questions come from, or the network."""
+    resolver: ResolverKind = ResolverKind.OTHER
+    """What it is: bind, unbound, recursor, or other."""
     key: Domain | None = None
     """Key it signs with; it is refused without, unless it is `unsigned`."""
     unsigned: Flag = False

@@ -62,6 +62,8 @@ class Allowed:
     id: str
     network: Prefix
     key: dns.tsig.Key | None
+    clients_whole: bool = False
+    """Zones of triggers on clients are given whole, never by differences."""
     seen_at: float | None = None
     zones: dict[str, Transferred] = field(default_factory=dict)
     """By the zone's name."""
@@ -136,7 +138,7 @@ class Answers:
             if not newer(zone.serial, theirs) or not tcp:
                 # Over UDP the serial alone: whoever is behind asks again by TCP (RFC 1995 section 2).
                 return self._told(query, zone, signer, apex)
-            runs = zone.since(theirs)
+            runs = None if zone.clients and asker.clients_whole else zone.since(theirs)
             return self._transfer(query, zone, asker, signer, zone.whole() if runs is None else runs, AXFR if runs is None else IXFR)
         if kind == dns.rdatatype.AXFR:
             if not tcp:

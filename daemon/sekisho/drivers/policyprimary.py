@@ -18,7 +18,7 @@ from typing import Any
 import dns.name
 import structlog
 
-from sekisho.config.policyzones import PolicyZones
+from sekisho.config.policyzones import PolicyZones, ResolverKind
 from sekisho.drivers.listeners import bind_listeners
 from sekisho.drivers.policyanswers import Allowed, Answers
 from sekisho.drivers.policynotify import Notified, Notifier
@@ -43,7 +43,11 @@ class Primary:
         keys = {one.name: load_tsig(TsigKey(one.name, one.algorithm, str(one.secret_file))) for one in settings.keys}
         self.settings = settings
         self.answers = Answers(
-            [Allowed(one.id, one.address, keys[one.key] if one.key is not None else None) for one in settings.secondaries], clock=clock
+            [
+                Allowed(one.id, one.address, keys[one.key] if one.key is not None else None, one.resolver is ResolverKind.UNBOUND)
+                for one in settings.secondaries
+            ],
+            clock=clock,
         )
         told = [
             Notified(one.id, one.notify.host, one.notify.port, keys[one.key] if one.key is not None else None)

@@ -65,6 +65,8 @@ class Zone:
     timers: Timers
     serial: int
     content: Content
+    clients: bool = False
+    """It holds triggers on clients."""
     journal: Journal = field(default_factory=Journal)
 
     def put(self, content: Content, change: Change | None, serial: int) -> None:
