@@ -11,6 +11,7 @@ from pathlib import Path
 import dns.exception
 import dns.message
 import dns.query
+import dns.rcode
 
 from scenarios.harness import Checkpoint
 from support import require_binary, wait_until
@@ -18,6 +19,7 @@ from support import require_binary, wait_until
 KEY = "sekisho.key.test"
 SECRET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 ZONE = "rpz.test"
+OTHER_KEY = "recursor.key.test"
 
 
 @dataclass
@@ -144,10 +146,15 @@ KINDS: dict[str, Callable[[Checkpoint, Path, int, int], list[str]]] = {
 
 
 @contextlib.contextmanager
-def running_peer(name: str, site: Checkpoint, folder: Path, port: int, upstream: int) -> Iterator[Peer]:
-    """Start a resolver and wait until it answers."""
+def running_peer(
+    name: str, site: Checkpoint, folder: Path, port: int, upstream: int, snippet: Callable[[str], str] = lambda text: text
+) -> Iterator[Peer]:
+    """Start a resolver and wait until it answers; `snippet` may change its configuration."""
     folder.mkdir(parents=True, exist_ok=True)
     argv = KINDS[name](site, folder, port, upstream)
+    for written in (folder / "conf", folder / "recursor.conf"):
+        if written.exists():
+            written.write_text(snippet(written.read_text()))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
     peer = Peer(name, port, folder, process)

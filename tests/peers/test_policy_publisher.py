@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from peers.rpzpeers import KEY, KINDS, SECRET, ZONE, Peer, running_peer
-from scenarios.harness import Checkpoint, Resolver, folders, running, write_site
+from peers.rpzpeers import KEY, KINDS, OTHER_KEY, SECRET, ZONE, Peer, running_peer
+from scenarios.harness import Checkpoint, Resolver, ede_code, folders, running, soa_name, write_site
 from support import free_port, wait_until
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
@@ -41,10 +42,10 @@ def publisher(upstream: Resolver, ports: dict[str, int], tmp_path_factory: pytes
         zones = {
             "zone": ZONE,
             "listen": f"127.0.0.1:{free_port()}",
-            "keys": [{"name": KEY, "secret_file": "secret"}],
+            "keys": [{"name": KEY, "secret_file": "secret"}, {"name": OTHER_KEY, "secret_file": "secret"}],
             "secondaries": [
                 {"id": "bind-1", "resolver": "bind", "address": "127.0.0.1", "key": KEY, "notify": f"127.0.0.1:{ports['bind']}"},
-                {"id": "recursor-1", "resolver": "recursor", "address": "127.0.0.1", "key": KEY},
+                {"id": "recursor-1", "resolver": "recursor", "address": "127.0.0.1", "key": OTHER_KEY},
                 {
                     "id": "unbound-1",
                     "resolver": "unbound",
@@ -52,6 +53,7 @@ def publisher(upstream: Resolver, ports: dict[str, int], tmp_path_factory: pytes
                     "unsigned": True,
                     "notify": f"127.0.0.1:{ports['unbound']}",
                 },
+                {"id": "unbound-2", "address": "127.0.0.3", "unsigned": True},
             ],
             "ttl": "5s",
         }
@@ -165,3 +167,66 @@ def test_a_sealed_list_is_withheld_and_the_refusal_says_why(publisher: Checkpoin
     assert withheld["list"] == "sealed"
     assert "plain text" in withheld["reason"]
     assert "policy_zones.sealed" in withheld["reason"]
+
+
+TRANSFERS = {"bind": ("bind-1", "ixfr"), "unbound": ("unbound-1", "axfr"), "recursor": ("recursor-1", "ixfr")}
+"""How each transfers a zone of client triggers that changed: of Unbound because we give it no difference."""
+
+
+def test_what_changed_comes_as_a_difference_where_the_resolver_can_use_it(publisher: Checkpoint, peer: Peer) -> None:
+    if peer.name == "knot":
+        pytest.skip("Knot Resolver reads files")
+    site = publisher
+    customer = site.customer("gunma", "nbnet")
+    site.sekisho("optout", "add", customer.id, "c2")
+    comes_to(site, peer, customer.address, "c2.example", ANSWER)
+    secondary, kind = TRANSFERS[peer.name]
+    (seen,) = [one for one in site.sekisho("rpz", "show")["secondaries"] if one["id"] == secondary]
+    kinds = {one["zone"]: one["kind"] for one in seen["zones"]}
+    assert kinds[f"pass-c2.{ZONE}"] == kind
+    assert site.metric("sekisho_rpz_transfers_total", zone=f"pass-c2.{ZONE}", kind=kind) >= 1
+
+
+def test_a_blocked_answer_does_not_say_why(publisher: Checkpoint, peer: Peer) -> None:
+    """No Extended DNS Error (RFC 8914), where the checkpoint gives one; whose SOA it carries differs."""
+    answer = peer.ask(publisher.customer("gunma", "nbnet").address, "c2.example")
+    assert ede_code(answer) is None or peer.name == "never", f"{peer.name} gives EDE {ede_code(answer)}"
+    print(f"\n{peer.name}: SOA {soa_name(answer)}, authority {len(answer.authority)}, additional {len(answer.additional)}")
+
+
+def test_recursors_packet_cache_gives_one_customer_what_was_decided_for_another(
+    publisher: Checkpoint, upstream: Resolver, tmp_path: Path
+) -> None:
+    """Which is why its snippet switches the cache off."""
+    site = publisher
+    plain, leaving = site.customer("gunma", "nbnet"), site.customer("gunma", "nbnet")
+    site.sekisho("optout", "add", leaving.id, "c2")
+    with running_peer(
+        "recursor", site, tmp_path, free_port(), upstream.port, snippet=lambda text: text.replace("disable-packetcache=yes", "")
+    ) as peer:
+        comes_to(site, peer, plain.address, "c2.example", "NXDOMAIN")
+        assert peer.gives(plain.address, "cached.c2.example") == "NXDOMAIN"
+        assert peer.gives(leaving.address, "cached.c2.example") == "NXDOMAIN", "this version's packet cache asks the zones: tell the table"
+        assert peer.gives(leaving.address, "other.c2.example") == ANSWER
+
+
+def test_unbound_goes_on_with_client_triggers_that_a_difference_took_away(
+    publisher: Checkpoint, upstream: Resolver, tmp_path: Path
+) -> None:
+    """Which is why a secondary that is `resolver: unbound` gets zones of client triggers whole."""
+    site = publisher
+    leaving = site.customer("gunma", "nbnet")
+    more = "server:\n    outgoing-interface: 127.0.0.3\n"
+    with running_peer("unbound", site, tmp_path, free_port(), upstream.port, snippet=lambda text: more + text) as peer:
+        comes_to(site, peer, leaving.address, "c2.example", "NXDOMAIN")
+        site.sekisho("optout", "add", leaving.id, "c2")
+        comes_to(site, peer, leaving.address, "c2.example", ANSWER, deadline=90)
+        site.sekisho("optout", "remove", leaving.id, "c2")
+
+        def transferred() -> bool:
+            shown = site.sekisho("rpz", "show")
+            (seen,) = [one for one in shown["secondaries"] if one["id"] == "unbound-2"]
+            return any(one["zone"] == f"pass-c2.{ZONE}" and one["current"] and one["kind"] == "ixfr" for one in seen["zones"])
+
+        wait_until(transferred, deadline=90, what="the difference at Unbound", interval=0.2)
+        assert peer.gives(leaving.address, "c2.example") == ANSWER, "this version takes the trigger away: tell the table"

@@ -13,6 +13,7 @@ from sekisho.app.control_policyzones import Publisher
 from sekisho.config.policyzones import PolicyZones, Secondary
 from sekisho.drivers.durable import write_file
 from sekisho.model.errors import RefusedError, UnavailableError
+from sekisho.model.observation import ZONE_TRANSFERS, PolicyZoneObservation, PrimaryObservation
 from sekisho.rpz.order import DEFAULT, GARDEN, SILENCED, Class, Plan
 from sekisho.rpz.snippets import PARTS, Told, View, ZoneTold, snippet
 from sekisho.rpz.text import master_lines
@@ -89,6 +90,31 @@ def _secondary(one: Secondary, seen: Any, zones: Publisher) -> Json:
             for name, was in sorted(got.items())
         ],
     }
+
+
+def observed(core: Core) -> PrimaryObservation | None:
+    """The published zones as exporters tell them; None: none are."""
+    zones, settings = core.zones, core.zones.settings
+    if settings is None:
+        return None
+    if zones.thread is None:
+        return PrimaryObservation(failed=bool(zones.fault))
+    primary = zones.thread.primary
+    transfers = dict(primary.answers.transfers)
+    seen = {one.id: one for one in primary.answers.allowed}
+    return PrimaryObservation(
+        zones=tuple(
+            PolicyZoneObservation(
+                zone.label, zone.serial, len(zone.content), {kind: transfers.get((zone.label, kind), 0) for kind in ZONE_TRANSFERS}
+            )
+            for zone in list(zones.zones.values())
+        ),
+        behind={one.id: int(_secondary(one, seen.get(one.id), zones)["behind"]) for one in settings.secondaries},
+        notifies=dict(primary.notifier.counts),
+        refused=dict(primary.answers.refused),
+        octets=primary.answers.octets,
+        missed=zones.clients.missed(),
+    )
 
 
 def configuration(

@@ -113,7 +113,7 @@ class Publisher:
         self._changed: dict[str, None] = {}
         self._everyone = True
         self._wake, self._lists_wake = asyncio.Event(), asyncio.Event()
-        self._clients_lock, self._lists_lock = asyncio.Lock(), asyncio.Lock()
+        self._clients_lock, self._lists_lock, self._keeping = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
 
     def prefixes(self, customer: Customer) -> tuple[Prefix, ...]:
         """A customer's addresses, as they are published."""
@@ -205,7 +205,7 @@ class Publisher:
         thread, self.thread, self.fault = self.thread, None, ""
         if thread is not None:
             await asyncio.to_thread(thread.stop)
-            await asyncio.to_thread(self._save, whole=True)
+            await self._keep(whole=True)
         self.plan, self.zones, self._made = None, {}, {}
 
     def _read(self) -> dict[str, tuple[int, str]]:
@@ -213,6 +213,11 @@ class Publisher:
             found = json.loads(self._saved.read_text("utf-8"))
             return {str(label): (int(serial), str(print_)) for label, (serial, print_) in found.items()}
         return {}
+
+    async def _keep(self, *, whole: bool = False) -> None:
+        """Keep the serials, one after the other: two writers would have one file aside."""
+        async with self._keeping:
+            await asyncio.to_thread(self._save, whole=whole)
 
     def _save(self, *, whole: bool = False) -> None:
         """Keep the serials; with `whole` what they stand for too, so that who has it is spared a transfer after a restart."""
@@ -249,7 +254,7 @@ class Publisher:
             change = Change(_records(gone, behind), _records(come, behind))
             self._change(label, change)
         if changes:
-            await asyncio.to_thread(self._save)
+            await self._keep()
 
     def _look_at(self, clients: Clients, people: People, made: Plan, identity: str) -> None:
         customer = people.find(identity)
@@ -330,6 +335,8 @@ class Publisher:
             named = await self._sources.lists.named(definition, compiled)
             origin = self._origin(label, settings)
             content = await asyncio.to_thread(list_content, named, default, self._sources.key, origin, int(settings.ttl), excepted)
+            # What renders it is compiled here, where nobody waits, and not at the first transfer.
+            await asyncio.to_thread(next, content.blocks(), None)
             fresh = _Made(content, compiled, default, excepted)
             if before is None or label not in self.zones:
                 self._made[label] = fresh
@@ -340,7 +347,7 @@ class Publisher:
                 if change is None or len(change):
                     self._put(label, content, change)
             log.info("policy-zone-published", list=list_id, records=len(content), left_out=content.left_out)
-        await asyncio.to_thread(self._save)
+        await self._keep()
 
     # Zones
 

@@ -13,6 +13,7 @@ from typing import Any
 import sekisho
 from sekisho.app.control_core import Core
 from sekisho.app.control_observed import of_record
+from sekisho.app.control_policyshow import observed
 from sekisho.model.clauses import BlockRule, BudgetRule
 from sekisho.model.counters import Counter
 from sekisho.model.errors import TableError
@@ -198,6 +199,7 @@ def observe(core: Core) -> Observation:
         append_latency=tuple(core.ledger.latencies.counts),
         append_seconds=core.ledger.latencies.total,
         sinks=core.sinks.observations(),
+        policy_zones=observed(core),
         **of_record(core, now),
     )
 

@@ -24,15 +24,12 @@ import dns.tsig
 
 from sekisho.drivers.policysigning import Signer
 from sekisho.model.customers import Prefix
+from sekisho.model.observation import ZONE_TRANSFERS
 from sekisho.rpz.records import BLOCK
 from sekisho.rpz.serials import newer
 from sekisho.rpz.zone import Zone
 
-AXFR, IXFR, CURRENT = "axfr", "ixfr", "current"
-"""What a transfer was: of the whole zone, of what changed, of nothing since nothing did."""
-KINDS = (AXFR, IXFR, CURRENT)
-REFUSALS = ("address", "key", "zone", "malformed")
-"""Why a question was refused."""
+AXFR, IXFR, CURRENT = ZONE_TRANSFERS
 _SLACK = 4096
 """Octets a message of a transfer may have above BLOCK."""
 _ROOM = 12
@@ -85,10 +82,10 @@ class Answers:
     zones: dict[dns.name.Name, Zone] = field(default_factory=dict)
     clock: Callable[[], float] = time.time
     transfers: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By (zone, one of KINDS)."""
+    """By (zone, one of ZONE_TRANSFERS)."""
     octets: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-    """By one of REFUSALS."""
+    """By one of ZONE_REFUSALS."""
 
     @property
     def keyring(self) -> Mapping[dns.name.Name, dns.tsig.Key]:
@@ -108,11 +105,11 @@ class Answers:
             return self._refusal(wire, "malformed", dns.rcode.NOTIMP if query.opcode() != dns.opcode.QUERY else dns.rcode.FORMERR)
         asker = self._asker(query, source)
         if isinstance(asker, str):
-            return self._refusal(wire, asker, dns.rcode.REFUSED)
+            return self._refused(query, asker, dns.rcode.REFUSED)
         signer = Signer(query, asker.key, self.clock) if asker.key is not None else None
         zone = self.zones.get(query.question[0].name.canonicalize())
         if zone is None:
-            return self._refusal(wire, "zone", dns.rcode.NOTAUTH)
+            return self._refused(query, "zone", dns.rcode.NOTAUTH)
         asker.seen_at = self.clock()
         return self._of_zone(query, zone, asker, signer, tcp=tcp)
 
@@ -163,6 +160,10 @@ class Answers:
             asker.zones[zone.label] = Transferred(serial, self.clock(), kind)
 
         return Answer((message(query, octets, count, signer) for count, octets in _gathered(runs)), done)
+
+    def _refused(self, query: dns.message.Message, why: str, rcode: dns.rcode.Rcode) -> Answer:
+        self.refused[why] += 1
+        return Answer(iter([message(query, b"", 0, None, rcode)]))
 
     def _refusal(self, wire: bytes, why: str, rcode: dns.rcode.Rcode) -> Answer:
         self.refused[why] += 1

@@ -16,10 +16,10 @@ import dns.opcode
 import dns.rdatatype
 import dns.tsig
 
+from sekisho.model.observation import ZONE_NOTIFIES
 from sekisho.rpz.zone import Zone
 
-SENT, ACKNOWLEDGED, GIVEN_UP = "sent", "acknowledged", "given-up"
-OUTCOMES = (SENT, ACKNOWLEDGED, GIVEN_UP)
+SENT, ACKNOWLEDGED, GIVEN_UP = ZONE_NOTIFIES
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds to wait for an answer before it is sent again; after the last it is given up until the next change."""
 _NOTIFY = 4 << 11 | int(dns.flags.AA)
@@ -43,7 +43,7 @@ class Notifier:
     send: Callable[[bytes, str, int], None]
     pauses: tuple[float, ...] = PAUSES
     counts: Counter[str] = field(default_factory=Counter)
-    """By one of OUTCOMES."""
+    """By one of ZONE_NOTIFIES."""
     _running: dict[tuple[str, bytes], asyncio.Task[None]] = field(default_factory=dict)
     _waiting: dict[int, tuple[Notified, bytes, asyncio.Future[None]]] = field(default_factory=dict)
 

@@ -73,7 +73,7 @@ def meant(entries: dict[str, str], name: str) -> str | None:
 ENTRIES = st.dictionaries(st.sampled_from([*NAMES, *(f"*.{name}" for name in NAMES)]), st.sampled_from(sorted(ACTIONS)), max_size=8)
 
 
-@settings(max_examples=60)
+@settings(max_examples=20, deadline=None)
 @given(ENTRIES)
 def test_every_name_means_in_the_zone_what_it_means_on_the_list(entries: dict[str, str]) -> None:
     one = content("".join(f"{name} {action}\n" for name, action in entries.items()))
@@ -81,7 +81,7 @@ def test_every_name_means_in_the_zone_what_it_means_on_the_list(entries: dict[st
         assert asked(one, name) == meant(entries, name), name
 
 
-@settings(max_examples=40)
+@settings(max_examples=20, deadline=None)
 @given(ENTRIES, ENTRIES)
 def test_a_difference_makes_one_version_of_the_other(first: dict[str, str], second: dict[str, str]) -> None:
     before, after = (content("".join(f"{name} {action}\n" for name, action in entries.items())) for entries in (first, second))
