@@ -211,6 +211,10 @@ def test_no_label_can_carry_a_customer_an_address_or_a_name() -> None:
         "channel",
         "outcome",
         "sink",
+        "zone",
+        "kind",
+        "secondary",
+        "reason",
     }
 
 
