@@ -49,7 +49,7 @@ def transfer(port: int, serial: int | None) -> tuple[int, int, float]:
     """Records, octets and seconds of a transfer: whole, or from a serial."""
     query = dns.message.make_query(NAME, "AXFR" if serial is None else "IXFR")
     if serial is not None:
-        query.authority.append(dns.rrset.from_text(NAME, 0, "IN", "SOA", f". . {serial} 0 0 0 0"))
+        query.authority.append(dns.rrset.from_text(f"{NAME}.", 0, "IN", "SOA", f". . {serial} 0 0 0 0"))
     query.use_tsig(dns.tsigkeyring.from_text({"one.key.test": SECRET}))
     wire = query.to_wire()
     began, records, octets, last = time.monotonic(), 0, 0, b""
