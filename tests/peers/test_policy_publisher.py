@@ -31,7 +31,7 @@ def upstream() -> Iterator[Resolver]:
 
 @pytest.fixture(scope="session")
 def ports() -> dict[str, int]:
-    return {name: free_port() for name in (*KINDS, "unbound-2")}
+    return {name: free_port() for name in KINDS}
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,6 @@ def publisher(upstream: Resolver, ports: dict[str, int], tmp_path_factory: pytes
                     "unsigned": True,
                     "notify": f"127.0.0.1:{ports['unbound']}",
                 },
-                {"id": "unbound-2", "address": "127.0.0.3", "unsigned": True, "notify": f"127.0.0.1:{ports['unbound-2']}"},
             ],
             "ttl": "5s",
         }
@@ -208,25 +207,3 @@ def test_recursors_packet_cache_gives_one_customer_what_was_decided_for_another(
         assert peer.gives(plain.address, "cached.c2.example") == "NXDOMAIN"
         assert peer.gives(leaving.address, "cached.c2.example") == "NXDOMAIN", "this version's packet cache asks the zones: tell the table"
         assert peer.gives(leaving.address, "other.c2.example") == ANSWER
-
-
-def test_unbound_goes_on_with_client_triggers_that_a_difference_took_away(
-    publisher: Checkpoint, upstream: Resolver, ports: dict[str, int], tmp_path: Path
-) -> None:
-    """Which is why a secondary that is `resolver: unbound` gets zones of client triggers whole."""
-    site = publisher
-    leaving = site.customer("gunma", "nbnet")
-    more = "server:\n    outgoing-interface: 127.0.0.3\n"
-    with running_peer("unbound", site, tmp_path, ports["unbound-2"], upstream.port, snippet=lambda text: more + text) as peer:
-        comes_to(site, peer, leaving.address, "c2.example", "NXDOMAIN")
-        site.sekisho("optout", "add", leaving.id, "c2")
-        comes_to(site, peer, leaving.address, "c2.example", ANSWER, deadline=90)
-        site.sekisho("optout", "remove", leaving.id, "c2")
-
-        def transferred() -> bool:
-            shown = site.sekisho("rpz", "show")
-            (seen,) = [one for one in shown["secondaries"] if one["id"] == "unbound-2"]
-            return any(one["zone"] == f"pass-c2.{ZONE}" and one["current"] and one["kind"] == "ixfr" for one in seen["zones"])
-
-        wait_until(transferred, deadline=90, what="the difference at Unbound", interval=0.2)
-        assert peer.gives(leaving.address, "c2.example") == ANSWER, "this version takes the trigger away: tell the table"
