@@ -24,6 +24,7 @@ from sekisho_exporters.families import Family, by, gauge, level, per_list, total
 from sekisho_exporters.prometheus_flows import FLOW_FAMILIES
 from sekisho_exporters.prometheus_record import RECORD_FAMILIES
 from sekisho_exporters.prometheus_sessions import SESSION_FAMILIES
+from sekisho_exporters.prometheus_zones import ZONE_FAMILIES
 
 _TRANSPORTS = {
     ("udp", "ipv4"): Counter.QUERIES_UDP4,
@@ -154,6 +155,7 @@ FAMILIES: tuple[Family, ...] = (
     *RECORD_FAMILIES,
     *SESSION_FAMILIES,
     *FLOW_FAMILIES,
+    *ZONE_FAMILIES,
 )
 """Every metric, in the order they are shown."""
 

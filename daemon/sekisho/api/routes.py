@@ -12,6 +12,9 @@
     GET    /v1/usage?customer=
     GET    /v1/events?customer=&list=&since=&limit=
     GET    /v1/audit/events?after=&limit=&customer=
+    GET    /v1/rpz
+    GET    /v1/rpz/config?resolver=&part=&secondary=&primary=&key_file=&folder=
+    POST   /v1/rpz/export {folder, zone}
     POST   /v1/backup {folder}
     POST   /v1/reload
     and those of measures (`routes_measures`), of groups (`routes_groups`), of lines (`routes_lines`),
@@ -171,6 +174,27 @@ async def backup(operations: Operations, fields: Fields, actor: str) -> Json:
     return await operations.backup(folder, actor=actor)
 
 
+async def show_policy_zones(operations: Operations, fields: Fields, _actor: str) -> Json:
+    fields.end()
+    return await operations.show_policy_zones()
+
+
+async def policy_zone_configuration(operations: Operations, fields: Fields, _actor: str) -> Json:
+    resolver, part = fields.text("resolver"), fields.optional_text("part") or ""
+    secondary, primary = fields.optional_text("secondary"), fields.optional_text("primary")
+    key_file, folder = fields.optional_text("key_file"), fields.optional_text("folder")
+    fields.end()
+    return await operations.policy_zone_configuration(
+        resolver, part=part, secondary=secondary, primary=primary, key_file=key_file, folder=folder
+    )
+
+
+async def export_policy_zones(operations: Operations, fields: Fields, actor: str) -> Json:
+    folder, zone = fields.text("folder"), fields.optional_text("zone")
+    fields.end()
+    return await operations.export_policy_zones(folder, zone, actor=actor)
+
+
 async def reload(operations: Operations, fields: Fields, actor: str) -> Json:
     fields.end()
     return await operations.reload(actor=actor)
@@ -196,6 +220,9 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("GET", "/v1/usage", Role.VIEWER, show_usage),
     ApiRoute("GET", "/v1/events", Role.VIEWER, events),
     ApiRoute("GET", "/v1/audit/events", Role.VIEWER, audit_events),
+    ApiRoute("GET", "/v1/rpz", Role.VIEWER, show_policy_zones),
+    ApiRoute("GET", "/v1/rpz/config", Role.VIEWER, policy_zone_configuration),
+    ApiRoute("POST", "/v1/rpz/export", Role.OPERATOR, export_policy_zones),
     ApiRoute("POST", "/v1/backup", Role.OPERATOR, backup),
     ApiRoute("POST", "/v1/reload", Role.OPERATOR, reload),
     *MEASURE_ROUTES,

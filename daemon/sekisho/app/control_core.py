@@ -26,6 +26,7 @@ from sekisho.app.control_matches import Recorder
 from sekisho.app.control_measures import Measures
 from sekisho.app.control_notices import Desk
 from sekisho.app.control_people import People
+from sekisho.app.control_policyzones import Publisher
 from sekisho.app.control_sessions import Sessions
 from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_tables import Tables
@@ -94,6 +95,7 @@ class Core:
     lines: Lines
     sessions: Sessions
     flows: Flows
+    zones: Publisher
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time
     started: float = 0.0

@@ -26,6 +26,8 @@ from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_measures import Measures
 from sekisho.app.control_people import People
+from sekisho.app.control_policylists import NamedLists
+from sekisho.app.control_policyzones import Publisher, Sources
 from sekisho.app.control_reload import reload
 from sekisho.app.control_sessions import Sessions
 from sekisho.app.control_sinks import Sinks
@@ -103,7 +105,11 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         stack.push_async_callback(sinks.close)
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
         watch = await open_watch(stack, folder, state, tables, sessions, measures, now)
-        parts = (measures, sinks, desk, watch.detection, watch.traffic, watch.bandwidth, watch.lines, sessions, watch.flows)
+        sources = Sources(lambda: tables.people, tables.enforced, NamedLists(lists, key), ledger.state, key, sessions.prefixes_of)
+        zones = tables.follower = Publisher(sources, state / "policyzones.json")
+        sessions.followers.append(zones.customers_changed)
+        stack.push_async_callback(zones.close)
+        parts = (measures, sinks, desk, watch.detection, watch.traffic, watch.bandwidth, watch.lines, sessions, watch.flows, zones)
         core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, *parts, started=now)
         await measures.reconcile(now)
         # What an earlier life left in the kernel is made what the record says before anybody is told that the daemon is ready.
@@ -147,11 +153,13 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_reload_when(hang_up, core)),
             asyncio.create_task(core.lines.run()),
             asyncio.create_task(_tell(core)),
+            asyncio.create_task(core.zones.run()),
             *(asyncio.create_task(door.serve()) for door in doors),
         ]
         core.lists.keep_fresh(core.list_changed)
         await core.sinks.adopt(core.site.settings.events)
         core.flows.want(core.site.settings.flows)
+        await core.zones.adopt()
         log.info("ready", customers=len(core.people), lists=len(core.people.lists), epoch=core.tables.published.epoch)
         notifier.ready(f"{len(core.people)} customers, {len(core.people.lists)} lists")
         try:

@@ -13,6 +13,7 @@ from sekisho.app import (
     control_groups,
     control_line_bodies,
     control_optouts,
+    control_policyshow,
     control_reload,
 )
 from sekisho.app.control_core import Core
@@ -135,6 +136,19 @@ class Control(MeasureControl, NoticeControl, SessionControl):
 
     async def show_flows(self) -> Json:
         return self._core.flows.body()
+
+    async def show_policy_zones(self) -> Json:
+        return control_policyshow.show(self._core)
+
+    async def policy_zone_configuration(
+        self, resolver: str, *, part: str, secondary: str | None, primary: str | None, key_file: str | None, folder: str | None
+    ) -> Json:
+        return control_policyshow.configuration(
+            self._core, resolver, part=part, secondary=secondary, primary=primary, key_file=key_file, folder=folder
+        )
+
+    async def export_policy_zones(self, folder: str, zone: str | None, *, actor: str) -> Json:  # noqa: ARG002 - nothing is recorded
+        return await control_policyshow.export(self._core, folder, zone)
 
     def _event(self, match: Match) -> Json:
         return {

@@ -51,6 +51,7 @@ async def reload(core: Core, actor: str) -> Json:
         await core.sinks.adopt(site.settings.events)
         await core.sessions.adopt(site.settings.radius)
         await core.flows.adopt(site.settings.flows)
+        await core.zones.adopt()
         if roles_of(site) != roles_of(before):
             _change_door(core)
             log.info("roles-changed", actor=actor)

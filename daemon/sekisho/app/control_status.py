@@ -15,6 +15,7 @@ from sekisho.app import control_line_bodies
 from sekisho.app import control_session_questions as session_questions
 from sekisho.app.control_core import Core
 from sekisho.app.control_observed import of_record
+from sekisho.app.control_policyshow import observed
 from sekisho.model.clauses import BlockRule, BudgetRule
 from sekisho.model.counters import Counter
 from sekisho.model.errors import TableError
@@ -211,6 +212,7 @@ def observe(core: Core) -> Observation:
         sessions_unknown=core.sessions.table.unknown,
         sessions_replaced=core.sessions.table.replaced,
         sessions_failing=core.sessions.history.failing is not None,
+        policy_zones=observed(core),
         **of_record(core, now),
     )
 

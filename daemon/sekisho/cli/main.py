@@ -19,6 +19,7 @@ from sekisho.cli.verbs_lists import lists
 from sekisho.cli.verbs_measures import measures, suspend
 from sekisho.cli.verbs_notices import attention, notice_report, notices
 from sekisho.cli.verbs_plugin import plugin
+from sekisho.cli.verbs_rpz import rpz
 from sekisho.cli.verbs_sessions import sessions
 from sekisho.cli.verbs_terms import terms
 from sekisho.cli.verbs_usage import usage
@@ -80,7 +81,7 @@ def cli() -> None:
 
 COMMANDS = (run, check, status, terms, optout, group, customers, lists, explain, events, usage, sessions, flows, audit, backup, restore)
 MEASURES = (measures, suspend, lines, hold, resume, emergency, outage, announce, notices, attention, notice_report)
-for command in (*COMMANDS, *MEASURES, plugin, reload, completion):
+for command in (*COMMANDS, *MEASURES, plugin, rpz, reload, completion):
     cli.add_command(command)
 
 

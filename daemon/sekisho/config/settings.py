@@ -23,6 +23,7 @@ from sekisho.config.events import EventSettings
 from sekisho.config.flows import FlowSettings
 from sekisho.config.lines import LineSettings
 from sekisho.config.notices import NoticeSettings
+from sekisho.config.policyzones import PolicyZones
 from sekisho.config.radius import RadiusSettings
 from sekisho.config.validation import FileModel, did_you_mean, shown, validate
 from sekisho.config.values import (
@@ -292,6 +293,8 @@ class Settings(FileModel):
     """How customers are told of measures; null: nobody is told, and what needs a notice before is not enforced."""
     radius: RadiusSettings | None = None
     """Which access servers tell who is on which line; null: none, and customers have fixed addresses alone."""
+    policy_zones: PolicyZones | None = None
+    """The policy zones published for resolvers that are asked without this one; null: none are."""
 
     @model_validator(mode="after")
     def _no_loop(self) -> Settings:

@@ -122,6 +122,40 @@ class SegmentObservation:
     congested: tuple[bool, bool] = (False, False)
 
 
+ZONE_TRANSFERS = ("axfr", "ixfr", "current")
+"""What a transfer of a policy zone was: whole, of what changed, of nothing since nothing did."""
+ZONE_NOTIFIES = ("sent", "acknowledged", "given-up")
+ZONE_REFUSALS = ("address", "key", "zone", "malformed")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyZoneObservation:
+    """One policy zone that is published. `transfers` since the primary was opened, by ZONE_TRANSFERS."""
+
+    name: str
+    serial: int = 0
+    records: int = 0
+    transfers: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PrimaryObservation:
+    """The primary of policy zones. Counts are since it was opened."""
+
+    failed: bool = False
+    """It cannot be opened."""
+    zones: tuple[PolicyZoneObservation, ...] = ()
+    behind: Mapping[str, int] = field(default_factory=dict)
+    """Zones whose newest version a secondary has not transferred, by secondary."""
+    notifies: Mapping[str, int] = field(default_factory=dict)
+    """By ZONE_NOTIFIES."""
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """By ZONE_REFUSALS."""
+    octets: int = 0
+    missed: Mapping[str, int] = field(default_factory=dict)
+    """Customers whom a list reaches and the zones cannot bring it to, by list."""
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """The daemon at `at` (UNIX seconds)."""
@@ -205,6 +239,8 @@ class Observation:
     """Sessions since the start that lost their address to another without a Stop."""
     sessions_failing: bool = False
     """What RADIUS says cannot be written: nothing of it is answered."""
+    policy_zones: PrimaryObservation | None = None
+    """None: none are published."""
 
     def total(self, counter: Counter) -> int:
         return self.totals.get(counter, 0)

@@ -251,6 +251,8 @@ def test_no_label_can_carry_a_customer_an_address_or_a_name() -> None:
         "source",
         "segment",
         "direction",
+        "zone",
+        "secondary",
     }
 
 
