@@ -21,6 +21,7 @@ from sekisho.model.counters import LATENCY_BOUNDS_US, Counter
 from sekisho.model.observation import Observation
 from sekisho.model.verdicts import STEPS
 from sekisho_exporters.families import Family, by, gauge, level, per_list, total
+from sekisho_exporters.prometheus_nas import NAS_FAMILIES
 from sekisho_exporters.prometheus_record import RECORD_FAMILIES
 
 _TRANSPORTS = {
@@ -150,6 +151,7 @@ FAMILIES: tuple[Family, ...] = (
     total("sekisho_hits_total", "Matches written to the ring to the control plane.", Counter.HITS),
     Family("sekisho_hits_lost_total", "counter", "Matches lost because that ring was full.", lambda seen: [((), seen.hits_lost)]),
     *RECORD_FAMILIES,
+    *NAS_FAMILIES,
 )
 """Every metric, in the order they are shown."""
 

@@ -149,6 +149,12 @@ async def audit_events(operations: Operations, fields: Fields, _actor: str) -> J
     return await operations.audit_events(after=after, limit=limit, customer=customer)
 
 
+async def show_nas(operations: Operations, fields: Fields, _actor: str) -> Json:
+    nas, limit = fields.optional_text("id"), fields.integer("limit", 1000, 1, MAX_LIMIT)
+    fields.end()
+    return await operations.show_nas(nas, limit=limit)
+
+
 async def backup(operations: Operations, fields: Fields, actor: str) -> Json:
     folder = fields.text("folder")
     fields.end()
@@ -180,6 +186,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("GET", "/v1/audit/events", Role.VIEWER, audit_events),
     ApiRoute("POST", "/v1/backup", Role.OPERATOR, backup),
     ApiRoute("POST", "/v1/reload", Role.OPERATOR, reload),
+    ApiRoute("GET", "/v1/nas", Role.VIEWER, show_nas),
     *MEASURE_ROUTES,
     ApiRoute("GET", "/v1/notices", Role.VIEWER, routes_notices.show_notices),
     ApiRoute("POST", "/v1/notices/bounced", Role.OPERATOR, routes_notices.bounced),

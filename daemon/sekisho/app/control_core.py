@@ -21,6 +21,7 @@ from sekisho.app.control_expiry import Expiry
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import Recorder
 from sekisho.app.control_measures import Measures
+from sekisho.app.control_nas import NasLimits
 from sekisho.app.control_notices import Desk
 from sekisho.app.control_people import People
 from sekisho.app.control_sinks import Sinks
@@ -84,6 +85,7 @@ class Core:
     sinks: Sinks
     desk: Desk
     detection: Detection
+    nas: NasLimits
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time
     started: float = 0.0

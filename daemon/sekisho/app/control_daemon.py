@@ -21,10 +21,12 @@ from sekisho.app.control_audit import erase
 from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_desk import UnreachableFindings, open_desk
 from sekisho.app.control_detection import Detection
+from sekisho.app.control_enforcers import Enforcers, duplicate_logins
 from sekisho.app.control_findings import Findings
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_measures import Measures
+from sekisho.app.control_nas import NasLimits, NoSessions
 from sekisho.app.control_people import People
 from sekisho.app.control_reload import reload
 from sekisho.app.control_sinks import Sinks
@@ -35,6 +37,7 @@ from sekisho.drivers.hitrings import HitRings
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.listkey import load_key
 from sekisho.drivers.matches import MatchStore
+from sekisho.drivers.nasmemory import NasMemory
 from sekisho.drivers.notify import Notifier
 from sekisho.drivers.site import Site
 from sekisho.drivers.tablereader import TableReader
@@ -56,6 +59,8 @@ MEASURES_EVERY = 1.0
 ERASE_EVERY = 86400.0
 DETECT_EVERY = 0.25
 """Seconds between two looks whether a window of `detection:` is over."""
+NAS_EVERY = 5.0
+"""Seconds between two looks whose sessions are to end."""
 EXPIRY_EVERY = 0.25
 """Seconds after its end in which an opt-out has ended."""
 
@@ -87,14 +92,21 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         await tables.start(now)
         await lists.saved()  # the plane answers already
         desk = open_desk(ledger, lambda: tables.people, state, lambda: core.clock())  # noqa: PLW0108 - there is no core yet
-        measures = Measures(ledger, lambda: tables.people, tables, desk, calendar)
+        held = state / "nas.db"
+        nas = NasLimits(lambda: NasMemory.open(held), tables.people.find, lambda customer: customer.plan, NoSessions())
+        await nas.start(site.settings.coa, remembered=held.exists())
+        stack.push_async_callback(nas.close)
+        measures = Measures(ledger, lambda: tables.people, Enforcers(tables, nas.enforce), desk, calendar)
         desk.sink = UnreachableFindings(lambda: tables.people, lambda finding: measures.found([finding], finding.at))
         sinks = Sinks(ledger, lambda: ledger.state.number, state, time.time)
         stack.push_async_callback(sinks.close)
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
         detection = Detection(CustomerCounts(folder), tables.row_of, Findings(measures))
-        core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, desk, detection, started=now)
+        core = Core(
+            config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, desk, detection, nas, started=now
+        )
         await measures.reconcile(now)
+        await nas.reconcile(tables.enforced(), duplicate_logins(measures.view(now)))
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
         yield core
@@ -123,6 +135,8 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(EXPIRY_EVERY, "expiry", lambda: _expire(core))),
             asyncio.create_task(_every(MEASURES_EVERY, "measures", lambda: core.measures.tick(core.clock()))),
             asyncio.create_task(_every(DETECT_EVERY, "detection", lambda: _detect(core))),
+            asyncio.create_task(core.nas.run()),
+            asyncio.create_task(_every(NAS_EVERY, "nas", lambda: _nas(core))),
             asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
             asyncio.create_task(_every(ERASE_EVERY, "erase", lambda: erase(core))),
             asyncio.create_task(_reload_when(hang_up, core)),
@@ -139,6 +153,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             notifier.stopping()
             log.info("stopping")
             await _close(doors, tasks)
+            await core.nas.stop()
 
 
 async def _until_stopped(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
@@ -211,6 +226,10 @@ async def _expire(core: Core) -> None:
 
 async def _detect(core: Core) -> None:
     await core.detection.tick(core.people, core.clock(), time.monotonic())
+
+
+async def _nas(core: Core) -> None:
+    await core.nas.look(core.tables.enforced(), duplicate_logins(core.measures.view(core.clock())))
 
 
 async def _purge(core: Core) -> None:

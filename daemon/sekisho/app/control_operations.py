@@ -5,7 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from sekisho.app import control_audit, control_customers, control_exceptions, control_feeds, control_optouts, control_reload
+from sekisho.app import (
+    control_audit,
+    control_customers,
+    control_exceptions,
+    control_feeds,
+    control_nas_show,
+    control_optouts,
+    control_reload,
+)
 from sekisho.app.control_core import Core
 from sekisho.app.control_explain import explanation_body, question_name, question_type, source_address
 from sekisho.app.control_matches import retentions
@@ -97,6 +105,9 @@ class Control(MeasureControl, NoticeControl):
 
     async def audit_events(self, *, after: int, limit: int, customer: str | None) -> Json:
         return await control_audit.events(self._core, after, limit, customer)
+
+    async def show_nas(self, nas: str | None, *, limit: int) -> Json:
+        return control_nas_show.show(self._core, nas, limit)
 
     async def backup(self, folder: str, *, actor: str) -> Json:
         return await control_audit.backup(self._core, folder, actor)

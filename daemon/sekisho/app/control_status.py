@@ -12,6 +12,7 @@ from typing import Any
 
 import sekisho
 from sekisho.app.control_core import Core
+from sekisho.app.control_nas_show import observations
 from sekisho.app.control_observed import of_record
 from sekisho.model.clauses import BlockRule, BudgetRule
 from sekisho.model.counters import Counter
@@ -91,7 +92,7 @@ def status(core: Core) -> Json:
         "sinks": core.sinks.bodies(),
         "lists": lists(core, plane, now),
         "measures": measures(core),
-        "warnings": warnings(core) + _plane_warnings(plane) + _measure_warnings(core),
+        "warnings": warnings(core) + _plane_warnings(plane) + _measure_warnings(core) + core.nas.warnings(),
     }
 
 
@@ -199,6 +200,7 @@ def observe(core: Core) -> Observation:
         append_seconds=core.ledger.latencies.total,
         sinks=core.sinks.observations(),
         **of_record(core, now),
+        **observations(core.nas),
     )
 
 

@@ -14,6 +14,7 @@ from sekisho.cli.verbs_daemon import check, completion, reload, run, status
 from sekisho.cli.verbs_emergencies import announce, emergency, hold, outage, resume
 from sekisho.cli.verbs_lists import lists
 from sekisho.cli.verbs_measures import measures, suspend
+from sekisho.cli.verbs_nas import nas
 from sekisho.cli.verbs_notices import attention, notice_report, notices
 from sekisho.cli.verbs_terms import terms
 from sekisho.cli.verbs_verdicts import events, explain
@@ -62,7 +63,7 @@ def cli() -> None:
 
 
 COMMANDS = (run, check, status, terms, optout, customers, lists, explain, events, audit, backup, restore)
-MEASURES = (measures, suspend, hold, resume, emergency, outage, announce, notices, attention, notice_report)
+MEASURES = (measures, suspend, hold, resume, emergency, outage, announce, notices, attention, notice_report, nas)
 for command in (*COMMANDS, *MEASURES, reload, completion):
     cli.add_command(command)
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
 
+from sekisho.config.coa import CoaSettings
 from sekisho.config.detection import Detection
 from sekisho.config.document import Document, scan_document
 from sekisho.config.events import EventSettings
@@ -276,6 +277,8 @@ class Settings(FileModel):
     """Where every change of state is told."""
     notices: NoticeSettings | None = None
     """How customers are told of measures; null: nobody is told, and what needs a notice before is not enforced."""
+    coa: CoaSettings | None = None
+    """NASes that slow lines and end sessions when they are asked; null: none is asked."""
 
     @model_validator(mode="after")
     def _no_loop(self) -> Settings:
