@@ -21,12 +21,11 @@ from sekisho.app.control_audit import erase
 from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_desk import UnreachableFindings, open_desk
 from sekisho.app.control_detection import Detection
-from sekisho.app.control_enforcers import Enforcers, duplicate_logins
 from sekisho.app.control_findings import Findings
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_measures import Measures
-from sekisho.app.control_nas import NasLimits, NoSessions
+from sekisho.app.control_nas import NasLimits, NoSessions, duplicate_logins
 from sekisho.app.control_people import People
 from sekisho.app.control_reload import reload
 from sekisho.app.control_sinks import Sinks
@@ -93,10 +92,17 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         await lists.saved()  # the plane answers already
         desk = open_desk(ledger, lambda: tables.people, state, lambda: core.clock())  # noqa: PLW0108 - there is no core yet
         held = state / "nas.db"
-        nas = NasLimits(lambda: NasMemory.open(held), tables.people.find, lambda customer: customer.plan, NoSessions())
+        nas = NasLimits(
+            lambda: NasMemory.open(held),
+            lambda identity: tables.people.find(identity),  # noqa: PLW0108 - a reload makes other people
+            lambda customer: customer.plan,
+            NoSessions(),
+            tables.enforced,
+        )
         await nas.start(site.settings.coa, remembered=held.exists())
         stack.push_async_callback(nas.close)
-        measures = Measures(ledger, lambda: tables.people, Enforcers(tables, nas.enforce), desk, calendar)
+        tables.followers.append(nas.follow)
+        measures = Measures(ledger, lambda: tables.people, tables, desk, calendar)
         desk.sink = UnreachableFindings(lambda: tables.people, lambda finding: measures.found([finding], finding.at))
         sinks = Sinks(ledger, lambda: ledger.state.number, state, time.time)
         stack.push_async_callback(sinks.close)
@@ -106,7 +112,7 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
             config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, desk, detection, nas, started=now
         )
         await measures.reconcile(now)
-        await nas.reconcile(tables.enforced(), duplicate_logins(measures.view(now)))
+        await nas.reconcile(duplicate_logins(measures.view(now)))
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
         yield core
@@ -229,7 +235,7 @@ async def _detect(core: Core) -> None:
 
 
 async def _nas(core: Core) -> None:
-    await core.nas.look(core.tables.enforced(), duplicate_logins(core.measures.view(core.clock())))
+    await core.nas.look(duplicate_logins(core.measures.view(core.clock())))
 
 
 async def _purge(core: Core) -> None:

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from sekisho.app.control_standing import View
 from sekisho.config.coa import CoaMode, CoaSettings
 from sekisho.drivers.nasmemory import NasMemory
 from sekisho.enforce.nas import TOLD_AFTER, Book, Pace, Request
 from sekisho.enforce.templates import compose
+from sekisho.measures.combine import ENFORCED
 from sekisho.model.customers import Customer, Plan, Prefix
 from sekisho.model.errors import LedgerError, RefusedError
-from sekisho.model.measures import NONE, Enforcement
+from sekisho.model.measures import NONE, Detector, Enforcement
 from sekisho.model.nas import Answer, ErrorCause, Limit, Patience, Remembered, RequestKind, RequestOutcome, Target
 from sekisho.model.sessions import Session
 
@@ -43,7 +45,7 @@ _PAUSE = 1000
 class Sessions(Protocol):
     """Who is on which line now (`control_sessions`)."""
 
-    def live_of(self, customer: str) -> Iterable[Session]:
+    def live(self, customer: str) -> Iterable[Session]:
         """The sessions of a customer that go on."""
         ...
 
@@ -51,7 +53,7 @@ class Sessions(Protocol):
 class NoSessions:
     """Where no accounting comes."""
 
-    def live_of(self, customer: str) -> Iterable[Session]:  # noqa: ARG002 - the protocol's signature
+    def live(self, customer: str) -> Iterable[Session]:  # noqa: ARG002 - the protocol's signature
         return ()
 
 
@@ -64,9 +66,10 @@ class NasLimits:
         find: Callable[[str], Customer | None],
         plan: Callable[[Customer], Plan | None],
         sessions: Sessions,
+        enforced: Callable[[], Mapping[str, Enforcement]],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`memory` opens the file of what is remembered; `plan` says the capacity of a customer's line; `now` never steps."""
+        """`memory` opens the file of what is remembered; `plan` says a line's capacity, `enforced` what is in force for whom."""
         self.settings: CoaSettings | None = None
         self.book = Book({})
         self.requests: Counter[tuple[RequestKind, RequestOutcome]] = Counter()
@@ -79,6 +82,7 @@ class NasLimits:
         self._client: CoaClient | None = None
         self._find = find
         self._plan = plan
+        self._enforced = enforced
         self._now = now
         self._wake = asyncio.Event()
         self._asking: set[asyncio.Task[None]] = set()
@@ -118,7 +122,7 @@ class NasLimits:
 
     # What changes
 
-    async def adopt(self, settings: CoaSettings | None, enforced: Mapping[str, Enforcement]) -> None:
+    async def adopt(self, settings: CoaSettings | None) -> None:
         """Go on with another configuration. Raises LedgerError if what NASes hold cannot be remembered from now on."""
         if settings is not None and self._memory is None:
             self._memory = await asyncio.to_thread(self._memory_of)
@@ -133,19 +137,23 @@ class NasLimits:
                 and before.template(old.vendor) != settings.template(nas.vendor)
             ):
                 self.book.suspect(nas.id, self._now())
-        await self.reconcile(enforced, self._duplicates)
+        await self.reconcile(self._duplicates)
 
-    def enforce(self, customer: str, what: Enforcement) -> None:
-        """All that measures do to a customer from now on; asked of the NASes at once."""
-        if self.settings is None and what.rate is None:
-            return
-        self._tell(customer, what)
+    def follow(self, customers: Iterable[str]) -> None:
+        """What is in force for these customers changed; asked of the NASes at once."""
+        if self.settings is not None or self._memory is not None:
+            enforced = self._enforced()
+            for customer in customers:
+                what = enforced.get(customer, NONE)
+                if what.rate is not None or customer in self.book.wanted():
+                    self._tell(customer, what)
 
-    async def reconcile(self, enforced: Mapping[str, Enforcement], duplicates: Mapping[str, int]) -> None:
+    async def reconcile(self, duplicates: Mapping[str, int]) -> None:
         """Compare all that is wanted with what NASes hold. `duplicates`: whose later sessions are to end, and how many may stay."""
         before = self._duplicates
         self._duplicates = dict(duplicates) if self.settings is not None and self.settings.disconnect_duplicates else {}
         self._reconciled_at = self._now()
+        enforced = self._enforced()
         known = dict.fromkeys((*before, *self.book.wanted(), *(line.target.customer for line in self.book.lines())))
         rated = (identity for identity, what in enforced.items() if what.rate is not None)
         for number, identity in enumerate(dict.fromkeys((*known, *rated, *self._duplicates)), 1):
@@ -153,30 +161,34 @@ class NasLimits:
             if not number % _PAUSE:
                 await asyncio.sleep(0)
 
-    async def look(self, enforced: Mapping[str, Enforcement], duplicates: Mapping[str, int]) -> None:
+    async def look(self, duplicates: Mapping[str, int]) -> None:
         """A look now and then: at whose sessions are to end; at everything each `RECONCILE_EVERY` seconds."""
         ending = self.settings is not None and self.settings.disconnect_duplicates and self._duplicates != duplicates
         if ending or self._now() - self._reconciled_at >= RECONCILE_EVERY:
-            await self.reconcile(enforced, duplicates)
+            await self.reconcile(duplicates)
 
     def session_started(self, session: Session) -> None:
-        """A session began, or goes on with other addresses."""
-        if session.customer is None or self.settings is None or self.settings.nas(session.nas) is None:
+        """A session began, and `Sessions` has it. Whatever a NAS held of one by the same name, this one has its full speed."""
+        target = self._target(session)
+        if target is None:
             return
-        if session.customer in self._duplicates:
-            self._retell(session.customer)
-        else:
-            self.book.started(_target(session, session.customer), self._now())
+        self.book.ended(target.key)
+        if target.customer in self._duplicates or target.customer in self.book.wanted():
+            self._want(target.customer, self.book.wanted().get(target.customer))
         self._wake.set()
 
     def session_ended(self, session: Session) -> None:
-        self.book.ended((session.nas, session.id))
-        self._wake.set()
+        target = self._target(session)
+        if target is not None:
+            self.book.ended(target.key)
+            self._wake.set()
 
-    def nas_restarted(self, nas: str) -> None:
-        """A NAS said that it started or stops: none of its sessions goes on, and no limit."""
-        self.book.restarted(nas)
-        self._wake.set()
+    def nas_restarted(self, name: str) -> None:
+        """A NAS, by its name in accounting, said that it started or stops: none of its sessions goes on, and no limit."""
+        nas = self.settings.accounted(name) if self.settings is not None else None
+        if nas is not None:
+            self.book.restarted(nas.id)
+            self._wake.set()
 
     # The asking
 
@@ -228,8 +240,8 @@ class NasLimits:
         settings = self.settings
         if settings is None:
             return []
-        live = sorted(self.sessions.live_of(customer), key=lambda one: (one.since, one.id))
-        found = [_target(one, customer) for one in live if settings.nas(one.nas) is not None]
+        live = sorted(self.sessions.live(customer), key=lambda one: (one.since, one.id))
+        found = [target for one in live if (target := self._target(one)) is not None]
         told = {one.nas for one in found}
         record = self._find(customer)
         for nas in settings.nases if record is not None else ():
@@ -252,8 +264,12 @@ class NasLimits:
     def _tell(self, customer: str, what: Enforcement) -> None:
         self._want(customer, self.limit(customer, what))
 
-    def _retell(self, customer: str) -> None:
-        self._want(customer, self.book.wanted().get(customer))
+    def _target(self, session: Session) -> Target | None:
+        """A session at a NAS that can be asked, of a customer who is known."""
+        nas = self.settings.accounted(session.nas) if self.settings is not None else None
+        if nas is None or session.customer is None:
+            return None
+        return Target(nas.id, session.id, session.user, session.customer, session.prefixes)
 
     def _want(self, customer: str, limit: Limit | None) -> None:
         targets = self.targets(customer)
@@ -335,13 +351,25 @@ class NasLimits:
         return found
 
 
+def duplicate_logins(view: View) -> dict[str, int]:
+    """Customers under a measure for a duplicate log-in that is carried out now, and how many sessions they may have."""
+    found: dict[str, int] = {}
+    if view.book.hold is not None:
+        return found
+    for measure in view.book.open():
+        if measure.detector is not Detector.DUPLICATE_LOGIN or measure.state not in ENFORCED or measure.observe:
+            continue
+        standing = view.standing_of(measure)
+        if standing.rule is None or standing.exempt or standing.observe:
+            continue
+        allowed = measure.evidence.get("allowed", 1)
+        found[measure.customer] = max(1, int(allowed)) if isinstance(allowed, int | float) else 1
+    return found
+
+
 def _paces(settings: CoaSettings | None) -> dict[str, Pace]:
     nases = settings.nases if settings is not None else ()
     return {one.id: Pace(one.window, settings.backoff, settings.backoff_max) for one in nases} if settings is not None else {}
-
-
-def _target(session: Session, customer: str) -> Target:
-    return Target(session.nas, session.id, session.user, customer, session.prefixes)
 
 
 def _within(prefix: Prefix, network: Prefix) -> bool:

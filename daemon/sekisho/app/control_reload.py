@@ -47,7 +47,7 @@ async def reload(core: Core, actor: str) -> Json:
         core.reload = Reload(now, (), now)
         # Other terms, other customers or another mode: what they no longer authorise ends now.
         await core.measures.settle(core.clock())
-        await core.nas.adopt(site.settings.coa, core.tables.enforced())
+        await core.nas.adopt(site.settings.coa)
         await core.sinks.adopt(site.settings.events)
         if roles_of(site) != roles_of(before):
             _change_door(core)

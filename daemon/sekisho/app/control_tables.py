@@ -14,7 +14,7 @@ import json
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -104,6 +104,8 @@ class Tables:
         self.people = people
         self.enforcements = Enforcements(enforcements or {})
         self.published = Published()
+        self.followers: list[Callable[[Collection[str]], None]] = []
+        """Who else carries out what is in force: told which customers' changed, at once, and not waited for."""
         self._writer = writer
         self._plane = plane
         self._state = state
@@ -164,6 +166,8 @@ class Tables:
     async def enforce_all(self, given: Mapping[str, Enforcement]) -> None:
         """The same for many customers; others' turns come in between. Raises RefusedError, and changes none, likewise."""
         self.enforcements.put(given)
+        for follow in self.followers:
+            follow(given.keys())
         for number, customer in enumerate(tuple(given), 1):
             if self._loading:
                 self._late.add(customer)

@@ -120,7 +120,9 @@ class NasSettings(FileModel):
     """One NAS."""
 
     id: Identifier
-    """Its id, the same as in accounting."""
+    """Names it in `sekisho nas` and its secret's credential."""
+    accounting: Text | None = None
+    """Its name in accounting (`sekisho sessions`), where that is another than its id."""
     address: NasEndpoint
     """Where it takes requests; port 3799 where none is given."""
     secret_file: FilePath | None = None
@@ -236,6 +238,10 @@ class CoaSettings(FileModel):
     def template(self, vendor: str) -> NasTemplate:
         """The template of a vendor; the operator's own comes first."""
         return self.vendors.get(vendor) or NasTemplate.model_validate(VENDORS[vendor])
+
+    def accounted(self, name: str) -> NasSettings | None:
+        """The NAS of a name in accounting."""
+        return next((one for one in self.nases if (one.accounting or one.id) == name), None)
 
     def nas(self, name: str) -> NasSettings | None:
         return next((one for one in self.nases if one.id == name), None)

@@ -35,7 +35,7 @@ class Live:
     def __init__(self, *sessions):
         self.sessions = list(sessions)
 
-    def live_of(self, customer):
+    def live(self, customer):
         return [one for one in self.sessions if one.customer == customer]
 
 
@@ -57,9 +57,9 @@ class Site:
     @contextlib.asynccontextmanager
     async def running(self, **more):
         path = self.folder / "nas.db"
-        limits = NasLimits(lambda: NasMemory.open(path), PEOPLE.get, lambda one: one.plan, self.live)
+        limits = NasLimits(lambda: NasMemory.open(path), PEOPLE.get, lambda one: one.plan, self.live, lambda: self.enforced)
         await limits.start(self.settings(**more), remembered=path.exists())
-        await limits.reconcile(self.enforced, {})
+        await limits.reconcile({})
         task = asyncio.create_task(limits.run())
         try:
             yield limits
@@ -68,6 +68,10 @@ class Site:
             await asyncio.gather(task, return_exceptions=True)
             await limits.stop()
             await limits.close()
+
+    def enforce(self, limits, customer, what):
+        self.enforced = {**self.enforced, customer: what}
+        limits.follow([customer])
 
     def remembered(self):
         async def read():
@@ -100,9 +104,9 @@ def test_a_measure_slows_the_line_and_its_end_gives_the_speed_of_the_contract_ba
         site = Site(tmp_path, server.port)
         site.live.sessions = [session(1)]
         async with site.running() as limits:
-            limits.enforce("c-1", SLOW)
+            site.enforce(limits, "c-1", SLOW)
             await settled(limits)
-            limits.enforce("c-1", NONE)
+            site.enforce(limits, "c-1", NONE)
             await settled(limits)
             assert limits.requests == {(kind, RequestOutcome.ACKNOWLEDGED): 1 for kind in (RequestKind.LIMIT, RequestKind.LIFT)}
         return site
@@ -154,7 +158,7 @@ def test_it_is_written_down_before_the_nas_is_asked(tmp_path):
         loops.append(asyncio.get_running_loop())
         site.live.sessions = [session(1)]
         async with site.running() as limits:
-            limits.enforce("c-1", SLOW)
+            site.enforce(limits, "c-1", SLOW)
             await settled(limits)
 
     with coaserver.running(look) as server:
@@ -181,13 +185,13 @@ def test_nothing_is_asked_while_it_cannot_be_written_down(tmp_path, monkeypatch)
         site.live.sessions = [session(1)]
         async with site.running() as limits:
             monkeypatch.setattr(NasMemory, "write", full)
-            limits.enforce("c-1", SLOW)
+            site.enforce(limits, "c-1", SLOW)
             await until(lambda: limits._disk_failed, "the disk fails")
             assert server.asked == []
             monkeypatch.undo()
             monkeypatch.setattr("sekisho.app.control_nas._DISK_WAIT", 0.0)
             limits.book.want("c-1", None, [], 0.0)
-            limits.enforce("c-1", SLOW)
+            site.enforce(limits, "c-1", SLOW)
             await until(lambda: server.asked, "it is asked")
 
     with coaserver.running() as server:
@@ -200,7 +204,7 @@ def test_a_session_that_starts_later_is_slowed_at_its_start_and_a_restarted_nas_
     async def story(server):
         site = Site(tmp_path, server.port)
         async with site.running() as limits:
-            limits.enforce("c-1", SLOW)
+            site.enforce(limits, "c-1", SLOW)
             await settled(limits)
             assert server.asked == []
             site.live.sessions = [session(1)]
@@ -224,7 +228,7 @@ def test_a_limit_that_a_nas_refuses_is_told_with_its_cause(tmp_path):
         site = Site(tmp_path, server.port)
         site.live.sessions = [session(1)]
         async with site.running() as limits:
-            limits.enforce("c-1", SLOW)
+            site.enforce(limits, "c-1", SLOW)
             await settled(limits)
             assert any("bng-1 refuses what is asked for 1 lines" in one for one in limits.warnings())
             assert {cause.word: count for cause, count in limits.causes.items()} == {"unsupported-attribute": 1}
@@ -239,7 +243,7 @@ def test_a_nas_that_does_not_answer_is_told_of_and_asked_until_it_does(tmp_path)
         site = Site(tmp_path, server.port)
         site.live.sessions = [session(1)]
         async with site.running(timeout=0.05) as limits:
-            limits.enforce("c-1", SLOW)
+            site.enforce(limits, "c-1", SLOW)
             await until(lambda: any("bng-1 does not answer, and 1 lines wait" in one for one in limits.warnings()), "it is told")
             server.reply = coaserver.ack
             await settled(limits)
@@ -254,7 +258,7 @@ def test_several_nases_are_asked_each_with_its_own(tmp_path):
         site = Site(tmp_path, one.port, other.port)
         site.live.sessions = [session(1), session(2, nas="bng-2"), session(3, nas="elsewhere")]
         async with site.running() as limits:
-            limits.enforce("c-1", SLOW)
+            site.enforce(limits, "c-1", SLOW)
             await settled(limits)
 
     with coaserver.running() as one, coaserver.running() as other:
@@ -267,11 +271,11 @@ def test_observing_sends_nothing(tmp_path):
         site = Site(tmp_path, server.port)
         site.live.sessions = [session(1)]
         async with site.running(mode="observe") as limits:
-            limits.enforce("c-1", SLOW)
+            site.enforce(limits, "c-1", SLOW)
             await limits.step()
             (line,) = limits.book.lines()
             assert limits.book.next_of(line).kind is RequestKind.LIMIT
-            await limits.adopt(site.settings(), {"c-1": SLOW})
+            await limits.adopt(site.settings())
             await settled(limits)
 
     with coaserver.running() as server:
@@ -285,7 +289,7 @@ def test_on_stop_limits_stay_or_are_lifted_as_the_operator_chose(tmp_path, on_st
         site = Site(tmp_path, server.port)
         site.live.sessions = [session(1)]
         async with site.running(on_stop=on_stop) as limits:
-            limits.enforce("c-1", SLOW)
+            site.enforce(limits, "c-1", SLOW)
             await settled(limits)
         return site
 
@@ -300,7 +304,7 @@ def test_a_stop_waits_no_longer_than_it_may_for_a_nas_that_is_silent(tmp_path):
         site = Site(tmp_path, server.port)
         site.live.sessions = [session(1)]
         async with site.running(on_stop="remove", stop_timeout=0.3) as limits:
-            limits.enforce("c-1", SLOW)
+            site.enforce(limits, "c-1", SLOW)
             await settled(limits)
             server.reply = coaserver.silence
         return site
@@ -314,7 +318,7 @@ def test_a_line_with_a_fixed_address_is_slowed_without_accounting(tmp_path):
     async def story(server):
         site = Site(tmp_path, server.port, nas={"networks": ["192.0.2.0/24"]})
         async with site.running() as limits:
-            limits.enforce("c-1", SLOW)
+            site.enforce(limits, "c-1", SLOW)
             await settled(limits)
 
     with coaserver.running() as server:
@@ -330,7 +334,7 @@ def test_the_later_sessions_of_a_duplicate_log_in_are_ended_where_that_is_config
         site = Site(tmp_path, server.port)
         site.live.sessions = [session(2, since=20.0), session(1, since=10.0)]
         async with site.running(disconnect_duplicates=configured) as limits:
-            await limits.look({}, {"c-1": 1})
+            await limits.look({"c-1": 1})
             await settled(limits)
             limits.session_ended(session(2))
             site.live.sessions = [session(1, since=10.0), session(3, since=30.0)]
@@ -348,9 +352,9 @@ def test_without_a_section_what_is_remembered_is_told(tmp_path):
         site = Site(tmp_path, server.port)
         site.live.sessions = [session(1)]
         async with site.running() as limits:
-            limits.enforce("c-1", SLOW)
+            site.enforce(limits, "c-1", SLOW)
             await settled(limits)
-            await limits.adopt(None, {})
+            await limits.adopt(None)
             assert any("bng-1, which `coa:` does not name any more, may hold 1 limits" in one for one in limits.warnings())
 
     with coaserver.running() as server:
