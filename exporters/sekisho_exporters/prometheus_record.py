@@ -7,8 +7,13 @@ main file.
 from __future__ import annotations
 
 from sekisho.model.measures import Detector
-from sekisho.model.observation import APPEND_BOUNDS, CHANNELS, OUTCOMES
+from sekisho.model.observation import APPEND_BOUNDS, CHANNELS, OUTCOMES, LineObservation, Observation
 from sekisho_exporters.families import Family, gauge, per_sink
+
+
+def _lines(seen: Observation) -> LineObservation:
+    return seen.lines or LineObservation()
+
 
 RECORD_FAMILIES: tuple[Family, ...] = (
     # Measures
@@ -45,6 +50,35 @@ RECORD_FAMILIES: tuple[Family, ...] = (
     ),
     gauge("sekisho_notices_waiting", "Notices neither sent nor given up yet.", lambda seen: seen.notices_waiting),
     gauge("sekisho_attention_calls_open", "Attention calls that are not closed.", lambda seen: seen.attention_open),
+    # Lines
+    Family(
+        "sekisho_lines_enforcer_up",
+        "gauge",
+        "1 while what limits lines in the kernel can be used; missing where it is not wanted.",
+        lambda seen: [((name,), up) for name, up in _lines(seen).enforcers.items()],
+        ("enforcer",),
+    ),
+    Family(
+        "sekisho_lines_entries",
+        "gauge",
+        "Addresses in the kernel's tables, by what being there means.",
+        lambda seen: [((role,), many) for role, many in _lines(seen).entries.items()],
+        ("role",),
+    ),
+    gauge("sekisho_lines_slowed", "Lines that have a class of their own.", lambda seen: seen.lines.slowed if seen.lines else None),
+    Family(
+        "sekisho_lines_repairs_total",
+        "counter",
+        "Entries and classes found other than they were left, and repaired.",
+        lambda seen: [((kind,), _lines(seen).repairs.get(kind, 0)) for kind in ("tables", "classes")] if seen.lines else [],
+        ("kind",),
+    ),
+    Family(
+        "sekisho_lines_dropped_queries_total",
+        "counter",
+        "Queries of silenced customers that the kernel dropped.",
+        lambda seen: [((), seen.lines.dropped)] if seen.lines else [],
+    ),
     # Ledger
     gauge("sekisho_ledger_acts", "Acts on the record.", lambda seen: seen.acts),
     Family(

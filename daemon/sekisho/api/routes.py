@@ -13,7 +13,7 @@
     GET    /v1/audit/events?after=&limit=&customer=
     POST   /v1/backup {folder}
     POST   /v1/reload
-    and those of measures (`routes_measures`), of notices and attention calls (`routes_notices`)
+    and those of measures (`routes_measures`), of notices and attention calls (`routes_notices`), of lines (`routes_lines`)
 
 Every route states the role it needs: there is no other way to write one, and reading needs the
 viewer's, changing the operator's. An operation that changes something is handed who asked.
@@ -30,6 +30,7 @@ from sekisho.api import routes_notices
 from sekisho.api.operations import Json, Operations
 from sekisho.api.requests import MAX_BODY, MAX_LIMIT, BadRequestError, Fields
 from sekisho.api.route import ApiRoute
+from sekisho.api.routes_lines import LINE_ROUTES
 from sekisho.api.routes_measures import MEASURE_ROUTES
 from sekisho.model.roles import Role
 
@@ -188,6 +189,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("POST", "/v1/reload", Role.OPERATOR, reload),
     ApiRoute("GET", "/v1/nas", Role.VIEWER, show_nas),
     *MEASURE_ROUTES,
+    *LINE_ROUTES,
     ApiRoute("GET", "/v1/notices", Role.VIEWER, routes_notices.show_notices),
     ApiRoute("POST", "/v1/notices/bounced", Role.OPERATOR, routes_notices.bounced),
     ApiRoute("GET", "/v1/attention", Role.VIEWER, routes_notices.show_calls),

@@ -18,6 +18,7 @@ import structlog
 
 from sekisho.app.control_detection import Detection
 from sekisho.app.control_expiry import Expiry
+from sekisho.app.control_lines import Lines
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import Recorder
 from sekisho.app.control_measures import Measures
@@ -86,6 +87,7 @@ class Core:
     desk: Desk
     detection: Detection
     nas: NasLimits
+    lines: Lines
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time
     started: float = 0.0

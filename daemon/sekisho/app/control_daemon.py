@@ -22,10 +22,12 @@ from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_desk import UnreachableFindings, open_desk
 from sekisho.app.control_detection import Detection
 from sekisho.app.control_findings import Findings
+from sekisho.app.control_linecounts import LineCounts
+from sekisho.app.control_lines import Lines
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_measures import Measures
-from sekisho.app.control_nas import NasLimits, NoSessions, duplicate_logins
+from sekisho.app.control_nas import NasLimits, NoSessions, duplicate_logins, plan_of
 from sekisho.app.control_people import People
 from sekisho.app.control_reload import reload
 from sekisho.app.control_sinks import Sinks
@@ -95,7 +97,7 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         nas = NasLimits(
             lambda: NasMemory.open(held),
             lambda identity: tables.people.find(identity),  # noqa: PLW0108 - a reload makes other people
-            lambda customer: customer.plan,
+            lambda customer: plan_of(customer, tables.people.site.settings.lines),
             NoSessions(),
             tables.enforced,
         )
@@ -107,12 +109,18 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         sinks = Sinks(ledger, lambda: ledger.state.number, state, time.time)
         stack.push_async_callback(sinks.close)
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
-        detection = Detection(CustomerCounts(folder), tables.row_of, Findings(measures))
+        counts = CustomerCounts(folder)
+        detection = Detection(counts, tables.row_of, Findings(measures))
+        lines = Lines(lambda: tables.people.site.settings, lambda: tables.people, tables.enforced, LineCounts(tables.row_of, counts))
+        tables.followers.append(lines.follow)
+        stack.push_async_callback(lines.close)
         core = Core(
-            config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, desk, detection, nas, started=now
+            config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, desk, detection, nas, lines, started=now
         )
         await measures.reconcile(now)
         await nas.reconcile(duplicate_logins(measures.view(now)))
+        # What an earlier life left in the kernel is made what the record says before anybody is told that the daemon is ready.
+        await lines.step()
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
         yield core
@@ -146,6 +154,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
             asyncio.create_task(_every(ERASE_EVERY, "erase", lambda: erase(core))),
             asyncio.create_task(_reload_when(hang_up, core)),
+            asyncio.create_task(core.lines.run()),
             asyncio.create_task(_tell(core)),
             *(asyncio.create_task(door.serve()) for door in doors),
         ]

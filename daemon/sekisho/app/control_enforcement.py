@@ -51,7 +51,7 @@ class Enforcements:
             if budget is not None and not all(1 <= number <= _MOST for number in budget):
                 raise RefusedError(f"a budget of {budget} queries a second and at once cannot be enforced; give 1 to {_MOST} of each")
         for customer, what in given.items():
-            if what.silenced or what.garden or what.budget is not None:
+            if what.silenced or what.garden or what.budget is not None or what.rate is not None or what.mail is not None:
                 self._of[customer] = what
             else:
                 self._of.pop(customer, None)
@@ -84,7 +84,9 @@ def enforcement_body(what: Enforcement) -> dict[str, object] | None:
     if what == NONE:
         return None
     budget = {"rate": what.budget[0], "burst": what.budget[1]} if what.budget is not None else None
-    return {"silenced": what.silenced, "garden": what.garden, "budget": budget, "clauses": list(what.by)}
+    rate = {"down": what.rate[0], "up": what.rate[1]} if what.rate is not None else None
+    done = {"silenced": what.silenced, "garden": what.garden, "budget": budget, "rate": rate, "mail": what.mail}
+    return {**done, "clauses": list(what.by)}
 
 
 def combine(row: CustomerRow, what: Enforcement, grounds: Grounds) -> CustomerRow:

@@ -17,6 +17,7 @@ import structlog
 
 from sekisho.app.control_standing import View
 from sekisho.config.coa import CoaMode, CoaSettings
+from sekisho.config.lines import LineSettings
 from sekisho.drivers.nasmemory import NasMemory
 from sekisho.enforce.nas import TOLD_AFTER, Book, Pace, Request
 from sekisho.enforce.templates import compose
@@ -365,6 +366,13 @@ def duplicate_logins(view: View) -> dict[str, int]:
         allowed = measure.evidence.get("allowed", 1)
         found[measure.customer] = max(1, int(allowed)) if isinstance(allowed, int | float) else 1
     return found
+
+
+def plan_of(customer: Customer, lines: LineSettings | None) -> Plan | None:
+    """The capacity of a customer's line: of the contract, or what the configuration says of lines without one."""
+    if customer.plan is not None:
+        return customer.plan
+    return lines.plan if lines is not None else None
 
 
 def _paces(settings: CoaSettings | None) -> dict[str, Pace]:

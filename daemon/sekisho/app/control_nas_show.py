@@ -50,7 +50,9 @@ def show(core: Core, only: str | None, limit: int) -> Json:
     if only is not None:
         lines = sorted(nas.book.lines(only), key=lambda one: one.target.key)
         body["lines"] = [_line(nas, one) for one in lines[:limit]]
-        body["more"] = len(lines) > limit
+        would = _observed(core, only)
+        body["observed"] = would[:limit]
+        body["more"] = len(lines) > limit or len(would) > limit
     return body
 
 
@@ -83,6 +85,23 @@ def _request(nas: NasLimits, request: Request) -> Json:
             body["message"] = "Disconnect-Request" if message.disconnect else "CoA-Request"
             body["attributes"] = [{"name": name, "value": value} for name, value in message.shown]
     return body
+
+
+def _observed(core: Core, only: str) -> list[Json]:
+    """What would be asked for measures that are observed only, or while enforcement is held."""
+    view, found = core.measures.view(core.clock()), []
+    for identity in view.book.customers():
+        customer = view.people.find(identity)
+        if customer is None or identity in core.nas.book.wanted():
+            continue
+        limit = core.nas.limit(identity, view.observed(customer))
+        if limit is None:
+            continue
+        for target in core.nas.targets(identity):
+            if target.nas == only:
+                request = _request(core.nas, Request(RequestKind.LIMIT, target, limit))
+                found.append({"customer": identity, "session": target.session, "limit": _speeds(limit), **request})
+    return found
 
 
 def _speeds(limit: Limit | None) -> Json | None:

@@ -10,6 +10,7 @@ from sekisho.app import (
     control_customers,
     control_exceptions,
     control_feeds,
+    control_line_bodies,
     control_nas_show,
     control_optouts,
     control_reload,
@@ -114,6 +115,9 @@ class Control(MeasureControl, NoticeControl):
 
     async def reload(self, *, actor: str) -> Json:
         return await control_reload.reload(self._core, actor)
+
+    async def show_lines(self, customer: str | None, *, limit: int) -> Json:
+        return await control_line_bodies.show(self._core, customer, limit)
 
     def _event(self, match: Match) -> Json:
         return {

@@ -48,6 +48,7 @@ async def reload(core: Core, actor: str) -> Json:
         # Other terms, other customers or another mode: what they no longer authorise ends now.
         await core.measures.settle(core.clock())
         await core.nas.adopt(site.settings.coa)
+        core.lines.look_again()
         await core.sinks.adopt(site.settings.events)
         if roles_of(site) != roles_of(before):
             _change_door(core)

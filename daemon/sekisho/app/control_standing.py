@@ -6,7 +6,7 @@ Functions over a `View`, which is made anew where it is needed: nothing here is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from sekisho.drivers.site import Site
@@ -14,7 +14,7 @@ from sekisho.ledger.measures import MeasureBook
 from sekisho.measures.combine import Ground, combine, emergency_ground, ground_of
 from sekisho.measures.standing import Standing, rule_for
 from sekisho.model.clauses import EmergencyRule, MeasureRule
-from sekisho.model.customers import Customer
+from sekisho.model.customers import Customer, Plan
 from sekisho.model.measures import NONE, Detector, Enforcement, Measure
 
 
@@ -62,7 +62,11 @@ class View:
 
     def enforcement(self, customer: Customer) -> Enforcement:
         """What is done to a customer now, for all that is open against them together."""
-        return combine(self._grounds(customer), held=self.book.hold is not None)
+        return combine(self._grounds(customer), held=self.book.hold is not None, plan=self._plan(customer))
+
+    def observed(self, customer: Customer) -> Enforcement:
+        """What would be done if nothing were observed only or held."""
+        return combine(self._grounds(customer, all_of_them=True), plan=self._plan(customer))
 
     def enforcements(self) -> dict[str, Enforcement]:
         """Every customer to whom something is done now. In an emergency that takes a look at all of them."""
@@ -87,11 +91,20 @@ class View:
             if customer is not None:
                 yield customer
 
-    def _grounds(self, customer: Customer) -> Iterator[Ground]:
+    def _plan(self, customer: Customer) -> Plan | None:
+        """The capacity of the customer's line: of the contract, or what the configuration says of lines without one."""
+        if customer.plan is not None:
+            return customer.plan
+        lines = self.people.site.settings.lines
+        return lines.plan if lines is not None else None
+
+    def _grounds(self, customer: Customer, *, all_of_them: bool = False) -> Iterator[Ground]:
         for measure in self.book.of(customer.id):
             if measure.state.is_open:
                 standing = self.standing_of(measure)
-                ground = ground_of(measure, standing.rule, exempt=standing.exempt, observe=standing.observe)
+                observe = standing.observe and not all_of_them
+                known = replace(measure, observe=False) if all_of_them else measure
+                ground = ground_of(known, standing.rule, exempt=standing.exempt, observe=observe)
                 if ground is not None:
                     yield ground
         if self.book.emergency is not None:

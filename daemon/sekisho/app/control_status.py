@@ -11,6 +11,7 @@ import os
 from typing import Any
 
 import sekisho
+from sekisho.app import control_line_bodies
 from sekisho.app.control_core import Core
 from sekisho.app.control_nas_show import observations
 from sekisho.app.control_observed import of_record
@@ -92,7 +93,13 @@ def status(core: Core) -> Json:
         "sinks": core.sinks.bodies(),
         "lists": lists(core, plane, now),
         "measures": measures(core),
-        "warnings": warnings(core) + _plane_warnings(plane) + _measure_warnings(core) + core.nas.warnings(),
+        "warnings": [
+            *warnings(core),
+            *_plane_warnings(plane),
+            *_measure_warnings(core),
+            *core.nas.warnings(),
+            *control_line_bodies.warnings(core),
+        ],
     }
 
 
@@ -199,6 +206,7 @@ def observe(core: Core) -> Observation:
         append_latency=tuple(core.ledger.latencies.counts),
         append_seconds=core.ledger.latencies.total,
         sinks=core.sinks.observations(),
+        lines=control_line_bodies.observation(core),
         **of_record(core, now),
         **observations(core.nas),
     )

@@ -12,6 +12,7 @@ from sekisho.cli.verbs_backup import backup, restore
 from sekisho.cli.verbs_customers import customers, optout
 from sekisho.cli.verbs_daemon import check, completion, reload, run, status
 from sekisho.cli.verbs_emergencies import announce, emergency, hold, outage, resume
+from sekisho.cli.verbs_lines import lines
 from sekisho.cli.verbs_lists import lists
 from sekisho.cli.verbs_measures import measures, suspend
 from sekisho.cli.verbs_nas import nas
@@ -46,6 +47,7 @@ def cli() -> None:
     What measures are open, and an end to all of them at once:
       sekisho measures list
       sekisho hold --reason "looking into it"
+      sekisho lines show                             what the kernel does to lines, and what differs
     \b
     The record, proved and kept:
       sekisho audit verify                           any event changed, missing or moved, by its number
@@ -63,7 +65,7 @@ def cli() -> None:
 
 
 COMMANDS = (run, check, status, terms, optout, customers, lists, explain, events, audit, backup, restore)
-MEASURES = (measures, suspend, hold, resume, emergency, outage, announce, notices, attention, notice_report, nas)
+MEASURES = (measures, suspend, lines, nas, hold, resume, emergency, outage, announce, notices, attention, notice_report)
 for command in (*COMMANDS, *MEASURES, reload, completion):
     cli.add_command(command)
 

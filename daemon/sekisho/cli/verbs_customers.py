@@ -231,6 +231,10 @@ def measure_lines(measures: Json | None) -> Iterable[str]:
     does = ["no query is answered"] if measures["silenced"] else ["suspended, names lead to the notice page"] if measures["garden"] else []
     if measures["budget"]:
         does.append(f"at most {measures['budget']['rate']} queries/s, burst {measures['budget']['burst']}")
+    if measures["rate"]:
+        does.append(f"the line at {measures['rate']['down'] / 1e6:g} Mbit/s down, {measures['rate']['up'] / 1e6:g} up")
+    if measures["mail"] is not None:
+        does.append(f"at most {measures['mail']} connections a minute to ports of mail")
     clauses = ", ".join(plain(clause) for clause in measures["clauses"]) or "no clause"
     yield f"measures  {'; '.join(does)} ({clauses})"
 

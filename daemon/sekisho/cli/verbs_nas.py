@@ -78,7 +78,7 @@ def _lines(body: Json) -> Iterable[str]:
         yield from table(("CUSTOMER", "SESSION", "WANTED", "ACKNOWLEDGED", "FAILURES", "CAUSE", "NEXT"), rows, right=(4,))
     else:
         yield "no line is limited"
-    for one in body.get("observed", ()):
+    for one in body["observed"]:
         who = f"{plain(one['customer'])} {plain(one['session'] or '-')}"
         yield f"observed only: {who} would be limited to {_speed(one['limit'])}: {_next(one)}"
     if body["more"]:

@@ -20,6 +20,7 @@ from sekisho.config.coa import CoaSettings
 from sekisho.config.detection import Detection
 from sekisho.config.document import Document, scan_document
 from sekisho.config.events import EventSettings
+from sekisho.config.lines import LineSettings
 from sekisho.config.notices import NoticeSettings
 from sekisho.config.validation import FileModel, did_you_mean, shown, validate
 from sekisho.config.values import (
@@ -275,6 +276,8 @@ class Settings(FileModel):
     """Which measures are enforced, and which only observed."""
     events: EventSettings = EventSettings()
     """Where every change of state is told."""
+    lines: LineSettings | None = None
+    """What the kernel of this machine does to customers' lines; null: nothing."""
     notices: NoticeSettings | None = None
     """How customers are told of measures; null: nobody is told, and what needs a notice before is not enforced."""
     coa: CoaSettings | None = None

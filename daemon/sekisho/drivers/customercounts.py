@@ -61,6 +61,8 @@ class CustomerCounts:
         self._files: dict[int, _File] = {}
         self._gone = _Sums(0.0, np.zeros(0, np.uint32), np.zeros(len(Counter), np.uint64), np.zeros(layout.BUCKETS, np.uint64))
         self._before: _Sums | None = None
+        self._dropped = np.zeros(0, np.uint32)
+        """Queries that were dropped before any worker saw them, by row."""
         self._cells = _NO_CELLS
         """Rows looked at in the last window, and their pattern and loss counters, added up."""
         self._customers: MappedCustomers | None = None
@@ -90,6 +92,14 @@ class CustomerCounts:
             [int(count) for count in latency],
         )
         return Window(at, counts, sample)
+
+    def dropped(self, rows: NDArray[np.int64], queries: NDArray[np.uint32]) -> None:
+        """Queries of customers that the kernel dropped, since the last call: asked, and not answered. Rows are each there once."""
+        grown = np.zeros(max(len(self._dropped), int(rows.max(initial=-1)) + 1), np.uint32)
+        grown[: len(self._dropped)] = self._dropped
+        grown[rows] += queries
+        # One store: a window may be read by another thread meanwhile.
+        self._dropped = grown
 
     def lines(self, rows: NDArray[np.int64]) -> list[Line]:
         """The customers in `rows`, as far as the last window tells of them. Rows looked at for the first time have no pattern yet.
@@ -143,7 +153,11 @@ class CustomerCounts:
         sums = self._gone
         for file in self._files.values():
             sums = self._with(sums, file)
-        return _Sums(now, sums.queries, sums.totals, sums.latency)
+        dropped = self._dropped
+        queries = np.zeros(max(len(sums.queries), len(dropped)), np.uint32)
+        queries[: len(sums.queries)] = sums.queries
+        queries[: len(dropped)] += dropped
+        return _Sums(now, queries, sums.totals, sums.latency)
 
     def _with(self, sums: _Sums, file: _File) -> _Sums:
         arrays = file.table.arrays
@@ -174,6 +188,9 @@ class CustomerCounts:
             if patterns is not None:
                 found[here, :3] += patterns[rows[here], :3]
             found[here, 3] += counts[rows[here], layout.COUNT_LIMITED] + counts[rows[here], layout.COUNT_SILENCED]
+        dropped = self._dropped
+        here = rows < len(dropped)
+        found[here, 3] += dropped[rows[here]]
         return found
 
     def _current_customers(self) -> MappedCustomers:

@@ -131,6 +131,8 @@ class MeasureRule:
     """Seconds for which it has to be, without a break."""
     keep: float | None = None
     """Share of the line's capacity that the customer keeps, of the effect `limit-rate`."""
+    connections: int | None = None
+    """Connections a minute to ports of mail that are left, of the effect `limit-mail`; None: the usual few."""
 
 
 @dataclass(frozen=True, slots=True)

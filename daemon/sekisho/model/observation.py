@@ -82,6 +82,25 @@ class NasObservation:
     limits: Mapping[str, int] = field(default_factory=dict)
 
 
+LINE_ENFORCERS = ("nftables", "htb")
+"""What limits lines in the kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineObservation:
+    """Lines as the kernel limits them."""
+
+    enforcers: Mapping[str, bool] = field(default_factory=dict)
+    """Those of LINE_ENFORCERS that the configuration wants, and whether each can be used."""
+    entries: Mapping[str, int] = field(default_factory=dict)
+    """Addresses by `enforce.state.Role`: silence, nomail, mail, down, up and what is only counted."""
+    slowed: int = 0
+    repairs: Mapping[str, int] = field(default_factory=dict)
+    """Entries of `tables` and `classes` found other than they were left, since the start."""
+    dropped: int = 0
+    """Queries of silenced customers dropped since the start."""
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """The daemon at `at` (UNIX seconds)."""
@@ -152,6 +171,8 @@ class Observation:
     """Refusals since the start by the word of `model.nas.ErrorCause`; a missing one is zero."""
     nas_dropped: Mapping[str, int] = field(default_factory=dict)
     """Datagrams since the start by one of NAS_DROPS; a missing one is zero."""
+    lines: LineObservation | None = None
+    """None: lines are limited by nobody here."""
 
     def total(self, counter: Counter) -> int:
         return self.totals.get(counter, 0)

@@ -47,7 +47,7 @@ _EFFECTS = {
     Effect.WALLED_GARDEN: "names are answered with the address of the notice page",
     Effect.LIMIT_DNS: "queries are limited to {rate}/s, {burst} at once",
     Effect.LIMIT_RATE: "the line keeps {keep:.0%} of its speed",
-    Effect.LIMIT_MAIL: "the sending of mail is limited",
+    Effect.LIMIT_MAIL: "the sending of mail is limited{left}",
     Effect.BY_HAND: "carried out by hand, elsewhere; recorded and told here",
 }
 _NOTICES = {NoticeTime.NONE: "the customer is not told", NoticeTime.BEFORE: "told before", NoticeTime.AFTER: "told after"}
@@ -154,7 +154,8 @@ def _block(rule: BlockRule) -> Words:
 def _measure(rule: MeasureRule) -> Words:
     held = f" ({rule.share:.0%} of the line for {seconds(rule.window)})" if rule.share is not None and rule.window is not None else ""
     found = "stated by an operator" if rule.detector is Detector.OPERATOR else f"found by {rule.detector}{held}, or stated by an operator"
-    effect = _EFFECTS[rule.effect].format(rate=rule.rate, burst=rule.burst, keep=rule.keep or 0)
+    left = f" to {rule.connections} connections a minute" if rule.connections is not None else ""
+    effect = _EFFECTS[rule.effect].format(rate=rule.rate, burst=rule.burst, keep=rule.keep or 0, left=left)
     lead = f", {length(rule.lead)} ahead" if rule.lead else ""
     urgent = "; where it is urgent, enforced at once and told after" if rule.urgent else ""
     words = [

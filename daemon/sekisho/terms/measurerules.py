@@ -81,6 +81,8 @@ class MeasureEntry(FileModel):
     """For how long it has to be, likewise."""
     keep: Share | None = None
     """Share of the line's capacity that is kept, of the effect limit-rate."""
+    connections: Annotated[Whole, Field(ge=0, le=100_000)] | None = None
+    """Connections a minute to ports of mail (25, 465, 587) that are left, of the effect limit-mail; left out: 10."""
     record: RecordEntry
     """What is kept of the measure."""
 
@@ -164,6 +166,7 @@ def measure_rule(clause: str, entry: MeasureEntry) -> MeasureRule:
         share=entry.share,
         window=entry.window,
         keep=entry.keep,
+        connections=entry.connections,
     )
 
 
@@ -211,6 +214,8 @@ def measure_faults(rule: MeasureEntry, clauses: Collection[str]) -> Iterator[Wro
     for effect, keys in _NEEDS.items():
         yield from _belong(rule, keys, rule.effect is effect, f"the effect {effect}")
     yield from _belong(rule, ("share", "window"), rule.detector is Detector.BANDWIDTH, f"the detector {Detector.BANDWIDTH}")
+    if rule.connections is not None and rule.effect is not Effect.LIMIT_MAIL:
+        yield ("connections",), f"belongs to the effect {Effect.LIMIT_MAIL} alone; leave it out"
     for key in ("share", "keep"):
         if getattr(rule, key) == 0:
             yield (key,), "is nothing at all; give a share such as 30%"

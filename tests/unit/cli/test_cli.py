@@ -77,7 +77,14 @@ STATUS = {
     "warnings": [],
 }  # fmt: skip
 REACH = {"list": "c2", "in_force": False, "clause": "gunma/別記-1", "mandatory": False, "reason": "opted out since 2026 by phone"}
-MEASURES = {"silenced": False, "garden": True, "budget": {"rate": 5, "burst": 10}, "clauses": ["nbnet/22-1", "nbnet/22-2-5"]}
+MEASURES = {
+    "silenced": False,
+    "garden": True,
+    "budget": {"rate": 5, "burst": 10},
+    "rate": None,
+    "mail": None,
+    "clauses": ["nbnet/22-1", "nbnet/22-2-5"],
+}
 EXPLAINED = {
     "verdict": "blocked", "step": "entitled", "customer": "c-1", "address": "192.0.2.1", "list": "c2", "clause": "gunma/別記-1",
     "summary": "List c2 holds the name.",

@@ -96,7 +96,14 @@ def test_explain_names_every_clause_of_what_is_in_force(folder):
         return await explained(control), await control.show_customer("c-1"), await control.show_customer("c-2")
 
     body, shown, other = run(folder, scenario)
-    told = {"silenced": True, "garden": True, "budget": {"rate": 5, "burst": 10}, "clauses": [LIMIT, SUSPEND, SILENCE]}
+    told = {
+        "silenced": True,
+        "garden": True,
+        "budget": {"rate": 5, "burst": 10},
+        "rate": None,
+        "mail": None,
+        "clauses": [LIMIT, SUSPEND, SILENCE],
+    }
     assert body["measures"] == shown["measures"] == told
     assert other["measures"] is None
     assert (body["verdict"], body["clause"], body["clause_words"]["en"]) == ("silenced", SILENCE, "Suspension")

@@ -52,7 +52,7 @@ class Site:
         extra = {"secret_file": str(self.folder / "secret"), "vendor": "mikrotik", **self.more.get("nas", {})}
         nases = [{"id": f"bng-{number}", "address": f"127.0.0.1:{port}", **extra} for number, port in enumerate(self.ports, 1)]
         rest = {key: value for key, value in self.more.items() if key != "nas"}
-        return CoaSettings.model_validate({"nas": nases, "timeout": 0.2, "retries": 1, "backoff": 0.05, "backoff_max": 0.2, **rest, **more})
+        return CoaSettings.model_validate({"nas": nases, "timeout": 5.0, "retries": 1, "backoff": 0.05, "backoff_max": 0.2, **rest, **more})
 
     @contextlib.asynccontextmanager
     async def running(self, **more):

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from sekisho.model.counters import LATENCY_BOUNDS_US, Counter
 from sekisho.model.measures import Detector
-from sekisho.model.observation import APPEND_BOUNDS, CHANNELS, OUTCOMES, ListObservation, Observation, SinkObservation
+from sekisho.model.observation import APPEND_BOUNDS, CHANNELS, OUTCOMES, LineObservation, ListObservation, Observation, SinkObservation
 from sekisho.model.verdicts import STEPS
 from sekisho_exporters.prometheus import FAMILIES, registry_of, render
 
@@ -178,6 +178,18 @@ def test_each_sink_tells_how_far_behind_it_is_and_what_failed() -> None:
     assert found['sekisho_sink_lag_events{sink="a"}'] == 0
 
 
+def test_lines_are_told_where_they_are_limited_at_all() -> None:
+    assert not [key for key in samples() if key.startswith("sekisho_lines_")]
+    seen = LineObservation({"nftables": True, "htb": False}, {"silence": 3, "down": 0}, 2, {"tables": 4}, 5)
+    found = samples(Observation(at=0.0, version="1.2.3", lines=seen))
+    assert found['sekisho_lines_enforcer_up{enforcer="nftables"}'] == 1
+    assert found['sekisho_lines_enforcer_up{enforcer="htb"}'] == 0
+    assert found['sekisho_lines_entries{role="silence"}'] == 3
+    assert found["sekisho_lines_slowed"] == 2
+    assert (found['sekisho_lines_repairs_total{kind="tables"}'], found['sekisho_lines_repairs_total{kind="classes"}']) == (4, 0)
+    assert found["sekisho_lines_dropped_queries_total"] == 5
+
+
 def test_a_daemon_that_has_seen_nothing_yet_shows_every_metric_it_can() -> None:
     found = samples(Observation(at=0.0, version="1.2.3"))
     assert found["sekisho_customers"] == 0
@@ -199,6 +211,9 @@ def test_no_label_can_carry_a_customer_an_address_or_a_name() -> None:
     labels = {label for family in FAMILIES for label in family.labels}
     assert labels == {
         "version",
+        "enforcer",
+        "role",
+        "kind",
         "transport",
         "family",
         "step",

@@ -9,7 +9,7 @@ import pytest
 from sekisho.measures.combine import Ground, combine, emergency_ground, ground_of
 from sekisho.measures.lifecycle import Gone
 from sekisho.model.clauses import Clause, EmergencyRule, NoticeTime, Pack
-from sekisho.model.customers import Customer
+from sekisho.model.customers import Customer, Plan
 from sekisho.model.measures import NONE, Effect, Emergency, Enforcement
 from unit.measures.cases import CLAUSE, T0, Story, rule
 
@@ -17,6 +17,10 @@ SILENCE = Ground("nbnet/22-2-5", Effect.SILENCE)
 GARDEN = Ground("nbnet/22-1", Effect.WALLED_GARDEN)
 SLOW = Ground("gunma/19-2", Effect.LIMIT_DNS, 10, 50)
 SLOWER = Ground("vectant/16-3", Effect.LIMIT_DNS, 5, 100)
+HEAVY = Ground("nbnet/22-2-4", Effect.LIMIT_RATE, keep=0.3)
+HEAVIER = Ground("vectant/16-3", Effect.LIMIT_RATE, keep=0.25)
+MAILS = Ground("nbnet/22-2-3", Effect.LIMIT_MAIL)
+PLAN = Plan(100.0, 10.0)
 
 
 @pytest.mark.parametrize(
@@ -28,11 +32,31 @@ SLOWER = Ground("vectant/16-3", Effect.LIMIT_DNS, 5, 100)
         ([SLOW, GARDEN], Enforcement(garden=True, budget=(10, 50), by=("nbnet/22-1", "gunma/19-2"))),
         ([SLOW, GARDEN, SILENCE], Enforcement(silenced=True, by=("nbnet/22-2-5", "nbnet/22-1", "gunma/19-2"))),
         ([SILENCE, SILENCE], Enforcement(silenced=True, by=("nbnet/22-2-5",))),
-        ([Ground("nbnet/22-2-4", Effect.LIMIT_RATE), Ground("nbnet/22-2-3", Effect.LIMIT_MAIL), Ground("x/1", Effect.BY_HAND)], NONE),
+        ([Ground("x/1", Effect.BY_HAND)], NONE),
+        ([HEAVY], Enforcement(rate=(30_000_000, 3_000_000), by=("nbnet/22-2-4",))),
+        ([HEAVIER, HEAVY], Enforcement(rate=(25_000_000, 2_500_000), by=("vectant/16-3", "nbnet/22-2-4"))),
+        ([MAILS], Enforcement(mail=10, by=("nbnet/22-2-3",))),
+        ([MAILS, replace(MAILS, connections=0)], Enforcement(mail=0, by=("nbnet/22-2-3",))),
+        (
+            [MAILS, HEAVY, SILENCE],
+            Enforcement(silenced=True, rate=(30_000_000, 3_000_000), mail=10, by=("nbnet/22-2-5", "nbnet/22-2-4", "nbnet/22-2-3")),
+        ),
     ],
 )
 def test_the_stricter_wins_in_any_order(grounds, enforced):
-    assert combine(grounds) == combine(grounds[::-1]) == enforced
+    assert combine(grounds, plan=PLAN) == combine(grounds[::-1], plan=PLAN) == enforced
+
+
+def test_a_line_whose_capacity_nobody_knows_is_not_slowed():
+    assert combine([HEAVY]) == NONE
+    assert combine([HEAVY, SLOW]) == combine([SLOW])
+
+
+def test_a_limit_leaves_what_the_rule_says():
+    of_rate = replace(rule(notice=NoticeTime.AFTER), effect=Effect.LIMIT_RATE, keep=0.3)
+    of_mail = replace(rule(notice=NoticeTime.AFTER), effect=Effect.LIMIT_MAIL, connections=7)
+    grounds = [ground_of(in_force().measure, one, exempt=False, observe=False) for one in (of_rate, of_mail)]
+    assert combine([one for one in grounds if one], plan=PLAN) == Enforcement(rate=(30_000_000, 3_000_000), mail=7, by=(CLAUSE,))
 
 
 def test_each_ends_for_itself():

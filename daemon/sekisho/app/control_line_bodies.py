@@ -1,0 +1,168 @@
+"""What is wanted of lines, what is in the kernel, and the difference: the answer to `lines show`.
+
+The kernel is read anew for it. What is only observed - by `lines: mode`, by `measures:`, or held - is wanted here all the same,
+and marked: that is what would be done.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sekisho.app.control_core import Core
+from sekisho.app.control_linekernel import ENFORCERS, HTB, NFTABLES
+from sekisho.app.control_lines import roles_of
+from sekisho.config.lines import LineMode, LineSettings
+from sekisho.enforce.difference import Change, both, difference
+from sekisho.enforce.state import COUNTING, Entry, Role, State
+from sekisho.enforce.wanted import Line, Where, contested, state_of
+from sekisho.model.errors import RefusedError, UnavailableError
+from sekisho.model.measures import NONE, Enforcement, MeasureState
+from sekisho.model.observation import LineObservation
+
+Json = dict[str, Any]
+
+
+async def show(core: Core, customer: str | None, limit: int) -> Json:
+    """Every line something is wanted or found of, or one customer's. Raises RefusedError where lines are nobody's business."""
+    settings = core.site.settings.lines
+    if settings is None:
+        raise RefusedError("this daemon limits no lines; write `lines:` into sekisho.yaml and reload")
+    wanted = _wanted(core, customer)
+    try:
+        sight = await core.lines.sight()
+        found = sight.state if sight is not None else State()
+    except UnavailableError:
+        # Why stands beside each enforcer.
+        found = State()
+    where = _where(core, settings)
+    lines = {one: core.lines.line(one, what) for one, what in wanted.items()}
+    shared = contested(lines.values())
+    body: Json = {
+        "mode": settings.mode.value,
+        "enforcers": enforcers(core),
+        "problems": core.lines.problems,
+        "found": {role.value: found.role(role) for role in Role},
+        "repairs": dict(core.lines.repairs),
+        "customers": [],
+    }
+    claimed = State()
+    for identity, line in lines.items():
+        state = state_of([line], where, shared)
+        claimed = both(claimed, state)
+        if len(body["customers"]) < limit:
+            body["customers"].append(_row(core, identity, line, state, found))
+    body["more"] = max(0, len(lines) - limit)
+    ghosts = [one for one in found.entries if one not in claimed.entries and one.role not in COUNTING]
+    body["unwanted"] = [{"what": one.role.value, "prefix": str(one.prefix)} for one in ghosts[:limit]] if customer is None else []
+    return body
+
+
+def enforcers(core: Core) -> list[Json]:
+    """Each, whether the configuration wants it, and why it cannot be used."""
+    settings, kernel = core.site.settings.lines, core.lines.kernel
+    if settings is None:
+        return []
+    roles = roles_of(settings)
+    used = {NFTABLES: bool(roles), HTB: bool(roles & {Role.DOWN, Role.UP})}
+    reasons = kernel.reasons if kernel is not None else {}
+    return [{"enforcer": name, "on": used[name], "reason": reasons.get(name)} for name in ENFORCERS]
+
+
+def observation(core: Core) -> LineObservation | None:
+    """As the exporters tell it; None: no `lines:`."""
+    if core.site.settings.lines is None:
+        return None
+    known = core.lines.known
+    held = Counter(entry.role.value for entry in known.entries)
+    return LineObservation(
+        enforcers={one["enforcer"]: one["reason"] is None for one in enforcers(core) if one["on"]},
+        entries={role.value: held[role.value] for role in Role},
+        slowed=len({one.number for one in known.classes}),
+        repairs=dict(core.lines.repairs),
+        dropped=core.lines.counts.dropped,
+    )
+
+
+def warnings(core: Core) -> list[str]:
+    """What needs someone."""
+    settings = core.site.settings.lines
+    if settings is None:
+        return []
+    found = [f"lines: {problem}" for problem in core.lines.problems]
+    if settings.mode is LineMode.OBSERVE:
+        wanting = sum(_on_lines(what) for what in core.tables.enforced().values())
+        if wanting:
+            found.append(f"lines are observed only, and {wanting} would be limited; `lines: {{mode: enforce}}` does it")
+    if core.lines.unnumbered:
+        found.append(f"{core.lines.unnumbered} lines cannot be slowed: the kernel has no more classes on one interface")
+    return found
+
+
+def _wanted(core: Core, customer: str | None) -> dict[str, Enforcement]:
+    """Customers of whom something is wanted of their lines, or would be."""
+    view = core.measures.view(core.clock())
+    if customer is not None:
+        return {customer: view.observed(core.people.get(customer))}
+    found: dict[str, Enforcement] = {}
+    for identity in dict.fromkeys([*core.tables.enforced(), *view.book.customers()]):
+        known = core.people.find(identity)
+        if known is not None and _on_lines(what := view.observed(known)):
+            found[identity] = what
+    return found
+
+
+def _where(core: Core, settings: LineSettings) -> Where:
+    """As far as it is known to be possible; else as it is configured."""
+    where = core.lines.where()
+    return where if where.down or not settings.shaping else Where(settings.customers, where.up or "sekisho-up", roles_of(settings))
+
+
+def _on_lines(what: Enforcement) -> bool:
+    return what.silenced or what.rate is not None or what.mail is not None
+
+
+def _row(core: Core, identity: str, line: Line, state: State, found: State) -> Json:
+    in_force = core.tables.enforced().get(identity, NONE)
+    settings = core.site.settings.lines
+    done = in_force if settings is not None and settings.mode is LineMode.ENFORCE else NONE
+    open_ = (one for one in core.measures.book.of(identity) if one.state in {MeasureState.IN_FORCE, MeasureState.ENDING})
+    part = State(
+        {one: word for one, word in found.entries.items() if one in state.entries},
+        {one: many for one, many in found.limits.items() if one in state.limits},
+        {one: rate for one, rate in found.classes.items() if one in state.classes},
+        found.tables,
+    )
+    return {
+        "customer": identity,
+        "clauses": list(line.what.by) or sorted({one.clause for one in open_}),
+        "prefixes": [str(one) for one in line.prefixes],
+        "wanted": _words(line.what),
+        "observed": (done.silenced, done.rate, done.mail) != (line.what.silenced, line.what.rate, line.what.mail),
+        "found": _found(part),
+        "difference": _missing(difference(part, state)),
+    }
+
+
+def _words(what: Enforcement) -> Json:
+    rate = {"down": what.rate[0], "up": what.rate[1]} if what.rate is not None else None
+    return {"silenced": what.silenced, "rate": rate, "mail": what.mail}
+
+
+def _found(part: State) -> Mapping[str, int]:
+    return {role.value: many for role in Role if (many := part.role(role))}
+
+
+def _missing(change: Change) -> list[str]:
+    """What is not as it is wanted, one step each."""
+    return [*_entries(change), *(f"{one.device} class {one.number:x}" for one in change.put_classes)]
+
+
+def _entries(change: Change) -> Iterator[str]:
+    for entry in {**dict.fromkeys(change.drop_entries), **change.put_entries}:
+        yield _name(entry)
+
+
+def _name(entry: Entry) -> str:
+    return f"{entry.role} {entry.prefix}"

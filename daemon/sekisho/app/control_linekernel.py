@@ -1,0 +1,150 @@
+"""The kernel's side of lines: which enforcers there are, what they hold, and taking steps with them.
+
+Owns the drivers, the thread they are called from, and why one of them cannot be used. An enforcer that cannot be used is told and
+tried again at the next look; the others go on. Decides nothing about what is wanted (`control_lines`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from sekisho.config.settings import Settings
+from sekisho.drivers.capabilities import has_interface, has_net_admin
+from sekisho.drivers.netspace import NetworkThread
+from sekisho.drivers.nftables import Nftables
+from sekisho.drivers.shaping import UP_DEVICE, Shaping
+from sekisho.enforce.difference import Change
+from sekisho.enforce.rules import Names
+from sekisho.enforce.state import DRAIN, Class, Role, State, Table
+from sekisho.enforce.wanted import Where
+from sekisho.model.customers import Prefix
+from sekisho.model.errors import UnavailableError
+
+NFTABLES, HTB = "nftables", "htb"
+ENFORCERS = (NFTABLES, HTB)
+_SHAPING = frozenset({Role.DOWN, Role.UP})
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was read, and where something can be done at all now. `broken`: families that are made anew."""
+
+    state: State
+    where: Where
+    broken: frozenset[str] = frozenset()
+
+
+def names_of(settings: Settings) -> Names:
+    """Where customers' queries go: what the plane listens on, and the resolvers `lines:` names besides."""
+    at: dict[int, dict[Prefix, None]] = {}
+    anywhere: dict[int, None] = {}
+    for one in settings.listen:
+        if one.host in {"0.0.0.0", "::"}:  # noqa: S104 - read, and not listened on
+            anywhere[one.port] = None
+        else:
+            at.setdefault(one.port, {})[Prefix.parse(one.host)] = None
+    if settings.lines is not None:
+        for resolver in settings.lines.resolvers:
+            at.setdefault(53, {})[resolver] = None
+    return Names(tuple((port, tuple(known)) for port, known in at.items()), tuple(anywhere))
+
+
+class LineKernel:
+    """One network namespace's tables and classes."""
+
+    def __init__(self, namespace: str | None) -> None:
+        self._thread = NetworkThread(namespace)
+        self._tables: Nftables | None = None
+        self._shaping: Shaping | None = None
+        self.reasons: dict[str, str] = {}
+        """Why an enforcer cannot be used, by its name."""
+        self.problems: tuple[str, ...] = ()
+        """What keeps a part of one from its work."""
+
+    async def read(self, where: Where) -> Sight:
+        """What there is of ours. Raises UnavailableError if nothing can be read at all."""
+        return await self._thread.run(lambda: self._read(where))
+
+    async def apply(self, change: Change, tables: frozenset[Table], where: Where, names: Names, broken: Iterable[str] = ()) -> None:
+        """Take the steps; `tables` are those there are afterwards. Raises UnavailableError: how far it came is to be read."""
+        await self._thread.run(lambda: self._apply(change, tables, where, names, broken))
+
+    async def counts(self, role: Role, tables: frozenset[Table]) -> dict[Prefix, tuple[int, int]]:
+        """Packets and bytes of each address of a role. Raises UnavailableError."""
+        return await self._thread.run(lambda: self._tables.counts(role, tables) if self._tables is not None else {})
+
+    async def sweep(self, where: Where) -> tuple[Class, ...]:
+        """Take away the classes that nothing is put in any more and nothing waits in; which. Raises UnavailableError."""
+        return await self._thread.run(lambda: self._sweep(where))
+
+    async def remove(self) -> None:
+        """Take all of ours away. Raises UnavailableError."""
+        await self._thread.run(self._remove)
+
+    async def close(self) -> None:
+        await self._thread.run(self._close)
+        self._thread.close()
+
+    def _read(self, where: Where) -> Sight:
+        self.reasons, self.problems = {}, ()
+        try:
+            self._tables = self._tables or Nftables()
+            tables = self._tables.read()
+        except UnavailableError as error:
+            self.reasons[NFTABLES] = str(error)
+            if where.roles & _SHAPING:
+                self.reasons[HTB] = "HTB: nftables chooses the class of a packet, and cannot be used"
+            raise
+        if not where.roles & _SHAPING:
+            if has_interface(UP_DEVICE) and has_net_admin():
+                self._classes().remove()
+            return Sight(tables.state, replace(where, down=(), up=""), tables.broken)
+        where = replace(where, up=UP_DEVICE)
+        try:
+            shaping = self._classes()
+            found = shaping.read(where)
+            shaping.device(UP_DEVICE)
+        except UnavailableError as error:
+            self.reasons[HTB] = str(error)
+            return Sight(tables.state, replace(where, down=(), up="", roles=where.roles - _SHAPING), tables.broken)
+        self.problems = found.problems
+        usable = tuple(device for device in where.down if device in found.usable)
+        state = replace(tables.state, classes=found.classes, busy=found.busy)
+        return Sight(state, replace(where, down=usable), tables.broken)
+
+    def _apply(self, change: Change, tables: frozenset[Table], where: Where, names: Names, broken: Iterable[str]) -> None:
+        if self._shaping is not None and change.put_classes:
+            self._shaping.make(change)
+        if self._tables is not None:
+            self._tables.apply(change, tables, where, names, broken)
+        if self._shaping is not None and change.drop_classes:
+            self._shaping.drop(change)
+
+    def _sweep(self, where: Where) -> tuple[Class, ...]:
+        if self._shaping is None:
+            return ()
+        found = self._shaping.read(where)
+        idle = tuple(one for one, rate in found.classes.items() if rate == DRAIN and one not in found.busy)
+        self._shaping.drop(Change(drop_classes=idle))
+        return idle
+
+    def _remove(self) -> None:
+        self._tables = self._tables or Nftables()
+        self._tables.remove()
+        if has_interface(UP_DEVICE):
+            self._classes().remove()
+
+    def _classes(self) -> Shaping:
+        """The driver. Raises UnavailableError, also for want of the capability: reading needs none, and writing would fail."""
+        if not has_net_admin():
+            raise UnavailableError("HTB: not permitted; give the daemon CAP_NET_ADMIN")
+        self._shaping = self._shaping or Shaping()
+        return self._shaping
+
+    def _close(self) -> None:
+        if self._tables is not None:
+            self._tables.close()
+        if self._shaping is not None:
+            self._shaping.close()
+        self._tables = self._shaping = None

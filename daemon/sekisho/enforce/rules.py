@@ -1,0 +1,180 @@
+"""Our tables of nftables: chains and rules, as JSON of libnftables-json(5).
+
+Two tables are ours, both named `sekisho`: of the family `inet` all that is decided where a packet passes, and of `netdev` what
+leads the packets of slowed customers through the device on which they wait their turn - that has to happen before a packet
+has a way, which the family `inet` does not know. Nothing else in the kernel is read or written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sekisho.enforce.state import Role, Table
+from sekisho.enforce.wanted import Where
+from sekisho.model.customers import Prefix
+
+Json = dict[str, Any]
+
+NAME = "sekisho"
+INET, NETDEV = "inet", "netdev"
+FAMILIES = (INET, NETDEV)
+MAIL_PORTS = (25, 465, 587)
+_BEFORE_TRACKING = -300
+_MANGLE = -150
+_SOURCE = frozenset({Role.SILENCE, Role.NO_MAIL, Role.MAIL, Role.UP, Role.COUNT_UP, Role.COUNT_MAIL})
+_COUNTED = frozenset({Role.SILENCE, Role.COUNT_DOWN, Role.COUNT_UP, Role.COUNT_MAIL})
+_MAPS = {Role.DOWN: "classid", Role.UP: "classid", Role.MAIL: "limit"}
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One chain: how it is hooked in (None: another one jumps to it), and its rules."""
+
+    family: str
+    name: str
+    hook: Json | None
+    rules: tuple[tuple[Json, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Where the name servers answer: addresses by port; `anywhere`: ports at every address of this machine."""
+
+    at: tuple[tuple[int, tuple[Prefix, ...]], ...] = ()
+    anywhere: tuple[int, ...] = ()
+
+
+def family_of(role: Role) -> str:
+    return NETDEV if role is Role.UP else INET
+
+
+def set_body(table: Table) -> tuple[str, Json]:
+    """The kind of object a table is (`set`, `map`), and what it is made with."""
+    body: Json = {"family": family_of(table.role), "table": NAME, "name": table.name, "type": "ipv6_addr" if table.six else "ipv4_addr"}
+    if table.role in _MAPS:
+        return "map", {**body, "map": _MAPS[table.role]}
+    return "set", {**body, "stmt": [{"counter": None}]} if table.role in _COUNTED else body
+
+
+def table_named(name: str) -> Table | None:
+    """The table of a name; None for a name that is none of ours."""
+    word, _, bits = name.partition("_")
+    if not word or word[-1] not in "46" or not bits.isdecimal() or len(bits) > 3:
+        return None
+    try:
+        table = Table(Role(word[:-1]), word[-1] == "6", int(bits))
+    except ValueError:
+        return None
+    return table if table.name == name and table.bits <= (128 if table.six else 32) else None
+
+
+def chains(tables: Iterable[Table], where: Where, names: Names) -> tuple[Chain, ...]:
+    """All chains there have to be for these tables. Longest prefixes are looked up first."""
+    by_role: dict[Role, list[Table]] = {}
+    for table in sorted(tables, key=lambda one: (one.six, -one.bits)):
+        by_role.setdefault(table.role, []).append(table)
+    inner = [_inner(role, known, where) for role, known in by_role.items()]
+    made = [*inner]
+    if Role.SILENCE in by_role:
+        made.append(_base(INET, "names", "prerouting", _BEFORE_TRACKING, _to_names(names)))
+    forward = _forward(by_role, where)
+    if forward:
+        made.append(_base(INET, "forward", "forward", _MANGLE, forward))
+    if Role.UP in by_role and where.down:
+        # A chain for each device: older libraries do not take several in JSON.
+        hook = {"type": "filter", "hook": "ingress", "prio": 0, "policy": "accept"}
+        for number, device in enumerate(where.down, 1):
+            made.append(Chain(NETDEV, f"ingress{number}", hook | {"dev": device}, ((_jump(Role.UP),),)))
+    return tuple(sorted(made, key=lambda one: (one.family, one.hook is not None, one.name)))
+
+
+def _inner(role: Role, tables: Sequence[Table], where: Where) -> Chain:
+    """The chain that looks an address up: what is found ends the look-up."""
+    return Chain(family_of(role), role.value, None, tuple(_does(role, table, where) for table in tables))
+
+
+def _does(role: Role, table: Table, where: Where) -> tuple[Json, ...]:
+    key = _key(table)
+    found: Json = _equal(key, f"@{table.name}")
+    mapped: Json = {"map": {"key": key, "data": f"@{table.name}"}}
+    classify: Json = {"mangle": {"key": {"meta": {"key": "priority"}}, "value": mapped}}
+    refuse: Json = {"reject": {"type": "tcp reset"}}
+    steps: Mapping[Role, tuple[Json, ...]] = {
+        Role.SILENCE: (found, {"drop": None}),
+        Role.NO_MAIL: (found, refuse),
+        Role.MAIL: (_proto("tcp"), {"limit": mapped}, refuse),
+        Role.DOWN: (classify, {"return": None}),
+        Role.UP: (classify, {"fwd": {"dev": where.up}}),
+    }
+    return steps.get(role, (found, {"return": None}))
+
+
+def _key(table: Table) -> Json:
+    payload: Json = {"payload": {"protocol": "ip6" if table.six else "ip", "field": "saddr" if table.role in _SOURCE else "daddr"}}
+    width = 128 if table.six else 32
+    if table.bits == width:
+        return payload
+    mask = Prefix((1 << 128) - (1 << (128 - table.bits)), 128) if table.six else Prefix.parse(_dotted((1 << 32) - (1 << (32 - table.bits))))
+    return {"&": [payload, str(mask).partition("/")[0]]}
+
+
+def _dotted(value: int) -> str:
+    return ".".join(str(value >> shift & 255) for shift in (24, 16, 8, 0))
+
+
+def _to_names(names: Names) -> tuple[tuple[Json, ...], ...]:
+    """Queries to the name servers: who is silenced is looked up for them and for nothing else."""
+    rules: list[tuple[Json, ...]] = []
+    local: Json = _equal({"fib": {"result": "type", "flags": ["daddr"]}}, "local")
+    rules.extend((*_queries(port), local, _jump(Role.SILENCE)) for port in names.anywhere)
+    for port, prefixes in names.at:
+        for protocol, six in (("ip", False), ("ip6", True)):
+            own = [text for text in (str(one).partition("/")[0] for one in prefixes) if (":" in text) is six]
+            if own:
+                to: Json = {
+                    "match": {"op": "==", "left": {"payload": {"protocol": protocol, "field": "daddr"}}, "right": _any(sorted(own))}
+                }
+                rules.append((*_queries(port), to, _jump(Role.SILENCE)))
+    return tuple(rules)
+
+
+def _queries(port: int) -> tuple[Json, Json]:
+    kind: Json = _equal({"meta": {"key": "l4proto"}}, _any(["tcp", "udp"]))
+    return kind, _equal({"payload": {"protocol": "th", "field": "dport"}}, port)
+
+
+def _forward(by_role: Mapping[Role, object], where: Where) -> tuple[tuple[Json, ...], ...]:
+    """What passes: counted first, then refused, then put in a class."""
+    rules: list[tuple[Json, ...]] = [(_jump(role),) for role in (Role.COUNT_DOWN, Role.COUNT_UP) if role in by_role]
+    mail: list[Role] = [role for role in (Role.COUNT_MAIL, Role.NO_MAIL, Role.MAIL) if role in by_role]
+    ports: Json = _equal({"payload": {"protocol": "tcp", "field": "dport"}}, _any(list(MAIL_PORTS)))
+    flags: Json = {"&": [{"payload": {"protocol": "tcp", "field": "flags"}}, ["fin", "syn", "rst", "ack"]]}
+    opening: Json = _equal(flags, "syn")
+    rules += [(ports, opening, _jump(role)) for role in mail]
+    if Role.DOWN in by_role and where.down:
+        out: Json = _equal({"meta": {"key": "oifname"}}, _any(list(where.down)))
+        rules.append((out, _jump(Role.DOWN)))
+    return tuple(rules)
+
+
+def _base(family: str, name: str, hook: str, priority: int, rules: tuple[tuple[Json, ...], ...]) -> Chain:
+    return Chain(family, name, {"type": "filter", "hook": hook, "prio": priority, "policy": "accept"}, rules)
+
+
+def _proto(name: str) -> Json:
+    return _equal({"meta": {"key": "l4proto"}}, name)
+
+
+def _jump(role: Role) -> Json:
+    return {"jump": {"target": role.value}}
+
+
+def _equal(left: Json, right: object) -> Json:
+    return {"match": {"op": "==", "left": left, "right": right}}
+
+
+def _any(values: Sequence[object]) -> object:
+    """One value, or a set of several."""
+    return values[0] if len(values) == 1 else {"set": list(values)}

@@ -1,0 +1,130 @@
+"""What the kernel holds of ours: entries of tables, limits and classes, as values.
+
+`State` is a part of the kernel and nothing else: what is not ours is in none. It says the same of what is wanted
+and of what was found, so that the two can be compared.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sekisho.model.customers import Prefix
+
+MAJOR = 0x5EC1
+"""Our HTB qdiscs have this handle: a root with another one is not ours."""
+MOST_NUMBERS = 0xFFFE
+"""Lines have numbers from 1 to this: minor numbers of classes, and handles of the queues in them,"""
+NO_NUMBER = MAJOR
+"""of which this is taken."""
+HEADERS = 1.035
+"""The kernel counts whole frames; with full ones this leaves the promised rate to what they carry, less 1 % to 2.5 %."""
+DRAIN = 1_250_000_000
+"""Rate (bytes/s) of a class nothing is put in any more: what waits there is sent at once, and not lost."""
+
+
+class Role(enum.StrEnum):
+    """What being in a table means for an address. The words name the tables in the kernel."""
+
+    SILENCE = "silence"
+    """Queries from it are dropped, and counted."""
+    NO_MAIL = "nomail"
+    """Connections from it to ports of mail are refused."""
+    MAIL = "mail"
+    """They are, beyond so many a minute."""
+    DOWN = "down"
+    """What goes to it is in a class of its customer's."""
+    UP = "up"
+    """What comes from it is."""
+    COUNT_DOWN = "countdown"
+    """What goes to it is counted."""
+    COUNT_UP = "countup"
+    """What comes from it is."""
+    COUNT_MAIL = "countmail"
+    """Connections from it to ports of mail are."""
+
+
+COUNTING = frozenset({Role.COUNT_DOWN, Role.COUNT_UP, Role.COUNT_MAIL})
+"""Roles that limit nobody."""
+
+
+class Table(NamedTuple):
+    """One table of the kernel: addresses of a role, of one family and one length of prefix.
+
+    Looking up the address less its last bits in a hash takes the same time with one entry and with a million, and adding one does too.
+    """
+
+    role: Role
+    six: bool
+    bits: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.role}{6 if self.six else 4}_{self.bits}"
+
+
+class Entry(NamedTuple):
+    role: Role
+    prefix: Prefix
+
+    @property
+    def table(self) -> Table:
+        six = is_six(self.prefix)
+        return Table(self.role, six, self.prefix.length if six else self.prefix.length - 96)
+
+
+class Class(NamedTuple):
+    """An HTB class: its device, and the minor number."""
+
+    device: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`entries`: what each stands for - a class (`5ec1:2`), the name of a limit, or nothing."""
+
+    entries: Mapping[Entry, str] = field(default_factory=dict)
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """Limits of mail by name: connections a minute."""
+    classes: Mapping[Class, int] = field(default_factory=dict)
+    """Rate of each, bytes/s of frames (`on_wire`)."""
+    tables: frozenset[Table] = frozenset()
+    busy: frozenset[Class] = frozenset()
+    """Classes, as found, in which packets wait."""
+
+    def role(self, role: Role) -> int:
+        """Entries of a role."""
+        return sum(entry.role is role for entry in self.entries)
+
+
+def is_six(prefix: Prefix) -> bool:
+    return not (prefix.length >= 96 and prefix.value >> 32 == 0xFFFF)
+
+
+def on_wire(rate: int) -> int:
+    """The kernel's rate (bytes/s of frames) for a promised one (bit/s)."""
+    return max(1, round(rate * HEADERS / 8))
+
+
+def class_word(number: int) -> str:
+    return f"{MAJOR:x}:{number:x}"
+
+
+def limit_name(number: int, per_minute: int) -> str:
+    """The rate is part of the name: a limit cannot be changed in the kernel, only taken the place of."""
+    return f"m{number}_{per_minute}"
+
+
+def number_of(word: str) -> int | None:
+    """The number of a line in what an entry stands for; None: nothing of ours."""
+    try:
+        if word.startswith(f"{MAJOR:x}:"):
+            return int(word.partition(":")[2], 16)
+        if word.startswith("m"):
+            return int(word[1:].partition("_")[0])
+    except ValueError:
+        return None
+    return None

@@ -1,0 +1,86 @@
+"""A customer's line through the real daemon: slowed to what the clause leaves, and given back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from scenarios.harness import Site, folders, write_site
+from sekisho.cli.client import Client
+from support import wait_until
+from support.netns import CUSTOMER, DOWN, NEIGHBOUR, SERVER, Field, rate_of, transfer
+
+pytestmark = pytest.mark.kernel
+
+PACK = """\
+version: 1
+pack: heavy
+document: {title: Rules of heavy use, operator: Example ISP, version: "1"}
+clauses:
+  - id: heavy/1
+    article: "1"
+    ja: 帯域の占有
+    en: Whoever occupies a shared line for long may be slowed as far as needed.
+    rules:
+      - {kind: measure, ground: mass-traffic, detector: bandwidth, share: 50%, window: 30m, effect: limit-rate,
+         keep: 25%, extent: partial, notice: none, fees: continue, record: {fields: [time, customer, clause, action], retention: 180d}}
+"""
+
+
+@contextlib.contextmanager
+def daemon(site: Site) -> Iterator[Client]:
+    """The control plane alone, until it has ended as it was told."""
+    with (site.folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sekisho.app.control", "--config", str(site.config)], stdout=log, stderr=log, env=os.environ.copy()
+        )
+    door = site.runtime / "sekishod.sock"
+
+    def ready() -> bool:
+        assert process.poll() is None, (site.folder / "log").read_text()[-3000:]
+        return door.exists()
+
+    try:
+        wait_until(ready, deadline=120, what="a daemon that is ready")
+        yield Client(door)
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0, (site.folder / "log").read_text()[-3000:]
+
+
+@pytest.fixture
+def site(field: Field, tmp_path) -> Iterator[Site]:
+    with folders(tmp_path) as (folder, runtime):
+        (folder / "heavy.yaml").write_text(PACK, encoding="utf-8")
+        yield write_site(
+            folder,
+            runtime,
+            [1],
+            terms=["./heavy.yaml"],
+            measures={"mode": "enforce"},
+            lines={"mode": "enforce", "customers": [DOWN], "namespace": field.gateway, "on_stop": "remove", "every": "1s"},
+            customers=[
+                {"id": "c-1", "terms": ["heavy"], "prefixes": [CUSTOMER, "2001:db8:0:10::/120"], "plan": {"down_mbps": 40, "up_mbps": 20}},
+                {"id": "c-2", "terms": ["heavy"], "prefixes": [NEIGHBOUR], "plan": {"down_mbps": 40, "up_mbps": 20}},
+            ],
+        )
+
+
+def test_a_slowed_customer_has_the_promised_rate_and_gets_full_speed_back(field, site):
+    with daemon(site) as api:
+        with transfer(field, CUSTOMER, SERVER, up=False) as arrived:
+            assert rate_of(arrived) > 100e6
+            measure = api.post("/v1/measures", customer="c-1", clause="heavy/1", reason="a test", urgent=False)
+            wait_until(lambda: "5ec1:1" in field.gw("nft", "list", "ruleset"), what="the line in the kernel")
+            assert rate_of(arrived) == pytest.approx(10e6, rel=0.05)
+        with transfer(field, CUSTOMER, SERVER, up=True) as arrived:
+            assert rate_of(arrived) == pytest.approx(5e6, rel=0.05)
+            api.post("/v1/measures/corrected", measure=measure["id"], reason="paid by patience")
+            wait_until(lambda: "5ec1:1" not in field.gw("nft", "list", "ruleset"), what="the line as it was")
+            assert rate_of(arrived) > 100e6
+    assert "sekisho" not in field.gw("nft", "list", "tables") + field.gw("tc", "qdisc") + field.gw("ip", "link")

@@ -1,0 +1,218 @@
+"""What the kernel does to packets for measures: rates, mail, silence, and nothing to anybody else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import socket
+import time
+
+import pytest
+
+from kernel.gateway import gateway
+from sekisho.model.measures import NONE, Enforcement
+from sekisho.model.usage import Source
+from support import wait_until
+from support.netns import CUSTOMER, CUSTOMER6, DOWN, NEIGHBOUR, NEIGHBOUR6, SERVER, SERVER6, opened, rate_of, transfer
+
+pytestmark = pytest.mark.kernel
+SLOW = Enforcement(rate=(8_000_000, 4_000_000))
+
+
+async def measured(arrived, **how):
+    return await asyncio.to_thread(rate_of, arrived, **how)
+
+
+@contextlib.contextmanager
+def both_families(field, *, up):
+    with transfer(field, CUSTOMER, SERVER, up=up) as four, transfer(field, CUSTOMER6, SERVER6, up=up) as six:
+        yield lambda: four() + six()
+
+
+@pytest.mark.parametrize(("up", "promised"), [(False, 8e6), (True, 4e6)])
+def test_all_addresses_of_a_line_together_have_the_promised_rate_and_the_neighbour_is_untouched(field, up, promised):
+    async def story():
+        async with gateway(field) as one:
+            await one.enforce(c_1=SLOW)
+            with both_families(field, up=up) as arrived:
+                assert await measured(arrived) == pytest.approx(promised, rel=0.05)
+            with transfer(field, NEIGHBOUR, SERVER, up=up) as four:
+                assert await measured(four, seconds=0.3, settle=0.1) > 100e6
+            with transfer(field, NEIGHBOUR6, SERVER6, up=up) as six:
+                assert await measured(six, seconds=0.3, settle=0.1) > 100e6
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_no_packet_is_lost_while_a_line_is_slowed_slowed_further_and_let_go(field, up):
+    """Numbered packets, below every rate; towards the customer or from them."""
+    numbers = itertools.count()
+
+    async def story(sender, receiver):
+        async with gateway(field) as one:
+            for what in (SLOW, Enforcement(rate=(4_000_000, 2_000_000)), SLOW, NONE, SLOW, NONE):
+                send(sender, 20)
+                await one.enforce(c_1=what)
+                send(sender, 20)
+            # The last ones are sent on from the class before it goes.
+            await asyncio.to_thread(lambda: wait_until(lambda: _waiting(field) == 0, what="queues that are empty"))
+
+    def send(sender, many):
+        for _ in range(many):
+            sender.send(next(numbers).to_bytes(4, "big") + bytes(996))
+
+    with opened(field.customers, CUSTOMER, socket.SOCK_DGRAM) as client, opened(field.server, SERVER, socket.SOCK_DGRAM) as server:
+        sender, receiver = (client, server) if up else (server, client)
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        sender.connect(receiver.getsockname())
+        asyncio.run(story(sender, receiver))
+        receiver.settimeout(0.5)
+        sent, seen = next(numbers), set()
+        with contextlib.suppress(TimeoutError):
+            while len(seen) < sent:
+                seen.add(int.from_bytes(receiver.recv(2000)[:4], "big"))
+        assert len(seen) == sent
+
+
+def _waiting(field):
+    return sum(
+        int(line.split("backlog ")[1].split("b ")[1].split("p")[0])
+        for line in field.gw("tc", "-s", "qdisc").splitlines()
+        if "backlog" in line
+    )
+
+
+def test_a_class_goes_once_nothing_waits_in_it(field):
+    async def story():
+        async with gateway(field) as one:
+            await one.enforce(c_1=SLOW)
+            assert "5ec1:1" in field.gw("tc", "class", "show", "dev", DOWN)
+            await one.enforce(c_1=NONE)
+            one.lines._sweep_at = 0.0
+            await one.lines.step()
+            assert "5ec1:1 " not in field.gw("tc", "class", "show", "dev", DOWN)
+
+    asyncio.run(story())
+
+
+def connects(field, source, port, target=SERVER):
+    with opened(field.customers, source) as client:
+        client.settimeout(1)
+        try:
+            client.connect((target, port))
+        except ConnectionRefusedError:
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def listening(field, *ports):
+    with contextlib.ExitStack() as stack:
+        for address in (SERVER, SERVER6):
+            for port in ports:
+                stack.enter_context(opened(field.server, address, port=port)).listen(64)
+        yield
+
+
+def test_mail_is_limited_by_the_minute_over_all_its_ports_and_addresses_and_the_rest_of_the_line_is_not(field):
+    async def story():
+        async with gateway(field) as one:
+            await one.enforce(c_1=Enforcement(mail=3))
+            with listening(field, 25, 465, 587, 443):
+                tries = [
+                    (CUSTOMER, 25, SERVER),
+                    (CUSTOMER6, 587, SERVER6),
+                    (CUSTOMER, 465, SERVER),
+                    (CUSTOMER, 25, SERVER),
+                    (CUSTOMER6, 25, SERVER6),
+                ]
+                assert [connects(field, *one) for one in tries] == [True, True, True, False, False]
+                assert all(connects(field, CUSTOMER, 443) for _ in range(6))
+                assert all(connects(field, NEIGHBOUR, 25) for _ in range(6))
+                await one.enforce(c_1=Enforcement(mail=0))
+                assert not any(connects(field, CUSTOMER, port) for port in (25, 465, 587))
+                assert connects(field, CUSTOMER, 443)
+                await one.enforce(c_1=NONE)
+                assert all(connects(field, CUSTOMER, 25) for _ in range(6))
+
+    asyncio.run(story())
+
+
+def asks(field, source, name_server, many=1):
+    """Answers that come back from a name server that answers everything."""
+    with opened(field.customers, source, socket.SOCK_DGRAM) as client:
+        client.settimeout(0.3)
+        for _ in range(many):
+            client.sendto(b"query", (name_server, 53))
+        with contextlib.suppress(TimeoutError):
+            return len(client.recv(100)) > 0
+    return False
+
+
+@contextlib.contextmanager
+def answering(namespace, address):
+    import threading
+
+    with opened(namespace, address, socket.SOCK_DGRAM, 53) as server:
+        taken = [0]
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    _, who = server.recvfrom(100)
+                    taken[0] += 1
+                    server.sendto(b"answer", who)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield taken
+        finally:
+            with contextlib.suppress(OSError):
+                server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_a_silenced_customers_queries_reach_no_name_server_of_ours_and_are_counted(field):
+    async def story():
+        async with gateway(field, resolvers=[SERVER]) as one:
+            with answering(field.gateway, "192.0.2.1") as taken, answering(field.server, SERVER):
+                assert asks(field, CUSTOMER, "192.0.2.1")
+                before = taken[0]
+                await one.enforce(c_1=Enforcement(silenced=True))
+                assert not asks(field, CUSTOMER, "192.0.2.1", many=500)
+                assert not asks(field, CUSTOMER, SERVER)
+                assert taken[0] == before
+                assert asks(field, NEIGHBOUR, "192.0.2.1")
+                one.lines._silenced_at = 0.0
+                await one.lines.step()
+                assert one.heard.queries == {2: 501}
+                with listening(field, 443):
+                    assert connects(field, CUSTOMER, 443)
+                await one.enforce(c_1=NONE)
+                assert asks(field, CUSTOMER, "192.0.2.1")
+
+    asyncio.run(story())
+
+
+def test_traffic_is_counted_by_customer_in_both_directions_and_mail_by_connections(field):
+    async def story():
+        async with gateway(field, counters=True) as one:
+            with transfer(field, CUSTOMER, SERVER, up=False) as arrived, listening(field, 25):
+                await asyncio.to_thread(lambda: wait_until(lambda: arrived() > 1_000_000, what="a transfer"))
+                assert [connects(field, NEIGHBOUR, 25) for _ in range(3)] == [True] * 3
+            one.lines._usage_at = 0.0
+            await one.lines.step()
+            source, at, rows, down, up, mail = one.heard.batches[-1]
+            assert (source, rows) == (Source.COUNTERS, [2, 3])
+            assert abs(at - time.time()) < 60
+            assert arrived() <= down[0] <= arrived() * 1.2 + 200_000
+            assert up[0] > 0
+            assert mail == [0, 3]
+            one.lines._usage_at = 0.0
+            await one.lines.step()
+            assert len(one.heard.batches) == 1, "nothing new is no batch"
+
+    asyncio.run(story())

@@ -1,0 +1,66 @@
+"""Chains and rules of our tables."""
+
+from __future__ import annotations
+
+import json
+
+from sekisho.enforce.rules import INET, NETDEV, Names, chains, set_body, table_named
+from sekisho.enforce.state import Role, Table
+from sekisho.enforce.wanted import Where
+from sekisho.model.customers import Prefix
+
+WHERE = Where(("cust0", "cust1"), "sekisho-up")
+NAMES = Names(((53, (Prefix.parse("192.0.2.53"), Prefix.parse("2001:db8::53"))),), (5353,))
+ALL = [Table(role, six, bits) for role in Role for six, bits in ((False, 32), (False, 29), (True, 56))]
+
+
+def by_name(tables, where=WHERE):
+    return {one.name: one for one in chains(tables, where, NAMES)}
+
+
+def test_without_tables_there_is_no_rule():
+    assert chains([], WHERE, NAMES) == ()
+
+
+def test_only_what_is_needed_is_hooked_in():
+    assert set(by_name([Table(Role.SILENCE, False, 32)])) == {"silence", "names"}
+    assert set(by_name([Table(Role.MAIL, False, 32)])) == {"mail", "forward"}
+    assert set(by_name([Table(Role.UP, True, 56)])) == {"up", "ingress1", "ingress2"}
+
+
+def test_every_table_is_ours_by_name_and_family():
+    for one in chains(ALL, WHERE, NAMES):
+        assert one.family in {INET, NETDEV}
+        assert (one.family == NETDEV) == (one.name == "up" or one.name.startswith("ingress"))
+    for table in ALL:
+        assert table_named(table.name) == table
+        assert set_body(table)[1]["table"] == "sekisho"
+
+
+def test_a_name_of_somebody_elses_is_no_table_of_ours():
+    for name in ("silence4", "silence5_32", "silence4_33", "other4_32", "silence4_032", "4_32", ""):
+        assert table_named(name) is None
+
+
+def test_the_longest_prefix_is_looked_up_first_and_ends_the_look_up():
+    rules = by_name(ALL)["down"].rules
+    assert [json.dumps(rule[0]).count("255.255.255.248") for rule in rules] == [0, 1, 0]
+    assert all(rule[-1] == {"return": None} for rule in rules)
+
+
+def test_queries_are_dropped_only_on_their_way_to_the_name_servers():
+    rules = by_name(ALL)["names"].rules
+    assert all(rule[-1] == {"jump": {"target": "silence"}} for rule in rules)
+    told = json.dumps(rules)
+    assert "192.0.2.53" in told
+    assert "2001:db8::53" in told
+    assert '"local"' in told
+    assert all(any(port in json.dumps(rule) for port in ('"right": 53}', '"right": 5353}')) for rule in rules)
+
+
+def test_mail_is_looked_at_for_new_connections_to_its_ports_alone():
+    rules = [rule for rule in by_name(ALL)["forward"].rules if rule[-1]["jump"]["target"] in {"mail", "nomail", "countmail"}]
+    assert [rule[-1]["jump"]["target"] for rule in rules] == ["countmail", "nomail", "mail"]
+    for rule in rules:
+        assert rule[0]["match"]["right"] == {"set": [25, 465, 587]}
+        assert rule[1]["match"]["right"] == "syn"
