@@ -13,7 +13,7 @@ DEFINITION := $(shell sha256sum pyproject.toml 2>/dev/null | cut -c1-16)
 STAMP      := $(VENV)/.sekisho-$(DEFINITION)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types imports unit property scenarios peers-installed peers uncompiled fuzz \
+.PHONY: help venv demo test lint types imports unit property scenarios kernel peers-installed peers uncompiled fuzz \
         fuzz-replay fuzz-minimise soak bench bench-installed \
         schema schema-check format coverage clean all-tests
 
@@ -86,6 +86,9 @@ property: venv ## property tests, deep
 scenarios: venv ## scenarios in virtual time
 	@$(BIN)/python -m pytest -q tests/scenarios
 
+kernel: venv peers-installed ## what the kernel does to lines, in network namespaces (root)
+	@$(BIN)/python -m pytest -q tests/kernel
+
 peers: venv peers-installed ## tests against real servers and clients
 	@$(BIN)/python -m pytest -q tests/peers
 
@@ -99,8 +102,9 @@ fuzz-replay: venv ## one input again: TARGET=queries HEX=... (CHOICE=...)
 fuzz-minimise: venv ## keep of the fuzzers' corpus what its features and, not compiled, the lines of the source need
 	@PYTHONPATH=tests NUMBA_DISABLE_JIT=1 $(BIN)/python -m support.fuzzing minimise $(foreach target,$(FUZZ_TARGETS),--target $(target))
 
-soak: venv peers-installed ## an hour at half load: memory must not grow (SOAK_SECONDS=3600)
-	@SOAK_SECONDS=$${SOAK_SECONDS:-3600} $(BIN)/python -m pytest -q -s tests/soak
+soak: venv peers-installed ## an hour at half load: memory must not grow; 200 months with sudden deaths (SOAK_SECONDS=3600 KILLED_MONTHS=200)
+	@SOAK_SECONDS=$${SOAK_SECONDS:-3600} KILLED_MONTHS=$${KILLED_MONTHS:-200} \
+	  $(BIN)/python -m pytest -q -s tests/soak tests/property/test_measure_kills.py
 
 bench-installed:
 	@sh tests/bench/install.sh

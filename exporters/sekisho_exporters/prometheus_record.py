@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from sekisho.model.measures import Detector
 from sekisho.model.observation import APPEND_BOUNDS, CHANNELS, OUTCOMES, LineObservation, Observation
+from sekisho.model.usage import Source
 from sekisho_exporters.families import Family, gauge, per_sink
+
+WAYS = ("down", "up")
+"""Towards the customers, and from them."""
 
 
 def _lines(seen: Observation) -> LineObservation:
@@ -95,5 +99,34 @@ RECORD_FAMILIES: tuple[Family, ...] = (
     per_sink("sekisho_sink_failing", "1 while events cannot be handed to the sink.", lambda one: one.failing),
     per_sink("sekisho_sink_events_total", "Events the sink has taken.", lambda one: one.taken, "counter"),
     per_sink("sekisho_sink_failures_total", "Hand-overs of events that failed.", lambda one: one.failures, "counter"),
+    # Usage of lines
+    Family(
+        "sekisho_usage_batches_total",
+        "counter",
+        "Batches of usage handed in, by who counts.",
+        lambda seen: [((source.value,), seen.usage_batches.get(source.value, 0)) for source in Source],
+        ("source",),
+    ),
+    Family(
+        "sekisho_usage_age_seconds",
+        "gauge",
+        "Age of the last batch of usage; missing for a source that never handed in.",
+        lambda seen: [((source,), max(0.0, seen.at - at)) for source, at in seen.usage_last.items()],
+        ("source",),
+    ),
+    Family(
+        "sekisho_segment_utilisation_ratio",
+        "gauge",
+        "Share of a shared segment's capacity its lines used, by direction.",
+        lambda seen: [((one.id, way), one.utilisation[place]) for one in seen.segments for place, way in enumerate(WAYS)],
+        ("segment", "direction"),
+    ),
+    Family(
+        "sekisho_segment_congested",
+        "gauge",
+        "1 while a shared segment is congested, by direction.",
+        lambda seen: [((one.id, way), one.congested[place]) for one in seen.segments for place, way in enumerate(WAYS)],
+        ("segment", "direction"),
+    ),
 )
 """In the order they are shown."""

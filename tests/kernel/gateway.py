@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sekisho.app.control_linecounts import LineCounts
@@ -64,9 +65,14 @@ class Gateway:
 def settings_of(one: netns.Field, **more: object) -> Settings:
     lines = {"mode": "enforce", "customers": netns.DOWN, "namespace": one.gateway, "every": "1h", "on_stop": "remove"} | more
     text = "\n".join(
-        ["version: 1", "listen: ['192.0.2.1:53', '[2001:db8:0:10::ffff]:53']", "upstream: {address: '127.0.0.1:5300'}", f"lines: {lines}"]
+        [
+            "version: 1",
+            "listen: ['192.0.2.1:53', '[2001:db8:0:10::ffff]:53']",
+            "upstream: {address: '127.0.0.1:5300'}",
+            f"lines: {json.dumps(lines)}",
+        ]
     )
-    return read_settings(scan_document(text.replace("True", "true").replace("False", "false"), "s.yaml"), __import__("pathlib").Path("/"))
+    return read_settings(scan_document(text, "s.yaml"), Path("/"))
 
 
 @contextlib.asynccontextmanager
@@ -82,7 +88,3 @@ async def gateway(one: netns.Field, **more: object) -> AsyncIterator[Gateway]:
         yield Gateway(lines, wanted, heard, people, sites)
     finally:
         await lines.close()
-
-
-def run(coroutine: Any) -> Any:
-    return asyncio.run(coroutine)

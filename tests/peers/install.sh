@@ -9,7 +9,7 @@ need() { # need PROGRAM PACKAGE
 }
 [ $# -gt 0 ] || set -- dig dnsutils kdig knot-dnsutils knotd knot unbound unbound named bind9 dnsperf dnsperf \
     promtool prometheus rsyslogd rsyslog \
-    exim4 exim4-daemon-light openssl openssl \
+    exim4 exim4-daemon-light openssl openssl nft nftables \
     freeradius freeradius radclient freeradius-utils
 while [ $# -gt 1 ]; do
     need "$1" "$2"

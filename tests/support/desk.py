@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 from sekisho.app.control_measures import Measures
+from sekisho.app.control_standing import Alike
 from sekisho.config.settings import MeasureSettings
 from sekisho.ledger.state import State
 from sekisho.model.errors import LedgerError
@@ -42,6 +44,10 @@ class Plane:
         self.rows = {}
         self.told = 0
 
+    async def enforce_all(self, given):
+        for customer, what in given.items():
+            await self.enforce(customer, what)
+
     async def enforce(self, customer, what):
         self.told += 1
         if what == NONE:
@@ -71,22 +77,23 @@ class Post:
 class People:
     """Customers by id."""
 
-    def __init__(self, packs, customers, measures):
+    def __init__(self, packs, customers, measures, notices=None):
         self.customers = {one.id: one for one in customers}
-        self.site = SimpleNamespace(packs=packs, settings=SimpleNamespace(measures=measures))
+        self.site = SimpleNamespace(packs=packs, settings=SimpleNamespace(measures=measures, notices=notices))
 
     def find(self, identity):
         return self.customers.get(identity)
 
-    def each(self):
-        return iter(list(self.customers.values()))
+    def alike(self):
+        shared = [replace(one, id="") for one in self.customers.values()]
+        return Alike(list(self.customers), list(range(len(shared))), shared, frozenset())
 
 
 class Desk:
     """All of it together."""
 
-    def __init__(self, packs, customers, *, mode="enforce", calendar=PLAIN, **settings):
-        self.people = People(packs, customers, MeasureSettings(mode=mode, **settings))
+    def __init__(self, packs, customers, *, mode="enforce", calendar=PLAIN, notices=None, **settings):
+        self.people = People(packs, customers, MeasureSettings(mode=mode, **settings), notices)
         self.ledger, self.plane, self.post, self.calendar = Ledger(), Plane(), Post(), calendar
         self.measures = self._measures()
 

@@ -8,12 +8,14 @@
     POST   /v1/lists/refresh {list}            POST /v1/lists/accept {list}
     POST   /v1/exceptions {list, name, subtree, reason}    DELETE {list, name}
     POST   /v1/explain {customer | address, port, name, type, tcp}
-    GET    /v1/explain/measure?customer=
+    GET    /v1/explain/measure?customer=       GET /v1/explain/line?customer=
+    GET    /v1/usage?customer=
     GET    /v1/events?customer=&list=&since=&limit=
     GET    /v1/audit/events?after=&limit=&customer=
     POST   /v1/backup {folder}
     POST   /v1/reload
-    and those of measures (`routes_measures`), of notices and attention calls (`routes_notices`), of lines (`routes_lines`)
+    and those of measures (`routes_measures`), of groups (`routes_groups`), of lines (`routes_lines`),
+    of notices and attention calls (`routes_notices`)
 
 Every route states the role it needs: there is no other way to write one, and reading needs the
 viewer's, changing the operator's. An operation that changes something is handed who asked.
@@ -30,6 +32,7 @@ from sekisho.api import routes_notices
 from sekisho.api.operations import Json, Operations
 from sekisho.api.requests import MAX_BODY, MAX_LIMIT, BadRequestError, Fields
 from sekisho.api.route import ApiRoute
+from sekisho.api.routes_groups import GROUP_ROUTES
 from sekisho.api.routes_lines import LINE_ROUTES
 from sekisho.api.routes_measures import MEASURE_ROUTES
 from sekisho.model.roles import Role
@@ -136,6 +139,18 @@ async def explain_measure(operations: Operations, fields: Fields, _actor: str) -
     return await operations.explain_measure(customer=customer)
 
 
+async def explain_line(operations: Operations, fields: Fields, _actor: str) -> Json:
+    customer = fields.text("customer")
+    fields.end()
+    return await operations.explain_line(customer=customer)
+
+
+async def show_usage(operations: Operations, fields: Fields, _actor: str) -> Json:
+    customer = fields.text("customer")
+    fields.end()
+    return await operations.show_usage(customer=customer)
+
+
 async def events(operations: Operations, fields: Fields, _actor: str) -> Json:
     customer, list_id = fields.optional_text("customer"), fields.optional_text("list")
     since, limit = fields.time("since"), fields.integer("limit", 100, 1, MAX_LIMIT)
@@ -183,12 +198,15 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("DELETE", "/v1/exceptions", Role.OPERATOR, remove_exception),
     ApiRoute("POST", "/v1/explain", Role.VIEWER, explain),
     ApiRoute("GET", "/v1/explain/measure", Role.VIEWER, explain_measure),
+    ApiRoute("GET", "/v1/explain/line", Role.VIEWER, explain_line),
+    ApiRoute("GET", "/v1/usage", Role.VIEWER, show_usage),
     ApiRoute("GET", "/v1/events", Role.VIEWER, events),
     ApiRoute("GET", "/v1/audit/events", Role.VIEWER, audit_events),
     ApiRoute("POST", "/v1/backup", Role.OPERATOR, backup),
     ApiRoute("POST", "/v1/reload", Role.OPERATOR, reload),
     ApiRoute("GET", "/v1/nas", Role.VIEWER, show_nas),
     *MEASURE_ROUTES,
+    *GROUP_ROUTES,
     *LINE_ROUTES,
     ApiRoute("GET", "/v1/notices", Role.VIEWER, routes_notices.show_notices),
     ApiRoute("POST", "/v1/notices/bounced", Role.OPERATOR, routes_notices.bounced),

@@ -7,8 +7,9 @@ are looked at anew when the configuration has changed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -95,17 +96,20 @@ class Channels:
         if opened is None or notice.channel not in self.configured:
             return Attempt(Outcome.DEFERRED, f"the channel {notice.channel} is not configured any more; see `notices:` in sekisho.yaml")
         try:
-            text = self._text(opened, notice, members)
+            text = self._text(opened, notice, members, self._language(opened, notice))
+            also = self._also(opened, notice, members, text)
             if opened.mail is not None and notice.channel is Channel.EMAIL:
                 mail = opened.mail
                 return await on_thread(lambda: mail.send(notice.id, notice.address, text, notice.queued_at), "mail")
             if opened.posting is not None and notice.channel is Channel.WEB:
                 posting = opened.posting
                 now = self._clock()
+                for other in also:
+                    await on_thread(partial(posting.post, "", f"{notice.id}-{other.language}", other, opened.templates, now), "posting")
                 await on_thread(lambda: posting.post(notice.customer, notice.id, text, opened.templates, now), "posting")
                 return Attempt(Outcome.SENT)
             if opened.webhook is not None and notice.channel is Channel.WEBHOOK:
-                return await opened.webhook.post(notice.id, content(notice, text), self._clock())
+                return await opened.webhook.post(notice.id, content(notice, text, also), self._clock())
         except UnavailableError as error:
             return Attempt(Outcome.DEFERRED, str(error))
         return Attempt(Outcome.REFUSED, f"no notice goes by {notice.channel}")
@@ -130,12 +134,18 @@ class Channels:
         known = [at for at in times if at is not None]
         return max(known) if known else None
 
-    def _text(self, opened: _Open, notice: Notice, members: list[Notice]) -> Text:
+    def _language(self, opened: _Open, notice: Notice) -> Language:
+        customer = self._find(notice.customer) if notice.customer else None
+        return Language(customer.language if customer is not None and customer.language else opened.settings.language)
+
+    def _also(self, opened: _Open, notice: Notice, members: list[Notice], text: Text) -> list[Text]:
+        """What is for everybody, in the languages besides that of `text`."""
+        others = [] if notice.customer else [one for one in Language if one is not text.language]
+        return [self._text(opened, notice, members, language) for language in others]
+
+    def _text(self, opened: _Open, notice: Notice, members: list[Notice], language: Language) -> Text:
         from sekisho.measures.texts import digest_items  # noqa: PLC0415 - see above
 
-        customer = self._find(notice.customer) if notice.customer else None
-        spoken = customer.language if customer is not None and customer.language else opened.settings.language
-        language = Language(spoken)
         page = opened.posting.page_of(notice.customer) if opened.posting is not None else ""
         facts = self._facts(opened.settings, notice, language, page)
         if members:
@@ -202,8 +212,8 @@ def _posting(settings: WebSettings, state: Path, language: Language, operator: s
     return Posting(settings.folder, settings.url, state, settings.keep, language, operator)
 
 
-def content(notice: Notice, text: Text) -> dict[str, object]:
-    """A notice as a webhook gets it."""
+def content(notice: Notice, text: Text, also: Sequence[Text] = ()) -> dict[str, object]:
+    """A notice as a webhook gets it; `also`: the same in other languages."""
     return {
         "id": notice.id,
         "customer": notice.customer,
@@ -214,4 +224,5 @@ def content(notice: Notice, text: Text) -> dict[str, object]:
         "language": str(text.language),
         "subject": text.subject,
         "text": text.plain,
+        "also": [{"language": str(one.language), "subject": one.subject, "text": one.plain} for one in also],
     }

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from sekisho.app.control_bandwidth import BandwidthDetection
 from sekisho.app.control_detection import Detection
 from sekisho.app.control_expiry import Expiry
 from sekisho.app.control_lines import Lines
@@ -27,6 +28,7 @@ from sekisho.app.control_notices import Desk
 from sekisho.app.control_people import People
 from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_tables import Tables
+from sekisho.app.control_traffic import Traffic
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.matches import MatchStore
 from sekisho.drivers.site import Site
@@ -87,6 +89,8 @@ class Core:
     desk: Desk
     detection: Detection
     nas: NasLimits
+    traffic: Traffic
+    bandwidth: BandwidthDetection
     lines: Lines
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sekisho.app import control_consents
 from sekisho.app.control_core import Core
 from sekisho.app.control_enforcement import enforcement_body
 from sekisho.app.control_explain import reach_body
@@ -51,6 +52,7 @@ async def add(core: Core, record: Json | str, replace: bool, actor: str) -> Json
         core.people.added(customer)
         await core.tables.put(customer, now)
     await core.measures.touch(customer.id, core.clock())
+    await control_consents.tell(core, before, customer)
     return {"customer": customer.id, "in_force": True, "replaced": before is not None, "number": recorded.number}
 
 

@@ -18,6 +18,8 @@ import structlog
 
 from sekisho.app.control_attention import resume as resume_calls
 from sekisho.app.control_audit import erase
+from sekisho.app.control_bandwidth import BandwidthDetection
+from sekisho.app.control_consents import resume as resume_consents
 from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_desk import UnreachableFindings, open_desk
 from sekisho.app.control_detection import Detection
@@ -27,22 +29,23 @@ from sekisho.app.control_lines import Lines
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_measures import Measures
-from sekisho.app.control_nas import NasLimits, NoSessions, duplicate_logins, plan_of
+from sekisho.app.control_nas import NoSessions, duplicate_logins, open_nas
 from sekisho.app.control_people import People
 from sekisho.app.control_reload import reload
 from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_standing import View
 from sekisho.app.control_tables import Tables
+from sekisho.app.control_traffic import open_traffic
 from sekisho.drivers.customercounts import CustomerCounts
 from sekisho.drivers.hitrings import HitRings
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.listkey import load_key
 from sekisho.drivers.matches import MatchStore
-from sekisho.drivers.nasmemory import NasMemory
 from sekisho.drivers.notify import Notifier
 from sekisho.drivers.site import Site
 from sekisho.drivers.tablereader import TableReader
 from sekisho.drivers.tables import TableWriter
+from sekisho.drivers.usagestore import UsageStore
 from sekisho.measures import calendar
 from sekisho.model.errors import ConfigError, SekishoError
 
@@ -62,6 +65,8 @@ DETECT_EVERY = 0.25
 """Seconds between two looks whether a window of `detection:` is over."""
 NAS_EVERY = 5.0
 """Seconds between two looks whose sessions are to end."""
+TRAFFIC_EVERY = 1.0
+"""Seconds after its end in which a slot of usage has ended."""
 EXPIRY_EVERY = 0.25
 """Seconds after its end in which an opt-out has ended."""
 
@@ -90,20 +95,12 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         # From the first row on: nobody is let go for as long as a start takes.
         enforcements = await asyncio.to_thread(View(people, ledger.state.measures, now).enforcements)
         tables = Tables(writer, reader, people, ledger.state, lists, key, state / "snapshot", enforcements)
+        stack.push_async_callback(tables.saved)
         await tables.start(now)
         await lists.saved()  # the plane answers already
         desk = open_desk(ledger, lambda: tables.people, state, lambda: core.clock())  # noqa: PLW0108 - there is no core yet
-        held = state / "nas.db"
-        nas = NasLimits(
-            lambda: NasMemory.open(held),
-            lambda identity: tables.people.find(identity),  # noqa: PLW0108 - a reload makes other people
-            lambda customer: plan_of(customer, tables.people.site.settings.lines),
-            NoSessions(),
-            tables.enforced,
-        )
-        await nas.start(site.settings.coa, remembered=held.exists())
+        nas = await open_nas(state / "nas.db", tables, NoSessions())
         stack.push_async_callback(nas.close)
-        tables.followers.append(nas.follow)
         measures = Measures(ledger, lambda: tables.people, tables, desk, calendar)
         desk.sink = UnreachableFindings(lambda: tables.people, lambda finding: measures.found([finding], finding.at))
         sinks = Sinks(ledger, lambda: ledger.state.number, state, time.time)
@@ -111,12 +108,21 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
         counts = CustomerCounts(folder)
         detection = Detection(counts, tables.row_of, Findings(measures))
-        lines = Lines(lambda: tables.people.site.settings, lambda: tables.people, tables.enforced, LineCounts(tables.row_of, counts))
+        await detection.recall(state / "usual-rates", now)
+        traffic = await asyncio.to_thread(open_traffic, UsageStore(state / "usage"), lambda: tables.rows, now)
+        stack.push_async_callback(traffic.close)
+        bandwidth = BandwidthDetection(traffic, lambda: tables.rows, Findings(measures))
+        lines = Lines(
+            lambda: tables.people.site.settings,
+            lambda: tables.people,
+            tables.enforced,
+            LineCounts(tables.row_of, counts, traffic),
+            left=state / "lines",
+        )
         tables.followers.append(lines.follow)
         stack.push_async_callback(lines.close)
-        core = Core(
-            config, ledger, key, tables, lists, matches, recorder, reader, first, measures, sinks, desk, detection, nas, lines, started=now
-        )
+        parts = (measures, sinks, desk, detection, nas, traffic, bandwidth, lines)
+        core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, *parts, started=now)
         await measures.reconcile(now)
         await nas.reconcile(duplicate_logins(measures.view(now)))
         # What an earlier life left in the kernel is made what the record says before anybody is told that the daemon is ready.
@@ -127,6 +133,8 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         # What the plane matched until now belongs to the record.
         with contextlib.suppress(SekishoError):
             await core.recorder.drain(_retentions(core), everything=True)
+        with contextlib.suppress(SekishoError):
+            await detection.keep(core.clock())
 
 
 async def serve(config: Path, site: Site, notifier: Notifier) -> None:
@@ -151,6 +159,8 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(DETECT_EVERY, "detection", lambda: _detect(core))),
             asyncio.create_task(core.nas.run()),
             asyncio.create_task(_every(NAS_EVERY, "nas", lambda: _nas(core))),
+            asyncio.create_task(_every(TRAFFIC_EVERY, "usage", lambda: core.traffic.tick(core.clock()))),
+            asyncio.create_task(_every(DETECT_EVERY, "lines", lambda: core.bandwidth.tick(core.people, core.clock()))),
             asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
             asyncio.create_task(_every(ERASE_EVERY, "erase", lambda: erase(core))),
             asyncio.create_task(_reload_when(hang_up, core)),
@@ -228,9 +238,10 @@ async def _beat(core: Core, notifier: Notifier) -> None:
 
 
 async def _tell(core: Core) -> None:
-    """Send notices; first those of attention calls that were opened just before the last end."""
+    """Send notices; first those of attention calls that were opened, and of consents that were given, just before the last end."""
     with contextlib.suppress(SekishoError):
         await resume_calls(core)
+    await resume_consents(core)
     await core.desk.run()
 
 

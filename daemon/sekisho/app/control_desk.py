@@ -29,7 +29,7 @@ SHOWN = 10_000
 
 
 class RecordSubjects:
-    """What notices are about, by the record: attention calls, measures, interruptions."""
+    """What notices are about, by the record: attention calls, measures, emergencies, interruptions."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -43,6 +43,9 @@ class RecordSubjects:
         measure = self._state.measures.get(notice.subject)
         if measure is not None:
             return of_measure(measure)
+        emergency = self._state.measures.emergency
+        if emergency is not None and emergency.id == notice.subject:
+            return Subject(emergency.since, emergency.until, reason=emergency.reason)
         found = self._state.measures.interruptions.get(notice.subject)
         return None if found is None else Subject(found.since, found.until, what=found.what, reason=found.reason)
 

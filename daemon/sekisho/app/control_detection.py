@@ -1,7 +1,8 @@
 """Detection at work: each window's counts to findings, handed to whoever acts on them.
 
-Owns the rhythm, which clauses a finding is under, and what is kept to explain it. A finding is made only
-under clauses of the customer's own terms that know the detector; the customer's exemptions are kept.
+Owns the rhythm, which clauses a finding is under, what is kept to explain it, and that what is usual outlasts a
+restart. A finding is made only under clauses of the customer's own terms that know the detector; the customer's
+exemptions are kept.
 Decides nothing about rates (`detect.overload`) nor about what follows (`Sink`).
 """
 
@@ -9,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import structlog
 
 from sekisho.app.control_people import People
@@ -18,12 +21,18 @@ from sekisho.config.detection import Detection as Settings
 from sekisho.detect.load import Load
 from sekisho.detect.overload import Conclusion, Overload, Standing, Window, forget
 from sekisho.drivers.customercounts import CustomerCounts
+from sekisho.drivers.usualrates import UsualRates, read_usual, write_usual
 from sekisho.model.clauses import MeasureRule, Pack
 from sekisho.model.customers import Customer
+from sekisho.model.errors import TableError
 from sekisho.model.measures import ConditionGone, Detector, Finding
 
 log = structlog.get_logger("sekisho.control")
 
+KEEP_EVERY = 600.0
+"""Seconds between two times at which what is usual is written down."""
+LEAST = 0.01
+"""Queries per second from which on a usual rate is worth keeping: below it no limit follows from it."""
 LATE = 0.95
 """Share of a window that must be over for it to be looked at: the rhythm is kept by a clock that ticks coarsely."""
 
@@ -59,6 +68,8 @@ class Detection:
         self._at: float | None = None
         self._untold: list[ConditionGone] = []
         self._told = 0
+        self._kept: tuple[Path, float] | None = None
+        """Where what is usual is kept, and when that was done last."""
         self._known: set[tuple[str, str, float]] = set()
         """Measures that were open at the last window: adopted once, if they are not of our own finding."""
         self.conclusion: Conclusion | None = None
@@ -90,7 +101,44 @@ class Detection:
         if self.sink is not None and (findings or self._untold):
             await self.sink.found(findings, tuple(self._untold), now)
         self._untold = []
+        if self._kept is not None and not 0 <= now - self._kept[1] < KEEP_EVERY:
+            await self.keep(now)
         return True
+
+    async def recall(self, path: Path, now: float) -> None:
+        """Take up what was usual before a restart, from the file at `path`, where it is kept from now on."""
+        self._kept = path, now
+        usual = await asyncio.to_thread(read_usual, path, now)
+        if usual is not None:
+            await asyncio.to_thread(self._take_up, usual)
+
+    async def keep(self, now: float) -> None:
+        """Write down what is usual. Raises UnavailableError if it cannot be; it is tried again."""
+        if self._kept is not None:
+            self._kept = path, _ = self._kept[0], now
+            usual = await asyncio.to_thread(self._usual)
+            if usual is not None:
+                await asyncio.to_thread(write_usual, path, usual, now)
+
+    def _take_up(self, usual: UsualRates) -> None:
+        rows = [self._row_of(customer) for customer in usual.customers]
+        known = np.array([row is not None for row in rows], np.bool_)
+        at = np.array([row for row in rows if row is not None], np.int64)
+        rates = np.zeros(int(at.max(initial=-1)) + 1, np.float32)
+        rates[at] = usual.rates[known]
+        self._memory.usual, self._memory.median, self._memory.learnt = rates, usual.median, usual.learnt
+
+    def _usual(self) -> UsualRates | None:
+        """What is usual, of those it is known of."""
+        rates = self._memory.usual
+        rows = np.flatnonzero(rates >= LEAST)
+        try:
+            customers = self._counts.customers(rows)
+        except TableError:
+            return None
+        named = [(name, row) for name, row in zip(customers, rows.tolist(), strict=True) if name is not None]
+        kept = np.array([row for _, row in named], np.int64)
+        return UsualRates([name for name, _ in named], rates[kept], self._memory.median, self._memory.learnt)
 
     def standing(self, customer: str) -> Standing | None:
         """Where a customer stands after the last window; None before the first, or without a row."""

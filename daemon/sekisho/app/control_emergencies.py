@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import Any
 
@@ -10,6 +11,7 @@ from sekisho.app.control_standing import emergency_clauses
 from sekisho.config.validation import did_you_mean
 from sekisho.model.errors import RefusedError
 from sekisho.model.events import EmergencyDeclared, EmergencyEnded, EnforcementHeld, EnforcementResumed
+from sekisho.model.measures import Enforcement
 
 Json = dict[str, Any]
 
@@ -60,7 +62,7 @@ async def start(core: Core, clauses: list[str], until: float, priority: list[str
     declared = list(dict.fromkeys(clauses or known))
     recorded = await core.measures.record(EmergencyDeclared(declared, until, priority, reason), now, actor)
     await core.measures.settle(core.clock())
-    return show(core) | {"number": recorded.number}
+    return await show(core) | {"number": recorded.number}
 
 
 async def end(core: Core, reason: str, actor: str) -> Json:
@@ -68,18 +70,17 @@ async def end(core: Core, reason: str, actor: str) -> Json:
         raise RefusedError("no emergency is declared; `sekisho emergency start` declares one")
     recorded = await core.measures.record(EmergencyEnded(reason), core.clock(), actor)
     await core.measures.settle(core.clock())
-    return show(core) | {"number": recorded.number}
+    return await show(core) | {"number": recorded.number}
 
 
-def show(core: Core) -> Json:
+async def show(core: Core) -> Json:
     """The emergency there is, which of its clauses are observed only, and how many customers are limited by it."""
     view = core.measures.view(core.clock())
     emergency = view.book.emergency
     if emergency is None or view.now >= emergency.until:
         return {"emergency": None}
     observed = [clause for clause in emergency.clauses if view.observes(clause)]
-    clauses = set(emergency.clauses)
-    limited = sum(1 for one in core.measures.enforced().values() if not clauses.isdisjoint(one.by))
+    limited = await asyncio.to_thread(_count, list(core.measures.enforced().values()), set(emergency.clauses))
     return {
         "emergency": dataclasses.asdict(emergency),
         "observed": observed,
@@ -88,10 +89,15 @@ def show(core: Core) -> Json:
     }
 
 
+def _count(enforced: list[Enforcement], clauses: set[str]) -> int:
+    """How many are limited by one of the clauses: a million at most, in a thread."""
+    return sum(1 for one in enforced if not clauses.isdisjoint(one.by))
+
+
 def _unknown(core: Core, names: list[str]) -> list[str]:
     """Names that are neither a customer nor a group of one."""
     left = [name for name in names if core.people.find(name) is None]
     if left:
-        groups = {customer.group for customer in core.people.each()}
+        groups = core.people.group_names()
         left = [name for name in left if name not in groups]
     return left

@@ -30,6 +30,7 @@ class Enforcements:
     def __init__(self, given: Mapping[str, Enforcement]) -> None:
         """Raises RefusedError for a budget no row can have."""
         self._of: dict[str, Enforcement] = {}
+        self._gardened = 0
         self.put(given)
 
     def __len__(self) -> int:
@@ -43,18 +44,24 @@ class Enforcements:
 
     def gardened(self) -> int:
         """Customers who are answered with the notice page."""
-        return sum(1 for what in self._of.values() if what.garden and not what.silenced)
+        return self._gardened
 
     def put(self, given: Mapping[str, Enforcement]) -> None:
         """Remember what is in force for customers from now on. Raises RefusedError, and keeps none, for a budget no row can have."""
-        for budget in {what.budget for what in given.values()} - {None}:
-            if budget is not None and not all(1 <= number <= _MOST for number in budget):
-                raise RefusedError(f"a budget of {budget} queries a second and at once cannot be enforced; give 1 to {_MOST} of each")
+        self.check(given)
         for customer, what in given.items():
+            self._gardened += _is_gardened(what) - _is_gardened(self._of.get(customer, NONE))
             if what.silenced or what.garden or what.budget is not None or what.rate is not None or what.mail is not None:
                 self._of[customer] = what
             else:
                 self._of.pop(customer, None)
+
+    @staticmethod
+    def check(given: Mapping[str, Enforcement]) -> None:
+        """Raises RefusedError for a budget no row can have."""
+        for budget in {what.budget for what in given.values()} - {None}:
+            if budget is not None and not all(1 <= number <= _MOST for number in budget):
+                raise RefusedError(f"a budget of {budget} queries a second and at once cannot be enforced; give 1 to {_MOST} of each")
 
     def on_row(self, row: CustomerRow, grounds: Grounds) -> CustomerRow:
         """The customer's row with what is in force on it."""
@@ -77,6 +84,10 @@ class Enforcements:
                 groups.append(combine(groups[key[0]], what, grounds))
             group[number] = made[key]
         return replace(bulk, group=group, groups=groups)
+
+
+def _is_gardened(what: Enforcement) -> bool:
+    return what.garden and not what.silenced
 
 
 def enforcement_body(what: Enforcement) -> dict[str, object] | None:

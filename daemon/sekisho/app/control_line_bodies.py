@@ -37,7 +37,7 @@ async def show(core: Core, customer: str | None, limit: int) -> Json:
         # Why stands beside each enforcer.
         found = State()
     where = _where(core, settings)
-    lines = {one: core.lines.line(one, what) for one, what in wanted.items()}
+    lines = {one: core.lines.wants.as_if(one, what) for one, what in wanted.items()}
     shared = contested(lines.values())
     body: Json = {
         "mode": settings.mode.value,
@@ -95,8 +95,8 @@ def warnings(core: Core) -> list[str]:
         wanting = sum(_on_lines(what) for what in core.tables.enforced().values())
         if wanting:
             found.append(f"lines are observed only, and {wanting} would be limited; `lines: {{mode: enforce}}` does it")
-    if core.lines.unnumbered:
-        found.append(f"{core.lines.unnumbered} lines cannot be slowed: the kernel has no more classes on one interface")
+    if core.lines.wants.unnumbered:
+        found.append(f"{core.lines.wants.unnumbered} lines cannot be slowed: the kernel has no more classes on one interface")
     return found
 
 

@@ -53,8 +53,10 @@ def names_of(settings: Settings) -> Names:
 class LineKernel:
     """One network namespace's tables and classes."""
 
-    def __init__(self, namespace: str | None) -> None:
-        self._thread = NetworkThread(namespace)
+    def __init__(self, namespace: str) -> None:
+        """`namespace` is empty for the daemon's own."""
+        self.namespace = namespace
+        self._thread = NetworkThread(namespace or None)
         self._tables: Nftables | None = None
         self._shaping: Shaping | None = None
         self.reasons: dict[str, str] = {}
@@ -83,7 +85,8 @@ class LineKernel:
         await self._thread.run(self._remove)
 
     async def close(self) -> None:
-        await self._thread.run(self._close)
+        if self._tables is not None or self._shaping is not None:
+            await self._thread.run(self._close)
         self._thread.close()
 
     def _read(self, where: Where) -> Sight:

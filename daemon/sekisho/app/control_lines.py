@@ -11,22 +11,24 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import Protocol
+from pathlib import Path
 
 import structlog
 
 from sekisho.app.control_linecounts import LineCounts
 from sekisho.app.control_linekernel import LineKernel, Sight, names_of
+from sekisho.app.control_linewants import Addresses, Customers, LineWants
 from sekisho.config.lines import LineMode, LineSettings, OnStop
 from sekisho.config.settings import Settings
+from sekisho.drivers.durable import write_file
 from sekisho.enforce.difference import Change, Known, both, difference
-from sekisho.enforce.state import COUNTING, DRAIN, MOST_NUMBERS, NO_NUMBER, Role, State
-from sekisho.enforce.wanted import Line, Where, contested, line_of, needs_number, numbers_found, state_of
-from sekisho.model.customers import Customer, Prefix
+from sekisho.enforce.state import COUNTING, DRAIN, Role, State
+from sekisho.enforce.wanted import Line, Where, contested, state_of
+from sekisho.model.customers import Prefix
 from sekisho.model.errors import SekishoError, UnavailableError
-from sekisho.model.measures import NONE, Enforcement
+from sekisho.model.measures import Enforcement
 
 log = structlog.get_logger("sekisho.lines")
 
@@ -36,22 +38,6 @@ SILENCED_EVERY = 2.0
 """Seconds between two readings of the queries dropped: several in each window of `detection:`."""
 _TURN = 1000
 _SILENCE, _MAIL, _SHAPE = frozenset({Role.SILENCE}), frozenset({Role.MAIL, Role.NO_MAIL}), frozenset({Role.DOWN, Role.UP})
-
-
-class Addresses(Protocol):
-    """Who knows where customers are now."""
-
-    def prefixes_of(self, customer: str) -> tuple[Prefix, ...]:
-        """The fixed prefixes of a customer and those of live sessions; never an address that is shared by ranges of ports."""
-        ...
-
-
-class Known_(Protocol):  # noqa: N801 - `Known` is what is known of the kernel
-    """Who the customers are (`control_people.People`)."""
-
-    def find(self, identity: str) -> Customer | None: ...
-
-    def ids(self) -> Iterator[str]: ...
 
 
 def roles_of(settings: LineSettings) -> frozenset[Role]:
@@ -66,25 +52,24 @@ class Lines:
     def __init__(
         self,
         settings: Callable[[], Settings],
-        people: Callable[[], Known_],
+        people: Callable[[], Customers],
         enforced: Callable[[], Mapping[str, Enforcement]],
         counts: LineCounts,
         addresses: Addresses | None = None,
+        left: Path | None = None,
     ) -> None:
-        """`enforced` tells what is in force, by customer; without `addresses` a customer's are those of its record."""
+        """`enforced` tells what is in force, by customer; without `addresses` a customer's are those of its record. The file
+        `left` says where something may have been left in a kernel, for a start with another configuration.
+        """
         self._settings_of = settings
-        self._people = people
-        self._enforced = enforced
+        self.wants = LineWants(people, enforced, addresses)
         self.counts = counts
-        self.addresses = addresses
+        self._left = left
         self._settings: Settings | None = None
         self._kernel: LineKernel | None = None
         self._where = Where()
         self._lines: dict[str, Line] = {}
         self._owners: dict[Prefix, str] = {}
-        self._numbers: dict[str, int] = {}
-        self._used: set[int] = set()
-        self._last = 0
         self._known = Known()
         self._dirty: dict[str, None] = {}
         self._wake = asyncio.Event()
@@ -96,8 +81,6 @@ class Lines:
         self._failing = ""
         self.repairs: Counter[str] = Counter()
         """Steps taken since the start because something else was found than was there before, by `tables` and `classes`."""
-        self.unnumbered = 0
-        """Lines that cannot be slowed, since all numbers are taken."""
 
     @property
     def settings(self) -> LineSettings | None:
@@ -147,6 +130,7 @@ class Lines:
             try:
                 if self.settings is not None and self.settings.on_stop is OnStop.REMOVE:
                     await self._kernel.remove()
+                    self._remember(None)
                     log.info("lines-removed")
                 await self._kernel.close()
             except SekishoError as error:
@@ -157,10 +141,6 @@ class Lines:
         """What is in the kernel now, read anew. Raises UnavailableError."""
         async with self._lock:
             return await self._kernel.read(where or self._asked()) if self._kernel is not None else None
-
-    def line(self, customer: str, what: Enforcement) -> Line:
-        """A line as it would be with something in force on it. Without a number yet it has the first."""
-        return line_of(self._prefixes(customer), what, self._numbers.get(customer, 1) if needs_number(what) else 0)
 
     def where(self) -> Where:
         """Where lines are limited, as far as the last look at the kernel found it possible; all that is configured is done there."""
@@ -206,19 +186,48 @@ class Lines:
         await self._count(ticks)
 
     async def _adopt(self, settings: Settings) -> None:
-        """Another configuration: another namespace means that what is in the old one goes."""
-        before, self._settings = self.settings, settings
-        namespace = settings.lines.namespace if settings.lines is not None else None
-        if self._kernel is not None and (settings.lines is None or (before is not None and before.namespace != namespace)):
+        """Another configuration: another namespace, or none, means that what is in the old one goes."""
+        self._settings = settings
+        wanted = None if settings.lines is None else settings.lines.namespace or ""
+        if self._kernel is not None and self._kernel.namespace != wanted:
             kernel, self._kernel = self._kernel, None
-            try:
-                await kernel.remove()
-            finally:
-                await kernel.close()
-                self._known, self._lines, self._owners = Known(), {}, {}
-        if self._kernel is None and settings.lines is not None:
-            self._kernel = LineKernel(namespace)
+            await self._leave(kernel)
+        elif self._kernel is None and (left := self._left_in()) is not None and left != wanted:
+            await self._leave(LineKernel(left))
+        if self._kernel is None and wanted is not None:
+            self._kernel = LineKernel(wanted)
+            self._remember(wanted)
         self._look_at = 0.0
+
+    async def _leave(self, kernel: LineKernel) -> None:
+        """Take everything away where lines are not limited any more. What cannot be is told, and tried at the next start."""
+        self._known, self._lines, self._owners = Known(), {}, {}
+        try:
+            await kernel.remove()
+        except SekishoError as error:
+            log.error("lines-left-behind", namespace=kernel.namespace or "the daemon's own", error=str(error))  # noqa: TRY400
+        else:
+            self._remember(None)
+        finally:
+            await kernel.close()
+
+    def _left_in(self) -> str | None:
+        """The namespace (empty: the daemon's own) in which something of ours may be; None: in none."""
+        try:
+            return self._left.read_text(encoding="utf-8").strip() if self._left is not None else None
+        except (OSError, UnicodeError):
+            return None
+
+    def _remember(self, namespace: str | None) -> None:
+        if self._left is None:
+            return
+        try:
+            if namespace is None:
+                self._left.unlink(missing_ok=True)
+            else:
+                write_file(self._left, f"{namespace}\n".encode())
+        except OSError as error:
+            log.error("lines-not-remembered", file=str(self._left), error=error.strerror)  # noqa: TRY400
 
     async def _look(self) -> None:
         """Read all back, compare, repair."""
@@ -229,7 +238,7 @@ class Lines:
         sight = await kernel.read(self._asked())
         self._where = sight.where
         told = " ".join([*kernel.reasons.values(), *kernel.problems])
-        lines = await self._all(sight.state)
+        lines = await self.wants.all(sight.state, counted=settings.lines.counters)
         wanted = state_of(lines.values(), sight.where, contested(lines.values()))
         change = await asyncio.to_thread(difference, sight.state, wanted)
         known = await asyncio.to_thread(_after, sight.state, change)
@@ -248,10 +257,11 @@ class Lines:
         if kernel is None or settings is None:
             return
         customers, self._dirty = list(self._dirty), {}
-        fresh = {one: self._line(one) for one in customers}
+        counted = settings.lines is not None and settings.lines.counters
+        fresh = {one: self.wants.line(one, counted=counted) for one in customers}
         # Who has an address that is somebody else's now is looked at too: it may have gone from one to the other.
         held = {self._owners.get(prefix) for line in fresh.values() if line is not None for prefix in line.prefixes}
-        fresh |= {one: self._line(one) for one in held if one is not None and one not in fresh}
+        fresh |= {one: self.wants.line(one, counted=counted) for one in held if one is not None and one not in fresh}
         old = [self._lines[one] for one in fresh if one in self._lines]
         new = [line for line in fresh.values() if line is not None]
         wanted = state_of(new, self._where, contested(new))
@@ -269,62 +279,6 @@ class Lines:
                 self._lines[customer] = line
                 self._owners.update(dict.fromkeys(line.prefixes, customer))
         self._draining |= DRAIN in change.put_classes.values()
-
-    async def _all(self, found: State) -> dict[str, Line]:
-        """Every line something is done to, or that is counted."""
-        enforced = dict(self._enforced())
-        numbered = {one: self._prefixes(one) for one, what in enforced.items() if needs_number(what)}
-        kept = numbers_found(found, numbered)
-        self._numbers = {one: kept.get(one) or self._numbers[one] for one in numbered if one in kept or one in self._numbers}
-        taken: dict[int, str] = {}
-        for one, number in list(self._numbers.items()):
-            if taken.setdefault(number, one) != one:
-                del self._numbers[one]
-        self._used = set(taken) | {one.number for one in found.classes}
-        self.unnumbered = 0
-        settings = self.settings
-        customers = self._people().ids() if settings is not None and settings.counters else iter(enforced)
-        lines: dict[str, Line] = {}
-        for number, customer in enumerate(dict.fromkeys([*customers, *enforced]), start=1):
-            line = self._line(customer)
-            if line is not None:
-                lines[customer] = line
-            if not number % _TURN:
-                await asyncio.sleep(0)
-        return lines
-
-    def _line(self, customer: str) -> Line | None:
-        """A line as it is to be now; None: nothing is done to it, nor is it counted."""
-        what, settings = self._enforced().get(customer, NONE), self.settings
-        counted = settings is not None and settings.counters
-        if not (counted or what.silenced or what.rate is not None or what.mail is not None):
-            self._numbers.pop(customer, None)
-            return None
-        number = 0
-        if needs_number(what):
-            number = self._numbers.get(customer) or self._new_number()
-            if number:
-                self._numbers[customer] = number
-            else:
-                self.unnumbered += 1
-        else:
-            self._numbers.pop(customer, None)
-        return line_of(self._prefixes(customer), what, number, counted=counted)
-
-    def _new_number(self) -> int:
-        """A number no line has, and no class that is still there; 0: there is none."""
-        for _ in range(MOST_NUMBERS):
-            self._last = self._last % MOST_NUMBERS + 1
-            if self._last not in self._used and self._last != NO_NUMBER:
-                self._used.add(self._last)
-                return self._last
-        return 0
-
-    def _prefixes(self, customer: str) -> tuple[Prefix, ...]:
-        if self.addresses is not None:
-            return self.addresses.prefixes_of(customer)
-        found = self._people().find(customer)
-        return found.prefixes if found is not None else ()
 
     async def _count(self, ticks: float) -> None:
         kernel, settings = self._kernel, self.settings

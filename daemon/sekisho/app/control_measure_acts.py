@@ -8,15 +8,18 @@ from typing import Any
 
 from sekisho.app.control_core import Core
 from sekisho.app.control_measures import new_id
+from sekisho.app.control_ordering import before_order
 from sekisho.app.control_standing import View
 from sekisho.config.validation import did_you_mean
 from sekisho.measures.combine import ENFORCED
 from sekisho.measures.lifecycle import Delivered, Dismiss, Event, Extend, Found, Gone, Lift, next_due, waits_for
+from sekisho.measures.standing import Standing
 from sekisho.model.clauses import MeasureRule, NoticeTime
 from sekisho.model.customers import Customer
 from sekisho.model.errors import RefusedError
 from sekisho.model.events import CustomerExempted, ExemptionEnded
 from sekisho.model.measures import Detector, Enforcement, Exemption, Finding, Measure, MeasureState
+from sekisho.model.notices import NoticeState
 
 Json = dict[str, Any]
 
@@ -172,10 +175,18 @@ def body(core: Core, measure: Measure, view: View) -> Json:
         "reason": measure.reason,
         "enforced": enforced,
         "held": standing.held,
-        "waits_for": waits_for(measure, standing, core.measures.calendar),
+        "waits_for": _waits_for(core, measure, standing),
         "next": next_due(measure, standing, core.measures.calendar),
         "rule": None if rule is None else _rule_body(rule),
     }
+
+
+def _waits_for(core: Core, measure: Measure, standing: Standing) -> str:
+    if measure.state is MeasureState.NOTICED and measure.until is None and not standing.held:
+        ways = core.state.notices.of_order(before_order(measure).key)
+        if ways and all(one.state is NoticeState.FAILED for one in ways):
+            return "an operator to tell the customer, whom its notice did not reach (`sekisho measures delivered`)"
+    return waits_for(measure, standing, core.measures.calendar)
 
 
 def _rule_body(rule: MeasureRule) -> Json:

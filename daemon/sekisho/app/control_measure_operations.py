@@ -52,7 +52,7 @@ class MeasureControl:
         return await control_emergencies.resume(self._core, reason, actor)
 
     async def show_emergency(self) -> Json:
-        return control_emergencies.show(self._core)
+        return await control_emergencies.show(self._core)
 
     async def start_emergency(self, *, clauses: list[str], until: float, priority: list[str], reason: str, actor: str) -> Json:
         return await control_emergencies.start(self._core, clauses, until, priority, reason, actor)
@@ -64,7 +64,7 @@ class MeasureControl:
         return control_outages.show_all(self._core)
 
     async def show_outage(self, outage: str, *, after: str | None, limit: int) -> Json:
-        return control_outages.show(self._core, outage, after, limit)
+        return await control_outages.show(self._core, outage, after, limit)
 
     async def open_outage(self, *, since: float | None, known: float | None, affected: list[str], reason: str, actor: str) -> Json:
         return await control_outages.open_outage(self._core, since, known, affected, reason, actor)

@@ -11,11 +11,13 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from sekisho.app.control_standing import View
+from sekisho.app.control_tables import Tables
 from sekisho.config.coa import CoaMode, CoaSettings
 from sekisho.config.lines import LineSettings
 from sekisho.drivers.nasmemory import NasMemory
@@ -366,6 +368,20 @@ def duplicate_logins(view: View) -> dict[str, int]:
         allowed = measure.evidence.get("allowed", 1)
         found[measure.customer] = max(1, int(allowed)) if isinstance(allowed, int | float) else 1
     return found
+
+
+async def open_nas(path: Path, tables: Tables, sessions: Sessions) -> NasLimits:
+    """The NAS side of a daemon, with what the file at `path` remembers; it follows what is in force. Raises LedgerError."""
+    nas = NasLimits(
+        lambda: NasMemory.open(path),
+        lambda identity: tables.people.find(identity),  # noqa: PLW0108 - a reload makes other people
+        lambda customer: plan_of(customer, tables.people.site.settings.lines),
+        sessions,
+        tables.enforced,
+    )
+    await nas.start(tables.people.site.settings.coa, remembered=await asyncio.to_thread(path.exists))
+    tables.followers.append(nas.follow)
+    return nas
 
 
 def plan_of(customer: Customer, lines: LineSettings | None) -> Plan | None:

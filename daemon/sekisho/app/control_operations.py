@@ -10,6 +10,7 @@ from sekisho.app import (
     control_customers,
     control_exceptions,
     control_feeds,
+    control_groups,
     control_line_bodies,
     control_nas_show,
     control_optouts,
@@ -23,6 +24,7 @@ from sekisho.app.control_notice_operations import NoticeControl
 from sekisho.app.control_overload import standing_body
 from sekisho.app.control_people import first_address
 from sekisho.app.control_status import Plane, lists, status
+from sekisho.app.control_usage import line_body, usage_body
 from sekisho.lists.idn import to_text
 from sekisho.model.errors import RefusedError, TableError, UnavailableError
 from sekisho.model.events import Match
@@ -97,6 +99,21 @@ class Control(MeasureControl, NoticeControl):
 
     async def explain_measure(self, *, customer: str) -> Json:
         return standing_body(self._core, customer)
+
+    async def show_group(self, group: str) -> Json:
+        return control_groups.show(self._core, group)
+
+    async def opt_group_out(self, group: str, list_id: str, *, until: float | None, by: str, actor: str) -> Json:
+        return await control_groups.opt_out(self._core, group, list_id, until, by, actor)
+
+    async def opt_group_in(self, group: str, list_id: str, *, by: str, actor: str) -> Json:
+        return await control_groups.opt_in(self._core, group, list_id, by, actor)
+
+    async def explain_line(self, *, customer: str) -> Json:
+        return line_body(self._core, customer, self._core.clock())
+
+    async def show_usage(self, *, customer: str) -> Json:
+        return usage_body(self._core, customer)
 
     async def events(self, *, customer: str | None, list_id: str | None, since: float | None, limit: int) -> Json:
         core = self._core

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime as dt
 import secrets
@@ -38,13 +39,13 @@ async def open_outage(core: Core, since: float | None, known: float | None, affe
         raise RefusedError("a failure is known between its beginning and now; give a time between the two, or leave it out")
     unknown = [name for name in affected if name not in core.site.packs and core.people.find(name) is None]
     if unknown:
-        groups = {customer.group for customer in core.people.each()}
+        groups = core.people.group_names()
         unknown = [name for name in unknown if name not in groups]
     if unknown:
         raise RefusedError(f"{', '.join(unknown)} is neither a customer, nor a group, nor a terms pack in use; correct it")
     outage = f"o-{secrets.token_hex(6)}"
     await core.measures.record(OutageOpened(outage, begun, list(dict.fromkeys(affected)), reason, known), now, actor)
-    return show(core, outage, None, SHOWN)
+    return await show(core, outage, None, SHOWN)
 
 
 async def close_outage(core: Core, outage_id: str, at: float | None, actor: str) -> Json:
@@ -57,7 +58,7 @@ async def close_outage(core: Core, outage_id: str, at: float | None, actor: str)
     if not outage.since <= end <= now:
         raise RefusedError("the failure ended between its beginning and now; give a time between the two")
     await core.measures.record(OutageClosed(outage_id, end), now, actor)
-    return show(core, outage_id, None, SHOWN)
+    return await show(core, outage_id, None, SHOWN)
 
 
 def show_all(core: Core) -> Json:
@@ -69,13 +70,19 @@ def show_all(core: Core) -> Json:
     }
 
 
-def show(core: Core, outage_id: str, after: str | None, limit: int) -> Json:
+async def show(core: Core, outage_id: str, after: str | None, limit: int) -> Json:
     """One outage and what each affected customer is owed for it, in the order of the customers, from `after` on.
 
     Of one that goes on: what they would be owed if it ended now.
     """
     outage = _get(core, outage_id)
     until = core.clock() if outage.until is None else outage.until
+    # It may concern a million: others have their turn meanwhile.
+    return await asyncio.to_thread(_shown, core, outage, until, after, limit)
+
+
+def _shown(core: Core, outage: Outage, until: float, after: str | None, limit: int) -> Json:
+    known: dict[object, list[Credit]] = {}
     rows: list[Json] = []
     passed, more = after is None, False
     total, affected, without_fee = 0, 0, 0
@@ -83,7 +90,9 @@ def show(core: Core, outage_id: str, after: str | None, limit: int) -> Json:
         if not _is_affected(outage, customer):
             continue
         affected += 1
-        owed = list(_credits(core, customer, outage, until))
+        # Who has the same terms and fee is owed the same.
+        alike = customer.terms, customer.fee, customer.id in outage.affected, customer.group in outage.affected
+        owed = known[alike] if alike in known else known.setdefault(alike, list(_credits(core, customer, outage, until)))
         without_fee += customer.fee is None
         total += sum(one.yen for one in owed)
         if passed:
@@ -166,7 +175,7 @@ def _credits(core: Core, customer: Customer, outage: Outage, until: float) -> It
         if name not in core.site.packs or not (everything or name in outage.affected):
             continue
         for rule in core.site.packs[name].rules:
-            if not isinstance(rule, CreditRule) or (fee.yearly and rule.yearly_divisor is None):
+            if not isinstance(rule, CreditRule):
                 continue
             billing = Billing.YEARLY if fee.yearly else Billing.MONTHLY
             counted = outage.known if rule.from_knowledge else outage.since

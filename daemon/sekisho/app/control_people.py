@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sekisho.app.control_prefixes import PrefixIndex
+from sekisho.app.control_standing import Alike
 from sekisho.config.customers import parse_customer
 from sekisho.drivers.site import Site
 from sekisho.drivers.tablerows import BulkRows, CustomerRow
@@ -26,6 +27,9 @@ from sekisho.model.errors import ConfigError, RefusedError
 from sekisho.model.lists import ListDefinition
 from sekisho.terms.entitlement import Entitlement, budget_of, entitle, find_list, profile_of
 from sekisho.terms.grounds import grounds_of
+
+_PART = 20_000
+"""Customers looked at before others have their turn, where this runs in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class People:
         self._numbers: dict[tuple[str, ...], int] = dict(before._numbers) if before is not None else {}  # noqa: SLF001
         self._profiles = [self._profile(terms) for terms in self._numbers]
         self._unconsented: Counter[int] = Counter()
+        self.changes = 0
+        """Customers added and removed since these came in force."""
         for contract in site.customers.contracts:
             self.profile_number(contract.terms)
         self._added, self._prefixes, self.warnings = self._read_added()
@@ -119,6 +125,30 @@ class People:
         yield from (customer for customer in self.site.customers if customer.id not in changed)
         yield from list(self._added.values())
 
+    def alike(self) -> Alike:
+        """All customers by what they share: those of the file in columns, and apart from them those who were changed at run time."""
+        file = self.site.customers
+        groups, shared = file.groups()
+        parts = (groups[first : first + _PART].tolist() for first in range(0, len(groups), _PART))
+        return Alike(list(file.ids()), list(itertools.chain.from_iterable(parts)), shared, frozenset([*self._state.customers]))
+
+    def group_names(self) -> set[str]:
+        """The groups customers are in."""
+        groups = {one.group for one in self.site.customers.contracts} | {one.group for one in self._added.values()}
+        return {one for one in groups if one is not None}
+
+    def members(self, group: str) -> list[str]:
+        """Customers of a group, in the order of the file, then those added at run time."""
+        file, changed = self.site.customers, self._state.customers
+        numbers = [number for number, contract in enumerate(file.contracts) if contract.group == group]
+        rows = set(np.flatnonzero(np.isin(file.contract_rows(), numbers)).tolist()) if numbers else set()
+        found = [one for row, one in enumerate(file.ids()) if row in rows and one not in changed] if rows else []
+        return found + [one.id for one in self._added.values() if one.group == group]
+
+    def apart(self) -> tuple[frozenset[str], tuple[Customer, ...]]:
+        """Ids the file does not speak for any more, and the customers added at run time."""
+        return frozenset(self._state.customers), tuple(self._added.values())
+
     def page(self, after: str | None, limit: int) -> tuple[list[Customer], bool]:
         """`limit` customers that follow `after`, and whether there are more."""
         ids = self.ids()
@@ -149,11 +179,13 @@ class People:
     def added(self, customer: Customer) -> None:
         """The act that added a customer stands in the ledger."""
         self.removed(customer.id)
+        self.changes += 1
         self._added[customer.id] = customer
         self._prefixes.add(customer.prefixes, customer.id)
 
     def removed(self, identity: str) -> None:
         """The act that removed a customer stands in the ledger."""
+        self.changes += 1
         before = self._added.pop(identity, None)
         if before is not None:
             self._prefixes.remove(before.prefixes)
@@ -177,7 +209,8 @@ class People:
         file, changed, opt_outs = self.site.customers, self._state.customers, self._state.opt_outs
         groups, shared = file.groups()
         entitlements = [self.entitlement(customer, now) for customer in shared]
-        apart = frozenset(identity for identity in itertools.chain(changed, opt_outs) if identity in file)
+        # Copied at once: this runs in a thread, and others are changed meanwhile.
+        apart = frozenset(identity for identity in [*changed, *opt_outs] if identity in file)
         singles = [customer for customer in map(file.get, apart - changed.keys()) if customer is not None]
         singles += self._added.values()
         rows = []

@@ -5,7 +5,7 @@ Functions over a `View`, which is made anew where it is needed: nothing here is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -18,6 +18,22 @@ from sekisho.model.customers import Customer, Plan
 from sekisho.model.measures import NONE, Detector, Enforcement, Measure
 
 
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """Customers by what they share. Of one number: their terms, group and exemptions."""
+
+    ids: Sequence[str]
+    group: Sequence[int]
+    """The number of each, in the order of `ids`."""
+    shared: Sequence[Customer]
+    """Who stands for those of a number; without id, prefixes and contacts."""
+    apart: frozenset[str]
+    """Customers to be looked at one by one, among `ids` or not."""
+
+
+_PART = 20_000
+
+
 class Known(Protocol):
     """Who the customers are (`control_people.People`)."""
 
@@ -26,7 +42,7 @@ class Known(Protocol):
 
     def find(self, identity: str) -> Customer | None: ...
 
-    def each(self) -> Iterator[Customer]: ...
+    def alike(self) -> Alike: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +85,28 @@ class View:
         return combine(self._grounds(customer, all_of_them=True), plan=self._plan(customer))
 
     def enforcements(self) -> dict[str, Enforcement]:
-        """Every customer to whom something is done now. In an emergency that takes a look at all of them."""
-        each = ((customer.id, self.enforcement(customer)) for customer in self.concerned())
-        return {identity: what for identity, what in each if what != NONE}
+        """Every customer to whom something is done now. In an emergency those without measures of their own are judged together."""
+        found: dict[str, Enforcement] = {}
+        single = self.book.customers()
+        if self.emergency_counts and self.book.emergency is not None:
+            alike = self.people.alike()
+            general = [self.enforcement(customer) for customer in alike.shared]
+            if any(what != NONE for what in general):
+                # A part at a time: in a thread, the loop has its turn in between.
+                for first in range(0, len(alike.ids), _PART):
+                    of = map(general.__getitem__, alike.group[first : first + _PART])
+                    found.update(zip(alike.ids[first : first + _PART], of, strict=True))
+            if NONE in general:
+                found = {identity: what for identity, what in found.items() if what != NONE}
+            single |= alike.apart | {*self.book.exemptions} | {*self.book.emergency.priority}
+        for identity in single:
+            customer = self.people.find(identity)
+            what = NONE if customer is None else self.enforcement(customer)
+            if what != NONE:
+                found[identity] = what
+            else:
+                found.pop(identity, None)
+        return found
 
     @property
     def emergency_counts(self) -> bool:
@@ -80,16 +115,6 @@ class View:
         if emergency is None or self.now >= emergency.until or self.book.hold is not None:
             return False
         return not all(self.observes(clause) for clause in emergency.clauses)
-
-    def concerned(self) -> Iterator[Customer]:
-        """Customers to whom something may be done now."""
-        if self.emergency_counts:
-            yield from self.people.each()
-            return
-        for identity in self.book.customers():
-            customer = self.people.find(identity)
-            if customer is not None:
-                yield customer
 
     def _plan(self, customer: Customer) -> Plan | None:
         """The capacity of the customer's line: of the contract, or what the configuration says of lines without one."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import json
+import itertools
 import struct
 import time
 from collections import Counter
@@ -23,7 +23,7 @@ import structlog
 
 from sekisho.app.control_enforcement import Enforcements, garden_of
 from sekisho.app.control_people import People
-from sekisho.drivers.durable import write_file
+from sekisho.app.control_saved import SavedSnapshot
 from sekisho.drivers.tablereader import PlaneObservation
 from sekisho.drivers.tables import TableWriter
 from sekisho.ledger.state import State
@@ -38,7 +38,6 @@ from sekisho.snapshot.build import Exemption, Garden, build
 from sekisho.snapshot.digest import Key, digest_name
 from sekisho.snapshot.entries import CompiledList
 from sekisho.snapshot.layout import CHECK_NAME, SNAPSHOT_VERSION
-from sekisho.snapshot.sections import Kind, unpack
 
 log = structlog.get_logger("sekisho.control")
 
@@ -47,6 +46,10 @@ TAKEN_WITHIN = 5.0
 _TAKEN_POLL = 0.002
 _TURN = 100
 """Rows written before the loop's other tasks have their turn."""
+MANY = 10_000
+"""Customers beyond whom a change is one load of all, and not a row each."""
+_PART = 5000
+"""Customers remembered at once, likewise."""
 _EPOCH = struct.Struct("<Q")
 _EPOCH_AT = 16
 """Where a table's number stands in its header (`snapshot.sections`); its checksum covers what follows the header."""
@@ -111,7 +114,7 @@ class Tables:
         self._state = state
         self._lists = lists
         self._key = key
-        self._saved = saved
+        self._saved = SavedSnapshot(saved)
         self._lock = asyncio.Lock()
         self._wanted = 0
         self._done = 0
@@ -124,6 +127,10 @@ class Tables:
         """Put the first snapshot and all customers in force: the saved one if it says what is in force now."""
         async with self._lock:
             await self._publish_all(self.people, now, fast=True)
+
+    async def saved(self) -> None:
+        """Wait until the last snapshot is on disk."""
+        await self._saved.finish()
 
     async def replace(self, people: People, now: float) -> None:
         """Put another configuration in force: its snapshot and all of its customers; the plane answers by them on return."""
@@ -164,7 +171,13 @@ class Tables:
         await self.enforce_all({customer: what})
 
     async def enforce_all(self, given: Mapping[str, Enforcement]) -> None:
-        """The same for many customers; others' turns come in between. Raises RefusedError, and changes none, likewise."""
+        """The same for many customers; others' turns come in between. Raises RefusedError, and changes none, likewise.
+
+        Where they are very many all customers are loaded anew instead, which is a matter of seconds for a million.
+        """
+        if len(given) > MANY and self.published.epoch:
+            await self._load_enforced(given)
+            return
         self.enforcements.put(given)
         for follow in self.followers:
             follow(given.keys())
@@ -174,6 +187,16 @@ class Tables:
             self._enforce(self.people, customer)
             if number % _TURN == 0:
                 await asyncio.sleep(0)
+
+    async def _load_enforced(self, given: Mapping[str, Enforcement]) -> None:
+        self.enforcements.check(given)
+        async with self._lock:
+            each = iter(given.items())
+            while part := dict(itertools.islice(each, _PART)):
+                self.enforcements.put(part)
+                await asyncio.sleep(0)
+            await self._load_customers(self.people, time.time())
+            self._enforce_late(self.people)
 
     def enforced(self) -> Mapping[str, Enforcement]:
         """What was last told of each customer to whom anything is done."""
@@ -213,6 +236,11 @@ class Tables:
         """The row under which the plane counts a customer."""
         return self._writer.row_of(identity)
 
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """The row of every customer that ever had one since the machine started."""
+        return self._writer.rows
+
     def heartbeat(self, now_ns: int) -> None:
         self._writer.heartbeat(now_ns)
 
@@ -230,26 +258,39 @@ class Tables:
         """Put another snapshot in force; customers stay as they are."""
         inputs = self._inputs(people)
         began = time.monotonic()
-        data = await asyncio.to_thread(self._make, inputs, fast=False)
+        data = await asyncio.to_thread(_make, inputs)
         took = time.monotonic() - began
         await asyncio.to_thread(_written, lambda: self._writer.publish_snapshot(data, inputs.epoch))
         self._in_force(inputs, now, took)
+        self._keep(inputs, data)
 
     async def _publish_all(self, people: People, now: float, *, fast: bool = False) -> None:
         """Put a snapshot and all of its customers in force together: masks and profiles are of their snapshot."""
         inputs = self._inputs(people)
         began = time.monotonic()
-        data = await asyncio.to_thread(self._make, inputs, fast=fast)
+        saved = await asyncio.to_thread(self._saved.read, lambda: fingerprint(inputs)) if fast else None
+        if saved is not None:
+            _EPOCH.pack_into(saved, _EPOCH_AT, inputs.epoch)
+        data = saved if saved is not None else await asyncio.to_thread(_make, inputs)
         took = time.monotonic() - began
+        await asyncio.to_thread(_written, lambda: self._writer.stage_snapshot(data, inputs.epoch))
+        await self._load_customers(people, now, inputs.epoch)
+        self._in_force(inputs, now, took)
+        self._enforce_late(people)
+        if saved is None:
+            self._keep(inputs, data)
+
+    async def _load_customers(self, people: People, now: float, epoch: int | None = None) -> None:
+        """Put all customers in force anew, with the staged snapshot of `epoch` if there is one. The lock is held."""
         unconsented: Counter[int] = Counter()
         count, allow = len(people), people.site.settings.allow
+        began = time.monotonic()
 
         def load() -> None:
-            self._writer.stage_snapshot(data, inputs.epoch)
             bulk, rows = people.bulk(now, unconsented)
             bulk = self.enforcements.on_bulk(bulk, people.grounds)
             rows = [self.enforcements.on_row(row, people.grounds) for row in rows]
-            self._writer.load_customers(bulk, rows, allow, count, inputs.epoch)
+            self._writer.load_customers(bulk, rows, allow, count, epoch)
 
         self._late.clear()
         self._loading = True
@@ -258,10 +299,12 @@ class Tables:
         finally:
             self._loading = False
         people.loaded(unconsented)
-        self._in_force(inputs, now, took)
+        log.info("customers-loaded", customers=count, seconds=round(time.monotonic() - began, 3))
+
+    def _enforce_late(self, people: People) -> None:
+        """Write what came in force while all were loaded, and stands in the tables of before alone."""
         for identity in self._late:
             self._enforce(people, identity)
-        log.info("customers-loaded", customers=count, seconds=round(time.monotonic() - began - took, 3))
 
     def _inputs(self, people: People) -> Inputs:
         epoch = max(self._writer.epoch, self.published.epoch) + 1
@@ -283,35 +326,12 @@ class Tables:
         entries = sum(len(compiled) for _, compiled in inputs.lists)
         log.info("snapshot-published", epoch=inputs.epoch, lists=len(inputs.lists), entries=entries, seconds=round(took, 3))
 
-    def _make(self, inputs: Inputs, *, fast: bool) -> bytes | bytearray:
-        """In a thread: the snapshot's bytes, from the saved file if that is the same; saved otherwise."""
-        print_ = fingerprint(inputs)
-        if fast:
-            saved = self._read_saved(print_)
-            if saved is not None:
-                _EPOCH.pack_into(saved, _EPOCH_AT, inputs.epoch)
-                return saved
-        about: dict[str, object] = {"fingerprint": print_}
-        data = build(
-            inputs.epoch, inputs.lists, inputs.profiles, inputs.exceptions, inputs.key, about, grounds=inputs.grounds, garden=inputs.garden
-        )
-        try:
-            write_file(self._saved, data, durable=True)
-        except OSError as error:
-            log.warning("snapshot-not-saved", file=str(self._saved), error=error.strerror)
-        return data
+    def _keep(self, inputs: Inputs, data: bytearray) -> None:
+        self._saved.keep(data, lambda: fingerprint(inputs))
 
-    def _read_saved(self, print_: str) -> bytearray | None:
-        try:
-            data = bytearray(self._saved.read_bytes())
-            _, sections = unpack(data, Kind.SNAPSHOT, SNAPSHOT_VERSION)
-            about = json.loads(bytes(sections["directory"])).get("about", {})
-        except (OSError, TableError, ValueError, KeyError) as error:
-            if not isinstance(error, FileNotFoundError):
-                log.warning("saved-snapshot-unusable", file=str(self._saved), error=type(error).__name__)
-            return None
-        del sections
-        return data if about.get("fingerprint") == print_ else None
+
+def _make(inputs: Inputs) -> bytearray:
+    return build(inputs.epoch, inputs.lists, inputs.profiles, inputs.exceptions, inputs.key, grounds=inputs.grounds, garden=inputs.garden)
 
 
 def _written(step: Callable[[], None]) -> None:

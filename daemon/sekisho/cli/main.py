@@ -12,12 +12,14 @@ from sekisho.cli.verbs_backup import backup, restore
 from sekisho.cli.verbs_customers import customers, optout
 from sekisho.cli.verbs_daemon import check, completion, reload, run, status
 from sekisho.cli.verbs_emergencies import announce, emergency, hold, outage, resume
+from sekisho.cli.verbs_groups import group
 from sekisho.cli.verbs_lines import lines
 from sekisho.cli.verbs_lists import lists
 from sekisho.cli.verbs_measures import measures, suspend
 from sekisho.cli.verbs_nas import nas
 from sekisho.cli.verbs_notices import attention, notice_report, notices
 from sekisho.cli.verbs_terms import terms
+from sekisho.cli.verbs_usage import usage
 from sekisho.cli.verbs_verdicts import events, explain
 
 
@@ -44,6 +46,10 @@ def cli() -> None:
       sekisho explain --customer c-1001 --name www.example.com
       sekisho events --customer c-1001 --since 1h
     \b
+    Why is a line slow, and what was it used for, in totals of days:
+      sekisho explain --customer c-1001
+      sekisho usage show c-1001
+    \b
     What measures are open, and an end to all of them at once:
       sekisho measures list
       sekisho hold --reason "looking into it"
@@ -64,7 +70,7 @@ def cli() -> None:
     """
 
 
-COMMANDS = (run, check, status, terms, optout, customers, lists, explain, events, audit, backup, restore)
+COMMANDS = (run, check, status, terms, optout, group, customers, lists, explain, events, usage, audit, backup, restore)
 MEASURES = (measures, suspend, lines, nas, hold, resume, emergency, outage, announce, notices, attention, notice_report)
 for command in (*COMMANDS, *MEASURES, reload, completion):
     cli.add_command(command)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from sekisho.cli.base import Verbs, answer, chosen_config
+from sekisho.cli.client import Json
 from sekisho.cli.text import fold, plain, table
 from sekisho.model.errors import RefusedError, UnavailableError
 
 if TYPE_CHECKING:
     from sekisho.model.clauses import Clause, Pack
+    from sekisho.terms.criteria import Figures
 
 _FILE = re.compile(r"(?P<path>.*\.ya?ml)(?:/(?P<article>[^/]+))?")
 _COLUMNS = 100
@@ -27,6 +29,7 @@ def terms() -> None:
     \b
       sekisho terms show nbnet/22-2-5
       sekisho terms matrix
+      sekisho terms criteria
 
     PACK is the id of a pack that `terms:` of the configuration names or that is shipped with
     Sekisho, or the path of a file of your own. No daemon has to run.
@@ -82,6 +85,69 @@ def matrix(packs: tuple[str, ...]) -> None:
     ]
     body = {"packs": names, "configured": list(configured), "capabilities": capabilities}
     answer(body, lambda _: table(("", *names), [(what, *cells) for what, cells in rows]))
+
+
+@terms.command()
+@click.argument("packs", metavar="[PACK]...", nargs=-1)
+@click.option("--lang", type=click.Choice(("ja", "en")), default="ja", show_default=True, help="The language of the text.")
+def criteria(packs: tuple[str, ...], lang: str) -> None:
+    """The criteria by which a machine finds who is limited, as a text to publish.
+
+    Every figure the detectors decide by: those of the terms, and those of `bandwidth:`,
+    `duplicates:` and `detection:` of the configuration. Without a PACK, those of the configuration.
+
+    \b
+      sekisho terms criteria
+      sekisho terms criteria nbnet --lang en
+      sekisho terms criteria --json | jq '.criteria[] | select(.clause == "nbnet/22-2-4")'
+    """
+    from sekisho.terms.criteria import criteria as tell  # noqa: PLC0415 - client verbs start fast
+    from sekisho.terms.criteria import foreword  # noqa: PLC0415 - client verbs start fast
+
+    chosen = [_find(name)[0] for name in packs] or list(_configured().values())
+    if not chosen:
+        raise RefusedError("the configuration names no terms pack; name one, such as nbnet, or give --config FILE")
+    found = tell(chosen, _figures(), lang)
+    body = {
+        "language": lang,
+        "foreword": list(foreword(lang)),
+        "criteria": [
+            {
+                "clause": one.clause,
+                "article": one.article,
+                "document": one.document,
+                "says": one.says,
+                "detector": one.detector.value,
+                "sentences": list(one.sentences),
+            }
+            for one in found
+        ],
+    }
+    answer(body, _criteria_lines)
+
+
+def _figures() -> Figures:
+    """The figures of the configuration; the defaults where there is none."""
+    from sekisho.config.bandwidth import Bandwidth, Duplicates  # noqa: PLC0415 - client verbs start fast
+    from sekisho.config.detection import Detection  # noqa: PLC0415 - client verbs start fast
+    from sekisho.drivers.site import load_settings  # noqa: PLC0415 - client verbs start fast
+    from sekisho.terms.criteria import Figures  # noqa: PLC0415 - client verbs start fast
+
+    try:
+        settings = load_settings(chosen_config())
+    except UnavailableError:
+        return Figures(Bandwidth(), Duplicates(), Detection())
+    return Figures(settings.bandwidth, settings.duplicates, settings.detection)
+
+
+def _criteria_lines(body: Json) -> Iterable[str]:
+    yield from (line for one in body["foreword"] for line in fold(one, _COLUMNS))
+    for one in body["criteria"]:
+        yield ""
+        yield plain(f"{one['document']} {one['article']}  [{one['clause']}]")
+        yield from fold(one["says"], _COLUMNS, first="  ", more="  ")
+        for said in one["sentences"]:
+            yield from fold(said, _COLUMNS, first="  - ", more="    ")
 
 
 def _configured() -> dict[str, Pack]:

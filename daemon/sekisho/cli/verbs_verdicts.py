@@ -9,7 +9,7 @@ import click
 
 from sekisho.cli.base import Verb, answer, client
 from sekisho.cli.client import Json
-from sekisho.cli.text import moment, number, plain, table
+from sekisho.cli.text import fold, moment, number, plain, table
 from sekisho.cli.times import Moment
 from sekisho.cli.verbs_customers import measure_lines, reach_table
 
@@ -23,22 +23,27 @@ from sekisho.cli.verbs_customers import measure_lines, reach_table
 @click.option("--tcp", is_flag=True, help="Ask over TCP.")
 @click.option("--measure", is_flag=True, help="Instead of a verdict: where the customer stands with detection.")
 def explain(customer: str | None, address: str | None, name: str | None, qtype: str, port: int, tcp: bool, measure: bool) -> None:
-    """Explain a verdict, step by step, by the clause; or where a customer stands with detection.
+    """Explain a verdict, step by step, by the clause; or why a customer's line is slow.
 
     The plane's own verdict function decides over the tables in force; nothing is counted, cached,
     forwarded or logged. With --measure: the customer's rate of queries, the threshold the others make,
-    the load of the name servers, since when the condition of which clause is there.
+    the load of the name servers, since when the condition of which clause is there. With a customer
+    and no name: the measures on the line, and the figures that led to each.
 
     \b
       sekisho explain --customer c-1001 --name www.example.com
       sekisho explain --address 192.0.2.10 --name www.example.com --type AAAA
       sekisho explain --customer c-1001 --measure
+      sekisho explain --customer c-1001                       (why is my line slow?)
       sekisho explain --json --customer c-1001 --name www.example.com | jq .verdict
     """
     if measure:
         if customer is None or address is not None or name is not None:
             raise click.UsageError("--measure is about a customer; give --customer, and no --address and --name")
         answer(client().get("/v1/explain/measure", customer=customer), _stands)
+        return
+    if customer is not None and address is None and name is None:
+        answer(client().get("/v1/explain/line", customer=customer), _line)
         return
     if (customer is None) == (address is None):
         raise click.UsageError("give --customer or --address, one of the two")
@@ -50,6 +55,24 @@ def explain(customer: str | None, address: str | None, name: str | None, qtype: 
         raise click.UsageError("--name is empty; give one domain name")
     fields = {"customer": customer, "address": address, "name": name, "type": qtype, "port": port, "tcp": tcp}
     answer(client().post("/v1/explain", **fields), _explained)
+
+
+def _line(body: Json) -> Iterable[str]:
+    for one in body["limits"]:
+        yield f"{plain(one['measure'])}  {plain(one['effect'])}, {plain(one['state'])}, under {plain(one['clause'])}"
+        for said in one["words"]:
+            yield from fold(said, 100, first="  ", more="  ")
+        words = one["clause_words"]
+        if words:
+            yield from fold(f"{words['article']}, {words['title']}: {words['ja']}", 100, first="  ", more="  ")
+            yield from fold(words["en"], 100, first="  ", more="  ")
+        yield ""
+    if not body["limits"]:
+        yield from map(plain, body["words"])
+    for one in body["segments"]:
+        state = ", congested" if one["congested"] else ""
+        down, up = f"{one['utilisation_down']:.0%}", f"{one['utilisation_up']:.0%}"
+        yield f"segment {plain(one['segment'])} now: {down} towards customers, {up} from them{state}"
 
 
 def _explained(body: Json) -> Iterable[str]:

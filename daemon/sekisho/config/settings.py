@@ -16,6 +16,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
 
+from sekisho.config.bandwidth import Bandwidth, Duplicates
 from sekisho.config.coa import CoaSettings
 from sekisho.config.detection import Detection
 from sekisho.config.document import Document, scan_document
@@ -269,11 +270,17 @@ class Settings(FileModel):
     keep their default."""
     detection: Detection = Detection()
     """Who overloads the name servers."""
+    bandwidth: Bandwidth = Bandwidth()
+    """Who occupies lines and shared segments, sends mass mail or connects in storms."""
+    duplicates: Duplicates = Duplicates()
+    """Who is logged in twice."""
 
     roles: RoleSettings = RoleSettings()
     """Who may use the operator's commands, besides root and the daemon's own user."""
     measures: MeasureSettings = MeasureSettings()
     """Which measures are enforced, and which only observed."""
+    groups: dict[Text, Text] = Field(default_factory=dict)
+    """Who represents which VPN group, by customer id: `hq-vpn: c-1001`."""
     events: EventSettings = EventSettings()
     """Where every change of state is told."""
     lines: LineSettings | None = None

@@ -24,8 +24,9 @@ _SECONDS = {"us": 1e-6, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 8640
 _SPAN = re.compile(r"([0-9]+) (business days?|days?|months?)")
 _LONGEST = {Unit.SECONDS: 316e6, Unit.DAYS: 3660.0, Unit.BUSINESS_DAYS: 2600.0, Unit.MONTHS: 120.0}
 _UNITS = {"business day": Unit.BUSINESS_DAYS, "day": Unit.DAYS, "month": Unit.MONTHS}
-_SIZE = re.compile(r"([0-9]+) ?(B|k|kB|KiB|M|MB|MiB|G|GB|GiB)")
+_SIZE = re.compile(r"([0-9]+) ?(B|k|kB|KiB|M|MB|MiB|G|GB|GiB|T|TB|TiB)")
 _BYTES = {"B": 1, "k": 10**3, "kB": 10**3, "KiB": 1 << 10, "M": 10**6, "MB": 10**6, "MiB": 1 << 20, "G": 10**9, "GB": 10**9, "GiB": 1 << 30}
+_BYTES |= {"T": 10**12, "TB": 10**12, "TiB": 1 << 40}
 _IDENTIFIER = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 _BETWEEN_WIDE = re.compile(r"(?<=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]) (?=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef])")
 _FORBIDDEN_IN_NAMES = re.compile(r"[\s/:@*|^]")

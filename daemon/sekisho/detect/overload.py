@@ -40,6 +40,8 @@ class Window:
     at: float
     counts: NDArray[np.uint32]
     load: LoadSample
+    whole: bool = True
+    """Whether all the plane's workers counted all the while: where one did not, too few queries are no sign of anything."""
 
     @property
     def seconds(self) -> float:
@@ -154,9 +156,9 @@ class Overload:
         over = (rates > limits) & loaded
         # Whether a measure leaves them unanswered is not known in the first window after a restart: that ends nothing.
         unknown = before.found & np.fromiter((line.pattern is None for line in lines), np.bool_, len(rows))
-        calm = (rates < limits * settings.release) | ~(loaded | unknown)
+        calm = ((rates < limits * settings.release) | ~(loaded | unknown)) & window.whole
         after, ended = advance(before, over, calm, settings, window.at)
-        if not survey.load.held:
+        if window.whole and not survey.load.held:
             self._learn(survey)
         self.watched = kept(after)
         made = Conclusion((), (), survey, dict(zip(rows.tolist(), lines, strict=True)), after, over)

@@ -9,11 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sekisho.config.detection import Detection
+
+class Sustaining(Protocol):
+    """How long is long enough (`config.detection`, `config.bandwidth`)."""
+
+    @property
+    def windows(self) -> int: ...
+
+    @property
+    def sustained(self) -> int: ...
+
+    @property
+    def clear(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +72,7 @@ def carried(before: Watched, rows: NDArray[np.int64], customers: Sequence[str]) 
 
 
 def advance(
-    carried_on: Watched, over: NDArray[np.bool_], calm: NDArray[np.bool_], settings: Detection, now: float
+    carried_on: Watched, over: NDArray[np.bool_], calm: NDArray[np.bool_], settings: Sustaining, now: float
 ) -> tuple[Watched, NDArray[np.bool_]]:
     """One window on, and whose condition ended with it.
 

@@ -6,6 +6,7 @@ customer a row is. Reads only. Counters are 32 bits wide and wrap; differences o
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from sekisho.snapshot.people import fields_of
 from sekisho.snapshot.sections import Kind
 
 _ALIVE_NS = 5_000_000_000
+_LATE_NS = 1_500_000_000
+"""After its last sign of life, which comes with every wake-up, in which a worker is taken to be counting."""
 _MOST_PREFIXES = 1024
 """Prefixes of one customer that are counted up."""
 _MOST_ADDRESSES = 256
@@ -41,6 +44,10 @@ class _File:
     started: int
     busy: int = 0
     """As it was at the last window."""
+    is_stale: bool = False
+    """It counts by rows that are not those of now: a plane that goes on under tables of before."""
+    base: NDArray[np.uint32] | None = None
+    """What it had counted when that ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,7 @@ class CustomerCounts:
         self._cells = _NO_CELLS
         """Rows looked at in the last window, and their pattern and loss counters, added up."""
         self._customers: MappedCustomers | None = None
+        self._looked = 0
 
     def window(self, at: float, now: float) -> Window | None:
         """What was counted since the last call; None at the first. `at`: UNIX seconds, `now`: monotonic seconds.
@@ -76,6 +84,7 @@ class CustomerCounts:
         sums = self._sums(now)
         before, self._before = self._before, sums
         busy = self._busy()
+        whole = self._is_whole(time.time_ns())
         if before is None or now <= before.at:
             return None
         counts = sums.queries.copy()
@@ -91,7 +100,7 @@ class CustomerCounts:
             int(sum(totals[counter] for counter in _FAILED)),
             [int(count) for count in latency],
         )
-        return Window(at, counts, sample)
+        return Window(at, counts, sample, whole)
 
     def dropped(self, rows: NDArray[np.int64], queries: NDArray[np.uint32]) -> None:
         """Queries of customers that the kernel dropped, since the last call: asked, and not answered. Rows are each there once."""
@@ -120,6 +129,14 @@ class CustomerCounts:
             )
         ]
 
+    def customers(self, rows: NDArray[np.int64]) -> list[str | None]:
+        """Whose many rows are; None: nobody's, or not any more. Raises TableError."""
+        customers = self._current_customers()
+        known = rows < len(customers.tables.rows)
+        flags = fields_of(customers.tables.rows, layout.ROW)["flags"][np.where(known, rows, 0)]
+        active = known & (flags & layout.ACTIVE != 0)
+        return [name if there else None for name, there in zip(customers.names(rows), active.tolist(), strict=True)]
+
     def line(self, row: int, customer: str) -> Line:
         """One customer's line, without a pattern."""
         try:
@@ -142,12 +159,24 @@ class CustomerCounts:
             started = int(table.arrays["worker"][layout.WORKER_STARTED])
             fresh = _File(table, started)
             if known is not None and known.started == started:
-                fresh.busy = known.busy
+                fresh.busy, fresh.is_stale, fresh.base = known.busy, known.is_stale, known.base
             elif known is not None:
                 self._gone = self._with(self._gone, known)
                 # The pattern of a window in which a plane ended is not told.
                 self._cells = _NO_CELLS
             self._files[number] = fresh
+        self._look_at_rows()
+
+    def _look_at_rows(self) -> None:
+        """Which files count by the rows there are now."""
+        numbered = 0
+        with contextlib.suppress(TableError):
+            numbered = Head(self._folder).numbered
+        for file in self._files.values():
+            was, file.is_stale = file.is_stale, int(file.table.arrays["worker"][layout.WORKER_EPOCH]) < numbered
+            if was and not file.is_stale:
+                file.base = file.table.arrays["customers"][:, layout.COUNT_QUERIES].copy()
+                self._cells = _NO_CELLS
 
     def _sums(self, now: float) -> _Sums:
         sums = self._gone
@@ -162,10 +191,28 @@ class CustomerCounts:
     def _with(self, sums: _Sums, file: _File) -> _Sums:
         arrays = file.table.arrays
         column = arrays["customers"][:, layout.COUNT_QUERIES]
+        if file.is_stale:
+            column = column[:0]
+        elif file.base is not None:
+            column = column - np.pad(file.base, (0, len(column) - len(file.base)))
         short, long = sorted((sums.queries, column), key=len)
         queries = np.array(long, np.uint32)
         queries[: len(short)] += short
         return _Sums(sums.at, queries, sums.totals + arrays["totals"][: len(Counter)], sums.latency + arrays["latency"])
+
+    def _is_whole(self, wall: int) -> bool:
+        """Whether every UDP worker that lives has counted since the last call (`wall`: ns since 1970), and one does."""
+        since, self._looked = self._looked, wall
+        workers = [file.table.arrays["worker"] for file in self._files.values()]
+        beats = [
+            (wall - int(worker[layout.WORKER_HEARTBEAT]), int(worker[layout.WORKER_STARTED]))
+            for worker in workers
+            if not int(worker[layout.WORKER_ROLE])
+        ]
+        living = [(age, started) for age, started in beats if abs(age) < _ALIVE_NS]
+        # A plane under tables of before counts for nobody: who is calm cannot be told.
+        stale = any(file.is_stale for file in self._files.values())
+        return bool(living) and not stale and all(age < _LATE_NS and started <= since for age, started in living)
 
     def _busy(self) -> list[float]:
         """Seconds each living UDP worker was busy since the last call."""
@@ -182,6 +229,8 @@ class CustomerCounts:
         """Forwarded, new, NXDOMAIN and unanswered of some rows, over all workers that are mapped; uint32 (rows, 4)."""
         found = np.zeros((len(rows), 4), np.uint32)
         for file in self._files.values():
+            if file.is_stale:
+                continue
             arrays = file.table.arrays
             counts, patterns = arrays["customers"], arrays.get("patterns")
             here = rows < len(counts)

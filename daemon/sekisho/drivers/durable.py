@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+Bytes = bytes | bytearray | memoryview
 
-def write_file(path: Path, data: bytes | bytearray | memoryview, *, durable: bool = False, mode: int = 0o640) -> None:
-    """Write aside and rename, so that no reader sees half a file. Raises OSError."""
+
+def write_file(path: Path, data: Bytes | Sequence[Bytes], *, durable: bool = False, mode: int = 0o640) -> None:
+    """Write aside and rename, so that no reader sees half a file; several pieces one after the other. Raises OSError."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        for piece in [data] if isinstance(data, Bytes) else data:
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(descriptor, view) :]
         if durable:
             os.fsync(descriptor)
     except BaseException:

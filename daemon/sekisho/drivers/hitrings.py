@@ -39,7 +39,8 @@ class HitRings:
     def drain(self, limit: int) -> tuple[MatchRows, int, int]:
         """Take up to `limit` matches of each worker: rows, how many records were taken, and how many are lost.
 
-        Lost is what was overwritten unread, and what is of a customer or a snapshot that is not known any more.
+        Lost is what was overwritten unread, and what is of a customer or a snapshot that is not known any more: that of a
+        plane of before an upgrade too, where the tables' form changed and its rows mean nothing now.
         """
         found, taken, lost = NONE, 0, 0
         with contextlib.suppress(TableError):
@@ -94,7 +95,9 @@ class HitRings:
         ids = [self._ids(one >> 32, one & 0xFFFF, one >> 16 & 0xFFFF) for one in kinds.tolist()]
         people, who = np.unique(records[:, 2] & _LOW32, return_inverse=True)
         names = self._customers.names(people.astype(np.int64)) if self._customers is not None else [None] * len(people)
-        keep = _known(ids)[kind] & _known(names)[who]
+        # Under tables of before, whose rows could not be taken over, a row was somebody else.
+        numbered = records[:, 5] >> _R32 >= self._head[layout.HEAD_NUMBERED]
+        keep = numbered & _known(ids)[kind] & _known(names)[who]
         if not keep.any():
             return NONE
         records = records[keep]

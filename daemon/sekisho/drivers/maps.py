@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,6 @@ class Directory:
 
     lists: dict[int, str]
     clauses: tuple[str, ...]
-    about: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +88,11 @@ class Head:
         """When the control plane last said it lives, ns since 1970."""
         return int(self._values[layout.HEAD_HEARTBEAT])
 
+    @property
+    def numbered(self) -> int:
+        """The first epoch under which customers have the rows they have now."""
+        return int(self._values[layout.HEAD_NUMBERED])
+
 
 def map_snapshot(folder: Path, epoch: int, key: Key | None = None, *, verify: bool = True, resident: bool = False) -> MappedSnapshot:
     """Map a snapshot. Raises TableError if it is damaged, or if `key` is not the one it was built with.
@@ -104,7 +107,7 @@ def map_snapshot(folder: Path, epoch: int, key: Key | None = None, *, verify: bo
         raise TableError(message)
     try:
         document = json.loads(arrays["directory"].tobytes())
-        directory = Directory({item["order"]: item["id"] for item in document["lists"]}, tuple(document["clauses"]), document["about"])
+        directory = Directory({item["order"]: item["id"] for item in document["lists"]}, tuple(document["clauses"]))
     except (ValueError, KeyError, TypeError) as error:
         message = f"the directory of snapshot {epoch} cannot be read; the file is damaged"
         raise TableError(message) from error

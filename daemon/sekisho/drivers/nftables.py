@@ -9,10 +9,14 @@ from __future__ import annotations
 import ctypes
 import json
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sekisho.drivers.setdump import SetDump
 from sekisho.enforce.difference import Change
 from sekisho.enforce.rules import FAMILIES, NAME, Chain, Json, Names, chains, family_of, set_body, table_named
 from sekisho.enforce.state import Entry, Role, State, Table, limit_name, number_of
@@ -42,15 +46,14 @@ class _Family:
     present: bool = False
     broken: bool = False
     chains: dict[str, Json] = field(default_factory=dict)
-    rules: list[Json] = field(default_factory=list)
+    rules: bytes = b""
     tables: set[Table] = field(default_factory=set)
     entries: dict[Entry, str] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
 
     @property
     def print_(self) -> str:
-        """Equal for chains and rules that are the same."""
-        return json.dumps([sorted(self.chains.items()), self.rules], sort_keys=True)
+        return _print(self.chains, self.rules)
 
 
 class Nftables:
@@ -62,6 +65,7 @@ class Nftables:
         self._handle = self._library.nft_ctx_new(0)
         if not self._handle or self._library.nft_ctx_buffer_output(self._handle) or self._library.nft_ctx_buffer_error(self._handle):
             raise UnavailableError("libnftables gives no handle; see that there is memory")
+        self._dump = SetDump()
         self._present: dict[str, dict[str, Json]] = {}
         """Our families that are there, with the chains of each."""
         self._written: tuple[Chain, ...] | None = None
@@ -72,10 +76,15 @@ class Nftables:
         if self._handle:
             self._library.nft_ctx_free(self._handle)
             self._handle = None
+            self._dump.close()
 
     def read(self) -> FoundTables:
         """All of ours. Raises UnavailableError, such as for want of CAP_NET_ADMIN."""
-        found = self._families(_JSON)
+        found = self._families()
+        for name, one in found.items():
+            if not one.broken:
+                for table in one.tables:
+                    one.entries |= self._entries(name, table)
         if {name: one.print_ for name, one in found.items() if one.present} != self._prints:
             self._written = None
         self._present = {name: one.chains for name, one in found.items() if one.present}
@@ -118,26 +127,37 @@ class Nftables:
         found: dict[Prefix, tuple[int, int]] = {}
         for table in tables:
             if table.role is role:
-                family, name = family_of(role), table.name
-                for item in self._run([{"list": {"set": {"family": family, "table": NAME, "name": name}}}]):
-                    found |= _counted(item.get("set", {}).get("elem", ()), table)
+                read = self._dump.read(family_of(role), NAME, table.name, _width(table))
+                found |= zip(_prefixes(read.keys, table), zip(read.packets.tolist(), read.bytes_.tolist(), strict=True), strict=True)
         return found
 
     def remove(self) -> None:
         """Take our tables away, whatever is in them."""
-        there = [name for name, one in self._families(_JSON | _TERSE).items() if one.present]
+        there = [name for name, one in self._families().items() if one.present]
         if there:
             self._run([_of("delete", "table", name) for name in there])
         self._present, self._written, self._prints = {}, None, {}
 
     def _remember(self, wanted: tuple[Chain, ...]) -> None:
         """How the kernel tells what was written: what it tells later is compared with that."""
-        found = self._families(_JSON | _TERSE)
-        self._present = {name: one.chains for name, one in found.items() if one.present}
-        self._prints = {name: one.print_ for name, one in found.items() if one.present}
+        self._present = {one.family: {} for one in wanted}
+        for one in wanted:
+            self._present[one.family][one.name] = {}
+        self._prints = {name: _print(known, self._dump.rules(name, NAME)) for name, known in self._present.items()}
         self._written = wanted
 
-    def _families(self, flags: int) -> dict[str, _Family]:
+    def _entries(self, family: str, table: Table) -> dict[Entry, str]:
+        read = self._dump.read(family, NAME, table.name, _width(table))
+        if table.role is Role.MAIL:
+            words: Iterable[str] = read.names
+        elif table.role in {Role.DOWN, Role.UP}:
+            words = (f"{one >> 16:x}:{one & 0xFFFF:x}" for one in read.data.tolist())
+        else:
+            words = ("",) * len(read.keys)
+        return {Entry(table.role, prefix): word for prefix, word in zip(_prefixes(read.keys, table), words, strict=True)}
+
+    def _families(self) -> dict[str, _Family]:
+        """Our tables but for their elements."""
         found = {name: _Family() for name in FAMILIES}
         for item in self._run([{"list": {"tables": None}}]):
             table = item.get("table", {})
@@ -145,8 +165,9 @@ class Nftables:
                 found[table["family"]].present = True
         for name, one in found.items():
             if one.present:
-                for item in self._run([{"list": {"table": {"family": name, "name": NAME}}}], flags):
-                    _take(one, name, item)
+                for item in self._run([{"list": {"table": {"family": name, "name": NAME}}}], _JSON | _TERSE):
+                    _take(one, item)
+                one.rules = self._dump.rules(name, NAME)
         return found
 
     def _run(self, commands: list[Json], flags: int = _JSON) -> list[Json]:
@@ -162,6 +183,11 @@ class Nftables:
         body: Json = json.loads(told) if told else {}
         items: list[Json] = body.get("nftables", [])
         return items
+
+
+def _print(chains_: Iterable[str], rules: bytes) -> str:
+    """Equal for chains and rules that are the same; a rule that is written anew has another number in the kernel."""
+    return json.dumps([sorted(chains_), rules.hex()])
 
 
 def _load() -> Any:
@@ -220,20 +246,18 @@ def _contents(change: Change, used: set[str], kept: set[str]) -> list[Json]:
     return commands
 
 
-def _take(one: _Family, family: str, item: Json) -> None:
+def _take(one: _Family, item: Json) -> None:
     """An object of our table, as the kernel tells it; what we never make there breaks it."""
     kind, body = next(iter(item.items()))
-    if kind in {"metainfo", "table"}:
+    if kind in {"metainfo", "table", "rule"}:
         return
     body = {key: value for key, value in body.items() if key != "handle"}
     if kind == "chain":
         one.chains[body["name"]] = body
-    elif kind == "rule":
-        one.rules.append(body)
     elif kind == "limit":
         one.broken |= not _take_limit(one, body)
     elif kind in {"set", "map"}:
-        one.broken |= not _take_set(one, family, kind, body)
+        one.broken |= not _take_set(one, kind, body)
     else:
         one.broken = True
 
@@ -248,41 +272,24 @@ def _take_limit(one: _Family, body: Json) -> bool:
     return True
 
 
-def _take_set(one: _Family, family: str, kind: str, body: Json) -> bool:
+def _take_set(one: _Family, kind: str, body: Json) -> bool:
     table = table_named(body["name"])
-    elements = body.pop("elem", [])
-    if table is None or family_of(table.role) != family or set_body(table) != (kind, body):
-        return False
-    try:
-        for element in elements:
-            key, word = element if kind == "map" else (element, "")
-            one.entries[Entry(table.role, _prefix(_text(key), table))] = word
-    except (OSError, TypeError, ValueError):
+    if table is None or set_body(table) != (kind, body):
         return False
     one.tables.add(table)
     return True
 
 
-def _counted(elements: Iterable[object], table: Table) -> dict[Prefix, tuple[int, int]]:
-    found = {}
-    for element in elements:
-        body: Mapping[str, Any] = element["elem"] if isinstance(element, dict) else {"val": element}
-        counter = body.get("counter") or {}
-        found[_prefix(body["val"], table)] = int(counter.get("packets", 0)), int(counter.get("bytes", 0))
-    return found
+def _width(table: Table) -> int:
+    return 16 if table.six else 4
 
 
-def _text(element: object) -> str:
-    value = element["elem"]["val"] if isinstance(element, dict) else element
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _prefix(text: str, table: Table) -> Prefix:
+def _prefixes(keys: NDArray[np.uint8], table: Table) -> list[Prefix]:
+    """Addresses of a table as the prefixes they stand for."""
     if table.six:
-        return Prefix(int.from_bytes(socket.inet_pton(socket.AF_INET6, text), "big"), table.bits)
-    return Prefix(V4_MAPPED | int.from_bytes(socket.inet_pton(socket.AF_INET, text), "big"), table.bits + 96)
+        halves = keys.view(">u8").astype(np.uint64).tolist()
+        return [Prefix(high << 64 | low, table.bits) for high, low in halves]
+    return [Prefix(V4_MAPPED | one, table.bits + 96) for one in keys.view(">u4")[:, 0].tolist()]
 
 
 def _address(prefix: Prefix) -> str:

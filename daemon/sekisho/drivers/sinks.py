@@ -38,7 +38,7 @@ log = structlog.get_logger("sekisho.sinks")
 
 T = TypeVar("T")
 
-READ = 1024
+READ = 4096
 """Events read from the ledger at a time."""
 LOOK_EVERY = 0.1
 """Seconds between two looks for new acts: at a number in memory."""

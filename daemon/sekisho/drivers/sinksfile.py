@@ -18,7 +18,7 @@ from sekisho.drivers.sinks import Run, Transport
 from sekisho.model.errors import SinkError
 from sekisho_exporters.cloudevents import Envelope, encode
 
-BATCH = 1024
+BATCH = 4096
 """One sync for so many: a file keeps up with a ledger that commits in groups."""
 _BLOCK = 65536
 _STDOUT = 1

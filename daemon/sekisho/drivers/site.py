@@ -63,6 +63,11 @@ def load_packs(path: Path) -> dict[str, Pack]:
     return packs
 
 
+def load_settings(path: Path) -> Settings:
+    """The main file alone. Raises ConfigError with every fault of it."""
+    return read_settings(scan_document(_text(path, _shown(path)), _shown(path)), path.parent, SystemAccounts())
+
+
 def load_pack(name: str) -> Pack:
     """One pack: a bare id is one shipped with Sekisho, all else a path.
 

@@ -7,7 +7,8 @@ restarts of the control plane too, so what the plane counted by row keeps its me
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +50,21 @@ class TableWriter:
         try:
             self._head = map_table(head, Kind.HEAD, layout.HEAD_VERSION, writable=True).arrays["values"]
         except TableError:
-            create_table(head, Kind.HEAD, layout.HEAD_VERSION, 0, {"values": np.zeros(layout.HEAD_WORDS, np.uint64)})
+            values = np.zeros(layout.HEAD_WORDS, np.uint64)
+            # A plane of before may go on under the numbers it knows: none of them is given out again.
+            values[layout.HEAD_EPOCH] = max((number for number, _ in numbered_files(folder, "snapshot-")), default=0)
+            values[layout.HEAD_GENERATION] = max((number for number, _ in numbered_files(folder, "customers-")), default=0)
+            for number, path in numbered_files(folder, "hits-"):
+                # What an earlier head said was taken is not known: no match is recorded twice.
+                with contextlib.suppress(TableError, IndexError):
+                    values[layout.HEAD_TAKEN + number] = map_table(path, Kind.HITS, layout.HITS_VERSION).arrays["cursor"][0]
+            create_table(head, Kind.HEAD, layout.HEAD_VERSION, 0, {"values": values})
             self._head = map_table(head, Kind.HEAD, layout.HEAD_VERSION, writable=True).arrays["values"]
         self._table: MappedTable | None = None
         self._rows: dict[str, int] = {}
         self._next_row = layout.ALLOWED + 1
         self._allow: tuple[Prefix, ...] = ()
-        self._recall_rows()
+        self._is_renumbered = not self._recall_rows()
 
     @property
     def epoch(self) -> int:
@@ -100,6 +109,10 @@ class TableWriter:
         arrays["used"][1] = used
         self._allow = tuple(allow)
         previous = self.epoch
+        if self._is_renumbered:
+            # Before anybody reads the tables: what a plane of before goes on to count and match is by other rows.
+            self._head[layout.HEAD_NUMBERED] = previous + 1 if epoch is None else epoch
+            self._is_renumbered = False
         if epoch is not None:
             self._head[layout.HEAD_EPOCH] = epoch
         # Nothing may come between the two stores: a reader that sees one without the other looks again.
@@ -157,6 +170,11 @@ class TableWriter:
     def row_of(self, id: str) -> int | None:  # noqa: A002
         """The row of a customer, under which the plane counts; None for an id that never had one."""
         return self._rows.get(id)
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """Every id that ever had a row, and its row. A row never becomes another customer's."""
+        return self._rows
 
     def heartbeat(self, now_ns: int) -> None:
         """Say that the control plane lives; nanoseconds since 1970."""
@@ -281,16 +299,17 @@ class TableWriter:
         if owner != layout.NOBODY:
             link(slots, rows, at, owner)
 
-    def _recall_rows(self) -> None:
-        """Take over the rows an earlier control plane gave out."""
+    def _recall_rows(self) -> bool:
+        """Take over the rows an earlier control plane gave out. False: it gave out some that cannot be read."""
         generation = int(self._head[layout.HEAD_GENERATION])
         if not generation:
-            return
+            return True
         try:
             arrays = map_table(self._folder / customers_file(generation), Kind.CUSTOMERS, layout.CUSTOMERS_VERSION).arrays
         except TableError:
-            return
+            return False
         self._rows, self._next_row = identities(arrays["identities"].tobytes(), arrays["spans"]), int(arrays["used"][0])
+        return True
 
     def _remove_old(self, start: str, keep: set[int]) -> None:
         for number, path in numbered_files(self._folder, start):

@@ -43,8 +43,11 @@ def line_of(prefixes: Iterable[Prefix], what: Enforcement, number: int = 0, *, c
 
 def outermost(prefixes: Iterable[Prefix]) -> tuple[Prefix, ...]:
     """The prefixes less those that lie in another of them."""
+    given = tuple(prefixes)
+    if len(given) < 2:
+        return given
     kept: list[Prefix] = []
-    for one in sorted(set(prefixes)):
+    for one in sorted(set(given)):
         last = kept[-1] if kept else None
         if last is None or last.length > one.length or (one.value ^ last.value) >> (128 - last.length):
             kept.append(one)

@@ -83,6 +83,7 @@ class MeasureBook(Part):
     """
 
     name: ClassVar[str] = "measures"
+    version: ClassVar[int] = 2
     acts: ClassVar[tuple[type[Act], ...]] = (
         MeasureOpened,
         MeasureSustained,
@@ -264,9 +265,14 @@ class MeasureBook(Part):
             yield rows[first : first + _ROWS]
 
     def load(self, chunks: Iterable[Chunk]) -> None:
-        """Fill an empty book from what `dump` gave. Raises KeyError, TypeError or ValueError for anything else."""
-        each = iter(chunks)
-        whole = next(each)
+        """Take in what `dump` gave, a few chunks at a time. Raises KeyError, TypeError or ValueError for anything else."""
+        for chunk in chunks:
+            if isinstance(chunk, dict):
+                self._load_whole(chunk)
+            else:
+                self._load_rows(chunk)
+
+    def _load_whole(self, whole: dict[str, Any]) -> None:
         self.hold = None if whole["hold"] is None else Hold(**whole["hold"])
         emergency = whole["emergency"]
         self.emergency = None if emergency is None else Emergency(**_tuples(emergency, "clauses", "priority"))
@@ -276,13 +282,14 @@ class MeasureBook(Part):
         self.outages = {row["id"]: Outage(**_tuples(row, "affected")) for row in whole["outages"]}
         self.interruptions = {row["id"]: Interruption(**_tuples(row, "packs")) for row in whole["interruptions"]}
         self._closed = deque((at, measure) for at, measure in whole["closed"])
-        for rows in each:
-            for row in rows:
-                case = Case(_measure(row["measure"]), tuple(_read_step(one) for one in row["steps"]))
-                self.cases[case.measure.id] = case
-                self._of[case.measure.customer] = (*self._of.get(case.measure.customer, ()), case.measure.id)
-                if case.measure.state.is_open:
-                    self._open[case.measure.id] = None
+
+    def _load_rows(self, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            case = Case(_measure(row["measure"]), tuple(_read_step(one) for one in row["steps"]))
+            self.cases[case.measure.id] = case
+            self._of[case.measure.customer] = (*self._of.get(case.measure.customer, ()), case.measure.id)
+            if case.measure.state.is_open:
+                self._open[case.measure.id] = None
 
 
 def _step(recorded: RecordedAct, act: MeasureAct, after: Measure, occasion: Occasion | None) -> Step:

@@ -92,6 +92,7 @@ def facts(
         period=words.span(rule.period if rule is not None else None, language),
         remedy="" if occasion in _AFTER or subject.detector is None else words.REMEDIES[subject.detector].of(language),
         termination=words.span(rule.termination_after, language) if rule is not None and rule.termination_after else "",
+        termination_clause=(rule.termination_clause or "") if rule is not None else "",
         fees=_FEES.of(language) if rule is not None and rule.fees_continue and occasion not in _AFTER else "",
         what=subject.what,
         address=subject.address,

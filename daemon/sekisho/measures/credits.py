@@ -43,23 +43,25 @@ def outage_credit(
 
     `fee` is the base fee in yen without tax, of a month or of a year as `billing` says; `loss` is the damage in
     yen that a customer has shown, for a clause that pays loss. Raises ValueError for what cannot be reckoned.
+
+    A clause that reckons by the monthly fee alone has a twelfth of a year's for it: what is paid by the year at once is
+    the fee of 12 months (`gunma` article 25), and the clauses speak of the month's amount however it is paid.
     """
     if fee < 0 or (loss is not None and loss < 0):
         raise ValueError("a fee or loss is 0 yen or more")
-    divisor = rule.monthly_divisor if billing is Billing.MONTHLY else rule.yearly_divisor
-    if divisor is None:
-        raise ValueError(f"{rule.clause} reckons by the monthly fee; give that, for a contract paid by the year too")
+    month = Fraction(fee) if billing is Billing.MONTHLY else Fraction(fee, 12)
+    by_year = billing is Billing.YEARLY and rule.yearly_divisor is not None
+    unit = Fraction(fee, rule.yearly_divisor or 1) if by_year else month / rule.monthly_divisor
     # A clock's reading is a binary fraction: to the millisecond, so that twelve hours sharp are twelve hours.
     hours = Fraction(round((until - since) * 1000), 1000 * _HOUR)
     if hours < Fraction(rule.minimum):
         return None
     ratio = hours / Fraction(rule.unit)
     units = math.ceil(ratio) if rule.begun_counts else math.floor(ratio)
-    owed = Fraction(units * fee, divisor)
+    owed = units * unit
     if rule.pays_loss and loss is not None:
         owed = max(owed, Fraction(loss))
     if rule.cap is not None:
-        month = Fraction(fee) if billing is Billing.MONTHLY else Fraction(fee, 12)
         owed = min(owed, Fraction(rule.cap) * month)
     claim_by = None if rule.claim is None else last_moment(rule.claim, until)
     return Credit(rule.clause, math.floor(owed), units, claim_by)

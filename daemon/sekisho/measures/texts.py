@@ -72,6 +72,8 @@ class Facts:
     """How to end it."""
     termination: str = ""
     """After how long the contract may be terminated."""
+    termination_clause: str = ""
+    """The id of the clause that says so."""
     fees: str = ""
     """Whether fees go on."""
     what: str = ""
@@ -235,6 +237,7 @@ SAMPLE = Facts(
     period="for as long as the cause is there",
     remedy="Remove the cause.",
     termination="10 days",
+    termination_clause="example/21",
     fees="Fees go on.",
     what="maintenance",
     address="192.0.2.1",

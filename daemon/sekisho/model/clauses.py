@@ -96,6 +96,24 @@ class BudgetRule:
     record: Record
 
 
+class Capacity(enum.StrEnum):
+    """Whose capacity a share is of."""
+
+    LINE = "line"
+    """The customer's access line."""
+    SEGMENT = "segment"
+    """The smallest shared segment the line is on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """So many octets in `window` seconds, in one direction: from the customer (`up`), or towards them."""
+
+    octets: int
+    up: bool
+    window: float
+
+
 @dataclass(frozen=True, slots=True)
 class MeasureRule:
     """Authorises a measure with a life cycle: a restriction, a suspension, a call."""
@@ -125,12 +143,24 @@ class MeasureRule:
     rate: int | None = None
     """Queries per second, of the effect `limit-dns`."""
     burst: int | None = None
+    of: Capacity = Capacity.LINE
+    """What `share` is a share of."""
+    volumes: tuple[Volume, ...] = ()
+    """Any of which is enough, beside `share`, of the detector `bandwidth`."""
+    congested: bool = True
+    """Whether a shared segment the line is on has to be congested, likewise."""
+    count: int | None = None
+    """New connections within `window`, of the detectors `mail-volume` and `connection-storm`."""
+    focus: float | None = None
+    """Share of them that went to a few targets, of the detector `connection-storm`."""
     share: float | None = None
-    """Of the line's capacity that has to be occupied, of the detector `bandwidth`."""
+    """Of the capacity that has to be occupied, of the detector `bandwidth`."""
     window: float | None = None
-    """Seconds for which it has to be, without a break."""
+    """Seconds over which it has to be."""
     keep: float | None = None
     """Share of the line's capacity that the customer keeps, of the effect `limit-rate`."""
+    termination_notice: bool = False
+    """Whether the customer is told that the contract may be terminated."""
     connections: int | None = None
     """Connections a minute to ports of mail that are left, of the effect `limit-mail`; None: the usual few."""
 
@@ -150,6 +180,7 @@ class CreditRule:
     """Hours that count as one."""
     monthly_divisor: int
     yearly_divisor: int | None
+    """None: a twelfth of a year's fee is the month's."""
     cap: float | None
     claim: Span | None
     """Within which it has to be claimed; None: no claim is needed."""

@@ -202,8 +202,9 @@ class NoticeOrder:
 
     @property
     def key(self) -> str:
-        """Equal for one order and no other, over restarts."""
-        return f"{self.measure}/{self.occasion}/{round(self.at * 1_000_000)}"
+        """Equal for one order and no other, over restarts. What is posted stands under each clause by itself."""
+        about = self.measure if self.customer else f"{self.measure}/{self.clause}"
+        return f"{about}/{self.occasion}/{round(self.at * 1_000_000)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +267,11 @@ class Emergency:
     """Customers and groups that go on unlimited."""
     by: str
     reason: str
+
+    @property
+    def id(self) -> str:
+        """What its notices are about."""
+        return f"emergency-{round(self.since * 1_000_000)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,15 @@ class LineObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentObservation:
+    """A shared segment, as the last look at lines saw it; (towards the customers, from them)."""
+
+    id: str
+    utilisation: tuple[float, float] = (0.0, 0.0)
+    congested: tuple[bool, bool] = (False, False)
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """The daemon at `at` (UNIX seconds)."""
 
@@ -171,6 +180,12 @@ class Observation:
     """Refusals since the start by the word of `model.nas.ErrorCause`; a missing one is zero."""
     nas_dropped: Mapping[str, int] = field(default_factory=dict)
     """Datagrams since the start by one of NAS_DROPS; a missing one is zero."""
+    usage_batches: Mapping[str, int] = field(default_factory=dict)
+    """Batches of usage since the start by `model.usage.Source`,"""
+    usage_last: Mapping[str, float] = field(default_factory=dict)
+    """and when the last one was of (UNIX seconds); one that never handed in is missing."""
+    segments: tuple[SegmentObservation, ...] = ()
+    """In the order of the configuration; none before the first look."""
     lines: LineObservation | None = None
     """None: lines are limited by nobody here."""
 

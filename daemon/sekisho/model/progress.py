@@ -71,7 +71,13 @@ def _moved(measure: Measure, act: MeasureMoved, at: float) -> Measure:
 
 def occasion_of(before: Measure, act: Act) -> Occasion | None:
     """What a customer would be told of an act of the measure as it was `before`, if the terms ask for notice; None: nothing."""
-    return Occasion.EXTENDED if isinstance(act, MeasureExtended) else _occasion_of_move(before, act)
+    match act:
+        case MeasureExtended():
+            return Occasion.EXTENDED
+        case TerminationEligible():
+            return Occasion.TERMINATION_ELIGIBLE
+        case _:
+            return _occasion_of_move(before, act)
 
 
 def _occasion_of_move(before: Measure, act: Act) -> Occasion | None:

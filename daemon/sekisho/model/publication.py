@@ -107,6 +107,11 @@ UNPUBLISHED: Mapping[type[Act], str] = MappingProxyType(
 """Acts that change no state, with the reason."""
 
 
+_FIELDS: Mapping[type[Act], tuple[str, ...]] = MappingProxyType(
+    {act: tuple(one.name for one in fields(act) if one.name not in how.withheld) for act, how in PUBLISHED.items()}
+)
+
+
 def word_of(act: Act) -> str | None:
     """The word of an act's event type, or None for an act that is not published."""
     published = PUBLISHED.get(type(act))
@@ -124,8 +129,7 @@ def type_of(word: str) -> str:
 
 def published_fields(act: type[Act]) -> tuple[str, ...]:
     """The fields of an act that its events carry, in order."""
-    withheld = PUBLISHED[act].withheld
-    return tuple(one.name for one in fields(act) if one.name not in withheld)
+    return _FIELDS[act]
 
 
 def words_named(names: Iterable[str]) -> frozenset[str]:

@@ -83,7 +83,6 @@ def build(
     profiles: Sequence[Profile],
     exceptions: Sequence[Exemption],
     key: Key,
-    about: dict[str, object] | None = None,
     *,
     grounds: Sequence[str] = (),
     garden: Garden | None = None,
@@ -107,7 +106,7 @@ def build(
     sections["records"] = np.array(actions.records, np.uint32).reshape(-1, 4)
     sections["rdata"] = np.frombuffer(bytes(actions.rdata), np.uint8)
     sections["check"] = np.array(digest_name(CHECK_NAME, key), np.uint64)
-    sections["directory"] = np.frombuffer(json.dumps(directory | {"about": about or {}}, ensure_ascii=False).encode(), np.uint8)
+    sections["directory"] = np.frombuffer(json.dumps(directory, ensure_ascii=False).encode(), np.uint8)
     return pack(Kind.SNAPSHOT, SNAPSHOT_VERSION, epoch, sections)
 
 

@@ -56,6 +56,8 @@ GARDEN = 16
 HEAD_EPOCH = 0
 HEAD_GENERATION = 1
 HEAD_HEARTBEAT = 2
+HEAD_NUMBERED = 3
+"""The first epoch under which customers have the rows they have now: what was counted or matched under one before is of other rows."""
 HEAD_TAKEN = 32
 """From here on, by worker: the sequence number up to which the control plane has taken its matches."""
 HEAD_WORDS = 320

@@ -152,10 +152,9 @@ def _block(rule: BlockRule) -> Words:
 
 
 def _measure(rule: MeasureRule) -> Words:
-    held = f" ({rule.share:.0%} of the line for {seconds(rule.window)})" if rule.share is not None and rule.window is not None else ""
+    held = _held(rule)
     found = "stated by an operator" if rule.detector is Detector.OPERATOR else f"found by {rule.detector}{held}, or stated by an operator"
-    left = f" to {rule.connections} connections a minute" if rule.connections is not None else ""
-    effect = _EFFECTS[rule.effect].format(rate=rule.rate, burst=rule.burst, keep=rule.keep or 0, left=left)
+    effect = effect_words(rule)
     lead = f", {length(rule.lead)} ahead" if rule.lead else ""
     urgent = "; where it is urgent, enforced at once and told after" if rule.urgent else ""
     words = [
@@ -171,9 +170,38 @@ def _measure(rule: MeasureRule) -> Words:
         words.append(("lifting", f"takes {length(rule.release_delay)} once the condition is gone"))
     if rule.termination_clause is not None:
         since = f"after {length(rule.termination_after)} in force" if rule.termination_after else "when the period is over"
-        words.append(("termination", f"possible {since} ({rule.termination_clause}); raised, never carried out"))
+        told = ", the customer is told" if rule.termination_notice else ""
+        words.append(("termination", f"possible {since} ({rule.termination_clause}); raised{told}, never carried out"))
     words.append(("fees", "go on" if rule.fees_continue else "stop"))
     return [*words, _record(rule.record)]
+
+
+def effect_words(rule: MeasureRule) -> str:
+    """What a measure does while it is in force."""
+    left = f" to {rule.connections} connections a minute" if rule.connections is not None else ""
+    return _EFFECTS[rule.effect].format(rate=rule.rate, burst=rule.burst, keep=rule.keep or 0, left=left)
+
+
+def _held(rule: MeasureRule) -> str:
+    """What a detector has to see, in brackets; nothing where it has no figures of its own."""
+    told = []
+    if rule.share is not None and rule.window is not None:
+        told.append(f"{rule.share:.0%} of the {rule.of} for {seconds(rule.window)}")
+    told += [f"{octets(one.octets)} {'up' if one.up else 'down'} in {seconds(one.window)}" for one in rule.volumes]
+    if rule.count is not None and rule.window is not None:
+        told.append(f"{rule.count} connections in {seconds(rule.window)}")
+    if rule.focus is not None:
+        told[-1] += f", {rule.focus:.0%} of them to a few targets"
+    if not told:
+        return ""
+    disturbed = ", while a segment is congested" if rule.detector is Detector.BANDWIDTH and rule.congested else ""
+    return f" ({' or '.join(told)}{disturbed})"
+
+
+def octets(number: int) -> str:
+    """Octets as a pack writes them, in the largest unit that divides them: `15GB`."""
+    units = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
+    return next((f"{number // size}{unit}" for unit, size in units if number >= size and not number % size), f"{number}B")
 
 
 def _credit(rule: CreditRule) -> Words:

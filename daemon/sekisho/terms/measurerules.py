@@ -13,8 +13,18 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from sekisho.config.validation import FileModel, shown
-from sekisho.config.values import Flag, Identifier, Length, Share, SomeSeconds, Whole
-from sekisho.model.clauses import AnnouncementRule, CreditRule, Deemed, DeliveryRule, EmergencyRule, MeasureRule, NoticeTime
+from sekisho.config.values import ByteCount, Flag, Identifier, Length, Share, SomeSeconds, Whole, as_some_seconds
+from sekisho.model.clauses import (
+    AnnouncementRule,
+    Capacity,
+    CreditRule,
+    Deemed,
+    DeliveryRule,
+    EmergencyRule,
+    MeasureRule,
+    NoticeTime,
+    Volume,
+)
 from sekisho.model.measures import Detector, Effect, Extent
 from sekisho.terms.rules import ClauseId, RecordEntry, Wrong, no_such_clause, record_of
 
@@ -30,6 +40,13 @@ def _as_divisor(value: object) -> int:
     return int(match[1])
 
 
+def _as_window(value: object) -> float:
+    seconds = as_some_seconds(value)
+    if not 300 <= seconds <= 30 * 86400:
+        raise ValueError("a window of a volume has from 5m to 30d")
+    return seconds
+
+
 PartOfFee = Annotated[int, BeforeValidator(_as_divisor), WithJsonSchema({"type": "string", "pattern": f"^{_FRACTION.pattern}$"})]
 Queries = Annotated[Whole, Field(ge=1, le=10_000_000)]
 
@@ -41,6 +58,19 @@ class TerminationEntry(FileModel):
     """The clause that says so."""
     after: Length | None = None
     """How long after the measure came into force; left out: at the end of its fixed period."""
+    notice: Flag = False
+    """Whether the customer is told that it may be."""
+
+
+class VolumeEntry(FileModel):
+    """So much within a time, in one direction."""
+
+    up: ByteCount | None = None
+    """Octets from the customer, or"""
+    down: ByteCount | None = None
+    """octets towards them: one of the two."""
+    window: Annotated[SomeSeconds, BeforeValidator(_as_window)]
+    """Within how long, 5m to 30d."""
 
 
 class MeasureEntry(FileModel):
@@ -75,10 +105,20 @@ class MeasureEntry(FileModel):
     """Queries per second, of the effect limit-dns."""
     burst: Annotated[Whole, Field(ge=1, le=100_000_000)] | None = None
     """Queries that may come at once, likewise."""
+    of: Capacity = Capacity.LINE
+    """What the share is of: the access line, or the smallest shared segment it is on."""
+    volumes: tuple[VolumeEntry, ...] = ()
+    """Volumes any of which is enough, beside the share, of the detector bandwidth."""
+    congested: Flag = True
+    """Whether a shared segment has to be congested, likewise; false: whether or not others are disturbed."""
+    count: Annotated[Whole, Field(ge=1, le=100_000_000)] | None = None
+    """New connections within the window, of the detectors mail-volume and connection-storm."""
+    focus: Share | None = None
+    """Share of them that went to a few targets, of the detector connection-storm."""
     share: Share | None = None
-    """Share of the line's capacity that has to be occupied, of the detector bandwidth."""
+    """Share of the capacity that has to be occupied, of the detector bandwidth."""
     window: SomeSeconds | None = None
-    """For how long it has to be, likewise."""
+    """Over how long: 5m to 30d of the detector bandwidth, 1m to 24h of mail-volume and connection-storm."""
     keep: Share | None = None
     """Share of the line's capacity that is kept, of the effect limit-rate."""
     connections: Annotated[Whole, Field(ge=0, le=100_000)] | None = None
@@ -102,7 +142,7 @@ class CreditEntry(FileModel):
     monthly: PartOfFee
     """Part of the monthly fee that one unit is worth, such as 1/30."""
     yearly: PartOfFee | None = None
-    """Part of the yearly fee, for contracts paid by the year."""
+    """Part of the yearly fee, for contracts paid by the year; left out: of a twelfth of it, which is the monthly fee then."""
     cap: Annotated[float, Field(gt=0, le=120)] | None = None
     """At most so many monthly fees."""
     pays: Literal["formula", "loss"] = "formula"
@@ -159,10 +199,16 @@ def measure_rule(clause: str, entry: MeasureEntry) -> MeasureRule:
         release_delay=entry.release_delay,
         termination_after=termination.after if termination else None,
         termination_clause=termination.clause if termination else None,
+        termination_notice=termination.notice if termination else False,
         fees_continue=entry.fees == "continue",
         record=record_of(entry.record),
         rate=entry.rate,
         burst=entry.burst,
+        of=entry.of,
+        volumes=tuple(Volume(one.up or one.down or 0, one.up is not None, one.window) for one in entry.volumes),
+        congested=entry.congested,
+        count=entry.count,
+        focus=entry.focus,
         share=entry.share,
         window=entry.window,
         keep=entry.keep,
@@ -213,12 +259,36 @@ def measure_faults(rule: MeasureEntry, clauses: Collection[str]) -> Iterator[Wro
             yield ("termination",), "from when on? give `after`, or a `period` at whose end it is"
     for effect, keys in _NEEDS.items():
         yield from _belong(rule, keys, rule.effect is effect, f"the effect {effect}")
-    yield from _belong(rule, ("share", "window"), rule.detector is Detector.BANDWIDTH, f"the detector {Detector.BANDWIDTH}")
+    yield from _detector_faults(rule)
     if rule.connections is not None and rule.effect is not Effect.LIMIT_MAIL:
         yield ("connections",), f"belongs to the effect {Effect.LIMIT_MAIL} alone; leave it out"
-    for key in ("share", "keep"):
+    for key in ("share", "keep", "focus"):
         if getattr(rule, key) == 0:
             yield (key,), "is nothing at all; give a share such as 30%"
+
+
+def _detector_faults(rule: MeasureEntry) -> Iterator[Wrong]:
+    """What the figures of a rule have to be for the detector it names."""
+    bandwidth, counting = rule.detector is Detector.BANDWIDTH, rule.detector in {Detector.MAIL_VOLUME, Detector.CONNECTION_STORM}
+    whose = f"the detector {Detector.BANDWIDTH}"
+    if bandwidth and rule.share is None and not rule.volumes:
+        yield ("share",), f"the key is missing; {whose} needs it, or `volumes`"
+    if not bandwidth:
+        for key in ("share", "volumes", "of", "congested"):
+            if getattr(rule, key) != MeasureEntry.model_fields[key].get_default():
+                yield (key,), f"belongs to {whose} alone; leave it out"
+    for index, one in enumerate(rule.volumes):
+        if (one.up is None) == (one.down is None):
+            yield ("volumes",), f"the volume at place {index + 1} needs one direction: `up` or `down`"
+    yield from _belong(rule, ("count",), counting, f"the detectors {Detector.MAIL_VOLUME} and {Detector.CONNECTION_STORM}")
+    yield from _belong(rule, ("focus",), rule.detector is Detector.CONNECTION_STORM, f"the detector {Detector.CONNECTION_STORM}")
+    timed = counting or (bandwidth and rule.share is not None)
+    yield from _belong(
+        rule, ("window",), timed, f"a share of the detector {Detector.BANDWIDTH}, or a count of another," if not timed else whose
+    )
+    least, most = (300, 30 * 86400) if bandwidth else (60, 86400)
+    if timed and rule.window is not None and not least <= rule.window <= most:
+        yield ("window",), f"is of {least // 60} minutes to {most // 86400} days; give one between"
 
 
 def _belong(rule: MeasureEntry, keys: tuple[str, ...], needed: bool, whose: str) -> Iterator[Wrong]:

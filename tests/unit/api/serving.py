@@ -35,6 +35,8 @@ BODIES = {
     "/v1/notices/bounced": {"address": "c@example.com"},
     "/v1/attention/answer": {"call": "a"},
     "/v1/attention/close": {"call": "a"},
+    "POST /v1/group/optouts": {"group": "g", "list": "l", "by": "c"},
+    "DELETE /v1/group/optouts": {"group": "g", "list": "l", "by": "c"},
     "/v1/notice-report": {"report": "r", "lines": []},
 }
 
@@ -43,6 +45,9 @@ QUERIES = {
     "/v1/measure": "?id=c",
     "/v1/outage": "?id=c",
     "/v1/explain/measure": "?customer=c",
+    "/v1/explain/line": "?customer=c",
+    "/v1/usage": "?customer=c",
+    "/v1/group": "?group=g",
 }
 
 

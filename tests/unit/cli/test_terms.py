@@ -148,3 +148,32 @@ def test_faults_of_a_pack_are_told_as_check_tells_them(sekisho, tmp_path):
     code, text = sekisho("terms", "show", "mine.yaml")
     assert code == 1
     assert "mine.yaml:10: clauses[0].rules[0].lead: expected a length of time" in text
+
+
+def test_the_criteria_to_publish_are_printed_in_both_languages_without_a_configuration(sekisho):
+    code, text = sekisho("terms", "criteria", "nbnet")
+    assert code == 0
+    assert "直近30分の平均通信速度" in text.replace("\n    ", "")
+    assert "[nbnet/22-2-4]" in text
+    code, text = sekisho("terms", "criteria", "nbnet", "--lang", "en", "--json")
+    body = json.loads(text)
+    assert body["language"] == "en"
+    assert {"nbnet/22-2-3", "nbnet/22-2-4", "nbnet/22-2-5", "nbnet/19-22"} == {one["clause"] for one in body["criteria"]}
+
+
+def test_the_criteria_are_those_of_the_configuration(sekisho, tmp_path):
+    segments = "[{id: pon-7, down: 1Gbit/s, up: 1Gbit/s, everybody: true}]"
+    (tmp_path / "sekisho.yaml").write_text(
+        f'version: 1\nupstream: {{address: "127.0.0.1:5300"}}\nterms: [vectant]\nbandwidth: {{factor: 7, segments: {segments}}}\n'
+    )
+    code, text = sekisho("--config", "sekisho.yaml", "terms", "criteria", "--lang", "en")
+    assert code == 0
+    assert "Segment pon-7" in text
+    assert "7 times" in text
+    assert "nbnet" not in text
+
+
+def test_without_terms_there_are_no_criteria(sekisho):
+    code, text = sekisho("terms", "criteria")
+    assert code == 1
+    assert "names no terms pack" in text

@@ -81,7 +81,10 @@ def test_the_example_file_names_every_key_there_is(root):
     text = (root / "daemon/sekisho.example.yaml").read_text(encoding="utf-8")
     models = [
         Settings,
-        *(Settings.model_fields[key].annotation for key in ("upstream", "cache", "roles", "measures", "events", "detection")),
+        *(
+            Settings.model_fields[key].annotation
+            for key in ("upstream", "cache", "roles", "measures", "events", "detection", "bandwidth", "duplicates")
+        ),
         LoadConditions,
         RoleMembers,
     ]

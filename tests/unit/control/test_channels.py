@@ -136,3 +136,12 @@ def test_a_bounce_is_a_finding_only_where_the_terms_make_it_a_ground():
         asyncio.run(scenario())
     evidence = {"channel": "email", "reply": 550, "status": "5.1.1"}
     assert found == [Finding(Detector.UNREACHABLE, "p/17-1-2", "c-1", T0, evidence=evidence)]
+
+
+def test_what_is_for_everybody_is_posted_in_both_languages_the_sites_own_first(site):
+    told = dataclasses.replace(notice(), customer="", occasion=Occasion.EMERGENCY)
+    assert site.hand_over(told).outcome is Outcome.SENT
+    page = (site.path / "web" / "index.html").read_text(encoding="utf-8")
+    assert 0 < page.index('lang="ja"', page.index("<section")) < page.index('lang="en"', page.index("<section"))
+    assert site.hand_over(told).outcome is Outcome.SENT
+    assert page.count("<section") == (site.path / "web" / "index.html").read_text(encoding="utf-8").count("<section") == 2

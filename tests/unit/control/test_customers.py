@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sekisho.model.errors import ConfigError, RefusedError
+from sekisho.app.control_consents import resume
+from sekisho.model.errors import ConfigError, LedgerError, RefusedError
 from unit.control.sites import ACTOR, CONSENT, CUSTOMERS, run, verdict
 
 NEW = {"id": "c-9", "terms": ["gunma"], "consent": CONSENT, "prefixes": ["192.0.2.9", "2001:db8:9::/48"]}
@@ -176,3 +177,33 @@ def test_a_customer_added_at_run_time_that_the_file_now_contradicts_is_left_out_
     found, warnings = run(folder, scenario)
     assert found == ("answered", "c-20")
     assert any("c-9" in warning and "left out" in warning for warning in warnings)
+
+
+def test_who_consents_is_told_once_what_the_blocking_is_also_where_the_daemon_dies_in_between(folder):
+    folder.set(
+        notices={"from": "notices@example.net", "contact": "support@example.net", "web": {"folder": "web", "url": "https://n.example/"}}
+    )
+
+    def told(control):
+        return [(one.customer, one.clause, str(one.occasion)) for one in control.core.state.notices.notices.values() if one.customer]
+
+    async def scenario(control):
+        order, control.core.desk.order = control.core.desk.order, no_order
+        await add(control)
+        control.core.desk.order = order
+        await add(control, NEW | {"id": "c-10", "prefixes": ["192.0.2.10"]})
+        await add(control, NEW | {"id": "c-10", "prefixes": ["192.0.2.10"], "contacts": {"email": "c-10@example.com"}}, replace=True)
+        await add(control, {"id": "c-11", "terms": ["gunma"], "prefixes": ["192.0.2.11"]})
+        return told(control)
+
+    async def again(control):
+        await resume(control.core)
+        await resume(control.core)
+        return told(control)
+
+    assert run(folder, scenario) == [("c-10", "gunma/別記-3", "c2-block")]
+    assert run(folder, again) == [("c-10", "gunma/別記-3", "c2-block"), ("c-9", "gunma/別記-3", "c2-block")]
+
+
+async def no_order(_order):
+    raise LedgerError("the disk is full; make room")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import yaml
 
 from sekisho.drivers.planeworkers import WorkerFiles
+from sekisho.drivers.usualrates import UsualRates, read_usual, write_usual
 from sekisho.model.clauses import MeasureRule, NoticeTime, Record
 from sekisho.model.counters import Counter
 from sekisho.model.errors import LedgerError, RefusedError
@@ -238,3 +241,50 @@ def test_where_a_customer_stands_is_explained_from_the_first_window_on(folder):
     assert third["clauses"][0]["ja"]
     assert (quiet["found"], quiet["evidence"]["rate"], quiet["evidence"]["limit"]) == (False, 0, 100)
     assert quiet["summary"].startswith("Below the limit")
+
+
+def test_what_a_customer_usually_asks_outlasts_a_restart_also_where_rows_change(folder):
+    """A school behind one address keeps its limit; rates are all that is kept of it."""
+    folder.set(detection=SETTINGS)
+
+    async def first(control):
+        one = await Story(control).begin()
+        for _ in range(3):
+            await one.window(c_2=500, c_3=20)
+        return (await control.explain_measure(customer="c-2"))["evidence"]["usual"]
+
+    async def again(control):
+        one = await Story(control).begin()
+        await one.window(c_3=20)
+        return [(await control.explain_measure(customer=customer))["evidence"]["usual"] for customer in ("c-2", "c-4")]
+
+    usual = run(folder, first, Clock(time.time()))
+    assert usual > 0.1
+    # The runtime folder goes with the machine's next boot, and other rows are given out.
+    (folder.path / "run" / "plane" / "head").unlink()
+    for path in (folder.path / "run" / "plane").glob("customers-*"):
+        path.unlink()
+    customers = yaml.safe_load((folder.path / "customers.yaml").read_text(encoding="utf-8"))
+    customers["customers"].reverse()
+    (folder.path / "customers.yaml").write_text(yaml.safe_dump(customers), encoding="utf-8")
+    after, other = run(folder, again, Clock(time.time()))
+    assert after == pytest.approx(usual, rel=0.01)
+    assert other == 0
+    kept = (folder.path / "state" / "usual-rates").read_bytes()
+    assert b"192.0.2" not in kept
+    assert (folder.path / "state" / "usual-rates").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda data: data[:-1], lambda data: b"x" + data[1:], lambda data: data[:0], lambda data: data[:40] + data[41:]]
+)
+def test_rates_that_cannot_be_read_are_passed_over_and_learnt_anew(tmp_path, spoil):
+    path = tmp_path / "usual-rates"
+    written = UsualRates(["a", "b"], np.array([1.5, 2.0], np.float32), 0.5, 60.0)
+    write_usual(path, written, 1000.0)
+    found = read_usual(path, 2000.0)
+    assert (list(found.customers), found.rates.tolist(), found.median, found.learnt) == (["a", "b"], [1.5, 2.0], 0.5, 60.0)
+    assert read_usual(path, 1000.0 + 8 * 86400) is None, "what was usual last month is not"
+    path.write_bytes(spoil(path.read_bytes()))
+    assert read_usual(path, 2000.0) is None
+    assert read_usual(tmp_path / "none", 2000.0) is None

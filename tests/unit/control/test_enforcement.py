@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sekisho.app import control_tables
 from sekisho.app.control_enforcement import NONE, Enforcements, combine, garden_of
 from sekisho.app.control_measures import Measures
 from sekisho.app.control_tables import Tables
@@ -21,6 +22,7 @@ from sekisho.model.clauses import Clause, Extent, MeasureRule, NoticeTime, Recor
 from sekisho.model.errors import RefusedError
 from sekisho.model.measures import Detector, Effect, Enforcement
 from sekisho.model.verdicts import GARDEN_TTL
+from sekisho.snapshot import layout
 from unit.control.sites import ACTOR, CONSENT, run
 
 SILENCE, SUSPEND, LIMIT = "gunma/x-1", "gunma/x-2", "gunma/x-3"
@@ -160,6 +162,7 @@ def test_what_is_in_force_at_the_start_is_on_the_first_rows(folder):
             TableWriter(plane), core.reader, core.people, core.state, core.lists, core.key, folder.path / "state/snapshot", given
         )
         await again.start(core.clock())
+        await again.saved()
         core.tables = again
         return [await verdict(control, customer) for customer in ("c-1", "c-2", "c-9", "c-4")]
 
@@ -196,6 +199,28 @@ def test_many_at_once_leave_the_others_their_turn_and_are_all_on_their_rows(fold
     turns, after = run(folder, scenario)
     assert turns == [1, 2, 3, 4, 5]
     assert after == 5
+
+
+def test_very_many_are_one_load_of_the_tables_and_a_measure_meanwhile_counts(folder, monkeypatch):
+    monkeypatch.setattr("sekisho.app.control_tables.MANY", 2)
+    limit = Enforcement(budget=(5, 10), by=(LIMIT,))
+
+    async def scenario(control):
+        tables = control.core.tables
+        gate = Gate(tables._writer.load_customers)
+        monkeypatch.setattr(tables._writer, "load_customers", gate)
+        with pytest.raises(RefusedError):
+            await tables.enforce_all({f"c-{number}": Enforcement(budget=(0, number)) for number in range(1, 5)})
+        before = tables._writer._head[layout.HEAD_GENERATION].item()
+        many = asyncio.create_task(tables.enforce_all({f"c-{number}": limit for number in range(1, 6)}))
+        await gate.at()
+        await enforce(control, SILENCED)
+        gate.open.set()
+        await many
+        rows = tables._writer._fields()["rate"].tolist().count(5)
+        return rows, await verdict(control), tables._writer._head[layout.HEAD_GENERATION].item() - before, len(tables.enforced())
+
+    assert run(folder, scenario) == (4, ("silenced", SILENCE), 1, 5)
 
 
 # --- While tables change -------------------------------------------------------------------------------
@@ -239,8 +264,8 @@ def test_a_measure_does_not_wait_for_customers_that_are_loaded_anew_and_is_on_bo
 def test_a_measure_does_not_wait_for_a_snapshot_that_is_being_built(folder, monkeypatch):
     async def scenario(control):
         tables = control.core.tables
-        gate = Gate(tables._make)
-        monkeypatch.setattr(tables, "_make", gate)
+        gate = Gate(control_tables._make)
+        monkeypatch.setattr(control_tables, "_make", gate)
         building = asyncio.create_task(tables.rebuild(control.core.clock()))
         await gate.at()
         await enforce(control, SILENCED)

@@ -200,6 +200,20 @@ def test_a_start_without_change_takes_the_saved_snapshot(folder, monkeypatch):
     assert run(folder, scenario) == (("blocked", "c2", "gunma/別記-1"), 2)
 
 
+def test_a_saved_snapshot_that_says_something_else_is_made_anew(folder, monkeypatch):
+    run(folder, lambda control: control.status())
+    saved = folder.path / "state" / "snapshot"
+    saved.write_bytes(saved.read_bytes()[:-32] + b"0" * 32)
+    from sekisho.app import control_tables
+
+    built = []
+    make = control_tables.build
+    monkeypatch.setattr(control_tables, "build", lambda *args, **kwargs: built.append(1) or make(*args, **kwargs))
+    assert run(folder, lambda control: verdict(control, "c-1", "c2.example"))[0] == "blocked"
+    assert built, "the saved one was taken"
+    assert saved.read_bytes()[-32:] != b"0" * 32, "what is in force now is kept"
+
+
 @pytest.mark.parametrize("damage", [b"", b"not a table", None])
 def test_a_saved_snapshot_that_is_damaged_is_made_anew(folder, damage):
     run(folder, lambda control: control.status())

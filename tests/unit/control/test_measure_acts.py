@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sekisho.model.errors import RefusedError
+from sekisho.model.events import NoticeFailed
 from sekisho.model.measures import Detector, Finding
 from unit.control.sites import ACTOR, CONSENT, CUSTOMERS, Clock, run
 
@@ -59,6 +60,20 @@ def test_a_suspension_by_hand_is_noticed_first_and_in_force_once_the_notice_is_d
     assert now["c-3"].garden
     assert now["c-3"].by == (UNPAID,)
     assert (shown["steps"][0]["state"], shown["steps"][0]["actor"]) == ("found", ACTOR)
+
+
+def test_a_notice_that_reached_nobody_leaves_the_measure_to_an_operator_and_says_so(site):
+    async def scenario(control):
+        made = await control.suspend("c-3", UNPAID, reason="x", urgent=False, actor=ACTOR)
+        [notice] = control.core.state.notices.notices.values()
+        await control.core.ledger.append(NoticeFailed(notice.id, "c-3", "given-up", "no way leads there"), ACTOR, T0)
+        waiting = await control.show_measure(made["id"])
+        return waiting["waits_for"], (await control.deliver_notice(made["id"], at=None, actor=ACTOR))["state"]
+
+    waits_for, after = run(site, scenario, Clock(T0))
+    assert "whom its notice did not reach" in waits_for
+    assert "sekisho measures delivered" in waits_for
+    assert after == "in-force"
 
 
 def test_in_an_emergency_a_suspension_is_in_force_at_once_and_the_operator_lifts_it(site):

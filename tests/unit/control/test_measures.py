@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from sekisho.measures.lifecycle import Lift
 from sekisho.model import events
-from sekisho.model.clauses import AnnouncementRule, Clause, EmergencyRule, NoticeTime, Pack
+from sekisho.model.clauses import AnnouncementRule, BlockRule, Clause, Ede, EmergencyRule, NoticeTime, OptOut, Pack, Record
 from sekisho.model.customers import Customer
 from sekisho.model.errors import LedgerError, RefusedError, TableError
-from sekisho.model.measures import Detector, Effect, Enforcement, Finding
+from sekisho.model.measures import NONE, Detector, Effect, Enforcement, Finding
 from support.desk import Desk
 from unit.measures.cases import CLAUSE, DAY, T0, days, rule
 
@@ -322,3 +323,78 @@ def test_a_detector_is_told_what_it_has_to_look_after():
     one = desk()
     run(one.measures.found([found(), found(clause="nbnet/22-2-4", detector=Detector.BANDWIDTH)], T0))
     assert list(one.measures.open_causes(Detector.DNS_OVERLOAD)) == [key()]
+
+
+def test_an_emergency_is_announced_once_and_found_again_after_a_restart():
+    one = desk()
+    run(one.measures.record(events.EmergencyDeclared(["nbnet/20"], T0 + DAY, [], "an earthquake"), T0, "o"))
+    run(one.measures.settle(T0))
+    assert one.told() == ["emergency"]
+    one.post.orders.clear()
+    one.restart()
+    run(one.measures.reconcile(T0 + 5))
+    assert one.told() == ["emergency"]
+    one.post.orders.clear()
+    run(one.measures.reconcile(T0 + DAY))
+    assert one.told() == []
+
+
+def test_that_a_contract_may_be_terminated_is_told_where_the_terms_say_so():
+    for told in (True, False):
+        one = desk(rule(notice=NoticeTime.NONE, termination_notice=told))
+        run(one.measures.found([found()], T0))
+        run(one.measures.tick(T0 + 10 * DAY))
+        assert one.kinds()[-1] == "termination-eligible"
+        assert one.told() == ["termination-eligible"] * told
+        one.restart()
+        run(one.measures.reconcile(T0 + 10 * DAY))
+        assert one.told() == ["termination-eligible"] * told
+
+
+def test_how_to_opt_out_is_published_where_there_is_a_page():
+    answer = BlockRule(
+        "nbnet/b", ("c2",), None, OptOut.CUSTOMER, consent_required=True, consent_versions=(), notice=NoticeTime.NONE, ede=Ede.BLOCKED,
+        record=Record((), 0),
+    )  # fmt: skip
+    given = {"nbnet": Pack("nbnet", "t", "o", "1", (Clause("nbnet/b", "b", "ja", "en", (answer,)),))}
+    for page, told in ((None, []), (SimpleNamespace(keep=10 * DAY), ["c2-block"])):
+        one = Desk(given, [], notices=SimpleNamespace(web=page, webhook=None))
+        run(one.measures.reconcile(T0))
+        run(one.measures.reconcile(T0 + 60))
+        assert one.told() == told
+
+
+def test_in_an_emergency_customers_judged_together_are_judged_as_each_alone():
+    given = packs(rule(notice=NoticeTime.AFTER))
+    who = [
+        Customer("c-1", ("nbnet",)),
+        Customer("c-2", ("nbnet",), group="g-1"),
+        Customer("c-3", ("nbnet",), exempt=("nbnet/20",)),
+        Customer("c-4", ()),
+        Customer("c-5", ("nbnet",)),
+        Customer("c-6", ("nbnet",)),
+        Customer("c-7", ("nbnet",)),
+    ]
+    one = Desk(given, who)
+    run(one.measures.found([found("c-5")], T0))
+    run(one.measures.record(events.CustomerExempted("c-6", "nbnet/20", "a clinic"), T0, "o"))
+    run(one.measures.record(events.EmergencyDeclared(["nbnet/20"], T0 + DAY, ["g-1", "c-7", "nobody"], "an earthquake"), T0, "o"))
+    view = one.measures.view(T0)
+    each = {customer.id: view.enforcement(customer) for customer in who}
+    assert view.enforcements() == {name: what for name, what in each.items() if what != NONE}
+    assert sorted(view.enforcements()) == ["c-1", "c-5"]
+    assert each["c-5"].silenced
+
+
+def test_what_concerns_very_many_is_told_together(monkeypatch):
+    monkeypatch.setattr("sekisho.app.control_enforcing.MANY", 1)
+    one = desk()
+    together = []
+
+    async def enforce_all(given):
+        together.append(set(given))
+
+    one.plane.enforce_all = enforce_all
+    run(one.measures.record(events.EmergencyDeclared(["nbnet/20"], T0 + DAY, [], "an earthquake"), T0, "o"))
+    run(one.measures.settle(T0))
+    assert together == [{"c-1", "c-2"}]

@@ -139,6 +139,17 @@ def test_the_condition_is_gone_after_three_calm_windows_and_not_before() -> None
     assert told == [([], []), ([], []), ([], ["flood"]), ([], []), ([], [])]
 
 
+def test_windows_in_which_not_all_was_counted_end_nothing_and_teach_nothing() -> None:
+    """A plane that dies and comes back has counted too little; the flood may have gone on meanwhile."""
+    site = town(flood=FLOOD)
+    site.found(4, LOADED)
+    site.loud = {"flood": 0.0}
+    usual = site.memory.usual.copy()
+    assert [[one.customer for one in site.look(QUIET, whole=False).found] for _ in range(6)] == [["flood"]] * 6
+    assert (site.memory.usual == usual).all()
+    assert [[one.customer for one in site.look(QUIET).gone] for _ in range(3)] == [[], [], ["flood"]]
+
+
 def test_between_the_threshold_and_half_of_it_the_condition_stays() -> None:
     site = town(flood=FLOOD)
     site.found(4, LOADED)

@@ -11,7 +11,7 @@ import pytest
 
 from sekisho.detect.overload import Line, Pattern, Window
 from sekisho.drivers.customercounts import CustomerCounts
-from sekisho.drivers.sharedfiles import counts_file, create_table
+from sekisho.drivers.sharedfiles import counts_file, create_table, map_table
 from sekisho.drivers.tablerows import CustomerRow
 from sekisho.model.counters import Counter
 from sekisho.model.customers import Prefix
@@ -126,12 +126,35 @@ def test_load_is_of_the_window_and_of_living_workers(site: Site) -> None:
     assert (window.load.answered, window.load.failed, list(window.load.latency)[2], sum(window.load.latency)) == (40, 10, 11, 11)
 
 
+def test_a_window_is_whole_if_every_worker_counted_all_the_while(site: Site) -> None:
+    def whole() -> bool:
+        window = clock.window()
+        assert window is not None
+        return window.whole
+
+    first, second = alive(site.worker(0)), alive(site.worker(1))
+    clock = Clock(site)
+    clock.window()
+    assert whole()
+    second.plane.counts.worker[layout.WORKER_HEARTBEAT] -= 2_000_000_000
+    assert not whole(), "the second is late"
+    alive(site.worker(1))
+    assert not whole(), "another came in its place within the window"
+    assert whole()
+    second.plane.counts.worker[layout.WORKER_HEARTBEAT] = 0
+    site.worker(1).plane.counts.worker[layout.WORKER_HEARTBEAT] = 0
+    assert whole(), "who has gone for good is not waited for"
+    first.plane.counts.worker[layout.WORKER_HEARTBEAT] = 0
+    assert not whole(), "nobody counts"
+
+
 def test_no_plane_is_an_empty_window(tmp_path: Path) -> None:
     counts = CustomerCounts(tmp_path)
     assert counts.window(AT, 1.0) is None
     window = counts.window(AT, 2.0)
     assert window is not None
     assert (len(window.counts), list(window.load.busy), window.load.answered) == (0, [], 0)
+    assert not window.whole
 
 
 def rows(*numbers: int) -> np.ndarray:
@@ -210,3 +233,39 @@ def test_a_folder_without_customers_is_told_and_nobody_is_taken_for_gone(tmp_pat
     with pytest.raises(TableError):
         counts.lines(rows(1))
     assert counts.line(1, "c-1") == Line("c-1")
+
+
+def test_queries_the_kernel_dropped_count_as_asked_and_not_answered(site: Site) -> None:
+    worker, clock = site.worker(), Clock(site)
+    worker.ask("a.example")
+    clock.window()
+    rows = np.array([1, 40], np.int64)
+    clock.counts.lines(rows[:1])
+    worker.ask("b.example")
+    clock.counts.dropped(rows, np.array([6, 2], np.uint32))
+    clock.counts.dropped(rows[:1], np.array([1], np.uint32))
+    window = clock.window()
+    assert window is not None
+    assert {int(row): int(window.counts[row]) for row in np.flatnonzero(window.counts)} == {1: 8, 40: 2}
+    (line,) = clock.counts.lines(rows[:1])
+    assert line.pattern is not None
+    assert line.pattern.unanswered == 7
+    assert clock.queries() == {}
+
+
+def test_a_plane_from_before_an_upgrade_counts_for_nobody_until_it_has_the_tables_of_now(site: Site) -> None:
+    """Its rows mean other customers now: a flood it counts must not be somebody else's."""
+    worker, clock = site.worker(), Clock(site)
+    worker.ask("a.example")
+    clock.window()
+    # As a control plane says that has given out rows anew, under epoch 2.
+    map_table(site.folder / "head", Kind.HEAD, layout.HEAD_VERSION, writable=True).arrays["values"][layout.HEAD_NUMBERED] = 2
+    worker.ask("b.example", "c.example")
+    assert clock.queries() == {}
+    rows = np.array([2], np.int64)
+    clock.counts.lines(rows)
+    site.publish(2)
+    worker.take()
+    assert clock.queries() == {}, "what it counted before is not of this window"
+    worker.ask("d.example")
+    assert list(clock.queries().values()) == [1]

@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 
 from sekisho.drivers.hitrings import HitRings
+from sekisho.drivers.maps import Head
 from sekisho.drivers.matchrows import MatchRows
+from sekisho.drivers.sharedfiles import customers_file, snapshot_file
+from sekisho.drivers.tablerows import CustomerRow
+from sekisho.drivers.tables import TableWriter
+from sekisho.model.customers import Prefix
 from sekisho.model.errors import TableError
 from sekisho.model.lists import ActionKind
 from sekisho.snapshot import layout
 from sekisho.snapshot.digest import digest_name
-from support.plane import CLAUSE, KEY, MANDATORY_CLAUSE, query, wire
+from support.plane import ALLOWED, CLAUSE, KEY, MANDATORY_CLAUSE, PEOPLE, query, wire
 from support.published import Site, published
 
 
@@ -112,3 +117,38 @@ def test_a_match_of_a_snapshot_that_is_gone_cannot_be_named_and_is_counted_as_lo
     worker.ask("sealed.example")
     found, taken, lost = HitRings(site.folder).drain(100)
     assert (told(found), taken, lost) == ([("customer", MANDATORY_CLAUSE, "list-1", 1)], 2, 1)
+
+
+def other_rows(site: Site) -> None:
+    """A control plane that cannot read the customers' tables of before, as after an upgrade: rows are given out anew."""
+    path = site.folder / customers_file(Head(site.folder).generation)
+    held = path.read_bytes()
+    # Another file of the name: the plane goes on with the one it has mapped.
+    path.unlink()
+    path.write_bytes(held[:100])
+    site.writer = TableWriter(site.folder)
+    site.writer.stage_snapshot((site.folder / snapshot_file(1)).read_bytes(), 2)
+    rows = [CustomerRow("newcomer", (Prefix.parse("192.0.2.200"),), 0, 0), *PEOPLE]
+    site.writer.load_customers(None, rows, [Prefix.parse(ALLOWED)], 10, 2)
+
+
+def test_a_match_of_a_plane_from_before_an_upgrade_is_nobody_elses(site: Site) -> None:
+    """Its rows mean other customers now: whose it was cannot be told any more, and it is counted as lost."""
+    worker = site.worker()
+    worker.ask("second.example")
+    site.files.hits(0)
+    other_rows(site)
+    worker.ask("sealed.example")
+    rings = HitRings(site.folder)
+    found, taken, lost = rings.drain(100)
+    assert (told(found), taken, lost) == ([], 2, 2)
+
+
+def test_a_head_made_anew_gives_no_match_twice_and_no_number_again(site: Site) -> None:
+    worker = site.worker()
+    worker.ask("second.example")
+    HitRings(site.folder).drain(100)
+    (site.folder / "head").unlink()
+    site.writer = TableWriter(site.folder)
+    assert (Head(site.folder).epoch, Head(site.folder).generation) == (1, 1)
+    assert HitRings(site.folder).drain(100)[1:] == (0, 0)

@@ -13,7 +13,16 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from sekisho.model.counters import LATENCY_BOUNDS_US, Counter
 from sekisho.model.measures import Detector
-from sekisho.model.observation import APPEND_BOUNDS, CHANNELS, OUTCOMES, LineObservation, ListObservation, Observation, SinkObservation
+from sekisho.model.observation import (
+    APPEND_BOUNDS,
+    CHANNELS,
+    OUTCOMES,
+    LineObservation,
+    ListObservation,
+    Observation,
+    SegmentObservation,
+    SinkObservation,
+)
 from sekisho.model.verdicts import STEPS
 from sekisho_exporters.prometheus import FAMILIES, registry_of, render
 
@@ -190,6 +199,18 @@ def test_lines_are_told_where_they_are_limited_at_all() -> None:
     assert found["sekisho_lines_dropped_queries_total"] == 5
 
 
+def test_usage_and_segments_are_told_by_source_and_direction() -> None:
+    segment = SegmentObservation("pon-1", (0.9, 0.1), (True, False))
+    found = samples(Observation(at=100.0, version="1", usage_batches={"flows": 7}, usage_last={"flows": 90.0}, segments=(segment,)))
+    assert found['sekisho_usage_batches_total{source="flows"}'] == 7
+    assert found['sekisho_usage_batches_total{source="radius"}'] == 0
+    assert found['sekisho_usage_age_seconds{source="flows"}'] == 10
+    assert 'sekisho_usage_age_seconds{source="radius"}' not in found
+    assert found['sekisho_segment_utilisation_ratio{direction="down",segment="pon-1"}'] == 0.9
+    assert found['sekisho_segment_congested{direction="down",segment="pon-1"}'] == 1
+    assert found['sekisho_segment_congested{direction="up",segment="pon-1"}'] == 0
+
+
 def test_a_daemon_that_has_seen_nothing_yet_shows_every_metric_it_can() -> None:
     found = samples(Observation(at=0.0, version="1.2.3"))
     assert found["sekisho_customers"] == 0
@@ -226,6 +247,12 @@ def test_no_label_can_carry_a_customer_an_address_or_a_name() -> None:
         "channel",
         "outcome",
         "sink",
+        "source",
+        "segment",
+        "direction",
+        "nas",
+        "cause",
+        "reason",
     }
 
 

@@ -21,13 +21,23 @@ from sekisho.ledger.state import PARTS, State, fold
 from sekisho.model.errors import LedgerError
 from sekisho.model.events import (
     CustomerAdded,
+    CustomerExempted,
     CustomerRemoved,
+    EmergencyDeclared,
+    EnforcementHeld,
     ExceptionAdded,
     ExceptionRemoved,
     FeedAccepted,
+    MeasureMoved,
+    MeasureOpened,
+    NoticeQueued,
+    NoticeSent,
+    NoticeTried,
     OptOutAdded,
     OptOutRemoved,
+    OutageOpened,
     RecordedAct,
+    TerminationEligible,
 )
 from unit.ledger.ledgers import ACTOR, content, hurt, opened, opt_outs, write
 
@@ -41,6 +51,16 @@ ACTS = st.one_of(
     st.builds(ExceptionAdded, NAMES, NAMES, st.just(2), st.just(1), NAMES, NAMES),
     st.builds(ExceptionRemoved, NAMES, NAMES),
     st.builds(FeedAccepted, NAMES, NAMES),
+    st.builds(MeasureOpened, NAMES, NAMES, NAMES, st.just("bandwidth"), st.just({"rate": 9.5}), st.booleans(), st.booleans()),
+    st.builds(MeasureMoved, NAMES, NAMES, st.sampled_from(["in-force", "lifted"]), st.just("condition"), st.none() | st.just(1e9)),
+    st.builds(TerminationEligible, NAMES, NAMES, NAMES),
+    st.builds(CustomerExempted, NAMES, NAMES, NAMES),
+    st.builds(EnforcementHeld, NAMES),
+    st.builds(EmergencyDeclared, st.just(["a/1"]), st.just(1e9), st.lists(NAMES, max_size=1), NAMES),
+    st.builds(OutageOpened, NAMES, st.just(5.0), st.just([]), NAMES),
+    st.builds(NoticeQueued, NAMES, NAMES, NAMES, NAMES, st.just("before"), st.just("email"), NAMES, st.just([]), NAMES),
+    st.builds(NoticeTried, NAMES, NAMES, st.just(1)),
+    st.builds(NoticeSent, NAMES, NAMES, st.just(7.0)),
 )
 
 

@@ -74,7 +74,15 @@ def test_its_steps_say_who_did_what_and_what_the_customer_is_told():
         ("noticed", "notice-delivered"),
         ("in-force", "lead-time-over"),
     ]
-    assert [one.occasion for one in steps] == [None, Occasion.BEFORE, None, None, None, None, Occasion.ENDING]
+    assert [one.occasion for one in steps] == [
+        None,
+        Occasion.BEFORE,
+        None,
+        None,
+        None,
+        Occasion.TERMINATION_ELIGIBLE,
+        Occasion.ENDING,
+    ]
     assert [one.number for one in steps] == [1, 2, 3, 4, 5, 6, 7]
 
 

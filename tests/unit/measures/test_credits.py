@@ -125,9 +125,23 @@ def test_twelve_hours_sharp_are_twelve_hours_wherever_the_clock_stood(rules):
         assert outage_credit(rules["gunma"], 3000, start, start + 12 * 3600).units == 1
 
 
-def test_a_fee_by_the_year_is_no_fee_for_a_clause_that_reckons_by_the_month(rules):
-    with pytest.raises(ValueError, match="give that"):
-        owed(rules["gunma"], 36_000, 24, billing=Billing.YEARLY)
+@pytest.mark.parametrize(
+    ("pack", "fee", "hours", "yen"),
+    [
+        ("gunma", 36_000, 24, 100),  # 2 x 3000/60: 12ヶ月間の利用料, of which a month is a twelfth
+        ("gunma", 36_000, 11.99, None),
+        ("gunma", 35_000, 36, 145),  # 3 x 2916.67/60 = 145.83, rounded once
+        ("nbnet", 36_000, 24, 100),
+        ("nbnet", 36_000, 24 * 40, 3000),  # その料金月における基本料金額を限度として
+        ("vectant", 120_000, 25, 666),  # 2 x 10000/30 = 666.67
+        ("vectant", 120_000, 24 * 40, 10_000),
+    ],
+)
+def test_of_a_contract_paid_by_the_year_the_monthly_fee_is_a_twelfth(rules, pack, fee, hours, yen):
+    assert owed(rules[pack], fee, hours, billing=Billing.YEARLY) == yen
+
+
+def test_a_fee_below_nothing_is_none(rules):
     with pytest.raises(ValueError, match="0 yen"):
         owed(rules["gunma"], -1, 24)
 

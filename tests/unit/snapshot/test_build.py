@@ -271,14 +271,12 @@ def test_the_directory_names_lists_clauses_and_profiles_and_no_entry() -> None:
         [profile(rule("nbnet/21-1"), budget="gunma/19-2")],
         [],
         KEY,
-        {"from": "test"},
     )
     header, arrays = unpack(data, Kind.SNAPSHOT, layout.SNAPSHOT_VERSION)
     directory = json.loads(arrays["directory"].tobytes())
     assert header.number == 9
     assert directory["clauses"] == ["nbnet/21-1", "gunma/19-2"]
     assert directory["lists"] == [{"id": "list-0", "order": 0, "category": "c2", "sealed": True, "entries": 1}]
-    assert directory["about"] == {"from": "test"}
     assert arrays["check"].tolist() == list(digest_name(layout.CHECK_NAME, KEY))
     assert b"secret" not in bytes(data)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.model.clauses import Clause, MeasureRule, Pack
+from sekisho.model.measures import Detector
 from sekisho.terms.pack import parse_pack
 
 
@@ -22,9 +23,10 @@ class Shipped:
         assert found is not None, f"{clause_id} is in no pack"
         return found
 
-    def measure(self, clause_id: str) -> MeasureRule:
-        """The one measure of a clause."""
-        (rule,) = (one for one in self.clause(clause_id).rules if isinstance(one, MeasureRule))
+    def measure(self, clause_id: str, detector: Detector | None = None) -> MeasureRule:
+        """The one measure of a clause, or of a detector under it."""
+        rules = (one for one in self.clause(clause_id).rules if isinstance(one, MeasureRule))
+        (rule,) = (one for one in rules if detector in {None, one.detector})
         return rule
 
     def measures(self, start: str) -> list[MeasureRule]:

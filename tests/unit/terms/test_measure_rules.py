@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sekisho.model.clauses import AnnouncementRule, CreditRule, Deemed, DeliveryRule, EmergencyRule, NoticeTime, Record
+from sekisho.model.clauses import AnnouncementRule, Capacity, CreditRule, Deemed, DeliveryRule, EmergencyRule, NoticeTime, Record, Volume
 from sekisho.model.errors import ConfigError
 from sekisho.model.measures import Detector, Effect, Extent, Span, Unit
 from sekisho.terms.pack import parse_pack
@@ -170,3 +170,48 @@ def test_lines_of_japanese_are_joined_without_a_space():
     )
     (clause,) = parse_pack(text, "mine.yaml").clauses
     assert (clause.ja, clause.en) == ("一、二 three", "a b")
+
+
+LIMIT = f"kind: measure, ground: g, effect: limit-rate, keep: 25%, extent: partial, notice: after, fees: continue, {RECORD}"
+MAIL = f"kind: measure, ground: g, effect: limit-mail, extent: partial, notice: after, fees: continue, {RECORD}"
+
+
+def test_the_figures_of_a_detector_are_data_of_the_pack():
+    (segment,) = read(f"{LIMIT}, detector: bandwidth, volumes: [{{up: 15GB, window: 24h}}], of: segment, congested: false")
+    share, mail, storm = read(
+        f"{LIMIT}, detector: bandwidth, share: 50%, window: 30m, volumes: [{{up: 15GB, window: 24h}}, {{down: 1TB, window: 30d}}]",
+        f"{MAIL}, detector: mail-volume, count: 300, window: 10m, connections: 5",
+        f"{LIMIT}, detector: connection-storm, count: 30000, window: 5m, focus: 90%",
+    )
+    assert (share.share, share.window, share.of, share.congested) == (0.5, 1800, Capacity.LINE, True)
+    assert share.volumes == (Volume(15 * 10**9, True, 86400.0), Volume(10**12, False, 30 * 86400.0))
+    assert (segment.share, segment.of, segment.congested) == (None, Capacity.SEGMENT, False)
+    assert (mail.count, mail.window, mail.connections) == (300, 600, 5)
+    assert (storm.count, storm.focus) == (30000, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "words"),
+    [
+        (f"{LIMIT}, detector: bandwidth", "share", "needs it, or `volumes`"),
+        (f"{LIMIT}, detector: bandwidth, share: 50%", "window", "is missing"),
+        (f"{LIMIT}, detector: bandwidth, share: 50%, window: 1m", "window", "5 minutes to 30 days"),
+        (f"{LIMIT}, detector: bandwidth, share: 50%, window: 31d", "window", "5 minutes to 30 days"),
+        (f"{LIMIT}, detector: bandwidth, volumes: [{{window: 24h}}]", "volumes", "needs one direction"),
+        (f"{LIMIT}, detector: bandwidth, volumes: [{{up: 1GB, down: 1GB, window: 24h}}]", "volumes", "needs one direction"),
+        (f"{LIMIT}, detector: bandwidth, volumes: [{{up: 1GB, window: 1m}}]", "volumes[0].window", "5m to 30d"),
+        (f"{LIMIT}, detector: bandwidth, share: 50%, window: 30m, count: 3", "count", "leave it out"),
+        (f"{MAIL}, detector: mail-volume, window: 10m", "count", "is missing"),
+        (f"{MAIL}, detector: mail-volume, count: 3", "window", "is missing"),
+        (f"{MAIL}, detector: mail-volume, count: 3, window: 2d", "window", "1 minutes to 1 days"),
+        (f"{MAIL}, detector: mail-volume, count: 3, window: 10m, focus: 90%", "focus", "leave it out"),
+        (f"{LIMIT}, detector: connection-storm, count: 3, window: 10m", "focus", "is missing"),
+        (f"{LIMIT}, detector: connection-storm, count: 3, window: 10m, focus: 0%", "focus", "nothing at all"),
+        (f"{LIMIT}, congested: false", "congested", "leave it out"),
+        (f"{LIMIT}, of: segment", "of", "leave it out"),
+        (f"{LIMIT}, connections: 3", "connections", "limit-mail alone"),
+    ],
+)
+def test_figures_that_do_not_fit_are_refused_where_they_stand(rule, path, words):
+    told = [(where, said) for _, where, said in faults(rule)]
+    assert any(where.endswith(f".{path}") and words in said for where, said in told), told

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sekisho.model.clauses import BudgetRule, EmergencyRule, MeasureRule, NoticeTime
+from sekisho.model.clauses import BudgetRule, Capacity, EmergencyRule, MeasureRule, NoticeTime, Volume
 from sekisho.model.measures import Detector, Effect, Extent
 
 
@@ -22,23 +22,29 @@ def test_nbnet_22_2_4_limits_the_speed_of_who_occupies_a_set_share_continuously(
     assert 0 < rule.share <= 1
     assert rule.window >= 60
     assert 0 < rule.keep < rule.share, "a limited rate, not a cut"
+    assert rule.congested, "and disturbs the others"
+    assert rule.volumes == (Volume(15 * 10**9, True, 86400.0),)
     assert "as far as needed" in terms.clause("nbnet/22-2-4").en
 
 
 def test_nbnet_22_2_3_limits_the_sending_of_mass_mail(terms):
     rule = terms.measure("nbnet/22-2-3")
     assert (rule.detector, rule.effect, rule.extent) == (Detector.MAIL_VOLUME, Effect.LIMIT_MAIL, Extent.PARTIAL)
+    assert rule.count / rule.window * 60 > rule.connections > 0, "limited, not cut off"
     assert "as far as needed" in terms.clause("nbnet/22-2-3").en
 
 
 def test_gunma_19_2_limits_excessive_load_without_prior_notice(terms):
-    rule = terms.measure("gunma/19-2")
+    rule = terms.measure("gunma/19-2", Detector.DNS_OVERLOAD)
     assert (rule.detector, rule.effect, rule.extent) == (Detector.DNS_OVERLOAD, Effect.LIMIT_DNS, Extent.PARTIAL)
     assert rule.notice is not NoticeTime.BEFORE
     assert rule.rate
     assert rule.burst
     (budget,) = (one for one in terms.clause("gunma/19-2").rules if isinstance(one, BudgetRule))
     assert rule.rate < budget.rate
+    lines = terms.measure("gunma/19-2", Detector.BANDWIDTH)
+    assert (lines.effect, lines.of, lines.congested) == (Effect.LIMIT_RATE, Capacity.SEGMENT, True)
+    assert lines.notice is not NoticeTime.BEFORE
 
 
 def test_vectant_16_3_limits_continuous_mass_traffic(terms):

@@ -1,0 +1,107 @@
+"""What is wanted of each line now: who a measure is in force on, where they are, and the number of a slowed line.
+
+Owns the numbers: one line's for as long as it needs one, and found again in the kernel after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from sekisho.enforce.state import MOST_NUMBERS, NO_NUMBER, State
+from sekisho.enforce.wanted import Line, line_of, needs_number, numbers_found
+from sekisho.model.customers import Customer, Prefix
+from sekisho.model.measures import NONE, Enforcement
+
+_TURN = 1000
+
+
+class Addresses(Protocol):
+    """Who knows where customers are now."""
+
+    def prefixes_of(self, customer: str) -> tuple[Prefix, ...]:
+        """The fixed prefixes of a customer and those of live sessions; never an address that is shared by ranges of ports."""
+        ...
+
+
+class Customers(Protocol):
+    """Who the customers are (`control_people.People`)."""
+
+    def find(self, identity: str) -> Customer | None: ...
+
+    def ids(self) -> Iterator[str]: ...
+
+
+class LineWants:
+    """The lines as the record wants them."""
+
+    def __init__(
+        self, people: Callable[[], Customers], enforced: Callable[[], Mapping[str, Enforcement]], addresses: Addresses | None = None
+    ) -> None:
+        self._people = people
+        self._enforced = enforced
+        self.addresses = addresses
+        self._numbers: dict[str, int] = {}
+        self._used: set[int] = set()
+        self._last = 0
+        self.unnumbered = 0
+        """Lines that cannot be slowed, since all numbers are taken."""
+
+    def as_if(self, customer: str, what: Enforcement) -> Line:
+        """A line as it would be with something in force on it. Without a number yet it has the first."""
+        return line_of(self._prefixes(customer), what, self._numbers.get(customer, 1) if needs_number(what) else 0)
+
+    async def all(self, found: State, *, counted: bool) -> dict[str, Line]:
+        """Every line something is done to, or that is counted."""
+        enforced = dict(self._enforced())
+        numbered = {one: self._prefixes(one) for one, what in enforced.items() if needs_number(what)}
+        kept = numbers_found(found, numbered)
+        self._numbers = {one: kept.get(one) or self._numbers[one] for one in numbered if one in kept or one in self._numbers}
+        taken: dict[int, str] = {}
+        for one, number in list(self._numbers.items()):
+            if taken.setdefault(number, one) != one:
+                del self._numbers[one]
+        self._used = set(taken) | {one.number for one in found.classes}
+        self.unnumbered = 0
+        customers = self._people().ids() if counted else iter(enforced)
+        lines: dict[str, Line] = {}
+        for number, customer in enumerate(dict.fromkeys([*customers, *enforced]), start=1):
+            line = self.line(customer, counted=counted)
+            if line is not None:
+                lines[customer] = line
+            if not number % _TURN:
+                await asyncio.sleep(0)
+        return lines
+
+    def line(self, customer: str, *, counted: bool) -> Line | None:
+        """A line as it is to be now; None: nothing is done to it, nor is it counted."""
+        what = self._enforced().get(customer, NONE)
+        if not (counted or what.silenced or what.rate is not None or what.mail is not None):
+            self._numbers.pop(customer, None)
+            return None
+        number = 0
+        if needs_number(what):
+            number = self._numbers.get(customer) or self._new_number()
+            if number:
+                self._numbers[customer] = number
+            else:
+                self.unnumbered += 1
+        else:
+            self._numbers.pop(customer, None)
+        return line_of(self._prefixes(customer), what, number, counted=counted)
+
+    def _new_number(self) -> int:
+        """A number no line has, and no class that is still there; 0: there is none."""
+        for _ in range(MOST_NUMBERS):
+            self._last = self._last % MOST_NUMBERS + 1
+            if self._last not in self._used and self._last != NO_NUMBER:
+                self._used.add(self._last)
+                return self._last
+        return 0
+
+    def _prefixes(self, customer: str) -> tuple[Prefix, ...]:
+        if self.addresses is not None:
+            return self.addresses.prefixes_of(customer)
+        found = self._people().find(customer)
+        return found.prefixes if found is not None else ()

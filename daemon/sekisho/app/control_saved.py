@@ -1,0 +1,69 @@
+"""The last snapshot published, kept in the state folder for a fast start.
+
+Owns the file: the snapshot and, after it, what it was built of in one digest. It is written when the plane answers
+by the snapshot already, for what is in force must not wait for a disk; a file that says something else than what is
+in force now, is damaged, or is missing only makes the next start slower.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from sekisho.drivers.durable import write_file
+from sekisho.model.errors import TableError
+from sekisho.snapshot.layout import SNAPSHOT_VERSION
+from sekisho.snapshot.sections import Kind, unpack
+
+log = structlog.get_logger("sekisho.control")
+
+PRINT_BYTES = 32
+"""Hexadecimal digits of a fingerprint."""
+
+
+class SavedSnapshot:
+    """The file at `path`. One thread at a time writes it, and of several snapshots that wait the last alone."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._waiting: tuple[bytes | bytearray, Callable[[], str]] | None = None
+        self._saving: asyncio.Task[None] | None = None
+
+    def read(self, fingerprint: Callable[[], str]) -> bytearray | None:
+        """The snapshot, if it says what is in force; None otherwise. The digest is asked for only where there is a file."""
+        try:
+            data = bytearray(self._path.read_bytes())
+            said = bytes(data[-PRINT_BYTES:])
+            del data[-PRINT_BYTES:]
+            unpack(data, Kind.SNAPSHOT, SNAPSHOT_VERSION)
+        except FileNotFoundError:
+            return None
+        except (OSError, TableError) as error:
+            log.warning("saved-snapshot-unusable", file=str(self._path), error=type(error).__name__)
+            return None
+        return data if said == fingerprint().encode() else None
+
+    def keep(self, data: bytes | bytearray, fingerprint: Callable[[], str]) -> None:
+        """Have a snapshot written soon. `fingerprint` is asked in a thread."""
+        self._waiting = data, fingerprint
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.create_task(self._save(), name="save snapshot")
+
+    async def finish(self) -> None:
+        """Wait until what is to be kept is on disk."""
+        if self._saving is not None:
+            await self._saving
+
+    async def _save(self) -> None:
+        while self._waiting is not None:
+            (data, fingerprint), self._waiting = self._waiting, None
+            await asyncio.to_thread(self._write, data, fingerprint)
+
+    def _write(self, data: bytes | bytearray, fingerprint: Callable[[], str]) -> None:
+        try:
+            write_file(self._path, [data, fingerprint().encode()], durable=True)
+        except OSError as error:
+            log.warning("snapshot-not-saved", file=str(self._path), error=error.strerror)

@@ -1,0 +1,53 @@
+"""Verbs about usage of lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from sekisho.cli.base import Verbs, answer, client
+from sekisho.cli.client import Json
+from sekisho.cli.text import plain, table
+
+_UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
+
+
+@click.group(cls=Verbs)
+def usage() -> None:
+    """What lines were used for: totals of days, and nothing of who talked to whom.
+
+    \b
+      sekisho usage show c-1001
+    """
+
+
+@usage.command()
+@click.argument("customer")
+def show(customer: str) -> None:
+    """A customer's usage by day (Japan's), both directions, and who counted it. A month is kept.
+
+    A customer counted by several sources is counted once. Days are in units of 1 MiB.
+
+    \b
+      sekisho usage show c-1001
+      sekisho usage show c-1001 --json | jq '.days[-1]'
+    """
+    answer(client().get("/v1/usage", customer=customer), _days)
+
+
+def _days(body: Json) -> Iterable[str]:
+    rows = [(one["date"], _size(one["down_bytes"]), _size(one["up_bytes"]), " ".join(one["sources"]) or "-") for one in body["days"]]
+    if not rows:
+        yield f"nobody has counted any traffic of {plain(body['customer'])} yet"
+        return
+    yield from table(("DAY", "DOWN", "UP", "COUNTED BY"), rows, right=(1, 2))
+    yield ""
+    down, up = (sum(one[key] for one in body["days"]) for key in ("down_bytes", "up_bytes"))
+    plan = body["plan"]
+    line = f"; the plan is {plan['down_mbps']:g}/{plan['up_mbps']:g} Mbit/s" if plan else ""
+    yield f"together {_size(down)} down, {_size(up)} up{line}{'; LIMITED' if body['limited'] else ''}"
+
+
+def _size(octets: int) -> str:
+    return next((f"{octets / size:.1f} {unit}" for unit, size in _UNITS if octets >= size), f"{octets} B")

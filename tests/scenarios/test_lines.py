@@ -1,0 +1,140 @@
+"""What lines carry, told as stories: every file in `lines/`, in virtual time, through the whole control plane."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from scenarios.harness.lines import DAY, Site
+from sekisho.app.control_usage import line_body
+from sekisho.measures.combine import ENFORCED
+from sekisho.model.measures import Detector
+from sekisho.model.sessions import Session
+from sekisho.model.usage import Source
+
+HERE = Path(__file__).parent / "lines"
+STORIES = sorted(HERE.glob("*.yaml"))
+KEYS = {"for", "uses", "mail", "connections", "sessions", "daemon", "found", "state", "evidence", "explains", "comment"}
+TOLD = {"nbnet/22-2-4", "vectant/16-3", "gunma/19-2", "nbnet/22-2-3", "network-service/16-15", "nbnet/19-22", "vectant/18-2-16", "gunma/8"}
+STEP = 300
+
+
+def pair(value):
+    first, _, second = str(value).partition("/")
+    return float(first), float(second or 0)
+
+
+class Teller:
+    """One story being told."""
+
+    def __init__(self, story, folder):
+        self.story, self.clause = story, story["clauses"][0]
+        self.names = [f"c-{number}" for number in range(1, story["lines"] + 1)]
+        bandwidth = {"every": "5m", "urgent": True, "segments": story.get("segments", []), **story.get("bandwidth", {})}
+        self.site = Site(folder, self.clause.partition("/")[0], self.names, bandwidth)
+        today = dt.datetime.fromtimestamp(time.time(), dt.timezone(dt.timedelta(hours=9))).replace(
+            hour=10, minute=0, second=0, microsecond=0
+        )
+        self.now = today.timestamp() + DAY
+        self.began = {}
+
+    async def tell(self):
+        async with contextlib.AsyncExitStack() as stack:
+            self.core = await stack.enter_async_context(self.site.running(lambda: self.now))
+            for line in self.story["story"]:
+                assert set(line) <= KEYS, f"unknown: {set(line) - KEYS}"
+                if line.get("daemon") == "restarts":
+                    await stack.aclose()
+                    self.core = await stack.enter_async_context(self.site.running(lambda: self.now))
+                if "sessions" in line:
+                    self.sessions(line["sessions"])
+                for _ in range(int(line["for"].rstrip("m")) * 60 // STEP):
+                    await self.step(line)
+                self.judge(line)
+
+    async def step(self, line):
+        """Five minutes of what the line says; then the daemon does what is due."""
+        self.now += STEP
+        rows = np.array([self.core.tables.row_of(name) for name in self.names], np.int64)
+        order = np.argsort(rows)
+        self.hand_in(line.get("uses", {}), rows, order)
+        mail, connections = line.get("mail", {}), line.get("connections", {})
+        nothing = np.zeros(len(rows), np.uint64)
+        if mail or connections:
+            many = [np.array([pair(connections.get(name, 0))[way] * STEP / 60 for name in self.names], np.uint32)[order] for way in (0, 1)]
+            letters = np.array([mail.get(name, 0) * STEP / 60 for name in self.names], np.uint32)[order]
+            self.core.traffic.add(Source.FLOWS, self.now, rows[order], nothing, nothing, letters, connections=many[0], focused=many[1])
+        await self.core.bandwidth.tick(self.core.people, self.now)
+        await self.core.measures.tick(self.now)
+
+    def hand_in(self, uses, rows, order):
+        if not uses:
+            return
+        speeds = [pair(uses.get(name, uses.get("others", 0))) for name in self.names]
+        octets = []
+        for way in (0, 1):
+            each = [min(speed[way], self.left(name) * 100) for name, speed in zip(self.names, speeds, strict=True)]
+            octets.append(np.array([speed * 1e6 / 8 * STEP for speed in each], np.uint64)[order])
+        reports = self.story.get("reports", "flows")
+        for source in Source if reports == "all" else (Source(reports),):
+            if source is not Source.RADIUS:
+                self.core.traffic.add(source, self.now, rows[order], *octets)
+            elif self.now % 600 == 0:
+                twice = [one * np.uint64(2) for one in octets]
+                self.core.traffic.add(source, self.now, rows[order], *twice, seconds=np.full(len(rows), 600.0))
+
+    def left(self, name):
+        """The share of the line that a limit leaves, as the kernel does it."""
+        last = self.core.measures.book.last(name, self.clause, Detector.BANDWIDTH)
+        return (
+            1.0
+            if last is None or last.state not in ENFORCED or last.observe
+            else self.site.rule(self.core, self.clause, Detector.BANDWIDTH).keep
+        )
+
+    def sessions(self, live):
+        """Those that go on, all heard of now but those that are heard of no more."""
+        known = {(name, nas.lstrip("~")) for name, on in live.items() for nas in on}
+        self.began = {key: self.began.get(key, self.now) for key in known}
+
+        def told():
+            return [
+                Session(nas.lstrip("~"), nas, f"user-{name}", name, self.began[name, nas.lstrip("~")],
+                        self.began[name, nas.lstrip("~")] if nas.startswith("~") else self.now)
+                for name, on in live.items() for nas in on
+            ]  # fmt: skip
+
+        self.core.bandwidth.sessions = told
+
+    def judge(self, line):
+        open_ = {one.customer for one in self.core.measures.book.open() if one.clause == self.clause}
+        last = max(
+            (one for one in self.core.measures.book.of("c-1") if one.clause == self.clause), key=lambda one: one.opened_at, default=None
+        )
+        if "found" in line:
+            assert sorted(open_) == line["found"], line
+        if "state" in line:
+            assert (last.state.value if last else "none") == line["state"], line
+        for key, value in line.get("evidence", {}).items():
+            assert last.evidence[key] == pytest.approx(value), (key, line)
+        words = line_body(self.core, "c-1", self.now)["words"] if "explains" in line else []
+        for said in line.get("explains", []):
+            assert re.search(re.escape(said), " ".join(words)), (said, words)
+
+
+@pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
+def test_story(path, tmp_path):
+    story = yaml.safe_load(path.read_text(encoding="utf-8"))
+    asyncio.run(Teller(story, tmp_path).tell())
+
+
+def test_there_is_a_story_for_every_clause():
+    assert not TOLD - {clause for path in STORIES for clause in yaml.safe_load(path.read_text(encoding="utf-8"))["clauses"]}

@@ -1,0 +1,83 @@
+"""A VPN group's representative sets for all members, on the record as theirs; nobody else may."""
+
+from __future__ import annotations
+
+import pytest
+
+from sekisho.model.errors import RefusedError
+from unit.control.sites import ACTOR, CONSENT, run, verdict
+
+GROUP = [
+    {"id": "v-1", "terms": ["vectant", "gunma"], "consent": CONSENT, "prefixes": ["192.0.2.1"], "group": "hq"},
+    {"id": "v-2", "terms": ["vectant", "gunma"], "consent": CONSENT, "prefixes": ["192.0.2.2"], "group": "hq"},
+    {"id": "v-3", "terms": "vectant", "prefixes": ["192.0.2.3"], "group": "hq"},
+    {"id": "v-4", "terms": ["vectant", "gunma"], "consent": CONSENT, "prefixes": ["192.0.2.4"], "group": "branch"},
+    {"id": "v-5", "terms": ["vectant", "gunma", "nbnet"], "consent": CONSENT, "prefixes": ["192.0.2.5"]},
+]
+
+
+@pytest.fixture
+def site(folder):
+    folder.set(terms=["vectant", "gunma", "nbnet"], groups={"hq": "v-1", "branch": "v-1"})
+    folder.customers(GROUP)
+    return folder
+
+
+def test_the_representative_opts_all_members_out_and_back_in_on_the_record_as_theirs(site):
+    async def steps(control):
+        late = {"id": "v-6", "terms": ["vectant", "gunma"], "prefixes": ["192.0.2.6"], "group": "hq", "consent": CONSENT}
+        await control.add_customer(late, replace=False, actor=ACTOR)
+        out = await control.opt_group_out("hq", "c2", until=None, by="v-1", actor=ACTOR)
+        verdicts = [(await verdict(control, one, "c2.example"))[0] for one in ("v-1", "v-2", "v-4", "v-6")]
+        shown = await control.show_group("hq")
+        records = (await control.show_opt_outs("v-2", None))["opt_outs"]
+        events = (await control.audit_events(after=0, limit=100, customer="v-2"))["events"]
+        back = await control.opt_group_in("hq", "c2", by="v-1", actor=ACTOR)
+        return out, verdicts, shown, records, events, back, (await verdict(control, "v-2", "c2.example"))[0]
+
+    out, verdicts, shown, records, events, back, again = run(site, steps)
+    assert (out["changed"], out["left"]) == (["v-1", "v-2", "v-6"], ["v-3"])
+    assert verdicts == ["answered", "answered", "blocked", "answered"]
+    assert shown["representative"] == "v-1"
+    assert {one["customer"]: one["opted_out"] for one in shown["members"]} == {"v-1": ["c2"], "v-2": ["c2"], "v-3": [], "v-6": ["c2"]}
+    assert [one["by"] for one in records] == ["v-1, representative of hq"]
+    assert "v-1, representative of hq" in str(events)
+    assert ACTOR in str(events)
+    assert (back["changed"], again) == (["v-1", "v-2", "v-6"], "blocked")
+
+
+@pytest.mark.parametrize(
+    ("group", "list_id", "by", "says"),
+    [
+        ("hq", "c2", "v-2", "does not represent"),
+        ("branch", "c2", "v-1", "is not in it"),
+        ("nowhere", "c2", "v-1", "no representative"),
+        ("hq", "nosuch", "v-1", "nosuch"),
+    ],
+)
+def test_nobody_else_may_and_nothing_changes(site, group, list_id, by, says):
+    async def steps(control):
+        with pytest.raises(RefusedError, match=says):
+            await control.opt_group_out(group, list_id, until=None, by=by, actor=ACTOR)
+        return (await control.show_opt_outs(None, None))["opt_outs"]
+
+    assert run(site, steps) == []
+
+
+def test_what_a_clause_lets_nobody_opt_out_of_no_representative_can_either(site):
+    site.customers([*GROUP, {"id": "v-7", "terms": ["vectant", "nbnet"], "prefixes": ["192.0.2.7"], "group": "hq"}])
+
+    async def steps(control):
+        with pytest.raises(RefusedError, match="nbnet/21-1"):
+            await control.opt_group_out("hq", "csam", until=None, by="v-1", actor=ACTOR)
+        return (await control.show_opt_outs(None, None))["opt_outs"]
+
+    assert run(site, steps) == []
+
+
+def test_a_group_nobody_is_in_is_none(site):
+    async def steps(control):
+        with pytest.raises(RefusedError, match="no customer is in a group"):
+            await control.show_group("nowhere")
+
+    run(site, steps)

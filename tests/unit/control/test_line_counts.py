@@ -1,0 +1,65 @@
+"""The kernel's counters become differences by customer, whatever happens to the tables they stand in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sekisho.app.control_linecounts import LineCounts
+from sekisho.model.customers import Prefix
+from sekisho.model.usage import Source
+
+A, B, C = (Prefix.parse(f"192.0.2.{number}") for number in (1, 2, 3))
+OWNERS = {A: "c-1", B: "c-1", C: "c-2"}
+ROWS = {"c-1": 5, "c-2": 9}
+
+
+class Heard:
+    def __init__(self):
+        self.queries = []
+        self.usage = []
+
+    def dropped(self, rows, queries):
+        assert (rows.dtype, queries.dtype) == (np.int64, np.uint32)
+        self.queries.append(dict(zip(rows.tolist(), queries.tolist(), strict=True)))
+
+    def add(self, source, at, rows, down, up, mail=None):
+        assert (rows.dtype, down.dtype, up.dtype, mail.dtype) == (np.int64, np.uint64, np.uint64, np.uint32)
+        self.usage.append((source, at, rows.tolist(), down.tolist(), up.tolist(), mail.tolist()))
+
+
+def counts():
+    heard = Heard()
+    return LineCounts(ROWS.get, heard, heard), heard
+
+
+def test_queries_dropped_are_added_up_over_the_addresses_of_a_customer():
+    one, heard = counts()
+    one.silenced({A: (7, 0)}, OWNERS)
+    assert heard.queries == [], "what was dropped before this daemon looked was told by another"
+    one.silenced({A: (10, 0), B: (2, 0), C: (0, 0)}, OWNERS)
+    one.silenced({A: (10, 0), B: (2, 0)}, OWNERS)
+    assert heard.queries == [{5: 5}]
+    assert one.dropped == 5
+
+
+def test_a_table_that_was_made_anew_counts_from_nothing():
+    one, heard = counts()
+    for many in (100, 150, 20, 30):
+        one.silenced({C: (many, 0)}, OWNERS)
+    assert heard.queries == [{9: 50}, {9: 20}, {9: 10}]
+
+
+def test_an_address_that_is_nobodys_now_is_nobodys_usage():
+    one, heard = counts()
+    one.usage(0.0, {}, {}, {}, OWNERS)
+    one.usage(1.0, {A: (1, 1000), Prefix.parse("192.0.2.9"): (1, 5)}, {A: (1, 10)}, {A: (3, 0)}, OWNERS)
+    assert heard.usage == [(Source.COUNTERS, 1.0, [5], [1000], [10], [3])]
+
+
+def test_the_first_reading_is_where_counting_begins_and_nothing_new_is_no_batch():
+    one, heard = counts()
+    for at in (0.0, 1.0):
+        one.usage(at, {A: (9, 9000)}, {}, {}, OWNERS)
+    assert heard.usage == []
+    one.usage(2.0, {A: (10, 9500)}, {C: (1, 7)}, {}, OWNERS)
+    assert heard.usage == [(Source.COUNTERS, 2.0, [5, 9], [500, 0], [0, 7], [0, 0])]

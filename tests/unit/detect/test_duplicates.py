@@ -1,0 +1,63 @@
+"""One ID in two sessions: side by side, and only by what was heard."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sekisho.detect.duplicates import doubled
+from sekisho.model.sessions import Session, SessionEnd
+
+T = 1_775_000_000.0
+HOUR = 3600.0
+
+
+def session(identity, since, seen, nas="nas-1", customer="c-1", user="user-1"):
+    return Session(nas, identity, user, customer, T + since, T + seen)
+
+
+def found(sessions, now, allowed=1, grace=120.0, silent=2 * HOUR):
+    return {name: dict(one.evidence) for name, one in doubled(sessions, lambda _: allowed, grace, silent, T + now).items()}
+
+
+TWICE = [session("a", 0, HOUR), session("b", HOUR / 2, HOUR, nas="nas-2")]
+
+
+def test_two_sessions_that_are_both_heard_of_are_a_duplicate():
+    assert found(TWICE, HOUR) == {"c-1": {"sessions": 2, "allowed": 1, "side_by_side_seconds": 1800, "grace_seconds": 120, "nas": 2}}
+
+
+def test_a_reconnect_whose_end_was_lost_is_none():
+    assert found([session("a", 0, 1700), session("b", 1800, HOUR)], HOUR) == {}
+    assert found([session("a", 0, 1860), session("b", 1800, HOUR)], HOUR) == {}, "within the grace"
+    assert found([session("a", 0, 1930), session("b", 1800, HOUR)], HOUR) != {}
+
+
+@pytest.mark.parametrize("quiet", [0, 1])
+def test_a_nas_that_stopped_answering_makes_no_duplicate(quiet):
+    sessions = [replace(one, seen=one.since) if place == quiet else one for place, one in enumerate(TWICE)]
+    assert found(sessions, HOUR) == {}
+
+
+def test_sessions_nothing_was_heard_of_for_long_count_no_more():
+    assert found(TWICE, 2.5 * HOUR) != {}
+    assert found(TWICE, 3.1 * HOUR) == {}
+
+
+def test_a_session_that_ended_counts_no_more():
+    assert found([TWICE[0], replace(TWICE[1], until=T + HOUR, end=SessionEnd.STOP)], HOUR) == {}
+
+
+def test_a_plan_may_allow_more():
+    assert found(TWICE, HOUR, allowed=2) == {}
+    assert found([*TWICE, session("c", HOUR / 2 + 10, HOUR)], HOUR, allowed=2)["c-1"]["sessions"] == 3
+
+
+def test_two_ids_of_one_customer_and_two_customers_are_nothing():
+    assert found([TWICE[0], replace(TWICE[1], user="user-2")], HOUR) == {}
+    assert found([TWICE[0], replace(TWICE[1], customer="c-2")], HOUR) == {}
+
+
+def test_an_unknown_user_is_never_guessed():
+    assert found([replace(one, customer=None) for one in TWICE], HOUR) == {}
