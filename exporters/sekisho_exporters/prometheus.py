@@ -22,6 +22,7 @@ from sekisho.model.observation import Observation
 from sekisho.model.verdicts import STEPS
 from sekisho_exporters.families import Family, by, gauge, level, per_list, total
 from sekisho_exporters.prometheus_flows import FLOW_FAMILIES
+from sekisho_exporters.prometheus_nas import NAS_FAMILIES
 from sekisho_exporters.prometheus_record import RECORD_FAMILIES
 from sekisho_exporters.prometheus_sessions import SESSION_FAMILIES
 from sekisho_exporters.prometheus_zones import ZONE_FAMILIES
@@ -156,6 +157,7 @@ FAMILIES: tuple[Family, ...] = (
     *SESSION_FAMILIES,
     *FLOW_FAMILIES,
     *ZONE_FAMILIES,
+    *NAS_FAMILIES,
 )
 """Every metric, in the order they are shown."""
 

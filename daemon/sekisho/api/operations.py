@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from sekisho.api.operations_measures import MeasureOperations
+from sekisho.api.operations_nas import NasOperations
 from sekisho.api.operations_notices import NoticeOperations
 from sekisho.api.operations_sessions import SessionOperations
 
 Json = dict[str, Any]
 
 
-class Operations(MeasureOperations, NoticeOperations, SessionOperations, Protocol):
+class Operations(MeasureOperations, NasOperations, NoticeOperations, SessionOperations, Protocol):
     """Implemented by the control plane (`sekisho.app.control_operations`)."""
 
     async def status(self) -> Json: ...

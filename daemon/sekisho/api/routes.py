@@ -168,6 +168,12 @@ async def audit_events(operations: Operations, fields: Fields, _actor: str) -> J
     return await operations.audit_events(after=after, limit=limit, customer=customer)
 
 
+async def show_nas(operations: Operations, fields: Fields, _actor: str) -> Json:
+    nas, limit = fields.optional_text("id"), fields.integer("limit", 1000, 1, MAX_LIMIT)
+    fields.end()
+    return await operations.show_nas(nas, limit=limit)
+
+
 async def backup(operations: Operations, fields: Fields, actor: str) -> Json:
     folder = fields.text("folder")
     fields.end()
@@ -225,6 +231,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("POST", "/v1/rpz/export", Role.OPERATOR, export_policy_zones),
     ApiRoute("POST", "/v1/backup", Role.OPERATOR, backup),
     ApiRoute("POST", "/v1/reload", Role.OPERATOR, reload),
+    ApiRoute("GET", "/v1/nas", Role.VIEWER, show_nas),
     *MEASURE_ROUTES,
     ApiRoute("GET", "/v1/flows", Role.VIEWER, routes_flows.show_flows),
     *GROUP_ROUTES,

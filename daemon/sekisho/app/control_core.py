@@ -24,6 +24,7 @@ from sekisho.app.control_lines import Lines
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import Recorder
 from sekisho.app.control_measures import Measures
+from sekisho.app.control_nas import NasLimits
 from sekisho.app.control_notices import Desk
 from sekisho.app.control_people import People
 from sekisho.app.control_policyzones import Publisher
@@ -90,6 +91,7 @@ class Core:
     sinks: Sinks
     desk: Desk
     detection: Detection
+    nas: NasLimits
     traffic: Traffic
     bandwidth: BandwidthDetection
     lines: Lines

@@ -25,6 +25,7 @@ from sekisho.app.control_flows import TICK
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_measures import Measures
+from sekisho.app.control_nas import duplicate_logins
 from sekisho.app.control_people import People
 from sekisho.app.control_policylists import NamedLists
 from sekisho.app.control_policyzones import Publisher, Sources
@@ -59,6 +60,8 @@ MEASURES_EVERY = 1.0
 ERASE_EVERY = 86400.0
 DETECT_EVERY = 0.25
 """Seconds between two looks whether a window of `detection:` is over."""
+NAS_EVERY = 5.0
+"""Seconds between two looks whose sessions are to end."""
 TRAFFIC_EVERY = 1.0
 """Seconds after its end in which a slot of usage has ended."""
 SESSIONS_EVERY = 1.0
@@ -109,9 +112,22 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         zones = tables.follower = Publisher(sources, state / "policyzones.json")
         sessions.followers.append(zones.customers_changed)
         stack.push_async_callback(zones.close)
-        parts = (measures, sinks, desk, watch.detection, watch.traffic, watch.bandwidth, watch.lines, sessions, watch.flows, zones)
+        parts = (
+            measures,
+            sinks,
+            desk,
+            watch.detection,
+            watch.nas,
+            watch.traffic,
+            watch.bandwidth,
+            watch.lines,
+            sessions,
+            watch.flows,
+            zones,
+        )
         core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, *parts, started=now)
         await measures.reconcile(now)
+        await watch.nas.reconcile(duplicate_logins(measures.view(now)))
         # What an earlier life left in the kernel is made what the record says before anybody is told that the daemon is ready.
         await watch.lines.step()
         core.expiry.add_all(ledger.state.each_opt_out())
@@ -145,6 +161,8 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(MEASURES_EVERY, "measures", lambda: core.measures.tick(core.clock()))),
             asyncio.create_task(_every(DETECT_EVERY, "detection", lambda: _detect(core))),
             asyncio.create_task(_every(TICK, "flows", lambda: core.flows.tick(time.monotonic()))),
+            asyncio.create_task(core.nas.run()),
+            asyncio.create_task(_every(NAS_EVERY, "nas", lambda: _nas(core))),
             asyncio.create_task(_every(TRAFFIC_EVERY, "usage", lambda: core.traffic.tick(core.clock()))),
             asyncio.create_task(_every(DETECT_EVERY, "lines", lambda: core.bandwidth.tick(core.people, core.clock()))),
             asyncio.create_task(_every(SESSIONS_EVERY, "sessions", core.sessions.tick)),
@@ -168,6 +186,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             notifier.stopping()
             log.info("stopping")
             await _close(doors, tasks)
+            await core.nas.stop()
 
 
 async def _until_stopped(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
@@ -241,6 +260,10 @@ async def _expire(core: Core) -> None:
 
 async def _detect(core: Core) -> None:
     await core.detection.tick(core.people, core.clock(), time.monotonic())
+
+
+async def _nas(core: Core) -> None:
+    await core.nas.look(duplicate_logins(core.measures.view(core.clock())))
 
 
 async def _purge(core: Core) -> None:

@@ -12,6 +12,7 @@ from sekisho.app import (
     control_feeds,
     control_groups,
     control_line_bodies,
+    control_nas_show,
     control_optouts,
     control_policyshow,
     control_reload,
@@ -124,6 +125,9 @@ class Control(MeasureControl, NoticeControl, SessionControl):
 
     async def audit_events(self, *, after: int, limit: int, customer: str | None) -> Json:
         return await control_audit.events(self._core, after, limit, customer)
+
+    async def show_nas(self, nas: str | None, *, limit: int) -> Json:
+        return control_nas_show.show(self._core, nas, limit)
 
     async def backup(self, folder: str, *, actor: str) -> Json:
         return await control_audit.backup(self._core, folder, actor)

@@ -47,6 +47,7 @@ async def reload(core: Core, actor: str) -> Json:
         core.reload = Reload(now, (), now)
         # Other terms, other customers or another mode: what they no longer authorise ends now.
         await core.measures.settle(core.clock())
+        await core.nas.adopt(site.settings.coa)
         core.lines.look_again()
         await core.sinks.adopt(site.settings.events)
         await core.sessions.adopt(site.settings.radius)

@@ -52,6 +52,16 @@ class UsageSink(Protocol):
     def add(self, source: Source, at: float, rows: NDArray[np.int64], down: NDArray[np.uint64], up: NDArray[np.uint64]) -> None: ...
 
 
+class Watcher(Protocol):
+    """Who is told of customers' sessions as they begin and end (`app.control_nas`)."""
+
+    def session_started(self, session: Session) -> None: ...
+
+    def session_ended(self, session: Session) -> None: ...
+
+    def nas_restarted(self, name: str) -> None: ...
+
+
 class Sessions:
     """The live sessions of the daemon, and the record of all."""
 
@@ -64,6 +74,7 @@ class Sessions:
         """Who is told at once of customers who have other prefixes now than before."""
         self.fault: str | None = None
         """Why nothing is listened to, though the configuration has it."""
+        self.watchers: list[Watcher] = []
         self._clock = clock
         self._tables: Tables | None = None
         self._settings: RadiusSettings | None = None
@@ -209,6 +220,11 @@ class Sessions:
             used[1] += up
         if not changes.facts and not tickets:
             return
+        for watcher in self.watchers:
+            for session in changes.ended:
+                watcher.session_ended(session)
+            for session in changes.begun:
+                watcher.session_started(session)
         if changes.moved:
             for follower in self.followers:
                 follower(changes.moved)
@@ -242,6 +258,8 @@ class Sessions:
         if ended:
             log.info("nas-restarted", nas=told.nas, kind=told.kind.value, sessions=len(ended))
         await self._end(ended, told.at, SessionEnd.NAS_RESTART)
+        for watcher in self.watchers:
+            watcher.nas_restarted(told.nas)
         self._commit(Changes(), [ticket])
 
     async def _end(self, sessions: Sequence[tuple[int, int]], at: float, end: SessionEnd) -> None:

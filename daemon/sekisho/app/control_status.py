@@ -14,6 +14,7 @@ import sekisho
 from sekisho.app import control_line_bodies
 from sekisho.app import control_session_questions as session_questions
 from sekisho.app.control_core import Core
+from sekisho.app.control_nas_show import observations
 from sekisho.app.control_observed import of_record
 from sekisho.app.control_policyshow import observed
 from sekisho.model.clauses import BlockRule, BudgetRule
@@ -95,7 +96,13 @@ def status(core: Core) -> Json:
         "sinks": core.sinks.bodies(),
         "lists": lists(core, plane, now),
         "measures": measures(core),
-        "warnings": warnings(core) + _plane_warnings(plane) + _measure_warnings(core) + control_line_bodies.warnings(core),
+        "warnings": [
+            *warnings(core),
+            *_plane_warnings(plane),
+            *_measure_warnings(core),
+            *core.nas.warnings(),
+            *control_line_bodies.warnings(core),
+        ],
     }
 
 
@@ -214,6 +221,7 @@ def observe(core: Core) -> Observation:
         sessions_failing=core.sessions.history.failing is not None,
         policy_zones=observed(core),
         **of_record(core, now),
+        **observations(core.nas),
     )
 
 

@@ -17,6 +17,7 @@ from sekisho.app.control_flows import Flows
 from sekisho.app.control_linecounts import LineCounts
 from sekisho.app.control_lines import Lines
 from sekisho.app.control_measures import Measures
+from sekisho.app.control_nas import NasLimits, open_nas
 from sekisho.app.control_sessions import Sessions
 from sekisho.app.control_tables import Tables
 from sekisho.app.control_traffic import Traffic, open_traffic
@@ -31,6 +32,7 @@ class Watch:
     bandwidth: BandwidthDetection
     lines: Lines
     flows: Flows
+    nas: NasLimits
 
 
 async def open_watch(
@@ -59,4 +61,7 @@ async def open_watch(
     stack.push_async_callback(lines.close)
     flows = Flows(folder, state, traffic)
     stack.push_async_callback(flows.close)
-    return Watch(detection, traffic, bandwidth, lines, flows)
+    nas = await open_nas(state / "nas.db", tables, sessions)
+    sessions.watchers.append(nas)
+    stack.push_async_callback(nas.close)
+    return Watch(detection, traffic, bandwidth, lines, flows, nas)

@@ -17,6 +17,7 @@ from sekisho.cli.verbs_groups import group
 from sekisho.cli.verbs_lines import lines
 from sekisho.cli.verbs_lists import lists
 from sekisho.cli.verbs_measures import measures, suspend
+from sekisho.cli.verbs_nas import nas
 from sekisho.cli.verbs_notices import attention, notice_report, notices
 from sekisho.cli.verbs_plugin import plugin
 from sekisho.cli.verbs_rpz import rpz
@@ -80,7 +81,7 @@ def cli() -> None:
 
 
 COMMANDS = (run, check, status, terms, optout, group, customers, lists, explain, events, usage, sessions, flows, audit, backup, restore)
-MEASURES = (measures, suspend, lines, hold, resume, emergency, outage, announce, notices, attention, notice_report)
+MEASURES = (measures, suspend, lines, nas, hold, resume, emergency, outage, announce, notices, attention, notice_report)
 for command in (*COMMANDS, *MEASURES, plugin, rpz, reload, completion):
     cli.add_command(command)
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Protocol
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
 
 from sekisho.config.bandwidth import Bandwidth, Duplicates
+from sekisho.config.coa import CoaSettings
 from sekisho.config.detection import Detection
 from sekisho.config.document import Document, scan_document
 from sekisho.config.events import EventSettings
@@ -295,6 +296,8 @@ class Settings(FileModel):
     """Which access servers tell who is on which line; null: none, and customers have fixed addresses alone."""
     policy_zones: PolicyZones | None = None
     """The policy zones published for resolvers that are asked without this one; null: none are."""
+    coa: CoaSettings | None = None
+    """NASes that slow lines and end sessions when they are asked; null: none is asked."""
 
     @model_validator(mode="after")
     def _no_loop(self) -> Settings:

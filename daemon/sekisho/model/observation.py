@@ -69,6 +69,22 @@ class SinkObservation:
     failing: bool = False
 
 
+NAS_STATES = ("acknowledged", "pending", "refused", "lifting")
+"""How the limit of a line stands with its NAS; `lifting`: it may be there still, and has no reason any more."""
+NAS_DROPS = ("stray", "malformed", "forged")
+"""Why a datagram of a NAS was no answer: nothing is asked by that number (any more), no packet, a wrong authenticator."""
+
+
+@dataclass(frozen=True, slots=True)
+class NasObservation:
+    """One NAS. `limits`: lines by one of NAS_STATES."""
+
+    id: str
+    answers: bool = True
+    """False since a request that was not answered."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
 LINE_ENFORCERS = ("nftables", "htb")
 """What limits lines in the kernel."""
 
@@ -220,6 +236,14 @@ class Observation:
     """In the order of the configuration."""
     flows: FlowObservation | None = None
     """None: none are collected."""
+    nases: tuple[NasObservation, ...] = ()
+    """NASes that are asked to slow lines."""
+    nas_requests: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Requests to NASes since the start by (`model.nas.RequestKind`, `model.nas.RequestOutcome`); a missing one is zero."""
+    nas_causes: Mapping[str, int] = field(default_factory=dict)
+    """Refusals since the start by the word of `model.nas.ErrorCause`; a missing one is zero."""
+    nas_dropped: Mapping[str, int] = field(default_factory=dict)
+    """Datagrams since the start by one of NAS_DROPS; a missing one is zero."""
     usage_batches: Mapping[str, int] = field(default_factory=dict)
     """Batches of usage since the start by `model.usage.Source`,"""
     usage_last: Mapping[str, float] = field(default_factory=dict)

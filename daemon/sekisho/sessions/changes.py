@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sekisho.model.sessions import Ports, SessionEnd
+from sekisho.model.sessions import Ports, Session, SessionEnd
 
 WHOLE = Ports(0, 65535)
 
@@ -84,5 +84,8 @@ class Changes:
     """Prefix (`code`) -> the customer on whose line it is now; None: it is on nobody's whom we know."""
     moved: set[str] = field(default_factory=set)
     """Customers who have other prefixes now than before."""
+    begun: list[Session] = field(default_factory=list)
+    """Sessions of customers that began or go on after all, as they are then; `ended` as they were."""
+    ended: list[Session] = field(default_factory=list)
     usage: list[tuple[str, int, int]] = field(default_factory=list)
     """Customer, octets towards them, octets from them."""

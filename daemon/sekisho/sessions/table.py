@@ -250,6 +250,7 @@ class Table:
         if customer is not None and (down or up) and (told.kind is AccountingKind.START or 0 <= seconds <= YOUNG):
             changes.usage.append((customer, down, up))
         self._hold(row, told, began, changes)
+        self._tell(row, changes.begun)
         return row
 
     def _revive(self, key: tuple[int, str], past: _Past, told: Accounting, customer: str | None, changes: Changes) -> int:
@@ -262,6 +263,7 @@ class Table:
         )
         self._name(row, customer, changes)
         self._hear(row, told, changes)
+        self._tell(row, changes.begun)
         return row
 
     def _open(self, key: tuple[int, str], opened: Opened) -> int:
@@ -386,6 +388,10 @@ class Table:
             self._note(row, changes)
         changes.facts.append(Released(self._columns.number[row], code, at))
 
+    def _tell(self, row: int, sessions: list[Session]) -> None:
+        if self._columns.customers[row] is not None:
+            sessions.append(self._columns.session(row))
+
     def _note(self, row: int, changes: Changes) -> None:
         """The customer of a session has other prefixes now."""
         customer = self._columns.customers[row]
@@ -448,6 +454,7 @@ class Table:
             columns.seen[row] = max(columns.seen[row], at)
             counters = (columns.down[row], columns.up[row], columns.seconds[row], bool(columns.wide[row]))
             changes.facts.append(Heard(number, columns.seen[row], *counters))
+        self._tell(row, changes.ended)
         for code in columns.prefixes[row]:
             self._let_go(row, code, at, changes)
         for one in columns.shares[row]:

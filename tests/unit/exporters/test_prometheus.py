@@ -253,6 +253,8 @@ def test_no_label_can_carry_a_customer_an_address_or_a_name() -> None:
         "direction",
         "zone",
         "secondary",
+        "nas",
+        "cause",
     }
 
 
