@@ -24,9 +24,10 @@ import sys
 import traceback
 from pathlib import Path
 
-from sekisho.app.control_measures import Measures, before_order
+from sekisho.app.control_measures import Measures
 from sekisho.app.control_notices import Desk as NoticeDesk
 from sekisho.app.control_notices import Limit
+from sekisho.app.control_ordering import before_order
 from sekisho.config.settings import MeasureSettings
 from sekisho.drivers import ledger as ledger_driver
 from sekisho.drivers.checkpoint import checkpoint_of

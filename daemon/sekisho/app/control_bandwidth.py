@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from sekisho.app.control_people import People
-from sekisho.app.control_segments import Index, index_of
+from sekisho.app.control_segments import Index, PrefixesOf, index_of
 from sekisho.app.control_traffic import Traffic
 from sekisho.config.bandwidth import Bandwidth
 from sekisho.detect import mailvolume, storms
@@ -30,6 +30,8 @@ log = structlog.get_logger("sekisho.control")
 LINES = (Detector.BANDWIDTH, Detector.MAIL_VOLUME, Detector.CONNECTION_STORM)
 """Detectors that look at what was counted of lines."""
 
+INDEX_EVERY = 600.0
+"""Seconds after which lines whose addresses change are put on their segments anew."""
 Said = tuple[Detector, Iterable[Seen], Iterable[Seen]]
 """What a detector finds, and what is no more."""
 
@@ -58,6 +60,8 @@ class BandwidthDetection:
         self.sink = sink
         self.sessions: Callable[[], Iterable[Session]] | None = None
         """The sessions that go on - those of IDs with several are enough; None: nobody says, and nobody is found logged in twice."""
+        self.prefixes_of: PrefixesOf | None = None
+        """Addresses a customer has now; None: those of the customer record are all that is known."""
         self.last: Look | None = None
         """The last look at lines."""
         self.found: dict[tuple[str, str, Detector], Seen] = {}
@@ -66,6 +70,7 @@ class BandwidthDetection:
         self._rows = rows
         self._index: Index | None = None
         self._index_of: tuple[object, ...] = ()
+        self._indexed_at = 0.0
         self._occupancy = Occupancy()
         self._counted = {Detector.MAIL_VOLUME: Counted(), Detector.CONNECTION_STORM: Counted()}
         self._known: set[tuple[Detector, str, str, float]] = set()
@@ -78,7 +83,7 @@ class BandwidthDetection:
         if self._at is not None and 0 <= now - self._at < settings.every:
             return False
         self._at = now
-        index = await self._indexed(people, settings)
+        index = await self._indexed(people, settings, now)
         self._traffic.usage.advance(now)
         limited = self._adopt(index, now)
         with self._traffic.still():
@@ -108,11 +113,13 @@ class BandwidthDetection:
             for one, seen in zip(index.lines.segments, look.segments, strict=False)
         )
 
-    async def _indexed(self, people: People, settings: Bandwidth) -> Index:
+    async def _indexed(self, people: People, settings: Bandwidth, now: float) -> Index:
         key = (people, people.changes, len(self._rows()), settings.segments)
-        if self._index is None or key != self._index_of:
-            self._index = await asyncio.to_thread(index_of, people, dict(self._rows()), settings.segments)
-            self._index_of = key
+        moving = self.prefixes_of is not None and any(one.prefixes for one in settings.segments)
+        is_old = moving and not 0 <= now - self._indexed_at < INDEX_EVERY
+        if self._index is None or key != self._index_of or is_old:
+            self._index = await asyncio.to_thread(index_of, people, dict(self._rows()), settings.segments, self.prefixes_of)
+            self._index_of, self._indexed_at = key, now
         return self._index
 
     def _adopt(self, index: Index, now: float) -> set[tuple[Detector, str, str]]:

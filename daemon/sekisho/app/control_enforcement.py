@@ -30,6 +30,7 @@ class Enforcements:
     def __init__(self, given: Mapping[str, Enforcement]) -> None:
         """Raises RefusedError for a budget no row can have."""
         self._of: dict[str, Enforcement] = {}
+        self._gardened = 0
         self.put(given)
 
     def __len__(self) -> int:
@@ -43,12 +44,13 @@ class Enforcements:
 
     def gardened(self) -> int:
         """Customers who are answered with the notice page."""
-        return sum(1 for what in self._of.values() if what.garden and not what.silenced)
+        return self._gardened
 
     def put(self, given: Mapping[str, Enforcement]) -> None:
         """Remember what is in force for customers from now on. Raises RefusedError, and keeps none, for a budget no row can have."""
         self.check(given)
         for customer, what in given.items():
+            self._gardened += _is_gardened(what) - _is_gardened(self._of.get(customer, NONE))
             if what.silenced or what.garden or what.budget is not None or what.rate is not None or what.mail is not None:
                 self._of[customer] = what
             else:
@@ -82,6 +84,10 @@ class Enforcements:
                 groups.append(combine(groups[key[0]], what, grounds))
             group[number] = made[key]
         return replace(bulk, group=group, groups=groups)
+
+
+def _is_gardened(what: Enforcement) -> bool:
+    return what.garden and not what.silenced
 
 
 def enforcement_body(what: Enforcement) -> dict[str, object] | None:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from sekisho.app.control_core import Core
-from sekisho.app.control_measures import before_order, new_id
+from sekisho.app.control_measures import new_id
+from sekisho.app.control_ordering import before_order
 from sekisho.app.control_standing import View
 from sekisho.config.validation import did_you_mean
 from sekisho.measures.combine import ENFORCED

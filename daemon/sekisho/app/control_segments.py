@@ -1,12 +1,12 @@
 """Lines and segments as the configuration and the customers have them, by row: what `detect.lines` is made of.
 
 Owns the reading of customers into arrays: a million of them in a second, in a thread. A customer is on a segment by group,
-plan or the addresses of their record.
+plan, or the addresses of their record and of their sessions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,8 +36,12 @@ class Index:
         return [self.names[row] if row < len(self.names) else "" for row in rows.tolist()]
 
 
-def index_of(people: People, rows: Mapping[str, int], segments: tuple[Segment, ...]) -> Index:
-    """All customers' lines. Takes a second for a million: not for the loop."""
+PrefixesOf = Callable[[str], tuple[Prefix, ...]]
+"""Addresses a customer has now, those of live sessions among them."""
+
+
+def index_of(people: People, rows: Mapping[str, int], segments: tuple[Segment, ...], prefixes_of: PrefixesOf | None = None) -> Index:
+    """All customers' lines. Takes a second for a million, and seconds where addresses are asked for: not for the loop."""
     changed, added = people.apart()
     file = people.site.customers
     groups, shared = file.groups()
@@ -63,8 +67,11 @@ def index_of(people: People, rows: Mapping[str, int], segments: tuple[Segment, .
         capacity[:, row] = _down(one), _up(one)
         terms[row] = rules.setdefault(_rules(one.terms, people.site.packs), len(rules))
     members = [_on(number, segment, people, groups, shared, where, others) for number, segment in enumerate(segments)]
-    pairs = np.concatenate([np.zeros((2, 0), np.int64), *members], axis=1)
-    pairs = pairs[:, np.argsort(pairs[0], kind="stable")]
+    if prefixes_of is not None and any(one.prefixes for one in segments):
+        members.append(_by_sessions(names, segments, prefixes_of))
+    found = np.concatenate([np.zeros((2, 0), np.int64), *members], axis=1)
+    keys = np.unique(found[0] * max(1, len(segments)) + found[1])
+    pairs = np.vstack(np.divmod(keys, max(1, len(segments))))
     return Index(Lines(capacity, terms, tuple(rules), pairs, segments), names)
 
 
@@ -87,6 +94,17 @@ def _on(
     rows += [row for row, one in others if _alike(one, segment) or any(_holds(prefix, one.prefixes) for prefix in segment.prefixes)]
     each = np.unique(np.array(rows, np.int64))
     return np.vstack((each, np.full(len(each), number, np.int64)))
+
+
+def _by_sessions(names: Sequence[str], segments: tuple[Segment, ...], prefixes_of: PrefixesOf) -> NDArray[np.int64]:
+    """Rows and segments by the addresses customers have now: int64 (2, n)."""
+    wanted = [(number, prefix) for number, one in enumerate(segments) for prefix in one.prefixes]
+    pairs = []
+    for row, name in enumerate(names):
+        held = prefixes_of(name) if name else ()
+        if held:
+            pairs += [(row, number) for number, prefix in wanted if _holds(prefix, held)]
+    return np.array(pairs, np.int64).reshape(-1, 2).T
 
 
 def _alike(customer: Customer, segment: Segment) -> bool:

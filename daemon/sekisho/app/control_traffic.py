@@ -62,13 +62,13 @@ class Traffic:
         connections: NDArray[np.uint32] | None = None,
         focused: NDArray[np.uint32] | None = None,
     ) -> None:
-        """What a source counted since its last batch, by customers' row; each row once. Not for other threads than the loop's.
+        """What a source counted since its last batch, by customers' row; a row may stand several times. For the loop's thread only.
 
         source: who counted; at: UNIX seconds of the end of the count. `rows` int64 (n), the other arrays (n) likewise.
         down, up: octets towards the customers and from them. mail: new connections from them to ports of mail (25, 465, 587).
-        seconds: of how many seconds up to `at` a row's octets are, where that is not since the last batch (an accounting
-        record's interval). connections: new connections of any kind that customers began, and `focused` those of them to the few
-        targets each connected to most, summed over buckets of a sketch: no target is told.
+        seconds: of how many seconds up to `at` a row's octets are, where that is not since the last batch or, of accounting, since
+        its last report of the customer. connections: new connections of any kind that customers began, and `focused` those of
+        them to the few targets each connected to most, summed over buckets of a sketch: no target is told.
         """
         self.batches[source] += 1
         self.last[source] = max(at, self.last.get(source, at))

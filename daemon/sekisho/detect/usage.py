@@ -165,9 +165,10 @@ class Usage:
         up: NDArray[np.uint64],
         seconds: NDArray[np.float64] | None = None,
     ) -> None:
-        """Octets since the last batch of the source; `rows` has each customer once.
+        """Octets since the last batch of the source; a row that stands several times has all of it, over the longest of its times.
 
-        seconds float64 (as rows): of how many seconds up to `at` the octets are; None: those since the last batch of the source.
+        seconds float64 (as rows): of how many seconds up to `at` the octets are; None: since the last batch of the source or, of
+        accounting, which tells of each customer now and then, since its last report of them.
         """
         self.advance(at)
         since = self._last.get(source, min(self.began, at))
@@ -175,7 +176,15 @@ class Usage:
         if not len(rows):
             return
         self._grow(int(rows.max()) + 1)
-        of = np.full(len(rows), max(0.0, at - since)) if seconds is None else np.maximum(seconds, 0.0)
+        if seconds is not None:
+            of = np.maximum(seconds, 0.0)
+        elif source is Source.RADIUS:
+            ours = self.source[rows] == SOURCES.index(source)
+            of = np.maximum(at - np.where(ours, np.maximum(self.seen[rows], self.began), self.began), 0.0)
+        else:
+            of = np.full(len(rows), max(0.0, at - since))
+        if not (rows[1:] > rows[:-1]).all():
+            rows, down, up, of = _once(rows, down, up, of)
         rank = SOURCES.index(source)
         held, seen = self.source[rows], self.seen[rows]
         silent = at - seen > np.maximum(SILENT, 2 * LATE * self.gathered[rows])
@@ -185,15 +194,16 @@ class Usage:
         fresh = np.clip((at - np.maximum(at - of, seen)) / np.maximum(of, 1.0), 0.0, 1.0)
         part = np.where(taken, fresh, 1.0)
         if not counted.all():
-            rows, down, up, of, part = rows[counted], down[counted], up[counted], of[counted], part[counted]
-            taken = taken[counted]
+            rows, down, up, of = rows[counted], down[counted], up[counted], of[counted]
+            taken, fresh, part, seen = taken[counted], fresh[counted], part[counted], seen[counted]
         if taken.any():
             down, up = (np.where(taken, octets * part, octets).astype(np.uint64) for octets in (down, up))
         self.octets[0, rows] += down
         self.octets[1, rows] += up
-        self.seconds[rows] += of * part
+        # Two sessions of one customer are of one time.
+        self.seconds[rows] += of * fresh
         self.source[rows] = rank
-        self.seen[rows] = at
+        self.seen[rows] = np.maximum(seen, at)
         self.gathered[rows] = np.minimum(of, _MOST_SECONDS).astype(np.uint16)
         self.today[rows] |= np.uint8(1 << rank)
 
@@ -288,3 +298,16 @@ def _at(column: NDArray[np.unsignedinteger], row: int) -> int:
 
 def _named(bits: int) -> tuple[Source, ...]:
     return tuple(source for rank, source in enumerate(SOURCES) if bits >> rank & 1)
+
+
+def _once(
+    rows: NDArray[np.int64], down: NDArray[np.uint64], up: NDArray[np.uint64], of: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64], NDArray[np.float64]]:
+    """The same with each row once, ascending: octets added up, and the longest time."""
+    each, at = np.unique(rows, return_inverse=True)
+    summed = np.zeros((2, len(each)), np.uint64)
+    longest = np.zeros(len(each))
+    np.add.at(summed[0], at, down)
+    np.add.at(summed[1], at, up)
+    np.maximum.at(longest, at, of)
+    return each, summed[0], summed[1], longest

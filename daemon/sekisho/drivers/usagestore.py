@@ -157,7 +157,7 @@ class UsageStore:
             ring.kept.clear()
             for path in self._folder.glob(f"{self._tag}-{ring.slot}-*"):
                 number = path.name.rpartition("-")[2]
-                if not number.isdecimal() or ring.begins(int(number)) > at:
+                if not number.isdecimal():
                     continue
                 try:
                     kept = _mapped(path, int(number), with_sources=ring is usage.rings[-1])
@@ -165,6 +165,7 @@ class UsageStore:
                     continue
                 ring.kept[int(number)] = kept if moved is None else _moved_slot(kept, moved)
             current = ring.number(at)
+            # What is younger than the totals is of octets they do not have.
             numbers = sorted(number for number in ring.kept if current - ring.most < number <= current)
             # From the newest back to the first gap: what lies before it does not slide.
             whole = [number for place, number in enumerate(reversed(numbers)) if number == current - place]

@@ -45,6 +45,10 @@ REASONS: dict[Detector, Words] = {
         "お客様の回線から短時間に大量の電子メールが送信されています。",
         "A large number of e-mails is being sent from your line within a short time.",
     ),
+    Detector.CONNECTION_STORM: Words(
+        "お客様の回線から、少数の接続先に対する多数回の接続が繰り返されています。",
+        "Your line keeps connecting to a few targets a great many times.",
+    ),
     Detector.UNREACHABLE: Words(
         "お客様が届け出られた電子メールアドレスに、当社からの通知が届きません。",
         "Our notices do not reach the e-mail address you gave us.",
@@ -73,6 +77,11 @@ REMEDIES: dict[Detector, Words] = {
     Detector.MAIL_VOLUME: Words(
         "大量の電子メールの送信を止めてください。心当たりのない場合は、機器がマルウェアに感染しているおそれがあります。",
         "Please stop the sending of mass e-mail. If it is not you who sends it, a device may be infected with malware.",
+    ),
+    Detector.CONNECTION_STORM: Words(
+        "大量の接続を止めてください。心当たりのない場合は、機器がマルウェアに感染しているおそれがあります。接続の数が平常に戻ると、措置は自動的に終了します。",
+        "Please stop the mass of connections. If it is not you who makes them, a device may be infected with malware. "
+        "The measure ends by itself once the number of connections is back to normal.",
     ),
     Detector.UNREACHABLE: Words(
         "連絡先の電子メールアドレスを更新してください。通知が届くようになると、この事由は解消します。",

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from sekisho.api.application import application
 from sekisho.api.server import listen, server
+from sekisho.cli import verbs_usage, verbs_verdicts
 from sekisho.cli.main import cli
 from sekisho.model.errors import RefusedError
 from sekisho.model.roles import Roles
@@ -572,3 +573,25 @@ def test_notices_and_calls_are_shown_and_moved(daemon, tmp_path):
     assert "192.0.2.1" in sekisho("attention", "list", config=daemon.config).stdout
     assert "is answered" in sekisho("attention", "answer", "a-1", "--reason", "done", config=daemon.config).stdout
     assert "is closed" in sekisho("attention", "close", "a-1", config=daemon.config).stdout
+
+
+def test_usage_and_the_reasons_of_a_slow_line_are_shown_in_words():
+    days = [{"date": "2026-04-01", "down_bytes": 15_300_000_000, "up_bytes": 2_000_000, "sources": ["counters", "flows"]}]
+    body = {"customer": "c-1", "source": "counters", "plan": {"down_mbps": 100.0, "up_mbps": 50.0}, "days": days, "limited": True}
+    text = "\n".join(verbs_usage._days(body))
+    assert "2026-04-01  15.3 GB  2.0 MB  counters flows" in text
+    assert "the plan is 100/50 Mbit/s; LIMITED" in text
+    assert "nobody has counted" in "".join(verbs_usage._days(body | {"days": []}))
+    limit = {
+        "measure": "m-1",
+        "effect": "limit-rate",
+        "state": "in-force",
+        "clause": "nbnet/22-2-4",
+        "clause_words": {"article": "a", "title": "t", "ja": "帯域", "en": "bandwidth"},
+        "words": ["Over 30 minutes it used 95% of 100 Mbit/s."],
+    }
+    segment = {"segment": "pon-1", "utilisation_down": 0.95, "utilisation_up": 0.1, "congested": True}
+    text = "\n".join(verbs_verdicts._line({"limits": [limit], "words": [], "segments": [segment]}))
+    assert "m-1  limit-rate, in-force, under nbnet/22-2-4" in text
+    assert "Over 30 minutes it used 95%" in text
+    assert "95% towards customers, 10% from them, congested" in text

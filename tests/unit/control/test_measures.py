@@ -387,7 +387,7 @@ def test_in_an_emergency_customers_judged_together_are_judged_as_each_alone():
 
 
 def test_what_concerns_very_many_is_told_together(monkeypatch):
-    monkeypatch.setattr("sekisho.app.control_measures._MANY", 1)
+    monkeypatch.setattr("sekisho.app.control_enforcing.MANY", 1)
     one = desk()
     together = []
 

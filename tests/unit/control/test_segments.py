@@ -6,6 +6,7 @@ import numpy as np
 
 from sekisho.app.control_segments import index_of
 from sekisho.config.bandwidth import Segment
+from sekisho.model.customers import Prefix
 from sekisho.model.measures import Detector
 from unit.control.sites import ACTOR, run
 
@@ -52,6 +53,19 @@ def test_lines_are_on_segments_by_group_prefix_plan_or_all(folder):
     assert np.all(np.diff(index.lines.members[0]) >= 0)
     detectors = [rule.detector for rule in index.lines.rules[int(index.lines.terms[rows["c-1"]])]]
     assert detectors == [Detector.MAIL_VOLUME, Detector.BANDWIDTH]
+
+
+def test_a_dynamic_line_is_on_the_segment_its_session_has_an_address_of(folder):
+    folder.customers([{"id": "c-1", "terms": "nbnet"}, {"id": "c-2", "terms": "nbnet", "prefixes": ["192.0.2.2"]}])
+    told = segments(bas={"prefixes": ["192.0.2.0/24", "198.51.100.0/24"]})
+
+    async def steps(control):
+        rows = control.core.tables.rows
+        held = {"c-1": (Prefix.parse("198.51.100.7"),), "c-2": (Prefix.parse("192.0.2.2"), Prefix.parse("203.0.113.1"))}
+        index = index_of(control.core.people, rows, told, lambda name: held.get(name, ()))
+        return [index.lines.on(rows[name]) for name in ("c-1", "c-2")], index_of(control.core.people, rows, told).lines.on(rows["c-1"])
+
+    assert run(folder, steps) == ([[0], [0]], [])
 
 
 def test_a_site_without_customers_has_no_lines(folder):

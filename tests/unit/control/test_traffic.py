@@ -139,3 +139,18 @@ def test_what_is_handed_in_while_somebody_looks_is_counted_afterwards(tmp_path):
         hand_in(traffic, T + 20, {2: MIB})
         assert int(traffic.usage.octets[0, 2]) == MIB
     assert int(traffic.usage.octets[0, 2]) == 2 * MIB
+
+
+def test_slots_that_are_younger_than_the_totals_count_for_nothing(tmp_path):
+    traffic = opened(tmp_path)
+    hand_in(traffic, T + 60, {2: 10 * MIB})
+    asyncio.run(traffic.tick(T + 61, everything=True))
+    (totals,) = tmp_path.glob("*-totals")
+    before = totals.read_bytes()
+    for minute in range(2, 130):
+        hand_in(traffic, T + minute * 60, {2: 10 * MIB})
+    asyncio.run(traffic.tick(T + 130 * 60, everything=True))
+    totals.write_bytes(before)
+    again = opened(tmp_path, now=T + 131 * 60)
+    for window in (3600, 86400):
+        assert again.usage.window(window, T + 131 * 60).octets[0, 2] <= 10 * MIB

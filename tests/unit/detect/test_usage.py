@@ -80,12 +80,14 @@ def test_a_line_that_has_just_begun_is_not_said_to_fill_a_long_window():
     assert rate <= 8 * 1200 * MIB / 1500
 
 
+@pytest.mark.parametrize("says", [True, False])
 @pytest.mark.parametrize("interval", [300, 600, 1800])
-def test_accounting_that_comes_seldom_says_the_same_rate_as_flows_that_come_often(interval):
+def test_accounting_that_comes_seldom_says_the_same_rate_as_flows_that_come_often(interval, says):
     usage, told = Usage(T), []
     for turn in range(1, 13 + 7200 // interval):
         now = T + turn * interval
-        add(usage, Source.RADIUS, now, {3: (interval * MIB, 0)}, interval)
+        add(usage, Source.RADIUS, now - 5, {1: (MIB, 0)}, interval if says else None)
+        add(usage, Source.RADIUS, now, {3: (interval * MIB, 0)}, interval if says else None)
         for late in (1, interval // 2, interval - 1):
             usage.advance(now + late)
             if turn * interval > 3600 + interval:
@@ -94,6 +96,24 @@ def test_accounting_that_comes_seldom_says_the_same_rate_as_flows_that_come_ofte
     assert min(told) >= 0.8
     usage.advance(now + 7200)
     assert usage.window(3600, now + 7200).rates()[0, 3] == 0, "after the last report it is over"
+
+
+def test_accounting_of_a_short_window_is_no_rush_though_nobody_says_how_long_it_is_of():
+    usage = Usage(T)
+    for turn in range(1, 8):
+        add(usage, Source.RADIUS, T + turn * 1800, {3: (1800 * MIB, 0)})
+        add(usage, Source.RADIUS, T + turn * 1800 + 1, {4: (1800 * MIB, 0)})
+        assert usage.window(300, usage.at).rates()[0, 3] <= 8 * MIB * 1.02
+
+
+def test_accounting_that_takes_over_does_not_count_again_what_flows_counted():
+    usage = Usage(T)
+    for minute in range(1, 61):
+        add(usage, Source.FLOWS, T + minute * 60, {3: (60 * MIB, 0)})
+    add(usage, Source.RADIUS, T + 3610, {3: (600 * MIB, 0)})
+    assert int(usage.octets[0, 3]) <= 3610 * MIB
+    add(usage, Source.RADIUS, T + 4210, {3: (600 * MIB, 0)})
+    assert int(usage.octets[0, 3]) == pytest.approx(4205 * MIB, abs=10 * MIB)
 
 
 def test_one_long_report_does_not_look_like_a_short_rush():
@@ -144,6 +164,29 @@ def test_a_source_that_comes_back_with_all_it_missed_brings_what_nobody_counted(
         add(usage, Source.FLOWS, T + 600 + minute * 60, {3: (6 * MIB, 0)})
     add(usage, Source.RADIUS, T + 4200, {3: (360 * MIB, 0)}, 3600)
     assert int(usage.octets[0, 3]) <= (60 + 360) * MIB
+
+
+def test_two_sessions_of_one_customer_add_up_in_one_batch_and_in_two():
+    together, apart = Usage(T), Usage(T)
+    for turn in range(1, 13):
+        now = T + turn * 600
+        rows = np.array([3, 1, 3], np.int64)
+        octets = np.array([300 * MIB, 5 * MIB, 300 * MIB], np.uint64)
+        together.add(Source.RADIUS, now, rows, octets, octets, np.array([600.0, 600.0, 600.0]))
+        for at in (now, now + 1):
+            add(apart, Source.RADIUS, at, {3: (300 * MIB, 300 * MIB)}, 600)
+    for usage in (together, apart):
+        assert int(usage.octets[0, 3]) == 12 * 600 * MIB
+        assert usage.window(3600, now).rates()[0, 3] == pytest.approx(8 * MIB, rel=0.05)
+    assert int(together.octets[0, 1]) == 60 * MIB
+
+
+def test_a_report_that_comes_late_does_not_turn_the_time_back():
+    usage = Usage(T)
+    add(usage, Source.RADIUS, T + 600, {3: (MIB, 0)}, 600)
+    add(usage, Source.RADIUS, T + 500, {3: (MIB, 0)}, 100)
+    assert usage.seen[3] == T + 600
+    assert int(usage.octets[0, 3]) == 2 * MIB
 
 
 def test_a_day_is_japans_and_says_who_counted():

@@ -9,7 +9,7 @@ import pytest
 from sekisho.drivers.noticefiles import load_templates
 from sekisho.measures.about import Sender, Subject, facts, measure_rule, of_measure
 from sekisho.measures.texts import SAMPLE, Templates, digest_items, one_line
-from sekisho.measures.words import Language, moment, span
+from sekisho.measures.words import REASONS, REMEDIES, Language, moment, span
 from sekisho.model.clauses import Clause, MeasureRule, NoticeTime, Pack, Record
 from sekisho.model.errors import ConfigError
 from sekisho.model.measures import Detector, Effect, Extent, Measure, MeasureState, Occasion, Span, Unit
@@ -173,3 +173,9 @@ def test_a_clause_that_is_gone_leaves_its_notice_sendable(templates):
     assert templates.render(Occasion.LIFTED, Language.JA, made).subject
     assert measure_rule(None, None) is None
     assert SAMPLE.clause
+
+
+def test_every_detector_has_a_reason_and_a_remedy_in_both_languages():
+    for detector in Detector:
+        for told in (REASONS[detector], REMEDIES[detector]):
+            assert bool(told.ja) == bool(told.en) == (detector is not Detector.OPERATOR or told is REMEDIES[detector])
