@@ -243,10 +243,10 @@ class Tables:
         if len(given) > MANY and self.published.epoch:
             await self._load_enforced(given)
             self._tell(None)
+            self._tell_enforcers(given)
             return
         self.enforcements.put(given)
-        for follow in self.followers:
-            follow(given.keys())
+        self._tell_enforcers(given)
         for number, customer in enumerate(tuple(given), 1):
             if self._loading:
                 self._late.add(customer)
@@ -254,6 +254,10 @@ class Tables:
             self._tell(customer)
             if number % _TURN == 0:
                 await asyncio.sleep(0)
+
+    def _tell_enforcers(self, given: Mapping[str, Enforcement]) -> None:
+        for follow in self.followers:
+            follow(given.keys())
 
     async def _load_enforced(self, given: Mapping[str, Enforcement]) -> None:
         self.enforcements.check(given)
