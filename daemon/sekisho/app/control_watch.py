@@ -63,5 +63,6 @@ async def open_watch(
     stack.push_async_callback(flows.close)
     nas = await open_nas(state / "nas.db", tables, sessions)
     sessions.watchers.append(nas)
+    sessions.followers.append(nas.sessions_changed)
     stack.push_async_callback(nas.close)
     return Watch(detection, traffic, bandwidth, lines, flows, nas)
