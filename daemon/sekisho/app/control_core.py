@@ -18,6 +18,7 @@ import structlog
 
 from sekisho.app.control_bandwidth import BandwidthDetection
 from sekisho.app.control_detection import Detection
+from sekisho.app.control_dnstap import Taps
 from sekisho.app.control_expiry import Expiry
 from sekisho.app.control_lines import Lines
 from sekisho.app.control_lists import Lists
@@ -90,6 +91,7 @@ class Core:
     traffic: Traffic
     bandwidth: BandwidthDetection
     lines: Lines
+    taps: Taps
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time
     started: float = 0.0

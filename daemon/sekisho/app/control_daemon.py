@@ -23,6 +23,7 @@ from sekisho.app.control_consents import resume as resume_consents
 from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_desk import UnreachableFindings, open_desk
 from sekisho.app.control_detection import Detection
+from sekisho.app.control_dnstap import Taps
 from sekisho.app.control_findings import Findings
 from sekisho.app.control_linecounts import LineCounts
 from sekisho.app.control_lines import Lines
@@ -36,6 +37,7 @@ from sekisho.app.control_standing import View
 from sekisho.app.control_tables import Tables
 from sekisho.app.control_traffic import open_traffic
 from sekisho.drivers.customercounts import CustomerCounts
+from sekisho.drivers.dnstapseen import Seen
 from sekisho.drivers.hitrings import HitRings
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.listkey import load_key
@@ -101,7 +103,9 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         sinks = Sinks(ledger, lambda: ledger.state.number, state, time.time)
         stack.push_async_callback(sinks.close)
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
-        counts = CustomerCounts(folder)
+        seen = Seen()
+        counts, taps = CustomerCounts(folder, seen), Taps(folder, seen)
+        stack.push_async_callback(taps.close)
         detection = Detection(counts, tables.row_of, Findings(measures))
         await detection.recall(state / "usual-rates", now)
         traffic = await asyncio.to_thread(open_traffic, UsageStore(state / "usage"), lambda: tables.rows, now)
@@ -116,7 +120,7 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         )
         tables.followers.append(lines.follow)
         stack.push_async_callback(lines.close)
-        parts = (measures, sinks, desk, detection, traffic, bandwidth, lines)
+        parts = (measures, sinks, desk, detection, traffic, bandwidth, lines, taps)
         core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, *parts, started=now)
         await measures.reconcile(now)
         # What an earlier life left in the kernel is made what the record says before anybody is told that the daemon is ready.
@@ -151,6 +155,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(EXPIRY_EVERY, "expiry", lambda: _expire(core))),
             asyncio.create_task(_every(MEASURES_EVERY, "measures", lambda: core.measures.tick(core.clock()))),
             asyncio.create_task(_every(DETECT_EVERY, "detection", lambda: _detect(core))),
+            asyncio.create_task(_every(DETECT_EVERY, "dnstap", lambda: core.taps.follow(core.site.settings.dnstap, time.monotonic()))),
             asyncio.create_task(_every(TRAFFIC_EVERY, "usage", lambda: core.traffic.tick(core.clock()))),
             asyncio.create_task(_every(DETECT_EVERY, "lines", lambda: core.bandwidth.tick(core.people, core.clock()))),
             asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),

@@ -92,7 +92,12 @@ def status(core: Core) -> Json:
         "sinks": core.sinks.bodies(),
         "lists": lists(core, plane, now),
         "measures": measures(core),
-        "warnings": warnings(core) + _plane_warnings(plane) + _measure_warnings(core) + control_line_bodies.warnings(core),
+        "dnstap": core.taps.body(),
+        "warnings": warnings(core)
+        + _plane_warnings(plane)
+        + _measure_warnings(core)
+        + control_line_bodies.warnings(core)
+        + core.taps.warnings(),
     }
 
 
@@ -203,6 +208,7 @@ def observe(core: Core) -> Observation:
         usage_last={source.value: at for source, at in core.traffic.last.items()},
         segments=core.bandwidth.observations(),
         lines=control_line_bodies.observation(core),
+        dnstap=core.taps.observation(),
         **of_record(core, now),
     )
 

@@ -86,6 +86,19 @@ class LineObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class DnstapObservation:
+    """What resolvers tell of queries."""
+
+    listening: bool = False
+    streams: int = 0
+    """Connections over which they tell of them."""
+    frames: Mapping[str, int] = field(default_factory=dict)
+    """Frames since the start, by the words of `model.dnstap.Tally`."""
+    ended: Mapping[str, int] = field(default_factory=dict)
+    """Connections that ended since the start, by `model.dnstap.Ended`."""
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentObservation:
     """A shared segment, as the last look at lines saw it; (towards the customers, from them)."""
 
@@ -164,6 +177,8 @@ class Observation:
     """In the order of the configuration; none before the first look."""
     lines: LineObservation | None = None
     """None: lines are limited by nobody here."""
+    dnstap: DnstapObservation | None = None
+    """None: no resolver is to tell of queries."""
 
     def total(self, counter: Counter) -> int:
         return self.totals.get(counter, 0)
