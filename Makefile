@@ -13,7 +13,7 @@ DEFINITION := $(shell sha256sum pyproject.toml 2>/dev/null | cut -c1-16)
 STAMP      := $(VENV)/.sekisho-$(DEFINITION)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types imports unit property scenarios kernel peers-installed peers uncompiled fuzz \
+.PHONY: help venv demo test lint types imports unit property scenarios kernel peers-installed peers uncompiled fuzz differential \
         fuzz-replay fuzz-minimise soak bench bench-installed \
         schema schema-check format coverage clean all-tests
 
@@ -71,6 +71,7 @@ peers-installed:
 # In two processes, a file of tests in one of them; compiled before, so that not both compile it.
 all-tests: venv
 	@$(BIN)/python -m sekisho.app.plane --compile
+	@$(BIN)/python -m sekisho.app.control --compile
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 uncompiled: venv ## tests marked so, with the compiled code run as plain Python
@@ -91,6 +92,9 @@ kernel: venv peers-installed ## what the kernel does to lines, in network namesp
 
 peers: venv peers-installed ## tests against real servers and clients
 	@$(BIN)/python -m pytest -q tests/peers
+
+differential: venv peers-installed ## the same questions to every front, hundreds of seeds (SEEDS=300 FIRST_SEED=0 FRONTS=plane,unbound,...)
+	@SEEDS=$(or $(SEEDS),300) FIRST_SEED=$(or $(FIRST_SEED),0) $(if $(FRONTS),FRONTS=$(FRONTS)) $(BIN)/python -m pytest -q tests/peers/test_differential.py
 
 fuzz: venv ## guided mutants of packets and feeds for minutes (FUZZ_SECONDS=120 FUZZ_PACKETS=0 FUZZ_TARGETS=)
 	@PYTHONPATH=tests $(BIN)/python -m support.fuzzing fuzz --seconds $(or $(FUZZ_SECONDS),120) --packets $(or $(FUZZ_PACKETS),0) \

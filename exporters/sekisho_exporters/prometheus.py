@@ -1,7 +1,7 @@
 """Prometheus: an observation as metric families, in a registry of its own.
 
 Owns the names, types, help texts and labels of every metric, in one table, whose second half (measures,
-notices, ledger, sinks) is in `prometheus_record`; `exporters/README.md` lists them.
+notices, ledger, sinks) is in `prometheus_record` and `prometheus_sessions`; `exporters/README.md` lists them.
 Does not own how the observation is made, nor the socket it is served on.
 
 Labels are closed sets: steps and verdicts of the model, list ids and clause ids of the operator's
@@ -21,7 +21,11 @@ from sekisho.model.counters import LATENCY_BOUNDS_US, Counter
 from sekisho.model.observation import Observation
 from sekisho.model.verdicts import STEPS
 from sekisho_exporters.families import Family, by, gauge, level, per_list, total
+from sekisho_exporters.prometheus_flows import FLOW_FAMILIES
+from sekisho_exporters.prometheus_nas import NAS_FAMILIES
 from sekisho_exporters.prometheus_record import RECORD_FAMILIES
+from sekisho_exporters.prometheus_sessions import SESSION_FAMILIES
+from sekisho_exporters.prometheus_zones import ZONE_FAMILIES
 
 _TRANSPORTS = {
     ("udp", "ipv4"): Counter.QUERIES_UDP4,
@@ -150,6 +154,10 @@ FAMILIES: tuple[Family, ...] = (
     total("sekisho_hits_total", "Matches written to the ring to the control plane.", Counter.HITS),
     Family("sekisho_hits_lost_total", "counter", "Matches lost because that ring was full.", lambda seen: [((), seen.hits_lost)]),
     *RECORD_FAMILIES,
+    *SESSION_FAMILIES,
+    *FLOW_FAMILIES,
+    *ZONE_FAMILIES,
+    *NAS_FAMILIES,
 )
 """Every metric, in the order they are shown."""
 

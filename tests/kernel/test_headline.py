@@ -78,6 +78,18 @@ def test_a_slowed_customer_has_the_promised_rate_and_gets_full_speed_back(field,
             measure = api.post("/v1/measures", customer="c-1", clause="heavy/1", reason="a test", urgent=False)
             wait_until(lambda: "5ec1:1" in field.gw("nft", "list", "ruleset"), what="the line in the kernel")
             assert keeps_rate(arrived, 10e6)
+            (row,) = api.get("/v1/lines")["customers"]
+            assert (row["customer"], row["clauses"], row["difference"], row["observed"]) == ("c-1", ["heavy/1"], [], False)
+            assert row["wanted"]["rate"] == {"down": 10_000_000, "up": 5_000_000}
+            said = subprocess.run(
+                [sys.executable, "-m", "sekisho.cli.main", "--config", str(site.config), "lines", "show"],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=60,
+            ).stdout
+            assert "10/5 Mbit/s" in said
+            assert "htb  works" in said
         with transfer(field, CUSTOMER, SERVER, up=True) as arrived:
             assert keeps_rate(arrived, 5e6)
             api.post("/v1/measures/corrected", measure=measure["id"], reason="paid by patience")

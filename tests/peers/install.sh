@@ -7,13 +7,19 @@ missing=""
 need() { # need PROGRAM PACKAGE
     PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
 }
+whole=""
+[ $# -gt 0 ] || whole=yes
 [ $# -gt 0 ] || set -- dig dnsutils kdig knot-dnsutils knotd knot unbound unbound named bind9 dnsperf dnsperf \
     promtool prometheus rsyslogd rsyslog \
-    exim4 exim4-daemon-light openssl openssl nft nftables
+    exim4 exim4-daemon-light openssl openssl nft nftables radclient freeradius-utils freeradius freeradius \
+    softflowd softflowd pmacctd pmacct dnsdist dnsdist pdns_recursor pdns-recursor kresd knot-resolver
 while [ $# -gt 1 ]; do
     need "$1" "$2"
     shift 2
 done
+
+# A library of Python's, not a program: Unbound's interface to its Python module.
+[ -z "$whole" ] || [ -e /usr/lib/python3/dist-packages/unboundmodule.py ] || missing="$missing python3-unbound"
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ]; then

@@ -57,6 +57,9 @@ CLOSED = {
     "channel",
     "outcome",
     "sink",
+    "source",
+    "segment",
+    "direction",
 }
 
 

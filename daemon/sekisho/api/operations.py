@@ -10,12 +10,14 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from sekisho.api.operations_measures import MeasureOperations
+from sekisho.api.operations_nas import NasOperations
 from sekisho.api.operations_notices import NoticeOperations
+from sekisho.api.operations_sessions import SessionOperations
 
 Json = dict[str, Any]
 
 
-class Operations(MeasureOperations, NoticeOperations, Protocol):
+class Operations(MeasureOperations, NasOperations, NoticeOperations, SessionOperations, Protocol):
     """Implemented by the control plane (`sekisho.app.control_operations`)."""
 
     async def status(self) -> Json: ...
@@ -68,6 +70,17 @@ class Operations(MeasureOperations, NoticeOperations, Protocol):
         """`folder` is a path of the machine the daemon runs on."""
         ...
 
+    async def show_policy_zones(self) -> Json: ...
+
+    async def policy_zone_configuration(
+        self, resolver: str, *, part: str, secondary: str | None, primary: str | None, key_file: str | None, folder: str | None
+    ) -> Json: ...
+
+    async def export_policy_zones(self, folder: str, zone: str | None, *, actor: str) -> Json:
+        """`folder` is a path of the machine the daemon runs on."""
+        ...
+
     async def reload(self, *, actor: str) -> Json: ...
 
     async def show_lines(self, customer: str | None, *, limit: int) -> Json: ...
+    async def show_flows(self) -> Json: ...

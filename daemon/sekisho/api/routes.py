@@ -12,10 +12,13 @@
     GET    /v1/usage?customer=
     GET    /v1/events?customer=&list=&since=&limit=
     GET    /v1/audit/events?after=&limit=&customer=
+    GET    /v1/rpz
+    GET    /v1/rpz/config?resolver=&part=&secondary=&primary=&key_file=&folder=
+    POST   /v1/rpz/export {folder, zone}
     POST   /v1/backup {folder}
     POST   /v1/reload
     and those of measures (`routes_measures`), of groups (`routes_groups`), of lines (`routes_lines`),
-    of notices and attention calls (`routes_notices`)
+    of notices and attention calls (`routes_notices`), of sessions (`routes_sessions`)
 
 Every route states the role it needs: there is no other way to write one, and reading needs the
 viewer's, changing the operator's. An operation that changes something is handed who asked.
@@ -28,7 +31,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from sekisho.api import routes_notices
+from sekisho.api import routes_flows, routes_notices, routes_sessions
 from sekisho.api.operations import Json, Operations
 from sekisho.api.requests import MAX_BODY, MAX_LIMIT, BadRequestError, Fields
 from sekisho.api.route import ApiRoute
@@ -165,10 +168,37 @@ async def audit_events(operations: Operations, fields: Fields, _actor: str) -> J
     return await operations.audit_events(after=after, limit=limit, customer=customer)
 
 
+async def show_nas(operations: Operations, fields: Fields, _actor: str) -> Json:
+    nas, limit = fields.optional_text("id"), fields.integer("limit", 1000, 1, MAX_LIMIT)
+    fields.end()
+    return await operations.show_nas(nas, limit=limit)
+
+
 async def backup(operations: Operations, fields: Fields, actor: str) -> Json:
     folder = fields.text("folder")
     fields.end()
     return await operations.backup(folder, actor=actor)
+
+
+async def show_policy_zones(operations: Operations, fields: Fields, _actor: str) -> Json:
+    fields.end()
+    return await operations.show_policy_zones()
+
+
+async def policy_zone_configuration(operations: Operations, fields: Fields, _actor: str) -> Json:
+    resolver, part = fields.text("resolver"), fields.optional_text("part") or ""
+    secondary, primary = fields.optional_text("secondary"), fields.optional_text("primary")
+    key_file, folder = fields.optional_text("key_file"), fields.optional_text("folder")
+    fields.end()
+    return await operations.policy_zone_configuration(
+        resolver, part=part, secondary=secondary, primary=primary, key_file=key_file, folder=folder
+    )
+
+
+async def export_policy_zones(operations: Operations, fields: Fields, actor: str) -> Json:
+    folder, zone = fields.text("folder"), fields.optional_text("zone")
+    fields.end()
+    return await operations.export_policy_zones(folder, zone, actor=actor)
 
 
 async def reload(operations: Operations, fields: Fields, actor: str) -> Json:
@@ -196,9 +226,14 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("GET", "/v1/usage", Role.VIEWER, show_usage),
     ApiRoute("GET", "/v1/events", Role.VIEWER, events),
     ApiRoute("GET", "/v1/audit/events", Role.VIEWER, audit_events),
+    ApiRoute("GET", "/v1/rpz", Role.VIEWER, show_policy_zones),
+    ApiRoute("GET", "/v1/rpz/config", Role.VIEWER, policy_zone_configuration),
+    ApiRoute("POST", "/v1/rpz/export", Role.OPERATOR, export_policy_zones),
     ApiRoute("POST", "/v1/backup", Role.OPERATOR, backup),
     ApiRoute("POST", "/v1/reload", Role.OPERATOR, reload),
+    ApiRoute("GET", "/v1/nas", Role.VIEWER, show_nas),
     *MEASURE_ROUTES,
+    ApiRoute("GET", "/v1/flows", Role.VIEWER, routes_flows.show_flows),
     *GROUP_ROUTES,
     *LINE_ROUTES,
     ApiRoute("GET", "/v1/notices", Role.VIEWER, routes_notices.show_notices),
@@ -207,6 +242,8 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("POST", "/v1/attention/answer", Role.OPERATOR, routes_notices.answer_call),
     ApiRoute("POST", "/v1/attention/close", Role.OPERATOR, routes_notices.close_call),
     ApiRoute("POST", "/v1/notice-report", Role.OPERATOR, routes_notices.import_report),
+    ApiRoute("GET", "/v1/sessions", Role.VIEWER, routes_sessions.show_sessions),
+    ApiRoute("POST", "/v1/sessions/at", Role.VIEWER, routes_sessions.session_at),
 )
 
 

@@ -11,10 +11,22 @@ from sekisho.app.process import begin, loading
 from sekisho.drivers.notify import Notifier
 from sekisho.model.errors import ConfigError, SekishoError
 
+_FLAGS = {"compile": "compile the collector of flow records, for a start that need not, and end"}
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of `sekishod`. Exit codes: 0 stopped as told, 1 could not start or go on, 2 usage."""
-    sys.exit(run(begin("sekishod", "The control plane of Sekisho.", argv).config))
+    arguments = begin("sekishod", "The control plane of Sekisho.", argv, _FLAGS)
+    sys.exit(warm() if arguments.compile else run(arguments.config))
+
+
+def warm() -> int:
+    """Compile, or see that it is compiled, and end."""
+    # Imported here: what it brings is compiled, and the folder that is kept in had to be known first.
+    from sekisho.drivers.flowswarm import warm_up  # noqa: PLC0415
+
+    warm_up()
+    return 0
 
 
 def run(config: Path) -> int:

@@ -20,12 +20,16 @@ from sekisho.app.control_bandwidth import BandwidthDetection
 from sekisho.app.control_detection import Detection
 from sekisho.app.control_dnstap import Taps
 from sekisho.app.control_expiry import Expiry
+from sekisho.app.control_flows import Flows
 from sekisho.app.control_lines import Lines
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import Recorder
 from sekisho.app.control_measures import Measures
+from sekisho.app.control_nas import NasLimits
 from sekisho.app.control_notices import Desk
 from sekisho.app.control_people import People
+from sekisho.app.control_policyzones import Publisher
+from sekisho.app.control_sessions import Sessions
 from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_tables import Tables
 from sekisho.app.control_traffic import Traffic
@@ -88,9 +92,13 @@ class Core:
     sinks: Sinks
     desk: Desk
     detection: Detection
+    nas: NasLimits
     traffic: Traffic
     bandwidth: BandwidthDetection
     lines: Lines
+    sessions: Sessions
+    flows: Flows
+    zones: Publisher
     taps: Taps
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time

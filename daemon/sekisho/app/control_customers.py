@@ -28,6 +28,7 @@ def show(core: Core, customer_id: str) -> Json:
     customer = core.people.get(customer_id)
     budget = core.people.budget(customer)
     return _body(core, customer) | {
+        "sessions": [str(prefix) for prefix in core.sessions.live_prefixes(customer_id)],
         "plan": {"down_mbps": customer.plan.down_mbps, "up_mbps": customer.plan.up_mbps} if customer.plan else None,
         "contacts": {key: value for key, value in (("email", customer.email), ("language", customer.language)) if value},
         "fee": {"yearly" if customer.fee.yearly else "monthly": customer.fee.yen} if customer.fee else None,
@@ -51,6 +52,7 @@ async def add(core: Core, record: Json | str, replace: bool, actor: str) -> Json
         core.people.recount(before, customer, now)
         core.people.added(customer)
         await core.tables.put(customer, now)
+        core.sessions.customer_changed(customer.id, (*customer.logins, *(before.logins if before is not None else ())))
     await core.measures.touch(customer.id, core.clock())
     await control_consents.tell(core, before, customer)
     return {"customer": customer.id, "in_force": True, "replaced": before is not None, "number": recorded.number}
@@ -64,6 +66,7 @@ async def remove(core: Core, customer_id: str, actor: str) -> Json:
         core.people.recount(customer, None, core.clock())
         core.people.removed(customer_id)
         await core.tables.remove(customer_id)
+        core.sessions.customer_changed(customer_id, customer.logins)
     await core.measures.touch(customer_id, core.clock())
     return {"customer": customer_id, "in_force": True, "number": recorded.number}
 
@@ -87,6 +90,7 @@ def _body(core: Core, customer: Customer) -> Json:
         "terms": list(customer.terms),
         "consent": {"version": customer.consent.version, "at": customer.consent.at} if customer.consent else None,
         "prefixes": [str(prefix) for prefix in customer.prefixes],
+        "logins": list(customer.logins),
         "group": customer.group,
         "exempt": list(customer.exempt),
     }

@@ -18,26 +18,23 @@ import structlog
 
 from sekisho.app.control_attention import resume as resume_calls
 from sekisho.app.control_audit import erase
-from sekisho.app.control_bandwidth import BandwidthDetection
 from sekisho.app.control_consents import resume as resume_consents
 from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_desk import UnreachableFindings, open_desk
-from sekisho.app.control_detection import Detection
-from sekisho.app.control_dnstap import Taps
-from sekisho.app.control_findings import Findings
-from sekisho.app.control_linecounts import LineCounts
-from sekisho.app.control_lines import Lines
+from sekisho.app.control_flows import TICK
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_measures import Measures
+from sekisho.app.control_nas import duplicate_logins
 from sekisho.app.control_people import People
+from sekisho.app.control_policylists import NamedLists
+from sekisho.app.control_policyzones import Publisher, Sources
 from sekisho.app.control_reload import reload
+from sekisho.app.control_sessions import Sessions
 from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_standing import View
 from sekisho.app.control_tables import Tables
-from sekisho.app.control_traffic import open_traffic
-from sekisho.drivers.customercounts import CustomerCounts
-from sekisho.drivers.dnstapseen import Seen
+from sekisho.app.control_watch import open_watch
 from sekisho.drivers.hitrings import HitRings
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.listkey import load_key
@@ -46,7 +43,6 @@ from sekisho.drivers.notify import Notifier
 from sekisho.drivers.site import Site
 from sekisho.drivers.tablereader import TableReader
 from sekisho.drivers.tables import TableWriter
-from sekisho.drivers.usagestore import UsageStore
 from sekisho.measures import calendar
 from sekisho.model.errors import ConfigError, SekishoError
 
@@ -64,8 +60,12 @@ MEASURES_EVERY = 1.0
 ERASE_EVERY = 86400.0
 DETECT_EVERY = 0.25
 """Seconds between two looks whether a window of `detection:` is over."""
+NAS_EVERY = 5.0
+"""Seconds between two looks whose sessions are to end."""
 TRAFFIC_EVERY = 1.0
 """Seconds after its end in which a slot of usage has ended."""
+SESSIONS_EVERY = 1.0
+"""Seconds between two looks whether sessions are overdue; octets are handed on as often."""
 EXPIRY_EVERY = 0.25
 """Seconds after its end in which an opt-out has ended."""
 
@@ -88,6 +88,8 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         now = time.time()
         await lists.adopt(site, ledger.state, now)
         people = await asyncio.to_thread(People, site, ledger.state)
+        sessions = await Sessions.open(state / "sessions.db", people, site.settings.radius, time.time)
+        stack.push_async_callback(sessions.close)
         folder = runtime / "plane"
         writer = TableWriter(folder)
         reader = TableReader(folder, key)
@@ -95,7 +97,9 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         enforcements = await asyncio.to_thread(View(people, ledger.state.measures, now).enforcements)
         tables = Tables(writer, reader, people, ledger.state, lists, key, state / "snapshot", enforcements)
         stack.push_async_callback(tables.saved)
+        tables.lender = sessions
         await tables.start(now)
+        await sessions.start(tables, site.settings.radius)
         await lists.saved()  # the plane answers already
         desk = open_desk(ledger, lambda: tables.people, state, lambda: core.clock())  # noqa: PLW0108 - there is no core yet
         measures = Measures(ledger, lambda: tables.people, tables, desk, calendar)
@@ -103,28 +107,30 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         sinks = Sinks(ledger, lambda: ledger.state.number, state, time.time)
         stack.push_async_callback(sinks.close)
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
-        seen = Seen()
-        counts, taps = CustomerCounts(folder, seen), Taps(folder, seen)
-        stack.push_async_callback(taps.close)
-        detection = Detection(counts, tables.row_of, Findings(measures))
-        await detection.recall(state / "usual-rates", now)
-        traffic = await asyncio.to_thread(open_traffic, UsageStore(state / "usage"), lambda: tables.rows, now)
-        stack.push_async_callback(traffic.close)
-        bandwidth = BandwidthDetection(traffic, lambda: tables.rows, Findings(measures))
-        lines = Lines(
-            lambda: tables.people.site.settings,
-            lambda: tables.people,
-            tables.enforced,
-            LineCounts(tables.row_of, counts, traffic),
-            left=state / "lines",
+        watch = await open_watch(stack, folder, state, tables, sessions, measures, now)
+        sources = Sources(lambda: tables.people, tables.enforced, NamedLists(lists, key), ledger.state, key, sessions.prefixes_of)
+        zones = tables.follower = Publisher(sources, state / "policyzones.json")
+        sessions.followers.append(zones.customers_changed)
+        stack.push_async_callback(zones.close)
+        parts = (
+            measures,
+            sinks,
+            desk,
+            watch.detection,
+            watch.nas,
+            watch.traffic,
+            watch.bandwidth,
+            watch.lines,
+            sessions,
+            watch.flows,
+            zones,
+            watch.taps,
         )
-        tables.followers.append(lines.follow)
-        stack.push_async_callback(lines.close)
-        parts = (measures, sinks, desk, detection, traffic, bandwidth, lines, taps)
         core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, *parts, started=now)
         await measures.reconcile(now)
+        await watch.nas.reconcile(duplicate_logins(measures.view(now)))
         # What an earlier life left in the kernel is made what the record says before anybody is told that the daemon is ready.
-        await lines.step()
+        await watch.lines.step()
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
         yield core
@@ -132,7 +138,7 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         with contextlib.suppress(SekishoError):
             await core.recorder.drain(_retentions(core), everything=True)
         with contextlib.suppress(SekishoError):
-            await detection.keep(core.clock())
+            await watch.detection.keep(core.clock())
 
 
 async def serve(config: Path, site: Site, notifier: Notifier) -> None:
@@ -155,18 +161,25 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(EXPIRY_EVERY, "expiry", lambda: _expire(core))),
             asyncio.create_task(_every(MEASURES_EVERY, "measures", lambda: core.measures.tick(core.clock()))),
             asyncio.create_task(_every(DETECT_EVERY, "detection", lambda: _detect(core))),
+            asyncio.create_task(_every(TICK, "flows", lambda: core.flows.tick(time.monotonic()))),
+            asyncio.create_task(core.nas.run()),
+            asyncio.create_task(_every(NAS_EVERY, "nas", lambda: _nas(core))),
             asyncio.create_task(_every(DETECT_EVERY, "dnstap", lambda: core.taps.follow(core.site.settings.dnstap, time.monotonic()))),
             asyncio.create_task(_every(TRAFFIC_EVERY, "usage", lambda: core.traffic.tick(core.clock()))),
             asyncio.create_task(_every(DETECT_EVERY, "lines", lambda: core.bandwidth.tick(core.people, core.clock()))),
+            asyncio.create_task(_every(SESSIONS_EVERY, "sessions", core.sessions.tick)),
             asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
             asyncio.create_task(_every(ERASE_EVERY, "erase", lambda: erase(core))),
             asyncio.create_task(_reload_when(hang_up, core)),
             asyncio.create_task(core.lines.run()),
             asyncio.create_task(_tell(core)),
+            asyncio.create_task(core.zones.run()),
             *(asyncio.create_task(door.serve()) for door in doors),
         ]
         core.lists.keep_fresh(core.list_changed)
         await core.sinks.adopt(core.site.settings.events)
+        core.flows.want(core.site.settings.flows)
+        await core.zones.adopt()
         log.info("ready", customers=len(core.people), lists=len(core.people.lists), epoch=core.tables.published.epoch)
         notifier.ready(f"{len(core.people)} customers, {len(core.people.lists)} lists")
         try:
@@ -175,6 +188,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             notifier.stopping()
             log.info("stopping")
             await _close(doors, tasks)
+            await core.nas.stop()
 
 
 async def _until_stopped(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
@@ -250,12 +264,17 @@ async def _detect(core: Core) -> None:
     await core.detection.tick(core.people, core.clock(), time.monotonic())
 
 
+async def _nas(core: Core) -> None:
+    await core.nas.look(duplicate_logins(core.measures.view(core.clock())))
+
+
 async def _purge(core: Core) -> None:
     longest = core.site.settings.retention
     otherwise = DEFAULT_RETENTION if longest is None else min(DEFAULT_RETENTION, longest)
     removed = await core.matches.purge(_retentions(core), otherwise, core.clock())
     if removed:
         log.info("matches-purged", rows=removed)
+    core.sessions.purge()
     pages = await core.desk.purge()
     if pages:
         log.info("pages-purged", pages=pages)

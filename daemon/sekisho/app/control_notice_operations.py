@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from sekisho.app import control_attention, control_desk
-from sekisho.app.control_attention import CLAUSE, FixedAddresses
+from sekisho.app.control_attention import CLAUSE
 from sekisho.app.control_core import Core
+from sekisho.app.control_session_questions import HeldAddresses
 from sekisho.measures.reports import Sighting, read_row
 from sekisho.model.errors import RefusedError
 from sekisho.model.notices import CallState
@@ -38,7 +39,7 @@ class NoticeControl:
 
     async def import_report(self, report: str, clause: str | None, lines: list[Json], *, actor: str) -> Json:
         core = self._core
-        return await control_attention.take(core, FixedAddresses(core), report, clause or CLAUSE, _sightings(lines, core.clock()), actor)
+        return await control_attention.take(core, HeldAddresses(core), report, clause or CLAUSE, _sightings(lines, core.clock()), actor)
 
 
 def _sightings(lines: list[Json], now: float) -> list[Sighting]:

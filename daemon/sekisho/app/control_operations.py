@@ -12,7 +12,9 @@ from sekisho.app import (
     control_feeds,
     control_groups,
     control_line_bodies,
+    control_nas_show,
     control_optouts,
+    control_policyshow,
     control_reload,
 )
 from sekisho.app.control_core import Core
@@ -22,6 +24,7 @@ from sekisho.app.control_measure_operations import MeasureControl
 from sekisho.app.control_notice_operations import NoticeControl
 from sekisho.app.control_overload import standing_body
 from sekisho.app.control_people import first_address
+from sekisho.app.control_session_operations import SessionControl
 from sekisho.app.control_status import Plane, lists, status
 from sekisho.app.control_usage import line_body, usage_body
 from sekisho.lists.idn import to_text
@@ -31,7 +34,7 @@ from sekisho.model.events import Match
 Json = dict[str, Any]
 
 
-class Control(MeasureControl, NoticeControl):
+class Control(MeasureControl, NoticeControl, SessionControl):
     """Implements `sekisho.api.operations.Operations`."""
 
     def __init__(self, core: Core) -> None:
@@ -81,7 +84,7 @@ class Control(MeasureControl, NoticeControl):
         core = self._core
         wire, number = question_name(name), question_type(qtype)
         if customer is not None:
-            found = first_address(core.people.get(customer).prefixes)
+            found = first_address((*core.people.get(customer).prefixes, *core.sessions.live_prefixes(customer)))
             if found is None:
                 raise RefusedError(f"customer {customer} has no address of its own now; ask by --address, or give it a prefix")
             source = found
@@ -123,6 +126,9 @@ class Control(MeasureControl, NoticeControl):
     async def audit_events(self, *, after: int, limit: int, customer: str | None) -> Json:
         return await control_audit.events(self._core, after, limit, customer)
 
+    async def show_nas(self, nas: str | None, *, limit: int) -> Json:
+        return control_nas_show.show(self._core, nas, limit)
+
     async def backup(self, folder: str, *, actor: str) -> Json:
         return await control_audit.backup(self._core, folder, actor)
 
@@ -131,6 +137,22 @@ class Control(MeasureControl, NoticeControl):
 
     async def show_lines(self, customer: str | None, *, limit: int) -> Json:
         return await control_line_bodies.show(self._core, customer, limit)
+
+    async def show_flows(self) -> Json:
+        return self._core.flows.body()
+
+    async def show_policy_zones(self) -> Json:
+        return control_policyshow.show(self._core)
+
+    async def policy_zone_configuration(
+        self, resolver: str, *, part: str, secondary: str | None, primary: str | None, key_file: str | None, folder: str | None
+    ) -> Json:
+        return control_policyshow.configuration(
+            self._core, resolver, part=part, secondary=secondary, primary=primary, key_file=key_file, folder=folder
+        )
+
+    async def export_policy_zones(self, folder: str, zone: str | None, *, actor: str) -> Json:  # noqa: ARG002 - nothing is recorded
+        return await control_policyshow.export(self._core, folder, zone)
 
     def _event(self, match: Match) -> Json:
         return {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,11 +56,13 @@ class People:
         self._unconsented: Counter[int] = Counter()
         self.changes = 0
         """Customers added and removed since these came in force."""
+        self._logins: dict[str, str] = {}
         for contract in site.customers.contracts:
             self.profile_number(contract.terms)
         self._added, self._prefixes, self.warnings = self._read_added()
         for customer in self._added.values():
             self.profile_number(customer.terms)
+            self._logins.update(dict.fromkeys(customer.logins, customer.id))
 
     @property
     def lists(self) -> tuple[ListDefinition, ...]:
@@ -102,6 +104,31 @@ class People:
         found = [one.other for one in self.site.customers.overlaps_with([address], but=frozenset(changed))]
         added = self._prefixes.owner(address)
         return list(dict.fromkeys([*found, *([added] if added is not None else [])]))
+
+    def __contains__(self, identity: object) -> bool:
+        if identity in self._state.customers:
+            return identity in self._added
+        return identity in self.site.customers
+
+    def with_login(self, name: str) -> str | None:
+        """The customer who logs in by a name: one of their log-in names, or their id. None: nobody we know."""
+        if name in self._added:
+            return name
+        found = self._logins.get(name)
+        if found is None:
+            found = self.site.customers.with_login(name)
+            if found is not None and found in self._state.customers:
+                return None
+        return found
+
+    def fixed(self, prefix: Prefix) -> str | None:
+        """The customer whose fixed prefix this is, exactly."""
+        found = self._prefixes.exact(prefix)
+        if found is not None:
+            return found
+        changed = self._state.customers
+        overlaps = self.site.customers.overlaps_with([prefix])
+        return next((one.other for one in overlaps if one.other_prefix == prefix and one.other not in changed), None)
 
     def with_email(self, address: str) -> list[str]:
         """Customers whose mail address this is, upper and lower case alike."""
@@ -171,7 +198,7 @@ class People:
                 f"the configuration has no terms pack {', '.join(unknown)} (it has {known}); add it to `terms:` or name another"
             )
         self._check_exempt(customer)
-        conflict = self._conflict(customer, self._prefixes)
+        conflict = self._conflict(customer, self._prefixes) or self._login_conflict(customer, self._logins)
         if conflict is not None:
             raise RefusedError(conflict)
         return customer
@@ -182,6 +209,7 @@ class People:
         self.changes += 1
         self._added[customer.id] = customer
         self._prefixes.add(customer.prefixes, customer.id)
+        self._logins.update(dict.fromkeys(customer.logins, customer.id))
 
     def removed(self, identity: str) -> None:
         """The act that removed a customer stands in the ledger."""
@@ -189,6 +217,8 @@ class People:
         before = self._added.pop(identity, None)
         if before is not None:
             self._prefixes.remove(before.prefixes)
+            for name in before.logins:
+                del self._logins[name]
 
     def entitlement(self, customer: Customer, now: float) -> Entitlement:
         return entitle(self.profile(customer), self.lists, customer, self._state.opted_out(customer.id, now))
@@ -315,13 +345,14 @@ class People:
         """Customers added at run time, as far as they fit the site; a sentence for each that does not."""
         added: dict[str, Customer] = {}
         index = PrefixIndex()
+        logins: dict[str, str] = {}
         warnings = []
         for identity, record in list(self._state.customers.items()):
             if record is None:
                 continue
             try:
                 customer = parse_customer(record)
-                conflict = self._conflict(customer, index)
+                conflict = self._conflict(customer, index) or self._login_conflict(customer, logins)
             except ConfigError as error:
                 conflict = error.faults[0].message
             if conflict is not None:
@@ -329,6 +360,7 @@ class People:
                 continue
             added[identity] = customer
             index.add(customer.prefixes, identity)
+            logins.update(dict.fromkeys(customer.logins, identity))
         return added, index, tuple(warnings)
 
     def _conflict(self, customer: Customer, index: PrefixIndex) -> str | None:
@@ -341,6 +373,20 @@ class People:
             found = index.overlap(prefix, customer.id)
             if found is not None:
                 return f"{prefix} overlaps {found[0]} of customer {found[1]}, added at run time; {advice}"
+        return None
+
+    def _login_conflict(self, customer: Customer, logins: Mapping[str, str]) -> str | None:
+        """Why the customer cannot log in by its names, or its id, or None."""
+        changed, file = self._state.customers, self.site.customers
+        for name in (customer.id, *customer.logins):
+            other = logins.get(name)
+            if other is None:
+                other = file.with_login(name)
+                other = None if other in changed else other
+            if other is None and name != customer.id and changed.get(name) is not None:
+                other = name
+            if other not in {None, customer.id}:
+                return f"{name} is customer {other}'s, as id or log-in name; a name is one customer's: take it away from one of them"
         return None
 
     def _check_exempt(self, customer: Customer) -> None:

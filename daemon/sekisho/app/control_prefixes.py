@@ -34,6 +34,10 @@ class PrefixIndex:
                 self._lengths[prefix.length] -= 1
                 del self._sorted[bisect.bisect_left(self._sorted, prefix)]
 
+    def exact(self, prefix: Prefix) -> str | None:
+        """Whose a prefix is, as a whole and no part of a larger one."""
+        return self._owners.get(prefix)
+
     def owner(self, address: Prefix) -> str | None:
         """Whose prefix holds an address (a prefix of full length)."""
         found = self.overlap(address, "")

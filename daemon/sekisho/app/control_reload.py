@@ -47,8 +47,12 @@ async def reload(core: Core, actor: str) -> Json:
         core.reload = Reload(now, (), now)
         # Other terms, other customers or another mode: what they no longer authorise ends now.
         await core.measures.settle(core.clock())
+        await core.nas.adopt(site.settings.coa)
         core.lines.look_again()
         await core.sinks.adopt(site.settings.events)
+        await core.sessions.adopt(site.settings.radius)
+        await core.flows.adopt(site.settings.flows)
+        await core.zones.adopt()
         if roles_of(site) != roles_of(before):
             _change_door(core)
             log.info("roles-changed", actor=actor)

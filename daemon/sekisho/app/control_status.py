@@ -12,8 +12,11 @@ from typing import Any
 
 import sekisho
 from sekisho.app import control_line_bodies
+from sekisho.app import control_session_questions as session_questions
 from sekisho.app.control_core import Core
+from sekisho.app.control_nas_show import observations
 from sekisho.app.control_observed import of_record
+from sekisho.app.control_policyshow import observed
 from sekisho.model.clauses import BlockRule, BudgetRule
 from sekisho.model.counters import Counter
 from sekisho.model.errors import TableError
@@ -87,17 +90,21 @@ def status(core: Core) -> Json:
             "queries": sum(plane.totals.get(counter, 0) for counter in _QUERIES),
         },
         "customers": {"known": len(core.people), "opted_out": opted_out, "unconsented": unconsented},
+        "sessions": session_questions.standing(core.sessions),
         "ledger": {"acts": core.state.number, "verified_from": core.ledger.verified_from},
         "matches": {"lost": core.recorder.lost},
         "sinks": core.sinks.bodies(),
         "lists": lists(core, plane, now),
         "measures": measures(core),
         "dnstap": core.taps.body(),
-        "warnings": warnings(core)
-        + _plane_warnings(plane)
-        + _measure_warnings(core)
-        + control_line_bodies.warnings(core)
-        + core.taps.warnings(),
+        "warnings": [
+            *warnings(core),
+            *_plane_warnings(plane),
+            *_measure_warnings(core),
+            *core.nas.warnings(),
+            *control_line_bodies.warnings(core),
+            *core.taps.warnings(),
+        ],
     }
 
 
@@ -204,12 +211,20 @@ def observe(core: Core) -> Observation:
         append_latency=tuple(core.ledger.latencies.counts),
         append_seconds=core.ledger.latencies.total,
         sinks=core.sinks.observations(),
+        flows=core.flows.observation(),
         usage_batches={source.value: count for source, count in core.traffic.batches.items()},
         usage_last={source.value: at for source, at in core.traffic.last.items()},
         segments=core.bandwidth.observations(),
         lines=control_line_bodies.observation(core),
+        radius_packets=dict(core.sessions.radius.counts),
+        sessions=len(core.sessions.table),
+        sessions_unknown=core.sessions.table.unknown,
+        sessions_replaced=core.sessions.table.replaced,
+        sessions_failing=core.sessions.history.failing is not None,
+        policy_zones=observed(core),
         dnstap=core.taps.observation(),
         **of_record(core, now),
+        **observations(core.nas),
     )
 
 
@@ -236,6 +251,8 @@ def warnings(core: Core) -> list[str]:
     found = [str(fault) for fault in core.site.warnings]
     found += core.people.warnings
     found += core.lists.warnings
+    found += session_questions.faults(core.sessions)
+    found += core.flows.warnings()
     gardened = core.tables.enforcements.gardened() if core.site.settings.walled_garden is None else 0
     if gardened:
         found.append(

@@ -15,7 +15,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -25,11 +25,12 @@ from sekisho.app.control_enforcement import Enforcements, garden_of
 from sekisho.app.control_people import People
 from sekisho.app.control_saved import SavedSnapshot
 from sekisho.drivers.tablereader import PlaneObservation
+from sekisho.drivers.tablerows import Lent
 from sekisho.drivers.tables import TableWriter
 from sekisho.ledger.state import State
 from sekisho.lists.compile import version_of
 from sekisho.model.clauses import Profile
-from sekisho.model.customers import Customer
+from sekisho.model.customers import Customer, Prefix
 from sekisho.model.errors import RefusedError, TableError
 from sekisho.model.events import ExceptionAdded
 from sekisho.model.lists import ListDefinition
@@ -61,10 +62,43 @@ class Compiled(Protocol):
     def compiled(self, definition: ListDefinition) -> CompiledList: ...
 
 
+class Lender(Protocol):
+    """Who knows which prefixes customers have for now, besides their fixed ones (`app.control_sessions`)."""
+
+    def live_prefixes(self, customer: str) -> tuple[Prefix, ...]: ...
+
+    def holder(self, prefix: Prefix) -> str | None: ...
+
+    def lent(self) -> Callable[[People], Lent]:
+        """All of them as of now; what is given works them out for some customers, in any thread."""
+        ...
+
+
+class NoLender:
+    """Nobody has any."""
+
+    def live_prefixes(self, customer: str) -> tuple[Prefix, ...]:  # noqa: ARG002 - the protocol's
+        return ()
+
+    def holder(self, prefix: Prefix) -> str | None:  # noqa: ARG002
+        return None
+
+    def lent(self) -> Callable[[People], Lent]:
+        return lambda _: ()
+
+
 class Watched(Protocol):
     """Who knows what the plane answers by."""
 
     def observe(self) -> PlaneObservation: ...
+
+
+class Follower(Protocol):
+    """Who is to know of every change of what the tables say (`control_policyzones.Publisher`)."""
+
+    def customer_changed(self, identity: str) -> None: ...
+
+    def tables_changed(self, *, everyone: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +143,8 @@ class Tables:
         self.published = Published()
         self.followers: list[Callable[[Collection[str]], None]] = []
         """Who else carries out what is in force: told which customers' changed, at once, and not waited for."""
+        self.lender: Lender = NoLender()
+        self.follower: Follower | None = None
         self._writer = writer
         self._plane = plane
         self._state = state
@@ -122,6 +158,7 @@ class Tables:
         self._profiles = 0
         self._loading = False
         self._late: set[str] = set()
+        self._late_moves: set[Prefix] = set()
 
     async def start(self, now: float) -> None:
         """Put the first snapshot and all customers in force: the saved one if it says what is in force now."""
@@ -137,6 +174,7 @@ class Tables:
         async with self._lock:
             await self._publish_all(people, now)
             self.people = people
+        self._tell(None)
         await self._taken(self.published.epoch)
 
     async def rebuild(self, now: float) -> None:
@@ -148,6 +186,8 @@ class Tables:
                 reached = self._wanted
                 await self._publish(self.people, now)
                 self._done = reached
+                if self.follower is not None:
+                    self.follower.tables_changed(everyone=False)
         await self._taken(self.published.epoch)
 
     async def put(self, customer: Customer, now: float) -> None:
@@ -155,11 +195,36 @@ class Tables:
         if self.people.profile_number(customer.terms) >= self._profiles:
             await self.rebuild(now)
         async with self._lock:
-            self._writer.put_customer(self.enforcements.on_row(self.people.row(customer, now), self.people.grounds))
+            row = self.people.row(customer, now)
+            prefixes = tuple(dict.fromkeys((*row.prefixes, *self.lender.live_prefixes(customer.id))))
+            self._writer.put_customer(self.enforcements.on_row(replace(row, prefixes=prefixes), self.people.grounds))
+            # A fixed prefix that is on another's line now stays there.
+            holders = {prefix: self.lender.holder(prefix) for prefix in row.prefixes}
+            self._writer.give((prefix, name) for prefix, name in holders.items() if name is not None)
+        self._tell(customer.id)
 
     async def remove(self, identity: str) -> None:
         async with self._lock:
             self._writer.remove_customer(identity)
+        self._tell(identity)
+
+    def move(self, moves: Mapping[Prefix, str | None]) -> bool:
+        """Prefixes are on other customers' lines from now on; None: on nobody's whom we know, but for its fixed owner.
+
+        In force on return, and in tables that are being loaded when they come in force. False if that could not be now,
+        for a table that is full while another is loaded: `settled` waits until it is.
+        """
+        if not self.published.epoch:
+            return True  # the tables that are to come are loaded with them
+        if self._loading:
+            self._late_moves.update(moves)
+        owners = ((prefix, name if name is not None else self.people.fixed(prefix)) for prefix, name in moves.items())
+        return self._writer.give(owners, may_grow=not self._loading)
+
+    async def settled(self) -> None:
+        """Wait until no tables are being loaded."""
+        async with self._lock:
+            pass
 
     async def enforce(self, customer: str, what: Enforcement) -> None:
         """What measures do to a customer from now on, all of it; on the customer's row on return, and on every row it gets later.
@@ -177,16 +242,22 @@ class Tables:
         """
         if len(given) > MANY and self.published.epoch:
             await self._load_enforced(given)
+            self._tell(None)
+            self._tell_enforcers(given)
             return
         self.enforcements.put(given)
-        for follow in self.followers:
-            follow(given.keys())
+        self._tell_enforcers(given)
         for number, customer in enumerate(tuple(given), 1):
             if self._loading:
                 self._late.add(customer)
             self._enforce(self.people, customer)
+            self._tell(customer)
             if number % _TURN == 0:
                 await asyncio.sleep(0)
+
+    def _tell_enforcers(self, given: Mapping[str, Enforcement]) -> None:
+        for follow in self.followers:
+            follow(given.keys())
 
     async def _load_enforced(self, given: Mapping[str, Enforcement]) -> None:
         self.enforcements.check(given)
@@ -220,6 +291,16 @@ class Tables:
             customer = self.people.find(identity)
             if customer is not None:
                 self._writer.set_mask(identity, self.people.entitlement(customer, now).mask)
+        self._tell(identity)
+
+    def _tell(self, identity: str | None) -> None:
+        """Tell who follows of a change of one customer, or of all."""
+        if self.follower is None:
+            return
+        if identity is None:
+            self.follower.tables_changed(everyone=True)
+        else:
+            self.follower.customer_changed(identity)
 
     def is_behind(self) -> bool:
         """Whether another version of some list is there than the snapshot in force was built of."""
@@ -285,14 +366,18 @@ class Tables:
         unconsented: Counter[int] = Counter()
         count, allow = len(people), people.site.settings.allow
         began = time.monotonic()
+        lent = self.lender.lent()
+        # Most customers have an address and a prefix by log-in, where they log in.
+        spare = 2 * count if people.site.settings.radius is not None else 0
 
         def load() -> None:
             bulk, rows = people.bulk(now, unconsented)
             bulk = self.enforcements.on_bulk(bulk, people.grounds)
             rows = [self.enforcements.on_row(row, people.grounds) for row in rows]
-            self._writer.load_customers(bulk, rows, allow, count, epoch)
+            self._writer.load_customers(bulk, rows, allow, count, epoch, lent(people), spare)
 
         self._late.clear()
+        self._late_moves.clear()
         self._loading = True
         try:
             await asyncio.to_thread(_written, load)
@@ -305,6 +390,8 @@ class Tables:
         """Write what came in force while all were loaded, and stands in the tables of before alone."""
         for identity in self._late:
             self._enforce(people, identity)
+        late = {prefix: self.lender.holder(prefix) for prefix in self._late_moves}
+        self._writer.give((prefix, name if name is not None else people.fixed(prefix)) for prefix, name in late.items())
 
     def _inputs(self, people: People) -> Inputs:
         epoch = max(self._writer.epoch, self.published.epoch) + 1

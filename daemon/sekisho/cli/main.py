@@ -12,11 +12,16 @@ from sekisho.cli.verbs_backup import backup, restore
 from sekisho.cli.verbs_customers import customers, optout
 from sekisho.cli.verbs_daemon import check, completion, reload, run, status
 from sekisho.cli.verbs_emergencies import announce, emergency, hold, outage, resume
+from sekisho.cli.verbs_flows import flows
 from sekisho.cli.verbs_groups import group
 from sekisho.cli.verbs_lines import lines
 from sekisho.cli.verbs_lists import lists
 from sekisho.cli.verbs_measures import measures, suspend
+from sekisho.cli.verbs_nas import nas
 from sekisho.cli.verbs_notices import attention, notice_report, notices
+from sekisho.cli.verbs_plugin import plugin
+from sekisho.cli.verbs_rpz import rpz
+from sekisho.cli.verbs_sessions import sessions
 from sekisho.cli.verbs_terms import terms
 from sekisho.cli.verbs_usage import usage
 from sekisho.cli.verbs_verdicts import events, explain
@@ -48,6 +53,9 @@ def cli() -> None:
     Why is a line slow, and what was it used for, in totals of days:
       sekisho explain --customer c-1001
       sekisho usage show c-1001
+    Who is on line, and who held an address at a time:
+      sekisho sessions show c-1001
+      sekisho sessions at 192.0.2.7 2026-04-01T03:14:07 --port 40123
     \b
     What measures are open, and an end to all of them at once:
       sekisho measures list
@@ -59,6 +67,9 @@ def cli() -> None:
       sekisho audit show --customer c-1001           all that was done about a customer
       sekisho backup /var/lib/sekisho/backup         while the daemon runs; `sekisho restore` puts it back
     \b
+    The checkpoint within a resolver you run already:
+      sekisho plugin config unbound --into /etc/unbound/sekisho
+    \b
     What customers were told, and whose attention is called to what:
       sekisho notices list c-1001
       sekisho notice-report import notice.csv
@@ -69,9 +80,9 @@ def cli() -> None:
     """
 
 
-COMMANDS = (run, check, status, terms, optout, group, customers, lists, explain, events, usage, audit, backup, restore)
-MEASURES = (measures, suspend, lines, hold, resume, emergency, outage, announce, notices, attention, notice_report)
-for command in (*COMMANDS, *MEASURES, reload, completion):
+COMMANDS = (run, check, status, terms, optout, group, customers, lists, explain, events, usage, sessions, flows, audit, backup, restore)
+MEASURES = (measures, suspend, lines, nas, hold, resume, emergency, outage, announce, notices, attention, notice_report)
+for command in (*COMMANDS, *MEASURES, plugin, rpz, reload, completion):
     cli.add_command(command)
 
 

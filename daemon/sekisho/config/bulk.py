@@ -5,8 +5,8 @@ The columns are the keys of a customer as the YAML file nests them (RFC 4180, UT
     id,terms,consent.version,consent.at,prefixes,plan.down_mbps,plan.up_mbps,group,exempt,contacts.email
 
 `id` and `terms` are required; columns may stand in any order and an empty cell is a key left out.
-`contacts.language`, `fee.monthly` and `fee.yearly` (whole yen) are read too where they stand.
-Several terms, prefixes or exemptions stand in one cell, separated by spaces. Also read: the last
+`contacts.language`, `logins`, `fee.monthly` and `fee.yearly` (whole yen) are read too where they stand.
+Several terms, prefixes, exemptions or log-in names stand in one cell, separated by spaces. Also read: the last
 word alone or an underscore for the dot (`email`, `consent_version`), and one column for a nested
 key (`consent` as `2021-02-01@2021-03-15`, `plan` as `1000/100`). Lines that start with `#` are
 comments; `# version: 1` may stand first.
@@ -38,7 +38,7 @@ from sekisho.config.cells import (
     several,
 )
 from sekisho.config.contacts import LANGUAGES
-from sekisho.config.customers import as_customer_id
+from sekisho.config.customers import as_customer_id, as_login
 from sekisho.config.prefixes import read_prefix
 from sekisho.config.register import Contract, Customers, Faults
 from sekisho.config.validation import did_you_mean, shown
@@ -61,7 +61,7 @@ FEE_COLUMNS = ("fee.monthly", "fee.yearly")
 """Read too where they stand: whole yen without tax, one of the two."""
 
 _ALIASES = {
-    **{name: name for name in (*COLUMNS, "contacts.language", *FEE_COLUMNS, "consent", "plan")},
+    **{name: name for name in (*COLUMNS, "contacts.language", "logins", *FEE_COLUMNS, "consent", "plan")},
     **{name.replace(".", "_"): name for name in (*COLUMNS, "contacts.language", *FEE_COLUMNS)},
     "down_mbps": "plan.down_mbps",
     "up_mbps": "plan.up_mbps",
@@ -76,6 +76,8 @@ _TOGETHER = 8192
 """Rows entered at a time."""
 _PLAIN_IDS = re.compile(r"[0-9A-Za-z@._-]{1,128}(?:\n[0-9A-Za-z@._-]{1,128})*")
 _PLAIN_EMAILS = re.compile(r"(?:[0-9A-Za-z._+-]+@[0-9A-Za-z.-]+)?(?:\n(?:[0-9A-Za-z._+-]+@[0-9A-Za-z.-]+)?)*")
+_PLAIN_LOGINS = re.compile(r"[0-9A-Za-z@._ \n-]*")
+_LONGEST_LOGIN = 253
 _VERSION = re.compile(r"#\s*version\s*:\s*(.*)")
 
 A = TypeVar("A")
@@ -158,6 +160,7 @@ class _Layout:
     prefixes: int | None
     email: int | None
     language: int | None
+    logins: int | None
     contract: dict[str, int]
     consent: dict[str, int]
     contracts: dict[tuple[str, ...], int] = field(default_factory=dict)
@@ -173,6 +176,7 @@ class _Layout:
             places.get("prefixes"),
             places.get("contacts.email"),
             places.get("contacts.language"),
+            places.get("logins"),
             {column: places[column] for column in _CONTRACT if column in places},
             {column: places[column] for column in _CONSENT if column in places},
         )
@@ -226,9 +230,17 @@ def _enter_together(rows: list[list[str]], lines: Sequence[int], layout: _Layout
         consents = _numbers(columns, layout.consent, layout.consents, lambda cells: customers.add_consent(read_consent(cells)))
     except ValueError:
         return False
-    return customers.extend(
+    logins: Sequence[str] = columns[layout.logins] if layout.logins is not None else ()
+    if not _PLAIN_LOGINS.fullmatch("\n".join(logins)) or max(map(len, logins), default=0) > _LONGEST_LOGIN:
+        return False
+    entered = customers.extend(
         identities, lines, contracts or [0] * len(rows), consents or [0] * len(rows), prefixes, [one or None for one in emails], languages
     )
+    if entered:
+        for identity, names in zip(identities, logins, strict=False):
+            if names:
+                customers.add_logins(identity, names.split())
+    return entered
 
 
 def _numbers(
@@ -274,9 +286,13 @@ def _enter_one(row: list[str], line: int, layout: _Layout, customers: Customers,
     prefixes = [one for text in texts if (one := told("prefixes", read_prefix, text))]
     email = told("contacts.email", read_email, row[layout.email]) if layout.email is not None else None
     language = told("contacts.language", read_language, row[layout.language]) if layout.language is not None else None
+    names = row[layout.logins].split() if layout.logins is not None else []
+    logins = [login for name in names if (login := told("logins", as_login, name))]
     if identity is None:
         return
     number = _contract_number(contract, layout, customers)
     known = customers.add(identity, line, number, customers.add_consent(consent), dict.fromkeys(prefixes), email, language)
     if known:
         faults.add(line, f"customer {identity} already stands on line {known}; keep one of them", "id")
+    else:
+        customers.add_logins(identity, logins)

@@ -23,6 +23,7 @@ from sekisho.model.customers import Consent, Customer, Fee, Plan, Prefix
 from sekisho.model.errors import ConfigError, Fault
 
 _ID = re.compile(r"[^\s\x00-\x1f\x7f\"'<>]{1,128}")
+_LOGIN = re.compile(r"[^\s\x00-\x1f\x7f\"'<>]{1,253}")
 
 
 def as_customer_id(value: object) -> str:
@@ -30,6 +31,14 @@ def as_customer_id(value: object) -> str:
     text = as_text(value)
     if not _ID.fullmatch(text):
         raise ValueError(f"{shown(text)} is no customer id: no spaces, quotes or angle brackets, at most 128 characters")
+    return text
+
+
+def as_login(value: object) -> str:
+    """A name to log in by: printable text without spaces, as long as RADIUS has it."""
+    text = as_text(value)
+    if not _LOGIN.fullmatch(text):
+        raise ValueError(f"{shown(text)} is no log-in name: no spaces, quotes or angle brackets, at most 253 characters")
     return text
 
 
@@ -64,6 +73,7 @@ def as_numbers(value: object) -> Numbers:
 
 CustomerId = Annotated[str, BeforeValidator(as_customer_id), WithJsonSchema({"type": "string", "maxLength": 128})]
 Moment = Annotated[str, BeforeValidator(as_moment), WithJsonSchema({"type": "string", "examples": ["2021-02-01"]})]
+LoginName = Annotated[str, BeforeValidator(as_login), WithJsonSchema({"type": "string", "maxLength": 253})]
 Capacity = Annotated[StrictFloat | StrictInt, BeforeValidator(as_capacity), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
 Yen = Annotated[StrictInt, BeforeValidator(as_yen), WithJsonSchema({"type": "integer", "minimum": 0})]
 PrefixNumbers = Annotated[
@@ -135,6 +145,8 @@ class CustomerRecord(FileModel):
     """Lists or clauses that do not reach the customer, by the operator's decision."""
     contacts: Contacts | None = None
     """Where notices go."""
+    logins: Annotated[tuple[LoginName, ...], BeforeValidator(as_items), _TEXTS] = ()
+    """Names the customer logs in by besides the id (RADIUS User-Name)."""
 
 
 class CustomersFile(FileModel):
@@ -156,7 +168,8 @@ def parse_customer(mapping: Mapping[str, object], file: str = "customer") -> Cus
     prefixes = tuple(Prefix(high << 64 | low, length) for high, low, length in dict.fromkeys(record.prefixes))
     email, language = _contacts(record)
     shared = (contract.plan, contract.group, contract.exempt)
-    return Customer(record.id, contract.terms, prefixes, _consent(record), *shared, email, contract.fee, language)
+    logins = tuple(dict.fromkeys(record.logins))
+    return Customer(record.id, contract.terms, prefixes, _consent(record), *shared, email, contract.fee, language, logins)
 
 
 def record_of(customer: Customer) -> dict[str, object]:
@@ -170,6 +183,8 @@ def record_of(customer: Customer) -> dict[str, object]:
         record["plan"] = {"down_mbps": customer.plan.down_mbps, "up_mbps": customer.plan.up_mbps}
     if customer.fee:
         record["fee"] = {"yearly" if customer.fee.yearly else "monthly": customer.fee.yen}
+    if customer.logins:
+        record["logins"] = list(customer.logins)
     if customer.group:
         record["group"] = customer.group
     if customer.exempt:
@@ -212,6 +227,8 @@ def read_customers(document: Document) -> tuple[Customers, list[Fault]]:
         known = customers.add(record.id, line, contracts[contract], consents[consent], dict.fromkeys(record.prefixes), *_contacts(record))
         if known:
             faults.add(line, f"customer {record.id} already stands on line {known}; keep one of them", "id")
+        else:
+            customers.add_logins(record.id, record.logins)
     customers.close(faults)
     return customers, faults.all()
 

@@ -119,12 +119,15 @@ def _as_algorithm(value: object) -> object:
     return name
 
 
+Algorithm = Annotated[str, BeforeValidator(_as_algorithm), WithJsonSchema({"enum": list(_ALGORITHMS)})]
+
+
 class Tsig(FileModel):
     """The key of a transfer (RFC 8945)."""
 
     name: Domain
     """Name of the key, as the primary knows it."""
-    algorithm: Annotated[str, BeforeValidator(_as_algorithm), WithJsonSchema({"enum": list(_ALGORITHMS)})] = "hmac-sha256"
+    algorithm: Algorithm = "hmac-sha256"
     """HMAC of the key."""
     secret_file: FilePath | None = None
     """File with the secret in base 64, readable by the daemon alone."""

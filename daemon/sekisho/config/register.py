@@ -95,6 +95,9 @@ class Customers:
         self._emails: list[str | None] = []
         self._languages: dict[int, str] = {}
         self._names: list[str] = []
+        self._logins: dict[str, int] = {}
+        self._logins_of: dict[int, tuple[str, ...]] = {}
+        self._logins_twice: list[tuple[int, str, int]] = []
         self._owners: NDArray[np.uint32] | None = None
         self._order: NDArray[np.intp] = np.empty(0, np.intp)
         self._present: frozenset[int] = frozenset()
@@ -108,7 +111,8 @@ class Customers:
         for row, (identity, number, agreed, email, held) in enumerate(rows):
             contract = contracts[number]
             shared = (contract.plan, contract.group, contract.exempt)
-            yield Customer(identity, contract.terms, held, consents[agreed], *shared, email, contract.fee, self._languages.get(row))
+            language, logins = self._languages.get(row), self._logins_of.get(row, ())
+            yield Customer(identity, contract.terms, held, consents[agreed], *shared, email, contract.fee, language, logins)
 
     def __contains__(self, identity: object) -> bool:
         return identity in self._rows
@@ -240,6 +244,24 @@ class Customers:
         self._languages.update((row + at, language) for at, language in enumerate(languages) if language)
         return True
 
+    def add_logins(self, identity: str, logins: Iterable[str]) -> None:
+        """Names a customer who was added logs in by. One that is another's already is told by `close`."""
+        row = self._rows[identity]
+        names = tuple(dict.fromkeys(logins))
+        for name in names:
+            other = self._logins.setdefault(name, row)
+            if other != row:
+                self._logins_twice.append((row, name, other))
+        if names:
+            self._logins_of[row] = names
+
+    def with_login(self, name: str) -> str | None:
+        """The customer who logs in by a name: by one of their own, or by the id."""
+        row = self._logins.get(name)
+        if row is not None:
+            return self._names[row]
+        return name if name in self._rows else None
+
     def with_email(self, address: str) -> list[str]:
         """Customers whose mail address this is, upper and lower case alike."""
         wanted = address.casefold()
@@ -264,6 +286,14 @@ class Customers:
         high, low, lengths, owners = self.columns()
         self._order = sorted_order(high, low, lengths)
         self._present = frozenset(np.unique(lengths).tolist())
+        twice = self._logins_twice
+        twice += [(row, name, self._rows[name]) for name, row in self._logins.items() if self._rows.get(name, row) != row]
+        for row, name, owner in twice:
+            faults.add(
+                self._lines[row],
+                f"{name} is customer {self._names[owner]}'s ({self.file}:{self._lines[owner]}), as id or log-in name; keep it with one",
+                "logins",
+            )
         told = 0
         for outer, inner in find_overlaps(high, low, lengths, owners, self._order):
             first, second = sorted((outer, inner))  # told where the later of the two stands
@@ -293,4 +323,5 @@ class Customers:
             self._emails[row],
             contract.fee,
             self._languages.get(row),
+            self._logins_of.get(row, ()),
         )

@@ -18,12 +18,16 @@ from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, Wit
 
 from sekisho.config.accounts import Accounts, Group, User
 from sekisho.config.bandwidth import Bandwidth, Duplicates
+from sekisho.config.coa import CoaSettings
 from sekisho.config.detection import Detection
 from sekisho.config.dnstap import DnstapSettings
 from sekisho.config.document import Document, scan_document
 from sekisho.config.events import EventSettings
+from sekisho.config.flows import FlowSettings
 from sekisho.config.lines import LineSettings
 from sekisho.config.notices import NoticeSettings
+from sekisho.config.policyzones import PolicyZones
+from sekisho.config.radius import RadiusSettings
 from sekisho.config.validation import FileModel, did_you_mean, shown, validate
 from sekisho.config.values import (
     DnsEndpoint,
@@ -237,6 +241,8 @@ class Settings(FileModel):
     keep their default."""
     detection: Detection = Detection()
     """Who overloads the name servers."""
+    flows: FlowSettings | None = None
+    """Flow records of routers, for usage by customer; null: none are collected."""
     bandwidth: Bandwidth = Bandwidth()
     """Who occupies lines and shared segments, sends mass mail or connects in storms."""
     duplicates: Duplicates = Duplicates()
@@ -256,6 +262,12 @@ class Settings(FileModel):
     """Where resolvers that customers ask directly tell whose queries came in; null: nowhere."""
     notices: NoticeSettings | None = None
     """How customers are told of measures; null: nobody is told, and what needs a notice before is not enforced."""
+    radius: RadiusSettings | None = None
+    """Which access servers tell who is on which line; null: none, and customers have fixed addresses alone."""
+    policy_zones: PolicyZones | None = None
+    """The policy zones published for resolvers that are asked without this one; null: none are."""
+    coa: CoaSettings | None = None
+    """NASes that slow lines and end sessions when they are asked; null: none is asked."""
 
     @model_validator(mode="after")
     def _no_loop(self) -> Settings:

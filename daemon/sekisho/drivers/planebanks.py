@@ -51,7 +51,7 @@ def _bury(folder: Path, bank: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for number, path in numbered_files(folder, "counts-"):
-            if number // layout.BANK == bank:
+            if number // layout.BANK == bank and number not in layout.PLUGINS:
                 with contextlib.suppress(TableError):
                     table = map_table(path, Kind.COUNTS, layout.COUNTS_VERSION, writable=True)
                     table.arrays["worker"][layout.WORKER_HEARTBEAT] = 0

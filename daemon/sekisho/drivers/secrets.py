@@ -1,4 +1,4 @@
-"""Secrets of channels: a systemd credential first, else the file the configuration names.
+"""Secrets of channels and of access servers: a systemd credential first, else the file the configuration names.
 
 Read anew for each use: a secret that is changed counts from then on, and none is kept.
 """
@@ -13,16 +13,16 @@ from sekisho.model.errors import UnavailableError
 MAX_SIZE = 4096
 
 
-def read_credential(name: str, file: Path | None, credentials: str | None = None) -> str:
+def read_credential(name: str, file: Path | None, credentials: str | None = None, section: str = "notices") -> str:
     """The secret, without white space at its ends. Raises UnavailableError with what to do.
 
-    `credentials` defaults to $CREDENTIALS_DIRECTORY.
+    `credentials` defaults to $CREDENTIALS_DIRECTORY; `section` is the one of the main file that names it.
     """
     folder = os.environ.get("CREDENTIALS_DIRECTORY") if credentials is None else credentials
     credential = Path(folder) / name if folder else None
     path = credential if credential is not None and credential.exists() else file
     if path is None:
-        raise UnavailableError(f"there is no secret {name}; name its file in `notices:` or load it as the systemd credential {name}")
+        raise UnavailableError(f"there is no secret {name}; name its file in `{section}:` or load it as the systemd credential {name}")
     try:
         with path.open("rb") as opened:
             raw = opened.read(MAX_SIZE + 1)

@@ -6,7 +6,7 @@ in force (`drivers.tables`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,8 @@ class BulkRows:
     without: frozenset[str] = frozenset()
 
 
+Lent = Sequence[tuple[Prefix, str]]
+"""Prefixes that are customers' for now, and whose each is."""
 Prefixes = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint8], NDArray[np.uint32]]
 
 
@@ -122,6 +124,17 @@ def prefixes_of(singles: Sequence[tuple[int, CustomerRow]]) -> Prefixes:
         np.array([prefix.value & LOW for prefix, _ in held], np.uint64),
         np.array([prefix.length for prefix, _ in held], np.uint8),
         np.array([number for _, number in held], np.uint32),
+    )
+
+
+def lent_prefixes(lent: Lent, rows: Mapping[str, int]) -> Prefixes:
+    """Of those lent, the ones whose customers have rows."""
+    held = [(prefix, number) for prefix, name in lent if (number := rows.get(name)) is not None]
+    return (
+        np.fromiter((prefix.value >> 64 for prefix, _ in held), np.uint64, len(held)),
+        np.fromiter((prefix.value & LOW for prefix, _ in held), np.uint64, len(held)),
+        np.fromiter((prefix.length for prefix, _ in held), np.uint8, len(held)),
+        np.fromiter((number for _, number in held), np.uint32, len(held)),
     )
 
 

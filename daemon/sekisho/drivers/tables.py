@@ -26,7 +26,20 @@ from sekisho.drivers.sharedfiles import (
     numbered_files,
     snapshot_file,
 )
-from sekisho.drivers.tablerows import LOW, BulkRows, CustomerRow, allowed, enter, kept_prefixes, load_bulk, owned, prefixes_of, standings
+from sekisho.drivers.tablerows import (
+    LOW,
+    BulkRows,
+    CustomerRow,
+    Lent,
+    allowed,
+    enter,
+    kept_prefixes,
+    lent_prefixes,
+    load_bulk,
+    owned,
+    prefixes_of,
+    standings,
+)
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError, TableError
 from sekisho.snapshot import layout
@@ -85,11 +98,19 @@ class TableWriter:
         self.load_customers(None, list(rows), allow, count, epoch)
 
     def load_customers(
-        self, bulk: BulkRows | None, rows: Sequence[CustomerRow], allow: Sequence[Prefix], count: int = 0, epoch: int | None = None
+        self,
+        bulk: BulkRows | None,
+        rows: Sequence[CustomerRow],
+        allow: Sequence[Prefix],
+        count: int = 0,
+        epoch: int | None = None,
+        lent: Lent | None = None,
+        spare: int = 0,
     ) -> None:
         """Load all customers as a new generation, put in force by one store: `bulk`, and `rows` besides.
 
-        `count` is how many to make room for. `epoch` names a staged snapshot that the masks and
+        `count` is how many to make room for, `spare` how many more prefixes. `lent` are prefixes customers have for now,
+        and have rather than who has them for good. `epoch` names a staged snapshot that the masks and
         profiles are of: both come in force together, so that no row is read by the other
         configuration's lists while a million are loaded.
         """
@@ -98,9 +119,11 @@ class TableWriter:
         parts = [allowed(allow), prefixes_of(singles)]
         if bulk is not None:
             parts.append(kept_prefixes(bulk, numbers))
+        if lent is not None:
+            parts.append(lent_prefixes(lent, self._rows))
         highs, lows, lengths, owners = (np.concatenate(column) for column in zip(*parts, strict=True))
         room = max(count, self._next_row) + max(1024, self._next_row // 4)
-        table, path = self._create(room, len(owners))
+        table, path = self._create(room, len(owners) + spare)
         if bulk is not None:
             load_bulk(table, bulk, numbers)
         self._load_columns(table, singles)
@@ -133,6 +156,25 @@ class TableWriter:
                 self._own(table, prefix, layout.ALLOWED if prefix in self._allow else layout.NOBODY)
         for prefix in row.prefixes:
             self._own(table, prefix, number)
+
+    def give(self, moves: Iterable[tuple[Prefix, str | None]], *, may_grow: bool = True) -> bool:
+        """Have prefixes be customers' from now on, in force at once; None, or who is not in the tables: nobody's.
+
+        False if the table has no room for one and may not grow now: those before it are in force.
+        """
+        rows = self._fields()
+        for prefix, name in moves:
+            number = None if name is None else self._rows.get(name)
+            if number is None or number >= len(rows) or not int(rows["flags"][number]) & layout.ACTIVE:
+                number = layout.ALLOWED if prefix in self._allow else layout.NOBODY
+            table = self._loaded()
+            if self._is_full(table, 1, 0):
+                if not may_grow:
+                    return False
+                table = self._grow(1)
+                rows = self._fields()
+            self._own(table, prefix, number)
+        return True
 
     def remove_customer(self, id: str) -> None:  # noqa: A002 - the field's own name
         """Take a customer out, at once. Raises RefusedError if there is none of that id."""
@@ -288,6 +330,8 @@ class TableWriter:
         if at >= 0:
             unlink(slots, rows, at)
             entries["owner"][at] = owner
+        elif owner == layout.NOBODY:
+            return
         else:
             # The length makes the entry visible: it comes last, each in a store of its own.
             at = -1 - at

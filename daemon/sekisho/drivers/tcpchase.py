@@ -20,8 +20,9 @@ import dns.rrset
 
 from sekisho.drivers.tcpforward import Forwarder
 from sekisho.drivers.tcpupstream import Pool
-from sekisho.drivers.tcpverdict import LIMIT, Match, Query, Reply
+from sekisho.drivers.tcpverdict import Match, Query, Reply
 from sekisho.plane.answer import UDP_SIZE
+from sekisho.plane.asking import LIMIT
 from sekisho.plane.wire import CD, RD, TYPE_ANY, TYPE_CNAME
 from sekisho.snapshot.layout import Snapshot
 

@@ -16,9 +16,10 @@ import structlog
 from sekisho.drivers.tcpcontext import TcpSettings
 from sekisho.drivers.tcpforward import Forwarder
 from sekisho.drivers.tcpupstream import Pool
-from sekisho.drivers.tcpverdict import Judge, Match, Outcome, Query
+from sekisho.drivers.tcpverdict import Judge, Match, Query
 from sekisho.model.counters import Counter
 from sekisho.model.customers import V4_MAPPED
+from sekisho.plane.asking import Outcome
 from sekisho.snapshot.layout import Snapshot
 
 CHUNK = 4096

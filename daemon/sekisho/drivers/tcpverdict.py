@@ -1,18 +1,13 @@
 """The verdict on a query that came over TCP, and the bytes of every answer.
 
 Owns the way between a message (bytes) and the compiled functions all transports share: nothing is
-decided or phrased here that `plane` does not decide and phrase. What differs from UDP:
-
-* answers have up to 65535 bytes and are never truncated to less;
-* silence (silenced customers, DROP, a customer over the hard budget) leaves the connection open.
-  TC=1, which a budget may ask for, is no answer over TCP: it would send the client where it is;
-* a query shorter than a header ends the connection, and so does the REFUSED of a stranger;
-* CNAME local data (CHASE) is answered, TCP-only lets through, and nothing comes from the cache.
+decided or phrased here that `plane` does not decide and phrase (`plane.asking`, which says what differs from
+UDP). Silence (silenced customers, DROP, a customer over the hard budget) leaves the connection open, and
+nothing comes from the cache.
 """
 
 from __future__ import annotations
 
-import enum
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -21,151 +16,30 @@ import numpy as np
 
 from sekisho.drivers.tcpcontext import Tables, TcpContext
 from sekisho.model.counters import Counter
-from sekisho.model.lists import ActionKind
-from sekisho.model.verdicts import Step
 from sekisho.plane.addresses import find_customer
-from sekisho.plane.answer import EDE_PROHIBITED, REFUSED, dress, write_blocked, write_error, write_gardened
+from sekisho.plane.answer import dress, write_error
+from sekisho.plane.asking import LIMIT, Outcome, rule_on
 from sekisho.plane.forward import note_latency
-from sekisho.plane.recording import count_customer, count_pattern, count_rule, count_step, publish, record_match
+from sekisho.plane.recording import count_pattern, publish
 from sekisho.plane.reply import A_LENGTH, A_NOTED, read_answer, same_question
-from sekisho.plane.sketch import is_new
-from sekisho.plane.verdict import R_ACTION, R_KIND, R_LIST, R_PROFILE, R_ROW, R_RULE, decide, is_served
+from sekisho.plane.verdict import R_ACTION, R_LIST, R_PROFILE, R_ROW, is_served
 from sekisho.plane.wire import (
-    BADVERS,
-    FORMERR,
     HEADER,
-    IGNORE,
-    NOTIMP,
     NXDOMAIN,
-    PROCEED,
     Q_DO,
     Q_EDNS,
     Q_END,
     Q_FLAGS,
-    Q_LABELS,
     Q_TYPE,
-    parse_query,
 )
 from sekisho.snapshot.compiling import compiled
-from sekisho.snapshot.digest import U64
 from sekisho.snapshot.layout import (
-    COUNT_BLOCKED,
-    COUNT_LIMITED,
-    COUNT_QUERIES,
-    COUNT_SILENCED,
-    PATTERN_FORWARDED,
-    PATTERN_NEW,
     PATTERN_NXDOMAIN,
     WORKER_HEARTBEAT,
 )
 
-LIMIT = 65535
-"""Bytes of the longest message (RFC 1035 section 4.2.2)."""
 _RECORDS = 6000
 """More records than such a message can hold, of eleven bytes each."""
-
-_TCP4, _TCP6 = int(Counter.QUERIES_TCP4), int(Counter.QUERIES_TCP6)
-_AT_MALFORMED, _AT_FORWARD = int(Counter.STEP_MALFORMED), int(Counter.STEP_FORWARD)
-_DROPPED, _FORMERR = int(Counter.MALFORMED_DROPPED), int(Counter.MALFORMED_FORMERR)
-_NOTIMP, _BADVERS, _REFUSED = int(Counter.MALFORMED_NOTIMP), int(Counter.MALFORMED_BADVERS), int(Counter.MALFORMED_REFUSED)
-_PASSTHRU = int(Counter.PASSTHRU)
-_S_SOURCE, _S_SILENCED, _S_BUDGET = int(Step.SOURCE), int(Step.SILENCED), int(Step.BUDGET)
-_S_GARDEN, _S_CACHE = int(Step.GARDEN), int(Step.CACHE)
-_PASS, _CHASE_KIND, _TRANSPORT_TCP = int(ActionKind.PASSTHRU), int(ActionKind.CHASE), 1
-
-
-class Outcome(enum.IntEnum):
-    """What is to be done with a query."""
-
-    SILENCE = 0
-    ANSWER = 1
-    LAST = 2
-    """Answer, then close."""
-    CLOSE = 3
-    FORWARD = 4
-    CHASE = 5
-    """Answer with the CNAME of the list and what its target resolves to."""
-
-
-_SILENCE, _ANSWER, _LAST = int(Outcome.SILENCE), int(Outcome.ANSWER), int(Outcome.LAST)
-_CLOSE, _FORWARD, _CHASE = int(Outcome.CLOSE), int(Outcome.FORWARD), int(Outcome.CHASE)
-
-
-@compiled
-def rule_on(
-    snapshot: Any, customers: Any, buckets: Any, key: Any, epoch: Any, counts: Any, hits: Any,
-    desk: Any, length: Any, high: Any, low: Any, four: Any, now: Any,
-) -> Any:  # fmt: skip
-    """Take the query of `length` bytes in the desk's `packets` through the verdict, and publish that it was counted.
-
-    Returns (outcome, bytes of answer in the desk's `answers`).
-    """
-    ruled = _rule_on(snapshot, customers, buckets, key, epoch, counts, hits, desk, length, high, low, four, now)
-    publish(counts, desk)
-    return ruled
-
-
-@compiled
-def _rule_on(
-    snapshot: Any, customers: Any, buckets: Any, key: Any, epoch: Any, counts: Any, hits: Any,
-    desk: Any, length: Any, high: Any, low: Any, four: Any, now: Any,
-) -> Any:  # fmt: skip
-    question, packet, out = desk.question, desk.packets, desk.answers
-    desk.totals[_TCP4 if four else _TCP6] += U64(1)
-    code = parse_query(packet, 0, length, question, desk.lower, desk.labels)
-    if code != PROCEED:
-        return refuse_malformed(desk, code)
-    step = decide(
-        snapshot, customers, buckets, key, find_customer(customers, high, low), desk.lower, desk.labels, question[Q_LABELS],
-        now, True, True, desk.masks, desk.combos, desk.prints, desk.ruling,
-    )  # fmt: skip
-    customer = desk.ruling[R_ROW]
-    count_customer(counts, customer, COUNT_QUERIES)
-    if step == _S_CACHE:
-        desk.totals[_AT_FORWARD] += U64(1)
-        if desk.ruling[R_KIND] == _PASS:
-            desk.totals[_PASSTHRU] += U64(1)
-        count_pattern(counts, customer, PATTERN_FORWARDED)
-        if is_new(desk.sketch, desk.seen, desk.packet, desk.lower, desk.labels, question[Q_LABELS], now):
-            count_pattern(counts, customer, PATTERN_NEW)
-        return _FORWARD, 0
-    count_step(desk, step)
-    if step == _S_SOURCE:
-        return _LAST, write_error(packet, 0, question, out, 0, REFUSED, EDE_PROHIBITED, desk.notes)
-    if step in (_S_SILENCED, _S_BUDGET, _S_GARDEN):
-        count_customer(counts, customer, COUNT_LIMITED if step == _S_BUDGET else COUNT_SILENCED)
-        count_rule(counts, desk.ruling[R_RULE], epoch)
-        if step == _S_GARDEN:
-            return _ANSWER, write_gardened(snapshot, desk.ruling, packet, 0, question, out, 0, LIMIT)
-        return _SILENCE, 0
-    count_customer(counts, customer, COUNT_BLOCKED)
-    record_match(counts, hits, desk, epoch, _TRANSPORT_TCP)
-    if desk.ruling[R_KIND] == _CHASE_KIND:
-        return _CHASE, 0
-    size = write_blocked(snapshot, desk.ruling, packet, 0, question, out, 0, LIMIT)
-    return _ANSWER if size > 0 else _SILENCE, size
-
-
-@compiled
-def refuse_malformed(desk: Any, code: Any) -> Any:
-    """Step 1, as over UDP: silence, or an error that says as little as the RFCs ask for."""
-    totals, question = desk.totals, desk.question
-    totals[_AT_MALFORMED] += U64(1)
-    if code == IGNORE:
-        totals[_DROPPED] += U64(1)
-        return _CLOSE if question[0] < HEADER else _SILENCE, 0
-    if code == NOTIMP:
-        totals[_NOTIMP] += U64(1)
-        question[Q_END] = HEADER
-        question[Q_EDNS] = 0
-    elif code == BADVERS:
-        totals[_BADVERS] += U64(1)
-    elif code == FORMERR:
-        totals[_FORMERR] += U64(1)
-        question[Q_EDNS] = 0
-    else:
-        totals[_REFUSED] += U64(1)
-    return _ANSWER, write_error(desk.packets, 0, question, desk.answers, 0, code, -1, desk.notes)
 
 
 @compiled
@@ -275,7 +149,7 @@ class Judge:
         snapshot, customers, buckets, key, epoch = tables
         outcome, length = rule_on(
             snapshot.view, customers.view, buckets, key, epoch, self._context.counts.view, self._context.hits.view, self._context.desk,
-            size, high, low, four, time.monotonic_ns(),
+            size, high, low, four, True, time.monotonic_ns(),
         )  # fmt: skip
         return Outcome(outcome), bytes(self._out_view[:length]), tables
 

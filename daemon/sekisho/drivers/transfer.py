@@ -41,6 +41,7 @@ from sekisho.lists.zonescan import WIDEST, record_starts
 from sekisho.lists.zonetransfer import Transferred, ZoneReader, query_serial
 from sekisho.model.errors import FeedError
 from sekisho.model.lists import ListDefinition, TsigKey
+from sekisho.rpz.serials import newer
 from sekisho.snapshot.digest import Key
 
 _FUDGE = 300
@@ -145,11 +146,6 @@ def _applied(reader: ZoneReader, base: Base, key: Key, guard: Any) -> Zone:
         kinds=tuple(kinds.most_common()),
     )
     return Zone(FeedResult(compiled, report), reader.serial)
-
-
-def newer(serial: int, than: int) -> bool:
-    """Whether a serial is newer, by the arithmetic of RFC 1982."""
-    return serial != than and (serial - than) % (1 << 32) < 1 << 31
 
 
 def _secret_of(path: str) -> str:

@@ -37,13 +37,13 @@ def load() -> bool:
 
 def warm_up() -> None:
     """Compile what both transports call. Takes half a minute the first time, a fraction of a second later."""
-    snapshot, customers, counts, hits = _empty(Snapshot), _empty(Customers), _empty(Counts), _empty(Hits)
+    snapshot, customers, counts, hits = empty(Snapshot), empty(Customers), empty(Counts), empty(Hits)
     buckets, key, desk = np.zeros(1, np.uint64), key_of(bytes(16)), make_desk()
     desk.signal[SIGNAL_RETURN] = 1
     serve(snapshot.view, customers.view, buckets, key, 1, make_cache(0, 0).view, counts.view, hits.view, desk)
     TcpServer(TcpContext((snapshot, customers, buckets, key, 1), counts, hits, desk), ()).compile()
 
 
-def _empty(kind: type[B]) -> B:
+def empty(kind: type[B]) -> B:
     """A bundle in which nothing is: addresses of zeros."""
     return kind(*(np.zeros(_ROOM, np.uint64) for _ in kind.names()))

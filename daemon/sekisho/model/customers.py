@@ -76,6 +76,8 @@ class Customer:
     fee: Fee | None = None
     language: str | None = None
     """`ja` or `en`: of notices; None: the operator's default."""
+    logins: tuple[str, ...] = ()
+    """Names the customer logs in by besides the id (RADIUS User-Name)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sekisho.model.counters import LATENCY_BOUNDS_US, Counter
+from sekisho.model.sessions import AccountingKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class ListObservation:
 
 APPEND_BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds: the buckets of the time an act takes to be on disk."""
+RADIUS_KINDS = (*(kind.value for kind in AccountingKind), "other")
+"""What a RADIUS packet is counted as; `other` where that is not known, or is nothing about sessions."""
 CHANNELS = ("email", "web", "webhook")
 """Ways a notice goes out."""
 OUTCOMES = ("queued", "sent", "bounced", "given-up", "unconfirmed")
@@ -64,6 +67,22 @@ class SinkObservation:
     taken: int = 0
     failures: int = 0
     failing: bool = False
+
+
+NAS_STATES = ("acknowledged", "pending", "refused", "lifting")
+"""How the limit of a line stands with its NAS; `lifting`: it may be there still, and has no reason any more."""
+NAS_DROPS = ("stray", "malformed", "forged")
+"""Why a datagram of a NAS was no answer: nothing is asked by that number (any more), no packet, a wrong authenticator."""
+
+
+@dataclass(frozen=True, slots=True)
+class NasObservation:
+    """One NAS. `limits`: lines by one of NAS_STATES."""
+
+    id: str
+    answers: bool = True
+    """False since a request that was not answered."""
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 LINE_ENFORCERS = ("nftables", "htb")
@@ -99,12 +118,71 @@ class DnstapObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowObservation:
+    """Flow records. Counts are since the daemon's start."""
+
+    packets: int = 0
+    records: int = 0
+    nobody: int = 0
+    """Records of no customer."""
+    unusable: int = 0
+    """Records without an address or octets."""
+    gaps: int = 0
+    """Times a sequence leapt ahead."""
+    lost: int = 0
+    """Records or packets that did not arrive."""
+    early: int = 0
+    """Sets of data before their template."""
+    dropped: int = 0
+    """Datagrams the kernel dropped."""
+    faults: Mapping[str, int] = field(default_factory=dict)
+    """Bad packets by `model.flows.FlowFault`."""
+    sessions: int = 0
+    failing: bool = False
+    """They cannot be received."""
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentObservation:
     """A shared segment, as the last look at lines saw it; (towards the customers, from them)."""
 
     id: str
     utilisation: tuple[float, float] = (0.0, 0.0)
     congested: tuple[bool, bool] = (False, False)
+
+
+ZONE_TRANSFERS = ("axfr", "ixfr", "current")
+"""What a transfer of a policy zone was: whole, of what changed, of nothing since nothing did."""
+ZONE_NOTIFIES = ("sent", "acknowledged", "given-up")
+ZONE_REFUSALS = ("address", "key", "zone", "malformed")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyZoneObservation:
+    """One policy zone that is published. `transfers` since the primary was opened, by ZONE_TRANSFERS."""
+
+    name: str
+    serial: int = 0
+    records: int = 0
+    transfers: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PrimaryObservation:
+    """The primary of policy zones. Counts are since it was opened."""
+
+    failed: bool = False
+    """It cannot be opened."""
+    zones: tuple[PolicyZoneObservation, ...] = ()
+    behind: Mapping[str, int] = field(default_factory=dict)
+    """Zones whose newest version a secondary has not transferred, by secondary."""
+    notifies: Mapping[str, int] = field(default_factory=dict)
+    """By ZONE_NOTIFIES."""
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """By ZONE_REFUSALS."""
+    octets: int = 0
+    missed: Mapping[str, int] = field(default_factory=dict)
+    """Customers whom a list reaches and the zones cannot bring it to, by list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +247,16 @@ class Observation:
     """That time, all together."""
     sinks: tuple[SinkObservation, ...] = ()
     """In the order of the configuration."""
+    flows: FlowObservation | None = None
+    """None: none are collected."""
+    nases: tuple[NasObservation, ...] = ()
+    """NASes that are asked to slow lines."""
+    nas_requests: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Requests to NASes since the start by (`model.nas.RequestKind`, `model.nas.RequestOutcome`); a missing one is zero."""
+    nas_causes: Mapping[str, int] = field(default_factory=dict)
+    """Refusals since the start by the word of `model.nas.ErrorCause`; a missing one is zero."""
+    nas_dropped: Mapping[str, int] = field(default_factory=dict)
+    """Datagrams since the start by one of NAS_DROPS; a missing one is zero."""
     usage_batches: Mapping[str, int] = field(default_factory=dict)
     """Batches of usage since the start by `model.usage.Source`,"""
     usage_last: Mapping[str, float] = field(default_factory=dict)
@@ -179,6 +267,19 @@ class Observation:
     """None: lines are limited by nobody here."""
     dnstap: DnstapObservation | None = None
     """None: no resolver is to tell of queries."""
+
+    radius_packets: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """RADIUS packets since the start by (one of RADIUS_KINDS, outcome of `model.sessions.AccountingOutcome`); a missing one is zero."""
+    sessions: int = 0
+    """Live sessions."""
+    sessions_unknown: int = 0
+    """Of these, those of users who are no customers."""
+    sessions_replaced: int = 0
+    """Sessions since the start that lost their address to another without a Stop."""
+    sessions_failing: bool = False
+    """What RADIUS says cannot be written: nothing of it is answered."""
+    policy_zones: PrimaryObservation | None = None
+    """None: none are published."""
 
     def total(self, counter: Counter) -> int:
         return self.totals.get(counter, 0)

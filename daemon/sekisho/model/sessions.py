@@ -6,6 +6,7 @@ What RADIUS accounting says (RFC 2866, 2869, 3162, 4818, 6911), from the custome
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sekisho.model.customers import Prefix
@@ -17,6 +18,25 @@ class AccountingKind(enum.StrEnum):
     STOP = "stop"
     NAS_ON = "nas-on"
     NAS_OFF = "nas-off"
+
+
+class AccountingOutcome(enum.StrEnum):
+    """What became of a packet that came in."""
+
+    TAKEN = "taken"
+    """It is on disk and in force, and was answered."""
+    REPEATED = "repeated"
+    """The same packet again (RFC 5080 section 2.2.2): answered as before, or not while the first is in work."""
+    IGNORED = "ignored"
+    """Valid, and of a kind that says nothing about sessions; answered."""
+    UNKNOWN_NAS = "unknown-nas"
+    """From an address no NAS is configured for; not answered."""
+    BAD_SECRET = "bad-secret"  # noqa: S105 - a word for the metric
+    """The authenticators do not fit the secret; not answered (RFC 2866 section 4.1)."""
+    MALFORMED = "malformed"
+    """Not a packet of accounting, or without what it must have; not answered."""
+    DROPPED = "dropped"
+    """The kernel had no room for it; the NAS sends it again."""
 
 
 class SessionEnd(enum.StrEnum):
@@ -33,10 +53,41 @@ class SessionEnd(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports of a shared IPv4 address that are one customer's (CGN, MAP-E): `first` to `last`, both included."""
+    """The ports of a shared IPv4 address that are one customer's (CGN, MAP-E): `first` to `last`, both included.
+
+    With `times` above 1 they come again every `step` ports, so many times in all: the port set of a MAP-E
+    customer (RFC 7597 section 5.1).
+    """
 
     first: int
     last: int
+    step: int = 0
+    times: int = 1
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """Every range, first and last port."""
+        for turn in range(self.times):
+            yield self.first + turn * self.step, self.last + turn * self.step
+
+    def holds(self, port: int) -> bool:
+        if self.times == 1:
+            return self.first <= port <= self.last
+        turn, rest = divmod(port - self.first, self.step)
+        return 0 <= turn < self.times and rest <= self.last - self.first
+
+    def overlaps(self, other: Ports) -> bool:
+        if self.times == other.times == 1:
+            return self.first <= other.last and other.first <= self.last
+        mine, theirs = list(self.ranges()), list(other.ranges())
+        return any(first <= end and begin <= last for first, last in mine for begin, end in theirs)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Some ports of an IPv4 address that several customers share."""
+
+    prefix: Prefix
+    ports: Ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +96,7 @@ class Accounting:
 
     kind: AccountingKind
     nas: str
-    """Id of the NAS in the configuration."""
+    """Id of the NAS in the configuration; of several behind one entry `id:name`, by the name each gives itself."""
     at: float
     """When it happened: the time of receipt less Acct-Delay-Time."""
     session: str = ""
@@ -53,10 +104,14 @@ class Accounting:
     user: str = ""
     """User-Name."""
     prefixes: tuple[Prefix, ...] = ()
-    ports: Ports | None = None
+    """Those that are the session's alone."""
+    shares: tuple[Share, ...] = ()
+    """Its parts of shared IPv4 addresses."""
     down: int | None = None
     """Octets towards the customer since the session began, Gigawords counted; None: it does not say."""
     up: int | None = None
+    wide: bool = False
+    """Gigawords were in it: its counters have 64 bits."""
     seconds: int | None = None
     """Acct-Session-Time."""
 
@@ -73,7 +128,7 @@ class Session:
     seen: float
     """Last heard of."""
     prefixes: tuple[Prefix, ...] = ()
-    ports: Ports | None = None
+    shares: tuple[Share, ...] = ()
     down: int = 0
     """Octets towards the customer; `up` those from them."""
     up: int = 0

@@ -1,9 +1,9 @@
 """Machine code that Numba made, kept on disk and called without Numba.
 
-Owns the files, the key under which code is found again, and the calls. A file holds one function,
-compiled for arguments of certain types, as the object file LLVM emitted, with the name of its symbol and
-the type of its result. It is used only by the same sources, the same Numba and LLVM on the same kind of
-processor, and only if it is whole; otherwise it is made anew.
+Owns the key under which code is found again, and the calls; the form of the files and LLVM's part are
+`machinecode`. A file holds one function, compiled for arguments of certain types, as the object file LLVM
+emitted, with the name of its symbol and the type of its result. It is used only by the same sources, the same
+Numba and LLVM on the same kind of processor, and only if it is whole; otherwise it is made anew.
 
 What such a function may be: it takes integers, booleans, records, tuples of integers and contiguous
 aligned arrays; it gives nothing, an integer, a boolean or a tuple of integers; and it calls
@@ -20,9 +20,7 @@ import ctypes
 import functools
 import hashlib
 import importlib.util
-import json
 import os
-import pickle
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -32,19 +30,15 @@ from typing import Any
 
 import numpy as np
 
+from sekisho.snapshot.machinecode import GIVES_NOTHING, UNCALLED, link, pack_code, processor, raised_by, read_code
+
 Kinds = tuple[Any, ...]
 """The types of a call's arguments, as far as machine code differs by them."""
 
 VARIABLE = "SEKISHO_CODE_DIR"
 """The folder code is kept in, which belongs to one version of the sources; not set: code is kept nowhere."""
-_MAGIC = b"sekisho machine code 1\n"
 _WIDTHS: dict[str, Any] = {"int64": ctypes.c_int64, "uint64": ctypes.c_uint64, "bool": ctypes.c_bool}
 _SCALARS = {bool: "bool", np.bool_: "bool", np.int64: "int64", np.uint64: "uint64"}
-_UNUSED = "NRT_MemInfo_call_dtor"
-"""Called when the last reference to memory of Numba's own goes: never, where nothing is allocated."""
-_GIVES_NOTHING = -2
-_PICKLED, _LENGTH = 0, 8
-"""Where a raised exception is described: a pickle of (class, arguments, place), and its length."""
 
 
 class UnkeepableError(Exception):
@@ -133,14 +127,11 @@ class Kept:
 
     def load(self) -> Callable[..., Any] | None:
         """The function, if its file is there and whole."""
-        try:
-            magic, digest, about, code = self.path.read_bytes().split(b"\n", 3)
-        except (OSError, ValueError):
+        found = read_code(self.path)
+        if found is None:
             return None
-        if magic + b"\n" != _MAGIC or digest.decode("ascii", "replace") != _digest(about, code):
-            return None
-        told = json.loads(about)
-        return _caller(_address(code, told["symbol"]), self.kinds, told["result"])
+        told, code = found
+        return _caller(link(code, told["symbol"]), self.kinds, told["result"])
 
     def make(self, numba: Any, function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[..., Any] | None:
         """Compile the function for arguments like these and keep it; None if it is not to be kept."""
@@ -151,14 +142,13 @@ class Kept:
         # Where it cannot be written it runs all the same, and is made again by the next process.
         with contextlib.suppress(OSError):
             self._write(symbol, result, code)
-        return _caller(_address(code, symbol), self.kinds, result)
+        return _caller(link(code, symbol), self.kinds, result)
 
     def _write(self, symbol: str, result: list[str], code: bytes) -> None:
-        about = json.dumps({"symbol": symbol, "result": result}).encode()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.path.parent, prefix=".", delete=False) as file:
             try:
-                file.write(b"\n".join((_MAGIC.rstrip(), _digest(about, code).encode(), about, code)))
+                file.write(pack_code({"symbol": symbol, "result": result}, code))
                 file.flush()
                 Path(file.name).replace(self.path)
             except BaseException:
@@ -166,22 +156,14 @@ class Kept:
                 raise
 
 
-def _digest(about: bytes, code: bytes) -> str:
-    return hashlib.blake2b(about + b"\n" + code, digest_size=16).hexdigest()
-
-
 @functools.cache
 def _machine() -> str:
     """What else machine code depends on."""
-    # Imported here, as all of LLVM in this module: reading lists and tables at rest needs none of it.
-    import llvmlite.binding as llvm  # noqa: PLC0415
-
-    features = llvm.get_host_cpu_features().flatten()
     # Asked without importing it.
     found = importlib.util.find_spec("numba")
     version = Path(found.origin).with_name("_version.py") if found and found.origin else None
     numba = hashlib.blake2b(version.read_bytes() if version else b"").hexdigest()
-    return f"{numba} {llvm.llvm_version_info} {llvm.get_host_cpu_name()} {features}"
+    return f"{numba} {processor()}"
 
 
 def _compile(numba: Any, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, list[str], bytes]:
@@ -197,36 +179,11 @@ def _compile(numba: Any, function: Callable[..., Any], args: tuple[Any, ...]) ->
         raise UnkeepableError(str(result))
     needed = set(re.findall(r'^declare [^@]*@"?([^"(]+)"?\(', made.library.get_llvm_str(), re.MULTILINE))
     libc = ctypes.CDLL(None)
-    if any(not name.startswith("llvm.") and name != _UNUSED and not hasattr(libc, name) for name in needed):
+    if any(not name.startswith("llvm.") and name not in UNCALLED and not hasattr(libc, name) for name in needed):
         raise UnkeepableError(", ".join(needed))
     # A tuple of one integer differs from an integer.
     shape = ["tuple", *words] if isinstance(result, numba.types.BaseTuple) else words
     return made.fndesc.llvm_func_name, shape, made.library._get_compiled_object()  # noqa: SLF001 - Numba tells it nobody else
-
-
-@functools.cache
-def _target() -> Any:
-    """LLVM, as far as it loads object code."""
-    import llvmlite.binding as llvm  # noqa: PLC0415
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    llvm.add_symbol(_UNUSED, ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p).value)
-    return llvm.Target.from_default_triple().create_target_machine(jit=True, codemodel="jitdefault")
-
-
-_ENGINES: list[Any] = []
-"""They own the memory the code lies in, for as long as the process lives."""
-
-
-def _address(code: bytes, symbol: str) -> int:
-    import llvmlite.binding as llvm  # noqa: PLC0415
-
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target())
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-    _ENGINES.append(engine)
-    return int(engine.get_function_address(symbol))
 
 
 def _caller(address: int, kinds: Kinds, shape: list[str]) -> Callable[..., Any]:
@@ -244,8 +201,8 @@ def _caller(address: int, kinds: Kinds, shape: list[str]) -> Callable[..., Any]:
         for one in args:
             passed += _flatten(one)
         status = enter(ctypes.addressof(result), ctypes.addressof(raised), *passed)
-        if status not in {0, _GIVES_NOTHING}:
-            raise _exception(raised.value)
+        if status not in {0, GIVES_NOTHING}:
+            raise raised_by(raised.value)
         if not words:
             return None
         if shape[0] == "tuple":
@@ -253,14 +210,3 @@ def _caller(address: int, kinds: Kinds, shape: list[str]) -> Callable[..., Any]:
         return bool(result[0] & 0xFF) if shape == ["bool"] else result[0]
 
     return call
-
-
-def _exception(described: int | None) -> BaseException:
-    """What compiled code raised."""
-    if not described:
-        return RuntimeError("compiled code failed")
-    data = ctypes.c_void_p.from_address(described + _PICKLED).value or 0
-    length = ctypes.c_int32.from_address(described + _LENGTH).value
-    kind, args, _ = pickle.loads(ctypes.string_at(data, length))  # noqa: S301 - it stands in our own code
-    error: BaseException = kind(*(args or ()))
-    return error

@@ -41,6 +41,8 @@ CHECK_NAME = b"\x0bsekisho-key\x05check\x07invalid\x00"
 
 BANK = 144
 """Workers' numbers from here on are those of a second plane, which runs beside the first during an upgrade."""
+PLUGINS = (*range(BANK - 15, BANK), *range(2 * BANK - 15, 2 * BANK))
+"""Workers' numbers of plugins in resolvers; those of planes lie below, in each bank."""
 
 # Flags of a customer's row.
 ACTIVE = 1
@@ -71,7 +73,7 @@ WORKER_GENERATION = 4
 WORKER_REFUSED_EPOCH = 5
 """A snapshot that was damaged, of another version or key, and is not used."""
 WORKER_ROLE = 6
-"""0: a UDP worker; 1: the TCP server."""
+"""0: a UDP worker; 1: the TCP server; 2: a plugin in a resolver."""
 WORKER_REFUSED_GENERATION = 7
 """Customers' tables that were damaged and are not used."""
 WORKER_WORDS = 8

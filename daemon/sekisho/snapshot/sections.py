@@ -50,9 +50,10 @@ class Kind(enum.IntEnum):
     HEAD = 5
     LIST = 6
     BUDGETS = 7
+    FLOWS = 8
 
 
-_IMMUTABLE = (Kind.SNAPSHOT, Kind.LIST)
+_IMMUTABLE = (Kind.SNAPSHOT, Kind.LIST, Kind.FLOWS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,4 +190,10 @@ def _fill(answer: dns.message.Message, name: dns.name.Name, rdtype: dns.rdatatyp
         answer.answer.append(dns.rrset.from_text_list(name, ttl, "IN", dns.rdatatype.to_text(rdtype), data))
         return
     zone = dns.name.Name(name.labels[-2:]) if len(name.labels) > 1 else name
-    answer.authority.append(dns.rrset.from_text(zone, ttl, "IN", "SOA", f"ns.{zone} hostmaster.{zone} 1 3600 900 604800 30"))
+    answer.authority.append(
+        dns.rrset.from_text(zone, ttl, "IN", "SOA", f"{_under('ns', zone)} {_under('hostmaster', zone)} 1 3600 900 604800 30")
+    )
+
+
+def _under(label: str, zone: dns.name.Name) -> dns.name.Name:
+    return dns.name.Name([label.encode(), *zone.labels])

@@ -18,6 +18,7 @@ BODIES = {
     "/v1/lists/accept": {"list": "l"},
     "/v1/exceptions": {"list": "l", "name": "www.example.com"},
     "/v1/backup": {"folder": "/var/lib/sekisho/backup"},
+    "/v1/rpz/export": {"folder": "/var/lib/sekisho/rpz"},
     "/v1/explain": {"customer": "c", "name": "www.example.com"},
     "/v1/measures": {"customer": "c", "clause": "p/1", "reason": "r"},
     "/v1/measures/lift": {"measure": "m", "reason": "r"},
@@ -38,6 +39,7 @@ BODIES = {
     "POST /v1/group/optouts": {"group": "g", "list": "l", "by": "c"},
     "DELETE /v1/group/optouts": {"group": "g", "list": "l", "by": "c"},
     "/v1/notice-report": {"report": "r", "lines": []},
+    "/v1/sessions/at": {"address": "192.0.2.7"},
 }
 
 QUERIES = {
@@ -48,6 +50,7 @@ QUERIES = {
     "/v1/explain/line": "?customer=c",
     "/v1/usage": "?customer=c",
     "/v1/group": "?group=g",
+    "/v1/rpz/config": "?resolver=bind",
 }
 
 

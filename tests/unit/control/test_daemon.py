@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from unit.control.sites import CUSTOMERS, Folder
+from unit.flows.packets import v5, v5_record
 
 
 class Process:
@@ -152,3 +153,14 @@ def test_a_metrics_address_that_is_taken_is_told(folder):
     assert done.returncode == 1
     assert "metrics cannot be served" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_flow_records_are_collected_and_told(folder, start, wait_until):
+    folder.set(flows={"listen": ["127.0.0.1:0"], "exporters": ["127.0.0.1"]})
+    process = start()
+    body = wait_until(lambda: (told := sekisho(folder, "flows", "show")[1])["listening"] and told, 120)
+    host, _, port = body["listening"][0].removesuffix("/udp").rpartition(":")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.sendto(v5([v5_record("192.0.2.1", "198.51.100.25", 60)]), (host, int(port)))
+    wait_until(lambda: sekisho(folder, "flows", "show")[1]["totals"]["records"] == 1, 30)
+    assert process.end() == 0

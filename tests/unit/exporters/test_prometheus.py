@@ -247,9 +247,14 @@ def test_no_label_can_carry_a_customer_an_address_or_a_name() -> None:
         "channel",
         "outcome",
         "sink",
+        "reason",
         "source",
         "segment",
         "direction",
+        "zone",
+        "secondary",
+        "nas",
+        "cause",
     }
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sekisho.drivers.tcpclient import Source
 from sekisho.drivers.tcpcontext import TcpContext
-from sekisho.drivers.tcpverdict import LIMIT, Judge, Outcome, Query
+from sekisho.drivers.tcpverdict import Judge, Query
+from sekisho.plane.asking import LIMIT, Outcome
 from support.tcp import CUSTOMER, make_context, query, respond
 
 pytestmark = [pytest.mark.uncompiled, pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")]

@@ -1,0 +1,334 @@
+"""Who is on which line: what the listener for RADIUS hears goes to the table of sessions, the plane and the disk.
+
+Owns the order: a request is entered in the table, its prefixes are in force in the plane at once and without a rebuild,
+its facts are written, and when they are on disk it may be answered. Does not own packets (`drivers.radius`), the
+transitions (`sessions.table`) nor the record (`drivers.sessionhistory`).
+
+An IPv4 address that several customers share by ports is nobody's in the plane, which tells no ports apart: such a
+customer is known there by the prefixes of their own (the address inside a CGN, the IPv6 prefix of MAP-E), and in the
+record by the ports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from sekisho.app.control_people import People
+from sekisho.app.control_tables import Tables
+from sekisho.config.radius import RadiusSettings
+from sekisho.drivers.radius import Batch, Radius
+from sekisho.drivers.sessionhistory import SessionHistory
+from sekisho.drivers.tablerows import Lent
+from sekisho.model.customers import Prefix
+from sekisho.model.errors import UnavailableError
+from sekisho.model.sessions import Accounting, AccountingKind, Session, SessionEnd
+from sekisho.model.usage import Source
+from sekisho.sessions.changes import Changes
+from sekisho.sessions.columns import code_of, prefix_of
+from sekisho.sessions.table import REMEMBERED, Table
+
+log = structlog.get_logger("sekisho.radius")
+
+TOGETHER = 256
+"""Sessions ended or renamed before the loop's other tasks have their turn."""
+DEFAULT_LIMIT = 4200.0
+"""Seconds after which a session of a NAS that is in no configuration any more is over."""
+RETENTION = 180 * 86400.0
+"""Where there is no `radius:` section that says otherwise."""
+
+
+class UsageSink(Protocol):
+    """Who adds up what customers use (`app.control_traffic.Traffic`)."""
+
+    def add(self, source: Source, at: float, rows: NDArray[np.int64], down: NDArray[np.uint64], up: NDArray[np.uint64]) -> None: ...
+
+
+class Watcher(Protocol):
+    """Who is told of customers' sessions as they begin and end (`app.control_nas`)."""
+
+    def session_started(self, session: Session) -> None: ...
+
+    def session_ended(self, session: Session) -> None: ...
+
+    def nas_restarted(self, name: str) -> None: ...
+
+
+class Sessions:
+    """The live sessions of the daemon, and the record of all."""
+
+    def __init__(self, history: SessionHistory, table: Table, clock: Callable[[], float]) -> None:
+        self.table = table
+        self.history = history
+        self.usage: UsageSink | None = None
+        """Who is told of octets; None: nobody."""
+        self.followers: list[Callable[[Collection[str]], None]] = []
+        """Who is told at once of customers who have other prefixes now than before."""
+        self.fault: str | None = None
+        """Why nothing is listened to, though the configuration has it."""
+        self.watchers: list[Watcher] = []
+        self._clock = clock
+        self._tables: Tables | None = None
+        self._settings: RadiusSettings | None = None
+        self._realms: tuple[str, ...] = ()
+        self._used: dict[str, list[int]] = {}
+        self._listening_since = clock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self.radius = Radius(self._take)
+
+    @classmethod
+    async def open(cls, path: Path, people: People, settings: RadiusSettings | None, clock: Callable[[], float]) -> Sessions:
+        """The sessions that were live when the daemon ended, as the customers are now. Raises LedgerError."""
+        history = await asyncio.to_thread(SessionHistory.open, path)
+        table = Table()
+        self = cls(history, table, clock)
+        self._name_realms(settings)
+        changes = Changes()
+
+        def restore() -> None:
+            restored = history.restore(clock() - REMEMBERED)
+            table.number = restored.number
+            for opened, held in restored.live:
+                table.restore(opened, held)
+            for opened, until, end in restored.past:
+                table.remember(opened, until, end)
+            for row, number, user, _ in table.names():
+                table.rename(row, number, self._whose(user, people), changes)
+
+        await asyncio.to_thread(restore)
+        history.start()
+        history.write(changes.facts, lambda: None)
+        if len(table):
+            log.info("sessions-restored", sessions=len(table), unknown=table.unknown)
+        return self
+
+    async def start(self, tables: Tables, settings: RadiusSettings | None) -> None:
+        """Listen. The tables in force have the prefixes of what was restored already."""
+        self._tables = tables
+        self._listening_since = self._clock()
+        await self._listen(settings)
+
+    async def adopt(self, settings: RadiusSettings | None) -> None:
+        """Another configuration and its customers are in force: sessions go on, each under who its user is now."""
+        self._name_realms(settings)
+        await self._listen(settings)
+        for some in _together(self.table.names()):
+            changes = Changes()
+            for row, number, user, _ in some:
+                self.table.rename(row, number, self._whose(user), changes)
+            self._commit(changes)
+            await asyncio.sleep(0)
+
+    def customer_changed(self, customer: str, logins: Iterable[str]) -> None:
+        """A customer was added, replaced or removed: sessions of their users are told from those of nobody anew."""
+        changes, table = Changes(), self.table
+        found = table.sessions_of(customer)
+        names = {customer, *logins}
+        for name in names | {f"{name}@{realm}" for name in names for realm in self._realms}:
+            found += table.sessions_unknown(name)
+        for row, number, user in found:
+            table.rename(row, number, self._whose(user), changes)
+        self._commit(changes)
+
+    async def tick(self) -> None:
+        """What time alone brings: sessions nothing is heard of, octets handed on."""
+        now = self._clock()
+        table = self.table
+        limits = [self._limit(nas) for nas in table.nases]
+        overdue = table.overdue(now, limits, self._listening_since)
+        if overdue:
+            await self._end(overdue, now, SessionEnd.TIMEOUT)
+        table.forget(now)
+        self._tell_usage(now)
+
+    def purge(self) -> None:
+        """Delete what is past the retention."""
+        kept = self._settings.retention if self._settings is not None else RETENTION
+        self.history.purge(self._clock() - kept)
+
+    async def close(self) -> None:
+        """Answer nothing more; what was heard is on disk on return."""
+        await self.radius.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.history.close()
+
+    # What others ask.
+
+    def prefixes_of(self, customer: str) -> tuple[Prefix, ...]:
+        """All prefixes on a customer's lines now: the fixed ones, and those of live sessions."""
+        known = self._people.find(customer)
+        fixed = known.prefixes if known is not None else ()
+        return tuple(dict.fromkeys((*fixed, *self.live_prefixes(customer))))
+
+    def live_prefixes(self, customer: str) -> tuple[Prefix, ...]:
+        return tuple(map(prefix_of, self.table.prefixes_of(customer)))
+
+    def holder(self, prefix: Prefix) -> str | None:
+        return self.table.holder(code_of(prefix))
+
+    def lent(self) -> Callable[[People], Lent]:
+        held, customers = self.table.holdings()
+
+        def of(people: People) -> Lent:
+            # Sessions share customers, and looking one up costs more than remembering them.
+            known = {name for name in set(customers) if name is not None and name in people}
+            return [(prefix_of(code), name) for code, row in held if (name := customers[row]) is not None and name in known]
+
+        return of
+
+    def live(self, customer: str) -> list[Session]:
+        """A customer's live sessions."""
+        return self.table.live(customer)
+
+    def is_silent(self, session: Session, now: float) -> bool:
+        """Whether a session's NAS has not been heard of it for longer than it is given: it may be gone, and is not over yet."""
+        nas = self._nas(session.nas)
+        return nas is not None and nas[0] is not None and max(session.seen, self._listening_since) + nas[0] < now
+
+    # What is heard.
+
+    def _take(self, batch: Batch) -> None:
+        changes = Changes()
+        tickets: list[int] = []
+        for ticket, told in batch:
+            if told.kind in {AccountingKind.NAS_ON, AccountingKind.NAS_OFF}:
+                # What was told before it comes before it.
+                self._commit(changes, tickets)
+                changes, tickets = Changes(), []
+                self._spawn(self._restart(ticket, told))
+                continue
+            self.table.apply(told, self._whose(told.user), changes)
+            tickets.append(ticket)
+        self._commit(changes, tickets)
+
+    def _commit(self, changes: Changes, tickets: Sequence[int] = ()) -> None:
+        """In force, then on disk, then answered."""
+        for customer, down, up in changes.usage:
+            used = self._used.setdefault(customer, [0, 0])
+            used[0] += down
+            used[1] += up
+        if not changes.facts and not tickets:
+            return
+        for watcher in self.watchers:
+            for session in changes.ended:
+                watcher.session_ended(session)
+            for session in changes.begun:
+                watcher.session_started(session)
+        if changes.moved:
+            for follower in self.followers:
+                follower(changes.moved)
+        if self._move(changes):
+            self.history.write(changes.facts, lambda: self._answer(tickets))
+        else:
+            self.history.write(changes.facts, lambda: None)
+            self._spawn(self._answer_settled(tickets))
+
+    def _move(self, changes: Changes) -> bool:
+        if not changes.moves or self._tables is None:
+            return True
+        return self._tables.move({prefix_of(code): customer for code, customer in changes.moves.items()})
+
+    def _answer(self, tickets: Sequence[int]) -> None:
+        """On the writing thread."""
+        if tickets:
+            try:
+                self._loop.call_soon_threadsafe(self.radius.done, tickets)
+            except RuntimeError:
+                return  # the loop has ended: it is told again
+
+    async def _answer_settled(self, tickets: Sequence[int]) -> None:
+        """The plane's table had no room while another was loaded: that has the prefixes, once it is in force."""
+        assert self._tables is not None  # noqa: S101 - nothing was moved without it
+        await self._tables.settled()
+        self.history.write((), lambda: self._answer(tickets))
+
+    async def _restart(self, ticket: int, told: Accounting) -> None:
+        ended = self.table.restarted(told)
+        if ended:
+            log.info("nas-restarted", nas=told.nas, kind=told.kind.value, sessions=len(ended))
+        await self._end(ended, told.at, SessionEnd.NAS_RESTART)
+        for watcher in self.watchers:
+            watcher.nas_restarted(told.nas)
+        self._commit(Changes(), [ticket])
+
+    async def _end(self, sessions: Sequence[tuple[int, int]], at: float, end: SessionEnd) -> None:
+        for begin in range(0, len(sessions), TOGETHER):
+            changes = Changes()
+            self.table.end(sessions[begin : begin + TOGETHER], at, end, changes)
+            self._commit(changes)
+            await asyncio.sleep(0)
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Who is who.
+
+    @property
+    def _people(self) -> People:
+        assert self._tables is not None  # noqa: S101 - there is nobody to ask before `start`
+        return self._tables.people
+
+    def _whose(self, user: str, people: People | None = None) -> str | None:
+        """The customer of a user name: by log-in name or id, after a realm that is no part of either. Never a guess."""
+        if not user:
+            return None
+        people = people or self._people
+        found = people.with_login(user)
+        if found is None and self._realms:
+            name, _, realm = user.rpartition("@")
+            if realm in self._realms:
+                found = people.with_login(name)
+        return found
+
+    def _name_realms(self, settings: RadiusSettings | None) -> None:
+        self._settings = settings
+        self._realms = settings.realms if settings is not None else ()
+
+    async def _listen(self, settings: RadiusSettings | None) -> None:
+        try:
+            await self.radius.adopt(settings)
+        except UnavailableError as error:
+            self.fault = str(error)
+            log.error("radius-not-listening", error=str(error))  # noqa: TRY400 - the sentence says it all
+        else:
+            self.fault = None
+
+    def _nas(self, name: str) -> tuple[float | None, float] | None:
+        """Time-out and grace of a NAS by its name in sessions."""
+        known = self._settings.nas if self._settings is not None else ()
+        entry = name.partition(":")[0]
+        return next(((one.timeout, one.grace) for one in known if one.id == entry), None)
+
+    def _limit(self, name: str) -> float:
+        nas = self._nas(name)
+        if nas is None:
+            return DEFAULT_LIMIT
+        return math.inf if nas[0] is None else nas[0] + nas[1]
+
+    def _tell_usage(self, now: float) -> None:
+        used, self._used = self._used, {}
+        if self.usage is None or not used or self._tables is None:
+            return
+        rows = [(row, *octets) for customer, octets in used.items() if (row := self._tables.row_of(customer)) is not None]
+        if rows:
+            numbers, downs, ups = zip(*rows, strict=True)
+            self.usage.add(Source.RADIUS, now, np.array(numbers, np.int64), np.array(downs, np.uint64), np.array(ups, np.uint64))
+
+
+def _together(items: Iterable[tuple[int, int, str, str | None]]) -> Iterator[tuple[tuple[int, int, str, str | None], ...]]:
+    iterator = iter(items)
+    while some := tuple(itertools.islice(iterator, TOGETHER)):
+        yield some

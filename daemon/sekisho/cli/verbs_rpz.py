@@ -1,0 +1,100 @@
+"""Verbs about policy zones: show, config, export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from sekisho.cli.base import Verb, Verbs, answer, client
+from sekisho.cli.client import Json
+from sekisho.cli.text import moment, number, plain, table
+
+
+@click.group(cls=Verbs)
+def rpz() -> None:
+    """Policy zones (RPZ) for resolvers that are asked without this checkpoint."""
+
+
+@rpz.command("show", cls=Verb)
+def rpz_show() -> None:
+    """The zones in the order resolvers ask them, their serials, who transferred what, and what is not published.
+
+    \b
+      sekisho rpz show
+    """
+    answer(client().get("/v1/rpz"), _shown)
+
+
+@rpz.command("config", cls=Verb)
+@click.argument("resolver", type=click.Choice(["bind", "unbound", "recursor", "knot"]))
+@click.option("--part", metavar="NAME", help="One piece alone: policy or zones (bind), conf or zones (recursor).")
+@click.option("--secondary", metavar="ID", help="Whose key is used; default: the first that is such a resolver.")
+@click.option("--primary", metavar="ADDRESS[:PORT]", help="Where the resolver reaches us; default: the first of `listen`.")
+@click.option("--key-file", metavar="PATH", help="File of the key on the resolver's machine: a key clause (bind) or the secret (recursor).")
+@click.option("--folder", metavar="PATH", help="Where the resolver keeps the zones, or finds them (knot).")
+def rpz_config(resolver: str, **options: str | None) -> None:
+    """The configuration of RESOLVER (bind, unbound, recursor, knot) to include in its own.
+
+    \b
+      sekisho rpz config bind --part policy > /etc/bind/sekisho-policy.conf
+      sekisho rpz config unbound > /etc/unbound/unbound.conf.d/sekisho.conf
+      sekisho rpz config recursor --key-file /etc/powerdns/sekisho.secret
+      sekisho rpz config knot --folder /var/lib/knot-resolver/sekisho
+    """
+    body = client().get("/v1/rpz/config", resolver=resolver, **options)
+    answer(body, lambda it: it["text"].splitlines())
+
+
+@rpz.command("export", cls=Verb)
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--zone", metavar="NAME", help="This zone alone.")
+def rpz_export(folder: Path, zone: str | None) -> None:
+    """Write the zones as files into DIR, those that changed since: for Knot Resolver, which reads files.
+
+    The daemon writes them, so DIR must be where the daemon may write. Run it again and again, with a timer for example.
+
+    \b
+      sekisho rpz export /var/lib/sekisho/rpz
+    """
+    body = client().post("/v1/rpz/export", folder=str(folder.absolute()), zone=zone)
+    answer(body, lambda it: [f"{len(it['written'])} of {it['zones']} zones written to {plain(it['folder'])}"])
+
+
+def _shown(body: Json) -> Iterable[str]:
+    yield f"zones below   {plain(body['zone'])}, served at {', '.join(body['listen'])}; {number(body['connections'])} connections now"
+    if body["fault"]:
+        yield f"fault         {plain(body['fault'])}"
+    serials = {one["zone"]: one for one in body["zones"]}
+    for one in body["classes"]:
+        yield ""
+        terms = f": {', '.join(one['terms'])}" if one["terms"] else ""
+        rows = [(name, *_zone(serials.get(name))) for name in one["zones"]]
+        yield f"class {plain(one['id'])}{plain(terms)}, in this order"
+        yield from table(("ZONE", "SERIAL", "RECORDS", "JOURNAL"), rows)
+    if body["secondaries"]:
+        yield ""
+        found = [_secondary(one) for one in body["secondaries"]]
+        yield from table(("SECONDARY", "ADDRESS", "KEY", "NOTIFY", "SEEN", "ZONES BEHIND"), found)
+    if body["transfers"]:
+        yield ""
+        yield from table(("ZONE", "TRANSFER", "COUNT"), [(one["zone"], one["kind"], number(one["count"])) for one in body["transfers"]])
+    for why, count in sorted(body["refused"].items()):
+        yield f"refused       {number(count)} questions ({plain(why)})"
+    for one in body["withheld"]:
+        yield f"withheld      {plain(one['reason'])}"
+    for one in body["missed"]:
+        yield (
+            f"not reached   {number(one['customers'])} customers whom {plain(one['list'])} reaches and these zones cannot bring it to:"
+            " a class of their terms (`policy_zones.classes`) does"
+        )
+
+
+def _zone(one: Json | None) -> tuple[str, str, str]:
+    return (str(one["serial"]), number(one["records"]), number(one["journal"])) if one else ("-", "-", "-")
+
+
+def _secondary(one: Json) -> tuple[str, ...]:
+    key = plain(one["key"] or "unsigned")
+    return plain(one["id"]), one["address"], key, one["notify"] or "-", moment(one["seen"]), str(one["behind"])

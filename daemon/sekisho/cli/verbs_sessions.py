@@ -1,0 +1,105 @@
+"""Verbs about sessions: who is on line, and who held an address when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from sekisho.cli.base import Verb, Verbs, answer, client
+from sekisho.cli.client import Json
+from sekisho.cli.text import moment, number, plain, table
+from sekisho.cli.times import Moment
+
+
+@click.group(cls=Verbs)
+def sessions() -> None:
+    """Who is on which line, by RADIUS accounting (`radius:` in sekisho.yaml): now, and at a time."""
+
+
+@sessions.command("show", cls=Verb)
+@click.argument("customer", required=False)
+@click.option("--user", metavar="NAME", help="Those of one User-Name.")
+@click.option("--nas", metavar="NAS", help="Those of one access server.")
+@click.option("--unknown", is_flag=True, help="Those of users who are no customers.")
+@click.option("--ended", is_flag=True, help="Those of CUSTOMER that are over too.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="How many at most.")
+def sessions_show(customer: str | None, user: str | None, nas: str | None, unknown: bool, ended: bool, limit: int) -> None:
+    """Show the live sessions, of CUSTOMER or of everyone, the latest first, and how the access servers do.
+
+    \b
+      sekisho sessions show c-1001
+      sekisho sessions show --unknown
+    """
+    body = client().get("/v1/sessions", customer=customer, user=user, nas=nas, unknown=int(unknown), ended=int(ended), limit=limit)
+    answer(body, _all)
+
+
+@sessions.command("at", cls=Verb)
+@click.argument("address")
+@click.argument("when", metavar="[TIME]", required=False, type=Moment(past=True))
+@click.option("--port", type=click.IntRange(0, 65535), help="The port, where customers share the address.")
+@click.option("--reason", metavar="TEXT", help="Why you ask, for the record.")
+def sessions_at(address: str, when: float | None, port: int | None, reason: str | None) -> None:
+    """Tell who held ADDRESS at TIME (now, unless given). That you asked is on the record.
+
+    \b
+      sekisho sessions at 192.0.2.7 2026-04-01T03:14:07 --port 40123 --reason "ticket 4711"
+    """
+    asked = {} if port is None else {"port": port}
+    answer(client().post("/v1/sessions/at", address=address, at=when, reason=reason, **asked), _at)
+
+
+def _all(body: Json) -> Iterable[str]:
+    yield f"{number(body['live'])} live, {number(body['unknown'])} of unknown users" + (
+        f"; listening on {', '.join(body['listening'])}" if body["listening"] else "; not listening (`radius:` in sekisho.yaml)"
+    )
+    yield from (f"FAULT: {plain(fault)}" for fault in body["faults"])
+    if body["packets"]:
+        yield "packets: " + ", ".join(f"{number(sum(kinds.values()))} {outcome}" for outcome, kinds in body["packets"].items())
+    rows = [
+        (
+            one["customer"] or "(unknown)",
+            one["user"],
+            one["nas"],
+            " ".join([*one["prefixes"], *(f"{share['address']}:{_ports(share['ports'])}" for share in one["shares"])]),
+            moment(one["since"]),
+            moment(one["seen"]) + (" (silent)" if one["silent"] else ""),
+            "-" if one["until"] is None else f"{moment(one['until'])} ({one['end']})",
+            number(one["down"]),
+            number(one["up"]),
+        )
+        for one in body["sessions"]
+    ]
+    if rows:
+        yield ""
+        yield from table(("CUSTOMER", "USER", "NAS", "ADDRESSES", "SINCE", "HEARD OF", "OVER", "DOWN", "UP"), rows, right=(7, 8))
+    if body["more"]:
+        yield "... and more; name a customer, --user or --nas, or give --limit"
+
+
+def _at(body: Json) -> Iterable[str]:
+    asked = plain(body["address"]) + (f" port {body['port']}" if body["port"] is not None else "") + f" at {moment(body['at'])}"
+    if body["outcome"] == "found":
+        yield f"{asked}: customer {plain(body['customer'])}" + (" (fixed address)" if body["by"] == "fixed" else "")
+    else:
+        yield f"{asked}: {body['outcome']}: {plain(body['why'])}"
+    session = body["session"]
+    if session is not None:
+        yield (
+            f"session {plain(session['id'])} of user {plain(session['user'])} on {plain(session['nas'])}, {moment(session['since'])} to "
+            + ("now" if session["until"] is None else f"{moment(session['until'])} ({session['end']})")
+        )
+    elif body["claims"]:
+        rows = [
+            (one["customer"] or "(unknown)", one["user"], one["nas"], _ports(one["ports"]), moment(one["held_since"]), moment(one["seen"]))
+            for one in body["claims"]
+        ]
+        yield from table(("CUSTOMER", "USER", "NAS", "PORTS", "SINCE", "HEARD OF"), rows)
+
+
+def _ports(ranges: list[list[int]] | None) -> str:
+    if not ranges:
+        return "all"
+    shown = ",".join(f"{first}-{last}" for first, last in ranges[:2])
+    return shown + (f",... ({len(ranges)} ranges)" if len(ranges) > 2 else "")

@@ -1,0 +1,210 @@
+"""What a primary of policy zones answers: SOA, AXFR (RFC 5936), IXFR (RFC 1995), and refusals.
+
+Owns who may ask (address and TSIG key, RFC 8945) and the form of messages. Zones and their content are `rpz`'s, sockets
+`policyprimary`'s. Every answer but a refusal names nothing the asker may not transfer.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.opcode
+import dns.rcode
+import dns.rdatatype
+import dns.tsig
+
+from sekisho.drivers.policysigning import Signer
+from sekisho.model.customers import Prefix
+from sekisho.model.observation import ZONE_TRANSFERS
+from sekisho.rpz.records import BLOCK
+from sekisho.rpz.serials import newer
+from sekisho.rpz.zone import Zone
+
+AXFR, IXFR, CURRENT = ZONE_TRANSFERS
+_SLACK = 4096
+"""Octets a message of a transfer may have above BLOCK."""
+_ROOM = 12
+_SIGNATURE_ERRORS = (
+    dns.message.UnknownTSIGKey,
+    dns.tsig.BadSignature,
+    dns.tsig.BadKey,
+    dns.tsig.BadTime,
+    dns.tsig.BadAlgorithm,
+    dns.tsig.PeerError,
+)
+
+
+@dataclass(slots=True)
+class Transferred:
+    """The last transfer of one zone to one secondary. `at`: UNIX seconds."""
+
+    serial: int = 0
+    at: float = 0.0
+    kind: str = ""
+
+
+@dataclass(slots=True)
+class Allowed:
+    """A secondary: who it is, and what was seen of it since the start."""
+
+    id: str
+    network: Prefix
+    key: dns.tsig.Key | None
+    clients_whole: bool = False
+    """Zones of triggers on clients are given whole, never by differences."""
+    seen_at: float | None = None
+    zones: dict[str, Transferred] = field(default_factory=dict)
+    """By the zone's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Messages to send in order, and what to do when the last is out."""
+
+    messages: Iterator[bytes]
+    done: Callable[[], None] = lambda: None
+
+
+@dataclass(slots=True)
+class Answers:
+    """Belongs to the loop that serves. Counts are since the start."""
+
+    allowed: Sequence[Allowed]
+    zones: dict[dns.name.Name, Zone] = field(default_factory=dict)
+    clock: Callable[[], float] = time.time
+    transfers: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By (zone, one of ZONE_TRANSFERS)."""
+    octets: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """By one of ZONE_REFUSALS."""
+
+    @property
+    def keyring(self) -> Mapping[dns.name.Name, dns.tsig.Key]:
+        return {one.key.name: one.key for one in self.allowed if one.key is not None}
+
+    def answer(self, wire: bytes, source: str, *, tcp: bool) -> Answer | None:
+        """The answer to one message, or None: it gets none."""
+        if len(wire) < _ROOM or wire[2] & 0x80:
+            return None
+        try:
+            query = dns.message.from_wire(wire, keyring=dict(self.keyring), ignore_trailing=True)
+        except _SIGNATURE_ERRORS:
+            return self._refusal(wire, "key", dns.rcode.NOTAUTH)
+        except (dns.exception.DNSException, ValueError):
+            return self._refusal(wire, "malformed", dns.rcode.FORMERR)
+        if query.opcode() != dns.opcode.QUERY or len(query.question) != 1:
+            return self._refusal(wire, "malformed", dns.rcode.NOTIMP if query.opcode() != dns.opcode.QUERY else dns.rcode.FORMERR)
+        asker = self._asker(query, source)
+        if isinstance(asker, str):
+            return self._refused(query, asker, dns.rcode.REFUSED)
+        signer = Signer(query, asker.key, self.clock) if asker.key is not None else None
+        zone = self.zones.get(query.question[0].name.canonicalize())
+        if zone is None:
+            return self._refused(query, "zone", dns.rcode.NOTAUTH)
+        asker.seen_at = self.clock()
+        return self._of_zone(query, zone, asker, signer, tcp=tcp)
+
+    def _asker(self, query: dns.message.Message, source: str) -> Allowed | str:
+        """The secondary that asks, or why it is none."""
+        here = _full(source)
+        near = [one for one in self.allowed if here.value >> (128 - one.network.length) == one.network.value >> (128 - one.network.length)]
+        if not near:
+            return "address"
+        for one in near:
+            if one.key is None and not query.had_tsig:
+                return one
+            if one.key is not None and query.had_tsig and query.keyname == one.key.name:
+                return one
+        return "key"
+
+    def _of_zone(self, query: dns.message.Message, zone: Zone, asker: Allowed, signer: Signer | None, *, tcp: bool) -> Answer | None:
+        kind, apex = query.question[0].rdtype, zone.soa()
+        if kind == dns.rdatatype.IXFR:
+            theirs = _serial(query)
+            if theirs is None:
+                return Answer(iter([message(query, b"", 0, signer, dns.rcode.FORMERR)]))
+            if not newer(zone.serial, theirs) or not tcp:
+                # Over UDP the serial alone: whoever is behind asks again by TCP (RFC 1995 section 2).
+                return self._told(query, zone, signer, apex)
+            runs = None if zone.clients and asker.clients_whole else zone.since(theirs)
+            return self._transfer(query, zone, asker, signer, zone.whole() if runs is None else runs, AXFR if runs is None else IXFR)
+        if kind == dns.rdatatype.AXFR:
+            if not tcp:
+                return Answer(iter([message(query, b"", 0, signer, dns.rcode.FORMERR)]))
+            return self._transfer(query, zone, asker, signer, zone.whole(), AXFR)
+        if kind == dns.rdatatype.SOA:
+            return Answer(iter([message(query, apex, 1, signer)]))
+        # A policy zone is transferred and not asked.
+        return Answer(iter([message(query, b"", 0, signer, dns.rcode.REFUSED)]))
+
+    def _told(self, query: dns.message.Message, zone: Zone, signer: Signer | None, apex: bytes) -> Answer:
+        self.transfers[zone.label, CURRENT] += 1
+        return Answer(iter([message(query, apex, 1, signer)]))
+
+    def _transfer(
+        self, query: dns.message.Message, zone: Zone, asker: Allowed, signer: Signer | None, runs: Iterator[tuple[int, bytes]], kind: str
+    ) -> Answer:
+        serial = zone.serial
+
+        def done() -> None:
+            self.transfers[zone.label, kind] += 1
+            asker.zones[zone.label] = Transferred(serial, self.clock(), kind)
+
+        return Answer((message(query, octets, count, signer) for count, octets in _gathered(runs)), done)
+
+    def _refused(self, query: dns.message.Message, why: str, rcode: dns.rcode.Rcode) -> Answer:
+        self.refused[why] += 1
+        return Answer(iter([message(query, b"", 0, None, rcode)]))
+
+    def _refusal(self, wire: bytes, why: str, rcode: dns.rcode.Rcode) -> Answer:
+        self.refused[why] += 1
+        return Answer(iter([wire[:2] + bytes((0x80 | (wire[2] & 0x79), int(rcode) & 15)) + bytes(8)]))
+
+
+def message(
+    query: dns.message.Message, records: bytes, count: int, signer: Signer | None, rcode: dns.rcode.Rcode = dns.rcode.NOERROR
+) -> bytes:
+    """An answer of these records (`rpz.records`), which point at the question's name."""
+    question = query.question[0]
+    name = question.name.to_wire() or b""
+    flags = dns.flags.QR | (query.flags & dns.flags.RD) | (dns.flags.AA if rcode == dns.rcode.NOERROR else 0) | int(rcode)
+    head = struct.pack("!HHHHHH", query.id, flags, 1, count, 0, 0)
+    wire = head + name + struct.pack("!HH", question.rdtype, question.rdclass) + records
+    return wire if signer is None else signer.sign(wire)
+
+
+def _gathered(runs: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Runs of records put together where a message has room for several."""
+    held, octets = 0, bytearray()
+    for count, run in runs:
+        if octets and len(octets) + len(run) > BLOCK + _SLACK:
+            yield held, bytes(octets)
+            held = 0
+            octets.clear()
+        held += count
+        octets += run
+    yield held, bytes(octets)
+
+
+def _serial(query: dns.message.Message) -> int | None:
+    """The version an incremental transfer starts from."""
+    for rrset in query.authority:
+        if rrset.rdtype == dns.rdatatype.SOA and rrset.name == query.question[0].name:
+            serial: int = rrset[0].serial
+            return serial
+    return None
+
+
+def _full(source: str) -> Prefix:
+    address = ipaddress.ip_address(source.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return Prefix.parse(str(mapped or address))

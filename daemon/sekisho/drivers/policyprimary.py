@@ -1,0 +1,240 @@
+"""A primary for policy zones: its sockets, its connections, and the thread all of it runs in.
+
+Rendering and signing a large zone takes seconds of a core: it is done in a loop of its own, so that the control
+plane's goes on. Zones belong to that loop: `PrimaryThread.call` is the one way to them. What is answered is
+`policyanswers`', whom a change is told `policynotify`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dns.name
+import structlog
+
+from sekisho.config.policyzones import PolicyZones, ResolverKind
+from sekisho.drivers.listeners import bind_listeners
+from sekisho.drivers.policyanswers import Allowed, Answers
+from sekisho.drivers.policynotify import Notified, Notifier
+from sekisho.drivers.transfer import load_tsig
+from sekisho.model.errors import UnavailableError
+from sekisho.model.lists import TsigKey
+from sekisho.rpz.zone import Zone
+
+log = structlog.get_logger("sekisho.control")
+
+_LARGEST = 4096
+"""Octets of a question at most."""
+_STOP = 10.0
+"""Seconds the thread has to end."""
+
+
+class Primary:
+    """The zones and who transfers them; belongs to its loop."""
+
+    def __init__(self, settings: PolicyZones, clock: Callable[[], float] = time.time) -> None:
+        """Raises FeedError for a secret that cannot be read."""
+        keys = {one.name: load_tsig(TsigKey(one.name, one.algorithm, str(one.secret_file))) for one in settings.keys}
+        self.settings = settings
+        self.answers = Answers(
+            [
+                Allowed(one.id, one.address, keys[one.key] if one.key is not None else None, one.resolver is ResolverKind.UNBOUND)
+                for one in settings.secondaries
+            ],
+            clock=clock,
+        )
+        told = [
+            Notified(one.id, one.notify.host, one.notify.port, keys[one.key] if one.key is not None else None)
+            for one in settings.secondaries
+            if one.notify is not None
+        ]
+        self.notifier = Notifier(tuple(told), self._send)
+        self.connections = 0
+        self.turned_away = 0
+        self._datagrams: list[_Datagrams] = []
+
+    def serve(self, zone: Zone) -> None:
+        """Serve a zone from now on, and tell its secondaries."""
+        self.answers.zones[dns.name.from_wire(zone.origin, 0)[0]] = zone
+        self.notifier.changed(zone)
+
+    def withdraw(self, zone: Zone) -> None:
+        self.answers.zones.pop(dns.name.from_wire(zone.origin, 0)[0], None)
+
+    def attach(self, datagrams: _Datagrams) -> None:
+        self._datagrams.append(datagrams)
+
+    def close(self) -> None:
+        """Close the sockets datagrams come by."""
+        for one in self._datagrams:
+            one.close()
+
+    def _send(self, wire: bytes, host: str, port: int) -> None:
+        for one in self._datagrams:
+            if one.reaches(host):
+                one.send(wire, (host, port))
+                return
+
+    async def serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection (RFC 7766): questions one after another until it closes or stands still."""
+        if self.connections >= self.settings.connections:
+            self.turned_away += 1
+            writer.close()
+            return
+        self.connections += 1
+        try:
+            source = writer.get_extra_info("peername")[0]
+            while True:
+                async with asyncio.timeout(self.settings.timeout):
+                    length = int.from_bytes(await reader.readexactly(2), "big")
+                    if not 12 <= length <= _LARGEST:
+                        return
+                    wire = await reader.readexactly(length)
+                answer = self.answers.answer(wire, source, tcp=True)
+                if answer is None:
+                    return
+                for one in answer.messages:
+                    writer.write(len(one).to_bytes(2, "big") + one)
+                    self.answers.octets += len(one)
+                    async with asyncio.timeout(self.settings.timeout):
+                        await writer.drain()
+                    # A drain that does not wait lets nobody else have a turn.
+                    await asyncio.sleep(0)
+                answer.done()
+        except (TimeoutError, OSError, EOFError):
+            return
+        finally:
+            self.connections -= 1
+            writer.close()
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, primary: Primary) -> None:
+        self._primary = primary
+        self._transport: asyncio.DatagramTransport | None = None
+        self._host = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        self._host = transport.get_extra_info("sockname")[0]
+
+    def reaches(self, host: str) -> bool:
+        return (":" in self._host) == (":" in host)
+
+    def send(self, wire: bytes, to: tuple[Any, ...]) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.sendto(wire, to)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def error_received(self, exc: Exception) -> None:
+        """A secondary that is not there is asked again."""
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        if len(data) < 12:
+            return
+        if data[2] & 0x80:
+            self._primary.notifier.answered(data, addr[0])
+            return
+        answer = self._primary.answers.answer(data, addr[0], tcp=False)
+        if answer is not None:
+            for one in answer.messages:
+                self.send(one, addr)
+
+
+@dataclass(slots=True)
+class _Started:
+    loop: asyncio.AbstractEventLoop
+    stop: asyncio.Event
+    ports: tuple[int, ...]
+
+
+class PrimaryThread:
+    """Runs a primary. `start` and `stop` are called from one thread, which is not its own."""
+
+    def __init__(self, primary: Primary) -> None:
+        self.primary = primary
+        self._thread: threading.Thread | None = None
+        self._started: _Started | None = None
+        self._ready = threading.Event()
+        self.ports: tuple[int, ...] = ()
+        """Those that are listened on, in the order of `listen`."""
+
+    def start(self) -> tuple[int, ...]:
+        """Listen and serve; the ports, in the order of `listen`. Raises UnavailableError."""
+        addresses = [(one.host, one.port) for one in self.primary.settings.listen]
+        try:
+            sockets = bind_listeners(addresses, 1)
+        except UnavailableError as error:
+            raise UnavailableError(f"policy zones: {error}") from None
+        self.ports = ports = tuple(one.getsockname()[1] for name, one in sockets if name.startswith("tcp-"))
+        for _, one in sockets:
+            one.setblocking(False)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(sockets, ports)), name="policy-zones", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+        return ports
+
+    def call(self, step: Callable[[], object]) -> None:
+        """Have the primary's loop do something; in the order of the calls."""
+        if self._started is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it ends
+                self._started.loop.call_soon_threadsafe(step)
+
+    def is_alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def stop(self) -> None:
+        if self._started is not None:
+            self.call(self._started.stop.set)
+        if self._thread is not None:
+            self._thread.join(_STOP)
+
+    async def _run(self, sockets: Sequence[tuple[str, Any]], ports: tuple[int, ...]) -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        servers = []
+        tasks: set[asyncio.Task[None]] = set()
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = loop.create_task(self.primary.serve_tcp(reader, writer))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+        for name, one in sockets:
+            if name.startswith("tcp-"):
+                servers.append(await asyncio.start_server(accept, sock=one))
+            else:
+                _, protocol = await loop.create_datagram_endpoint(lambda: _Datagrams(self.primary), sock=one)
+                self.primary.attach(protocol)
+        self._started = _Started(loop, stop, ports)
+        self._ready.set()
+        try:
+            await stop.wait()
+        finally:
+            for server in servers:
+                server.close()
+            self.primary.close()
+            await self.primary.notifier.close()
+            for task in list(tasks):
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def serving(primary: Primary) -> Iterator[tuple[PrimaryThread, tuple[int, ...]]]:
+    """A primary that serves, and its ports."""
+    thread = PrimaryThread(primary)
+    ports = thread.start()
+    try:
+        yield thread, ports
+    finally:
+        thread.stop()

@@ -1,0 +1,209 @@
+"""The process that listens for RADIUS: `python -m sekisho.drivers.radiuschild CONTROL SOCKET...`, descriptors all of them.
+
+Started by `drivers.radius` alone. Owns receiving, proving and answering packets, so that thousands of them a second
+take nothing from what the control plane does. A request is answered when the control plane says that what it tells is
+on disk and in force, and not before; the same packet again is answered as it was, or not while the first is in
+work (RFC 5080 section 2.2.2). While too much is in work nothing more is received: packets wait in the kernel, and
+what finds no room there is counted and sent again by its NAS.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import selectors
+import socket
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pyrad.packet import AcctPacket
+
+from sekisho.drivers.processes import end_with_parent, keep_no_core
+from sekisho.drivers.radiusdecode import Decoder, Read, answer_to
+from sekisho.drivers.radiusframes import LENGTH, ORDER, Row, counts_of, line_of, row_of
+from sekisho.model.sessions import AccountingOutcome
+
+IN_WORK = 8192
+"""Requests in work at most."""
+ANSWERED_FOR = 15.0
+"""Seconds for which an answer is given again (RFC 5080 section 2.2.2: 5 to 30)."""
+TOGETHER = 128
+"""Packets received before the other sockets have their turn."""
+TELL_EVERY = 0.5
+
+Key = tuple[Any, bytes, bytes]
+"""Where a packet came from, its identifier and authenticator."""
+
+
+class Request(NamedTuple):
+    """A packet in work."""
+
+    key: Key
+    kind: str
+    packet: AcctPacket
+    socket: socket.socket
+    source: Any
+
+
+class Listener:
+    """What is done with packets, and what is in work."""
+
+    def __init__(self, sockets: list[socket.socket]) -> None:
+        self.decoder: Decoder | None = None
+        """None: no NAS is known yet."""
+        self._sockets = sockets
+        self._ticket = 0
+        self._in_work: dict[int, Request] = {}
+        self._answers: dict[Key, tuple[str, bytes | None]] = {}
+        """Kind, and the answer; None while in work."""
+        self._answered: deque[tuple[float, Key]] = deque()
+        self.counts: dict[tuple[str, str], int] = {}
+
+    @property
+    def wants(self) -> bool:
+        return self.decoder is not None and len(self._in_work) < IN_WORK
+
+    def receive(self, one: socket.socket) -> list[Row]:
+        """Take what waits on a socket; gives what is to be carried out."""
+        rows: list[Row] = []
+        for _ in range(TOGETHER):
+            try:
+                data, source = one.recvfrom(4096)
+            except (BlockingIOError, ConnectionRefusedError):
+                break
+            row = self._take(one, data, source)
+            if row is not None:
+                rows.append(row)
+        return rows
+
+    def _take(self, one: socket.socket, data: bytes, source: Any) -> Row | None:
+        key = ((one.fileno(), *source), data[:1], data[1:20])
+        known = self._answers.get(key)
+        if known is not None:
+            self._count(known[0], AccountingOutcome.REPEATED)
+            if known[1] is not None:
+                _send(one, known[1], source)
+            return None
+        try:
+            read = self.decoder.read(data, source[0], time.time()) if self.decoder is not None else Read(AccountingOutcome.UNKNOWN_NAS)
+        except Exception:  # noqa: BLE001 - whatever a NAS may send, the others are listened to
+            read = Read(AccountingOutcome.MALFORMED)
+        if read.packet is None or read.told is None:
+            self._count("other", read.outcome)
+            if read.packet is not None:
+                _send(one, answer_to(read.packet), source)
+            return None
+        self._ticket += 1
+        self._in_work[self._ticket] = Request(key, read.told.kind.value, read.packet, one, source)
+        self._answers[key] = read.told.kind.value, None
+        return row_of(self._ticket, read.told)
+
+    def done(self, tickets: list[int], now: float) -> None:
+        """Answer what is on disk and in force. `now` is monotonic."""
+        for ticket in tickets:
+            request = self._in_work.pop(ticket, None)
+            if request is None:
+                continue
+            answer = answer_to(request.packet)
+            self._answers[request.key] = request.kind, answer
+            self._answered.append((now + ANSWERED_FOR, request.key))
+            self._count(request.kind, AccountingOutcome.TAKEN)
+            _send(request.socket, answer, request.source)
+
+    def forget(self, now: float) -> None:
+        while self._answered and self._answered[0][0] < now:
+            self._answers.pop(self._answered.popleft()[1], None)
+
+    def dropped(self) -> int:
+        """Packets the kernel had no room for on these sockets."""
+        inodes = {os.fstat(one.fileno()).st_ino for one in self._sockets}
+        lost = 0
+        for table in ("/proc/net/udp", "/proc/net/udp6"):
+            with contextlib.suppress(OSError):
+                fields = [line.split() for line in Path(table).read_text("ascii").splitlines()[1:]]
+                lost += sum(int(line[12]) for line in fields if int(line[9]) in inodes)
+        return lost
+
+    def _count(self, kind: str, outcome: str) -> None:
+        self.counts[kind, str(outcome)] = self.counts.get((kind, str(outcome)), 0) + 1
+
+
+def _send(one: socket.socket, answer: bytes, source: Any) -> None:
+    # What the kernel does not take the NAS asks for again.
+    with contextlib.suppress(OSError):
+        one.sendto(answer, source)
+
+
+def main() -> None:
+    """Run until the control plane closes its end."""
+    keep_no_core()
+    end_with_parent()
+    control = socket.socket(fileno=int(sys.argv[1]))
+    control.setblocking(True)
+    sockets = [socket.socket(fileno=int(number)) for number in sys.argv[2:]]
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        _serve(control, sockets, Listener(sockets))
+    # Nothing is left to be tidied up.
+    os._exit(0)
+
+
+def _serve(control: socket.socket, sockets: list[socket.socket], listener: Listener) -> None:
+    watched = selectors.DefaultSelector()
+    watched.register(control, selectors.EVENT_READ)
+    pending = bytearray()
+    is_listening, told_at, told = False, 0.0, (-1, -1)
+    while True:
+        # Until the first order nothing is known of any NAS; beyond what may be in work nothing more is received.
+        if listener.wants != is_listening:
+            is_listening = listener.wants
+            for one in sockets:
+                if is_listening:
+                    watched.register(one, selectors.EVENT_READ)
+                else:
+                    watched.unregister(one)
+        rows: list[Row] = []
+        for ready, _ in watched.select(TELL_EVERY):
+            if ready.fileobj is control:
+                received = control.recv(1 << 18)
+                if not received:
+                    return
+                pending += received
+                _obey(listener, pending)
+            else:
+                rows += listener.receive(ready.fileobj)  # type: ignore[arg-type]
+        if rows:
+            control.sendall(line_of(told=rows))
+        now = time.monotonic()
+        if now - told_at >= TELL_EVERY:
+            told_at = now
+            listener.forget(now)
+            dropped = listener.dropped()
+            seen = (sum(listener.counts.values()), dropped)
+            if seen != told:
+                told = seen
+                counts = listener.counts | {("other", str(AccountingOutcome.DROPPED)): dropped}
+                control.sendall(line_of(seen=counts_of(counts)))
+
+
+def _obey(listener: Listener, pending: bytearray) -> None:
+    """Carry out the frames of the control plane that are whole."""
+    while len(pending) >= LENGTH.size:
+        end = LENGTH.size + LENGTH.unpack_from(pending)[0]
+        if len(pending) < end:
+            return
+        frame = bytes(pending[LENGTH.size : end])
+        del pending[:end]
+        if frame[:1] == ORDER:
+            order = pickle.loads(frame[1:])  # noqa: S301 - from the daemon itself, by a socket of its own
+            listener.decoder = Decoder(order.peers, order.rules)
+        else:
+            listener.done(json.loads(frame[1:]), time.monotonic())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The compiled verdict, called in a process that is not ours.
+
+Owns the machine code, the work space it is given, and the calling convention of `snapshot.keptcode`. The code was
+made by `drivers.plugincode`, with all a caller has to know of shapes, and is used only on the processor it was made for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from sekisho.model.errors import TableError
+from sekisho.plugin.memory import Table
+from sekisho.snapshot.machinecode import GIVES_NOTHING, link, processor, raised_by, read_code
+
+SILENCE, ANSWER, LAST, CLOSE, FORWARD, CHASE = range(6)
+"""What is to be done with a query: `plane.asking.Outcome`."""
+
+_P, _I, _U, _B = ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint64, ctypes.c_uint8
+_ARRAY = (_P, _P, _I, _I, _P, _I, _I)
+_PARAMETERS = (
+    _P, _P,  # result, exception
+    _P, _P, *_ARRAY, _U, _U, _I, _P, _P, _P,  # snapshot, customers, buckets, key, epoch, counts, hits, desk
+    _I, _U, _U, _B, _B, _I,  # length, address, IPv4, stream, now
+)  # fmt: skip
+
+
+class Judge:
+    """The verdict and its desk. Calls come one at a time: the desk is one."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises TableError if the file is damaged, or made for another processor."""
+        found = read_code(path)
+        if found is None:
+            raise TableError(f"{path} is missing or damaged; make it with `sekisho plugin config`")
+        self.about, code = found
+        if self.about["processor"] != processor():
+            raise TableError(f"{path} was made on another kind of processor; make it here, with `sekisho plugin config`")
+        # Holds the GIL: a call is shorter than giving it back and taking it again.
+        self._enter = ctypes.PYFUNCTYPE(ctypes.c_int32, *_PARAMETERS)(link(code, self.about["symbol"]))
+        desk = self.about["desk"]
+        self._memory = mmap.mmap(-1, desk["size"], flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._desk = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
+        self._packets, self._answers = desk["packets"], desk["answers"]
+        self._action = ctypes.c_int64.from_buffer(self._memory, desk["action"])
+        self._row = ctypes.c_int64.from_buffer(self._memory, desk["row"])
+        self._result, self._raised = (ctypes.c_int64 * 2)(), ctypes.c_void_p()
+        self._head: tuple[Any, ...] = ()
+        self._held: tuple[Any, ...] = ()
+        self._lock = threading.Lock()
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are tables to ask."""
+        return bool(self._head)
+
+    def take(self, snapshot: Table, customers: Table, buckets: Table, key: tuple[int, int], epoch: int, counts: Table, hits: Table) -> None:
+        """Ask these tables from now on. Raises TableError if a section is missing."""
+        views = self.about["views"]
+        tables = (("snapshot", snapshot), ("customers", customers), ("counts", counts), ("hits", hits))
+        made = {name: table.view(views[name]) for name, table in tables}
+        at = {name: ctypes.addressof(view) for name, view in made.items()}
+        full = buckets.section("full")
+        array = (None, None, full.items, 8, full.address, full.items, 8)
+        with self._lock:
+            self._head = (
+                ctypes.addressof(self._result), ctypes.addressof(self._raised), at["snapshot"], at["customers"], *array, *key, epoch,
+                at["counts"], at["hits"], self._desk,
+            )  # fmt: skip
+            self._held = (made, snapshot, customers, buckets, counts, hits)
+
+    def rule(self, message: bytes, high: int, low: int, *, four: bool, stream: bool) -> tuple[int, bytes, int]:
+        """What is to be done with a query, the answer if there is one, and the row of who asked (-1: nobody's).
+
+        `message` in wire form, `high` and `low` the source in the 128-bit space. Raises what the compiled code raised.
+        """
+        size = len(message)
+        with self._lock:
+            self._memory[self._packets : self._packets + size] = message
+            status = self._enter(*self._head, size, high, low, four, stream, time.monotonic_ns())
+            if status not in {0, GIVES_NOTHING}:
+                raise raised_by(self._raised.value)
+            outcome, length = self._result
+            return outcome, self._memory[self._answers : self._answers + length], self._row.value
+
+    def target(self) -> tuple[int, bytes]:
+        """TTL and data, in wire form, of the first record of the action last ruled: the name a CHASE leads to."""
+        with self._lock:
+            snapshot = self._held[1]
+            row = 4 * snapshot.section("actions").cells()[4 * self._action.value + 1]
+            _, ttl, start, size = snapshot.section("records").cells()[row : row + 4]
+            return ttl, ctypes.string_at(snapshot.section("rdata").address + start, size)

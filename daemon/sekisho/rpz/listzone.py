@@ -1,0 +1,219 @@
+"""A list as a policy zone: its entries as QNAME triggers, rendered in runs, and what differs between two versions.
+
+A trigger EXACT is the name, BELOW `*.` and the name. In a zone a name that exists hides the wildcards above it from
+itself and from all below (RFC 4592 section 2.2.1), in a list it does not: between a trigger BELOW and what the list
+holds further down, the records that make up for it are added (`Fillers`).
+
+An operator's exception takes the trigger out of the zone. Below a wildcard of the same list it has to be PASSTHRU,
+which later zones obey too: a policy zone has no word for "not by this list".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sekisho.model.lists import Action, ActionKind, Trigger
+from sekisho.rpz.fillers import fillers
+from sekisho.rpz.journal import Change
+from sekisho.rpz.records import BLOCK, MAX_NAME, ZONE, blocks, tails
+from sekisho.snapshot.build import Exemption
+from sekisho.snapshot.compiling import compiled
+from sekisho.snapshot.digest import Key
+from sekisho.snapshot.entries import CompiledList
+
+_STAR = b"\1*"
+ROW, STEP, USED, COUNT = range(4)
+"""The cursor of `_render`: where it is, and what it has written."""
+_WORST = 0.5
+"""Share of a list that may change for it to be told as a difference."""
+_EXCEPT = Action(ActionKind.EXCEPT)
+
+
+@dataclass(frozen=True, slots=True)
+class Tails:
+    """What follows the owner, for each action number of a list: `first[n]` to `first[n + 1]` in `starts`, which point into `pool`."""
+
+    pool: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    first: NDArray[np.int64]
+    texts: tuple[tuple[bytes, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListContent:
+    """Immutable. `triggers` uint8 (n): `Trigger` bits less those that are excepted or do not fit under the zone."""
+
+    entries: CompiledList
+    triggers: NDArray[np.uint8]
+    tails: Tails
+    extra: tuple[bytes, ...]
+    """Records besides the entries' own."""
+    own: int
+    left_out: int
+    """Triggers that make a name longer than 255 octets under the zone."""
+
+    def __len__(self) -> int:
+        return self.own + len(self.extra)
+
+    def blocks(self) -> Iterator[tuple[int, bytes]]:
+        cursor, out = np.zeros(4, np.int64), np.empty(BLOCK, np.uint8)
+        rows = self.triggers.shape[0]
+        while cursor[ROW] < rows:
+            cursor[USED] = cursor[COUNT] = 0
+            self._render(cursor, out)
+            if not cursor[COUNT]:
+                break
+            yield int(cursor[COUNT]), out[: cursor[USED]].tobytes()
+        yield from blocks(self.extra)
+
+    def _render(self, cursor: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        one, tail = self.entries, self.tails
+        _render(one.names, one.offsets, self.triggers, one.exact, one.below, tail.pool, tail.starts, tail.first, cursor, out)
+
+    def of_rows(self, rows: NDArray[np.int64], masks: NDArray[np.uint8]) -> Iterator[bytes]:
+        """The records of some triggers of some rows, one by one."""
+        one = self.entries
+        for row, mask in zip(rows.tolist(), masks.tolist(), strict=True):
+            labels = one.name(row)[:-1]
+            if mask & Trigger.EXACT:
+                yield from (labels + text for text in self.tails.texts[int(one.exact[row])])
+            if mask & Trigger.BELOW:
+                yield from (_STAR + labels + text for text in self.tails.texts[int(one.below[row])])
+
+
+def list_content(
+    entries: CompiledList, default: Action, key: Key, origin: bytes, ttl: int, exceptions: Sequence[Exemption] = ()
+) -> ListContent:
+    """A compiled list with its names, as the zone `origin`; `default` is the answer of entries without one of their own."""
+    choices = (default, *entries.actions)
+    numbers = [tails(action, ttl) for action in choices]
+    made = _tails(numbers)
+    excepted = np.zeros(len(entries), np.uint8)
+    for item in exceptions:
+        row = entries.find(item.first, item.second)
+        if row is not None:
+            excepted[row] |= item.triggers
+    triggers = entries.triggers & ~excepted
+    for bit, column in ((Trigger.EXACT, entries.exact), (Trigger.BELOW, entries.below)):
+        own = [number for number, action in enumerate(choices) if action.kind is ActionKind.EXCEPT]
+        if own:
+            gone = np.isin(column, np.array(own, np.uint32)) & ((triggers & bit) != 0)
+            excepted[gone] |= np.uint8(bit)
+            triggers[gone] &= np.uint8(0xFF ^ int(bit))
+    extra = fillers(entries, triggers, excepted, numbers, key, ttl)
+    left_out = 0
+    room = MAX_NAME - len(origin)
+    if len(entries):
+        lengths = _lengths(entries.names, entries.offsets)
+        for bit, octets in ((Trigger.EXACT, 0), (Trigger.BELOW, len(_STAR))):
+            long = (lengths + octets > room) & ((triggers & bit) != 0)
+            left_out += int(long.sum())
+            triggers[long] &= np.uint8(0xFF ^ int(bit))
+    fitting = tuple(record for record in extra if record.index(ZONE) <= room)
+    sizes = made.first[1:] - made.first[:-1]
+    own_records = int(
+        sizes[entries.exact][(triggers & Trigger.EXACT) != 0].sum() + sizes[entries.below][(triggers & Trigger.BELOW) != 0].sum()
+    )
+    return ListContent(entries, triggers, made, fitting, own_records, left_out)
+
+
+def difference(before: ListContent, after: ListContent) -> Change | None:
+    """What differs between two versions, or None if that is so much that the whole zone says it better."""
+    numbers: dict[tuple[bytes, ...], int] = {}
+    signs = [_signs(one, numbers) for one in (before, after)]
+    gone, new = _changed(before, after, *signs), _changed(after, before, *reversed(signs))
+    if len(gone[0]) + len(new[0]) > _WORST * max(len(before.triggers), len(after.triggers), 1000):
+        return None
+    old_extra, new_extra = set(before.extra), set(after.extra)
+    removed = dict.fromkeys([*before.of_rows(*gone), *(record for record in before.extra if record not in new_extra)])
+    added = dict.fromkeys([*after.of_rows(*new), *(record for record in after.extra if record not in old_extra)])
+    return Change(tuple(record for record in removed if record not in added), tuple(record for record in added if record not in removed))
+
+
+Signs = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+def _signs(content: ListContent, numbers: dict[tuple[bytes, ...], int]) -> Signs:
+    """For each row what its triggers say, as numbers that are alike for alike records; -1: nothing."""
+    lut = np.array([numbers.setdefault(texts, len(numbers)) for texts in content.tails.texts], np.int64)
+    one, triggers = content.entries, content.triggers
+    exact = np.where(triggers & Trigger.EXACT, lut[one.exact], -1)
+    below = np.where(triggers & Trigger.BELOW, lut[one.below], -1)
+    return exact, below
+
+
+def _changed(one: ListContent, other: ListContent, mine: Signs, theirs: Signs) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Rows of `one` with triggers that `other` does not have alike, and those triggers."""
+    a, b = one.entries.digests, other.entries.digests
+    if not len(a):
+        return np.empty(0, np.int64), np.empty(0, np.uint8)
+    if not len(b):
+        rows = np.flatnonzero(one.triggers)
+        return rows, one.triggers[rows]
+    # Two names with one first word are taken for changed: both are deleted and added alike, which changes nothing.
+    at = np.minimum(np.searchsorted(b[:, 0], a[:, 0]), len(b) - 1)
+    there = (b[at, 0] == a[:, 0]) & (b[at, 1] == a[:, 1])
+    masks = np.zeros(len(a), np.uint8)
+    for bit, own, far in ((Trigger.EXACT, mine[0], theirs[0]), (Trigger.BELOW, mine[1], theirs[1])):
+        masks[(own >= 0) & ~(there & (far[at] == own))] |= np.uint8(bit)
+    rows = np.flatnonzero(masks)
+    return rows, masks[rows]
+
+
+def _tails(numbers: Sequence[tuple[bytes, ...]]) -> Tails:
+    flat = [text for texts in numbers for text in texts]
+    starts = np.cumsum([0, *(len(text) for text in flat)], dtype=np.int64)
+    first = np.cumsum([0, *(len(texts) for texts in numbers)], dtype=np.int64)
+    return Tails(np.frombuffer(b"".join(flat), np.uint8), starts, first, tuple(numbers))
+
+
+@compiled
+def _lengths(names, offsets):  # type: ignore[no-untyped-def]
+    """Octets of each name without the root's."""
+    lengths = np.empty(offsets.shape[0], np.int64)
+    for row in range(offsets.shape[0]):
+        end = offsets[row]
+        while names[end] != 0:
+            end += int(names[end]) + 1
+        lengths[row] = end - offsets[row]
+    return lengths
+
+
+@compiled
+def _render(names, offsets, triggers, exact, below, pool, starts, first, cursor, out):  # type: ignore[no-untyped-def]
+    """Write records to `out` until all are there or no more of a trigger fit; `cursor` says how far it came."""
+    row, step, used, count = cursor[ROW], cursor[STEP], cursor[USED], cursor[COUNT]
+    while row < triggers.shape[0]:
+        if triggers[row] & (step + 1):
+            number = np.int64(exact[row]) if step == 0 else np.int64(below[row])
+            begin = offsets[row]
+            end = begin
+            while names[end] != 0:
+                end += int(names[end]) + 1
+            owner = end - begin + 2 * step
+            size = np.int64(0)
+            for index in range(first[number], first[number + 1]):
+                size += owner + starts[index + 1] - starts[index]
+            if used + size > out.shape[0]:
+                break
+            for index in range(first[number], first[number + 1]):
+                if step:
+                    out[used] = 1
+                    out[used + 1] = 42
+                    used += 2
+                for position in range(begin, end):
+                    out[used] = names[position]
+                    used += 1
+                for position in range(starts[index], starts[index + 1]):
+                    out[used] = pool[position]
+                    used += 1
+                count += 1
+        step += 1
+        if step == 2:
+            step = 0
+            row += 1
+    cursor[ROW], cursor[STEP], cursor[USED], cursor[COUNT] = row, step, used, count

@@ -1,0 +1,91 @@
+"""What one step of the table of sessions leads to: facts for the disk, moves of addresses, octets used.
+
+Facts are written in their order, each once; a session is known by its number, which no other ever has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sekisho.model.sessions import Ports, Session, SessionEnd
+
+WHOLE = Ports(0, 65535)
+
+
+class Opened(NamedTuple):
+    number: int
+    nas: str
+    id: str
+    user: str
+    customer: str | None
+    since: float
+    seen: float
+    down: int
+    up: int
+    seconds: int
+    wide: bool
+
+
+class Heard(NamedTuple):
+    """A session was heard of. `seconds` -1: its time is not known."""
+
+    number: int
+    seen: float
+    down: int
+    up: int
+    seconds: int
+    wide: bool
+
+
+class Held(NamedTuple):
+    """A session has an address or prefix (`code`: value << 8 | length), or some ports of it, from now on."""
+
+    number: int
+    code: int
+    ports: Ports
+    since: float
+
+
+class Released(NamedTuple):
+    number: int
+    code: int
+    until: float
+
+
+class Over(NamedTuple):
+    number: int
+    until: float
+    end: SessionEnd
+
+
+class Revived(NamedTuple):
+    """It was not over after all."""
+
+    number: int
+
+
+class Named(NamedTuple):
+    """Whose a session is, found out anew."""
+
+    number: int
+    customer: str | None
+
+
+Fact = Opened | Heard | Held | Released | Over | Revived | Named
+
+
+@dataclass(slots=True)
+class Changes:
+    """Collected over some steps, in their order."""
+
+    facts: list[Fact] = field(default_factory=list)
+    moves: dict[int, str | None] = field(default_factory=dict)
+    """Prefix (`code`) -> the customer on whose line it is now; None: it is on nobody's whom we know."""
+    moved: set[str] = field(default_factory=set)
+    """Customers who have other prefixes now than before."""
+    begun: list[Session] = field(default_factory=list)
+    """Sessions of customers that began or go on after all, as they are then; `ended` as they were, with their end."""
+    ended: list[Session] = field(default_factory=list)
+    usage: list[tuple[str, int, int]] = field(default_factory=list)
+    """Customer, octets towards them, octets from them."""

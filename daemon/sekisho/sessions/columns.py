@@ -1,0 +1,103 @@
+"""The live sessions in columns: a million of them are some arrays and lists, and nothing for the collector to walk."""
+
+from __future__ import annotations
+
+from array import array
+from itertools import repeat
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sekisho.model.customers import Prefix
+from sekisho.model.sessions import Session, Share
+
+_STEP = 1024
+
+
+def code_of(prefix: Prefix) -> int:
+    """A prefix as one number."""
+    return prefix.value << 8 | prefix.length
+
+
+def prefix_of(code: int) -> Prefix:
+    return Prefix(code >> 8, code & 0xFF)
+
+
+class Columns:
+    """Rows of sessions; a row that is free has the number 0."""
+
+    def __init__(self) -> None:
+        self.number = array("Q")
+        """Of the session, for ever its own."""
+        self.nas = array("I")
+        self.ids: list[str] = []
+        self.users: list[str] = []
+        self.customers: list[str | None] = []
+        self.since = array("d")
+        self.seen = array("d")
+        self.down = array("Q")
+        self.up = array("Q")
+        self.seconds = array("q")
+        self.wide = bytearray()
+        self.prefixes: list[tuple[int, ...]] = []
+        self.shares: list[tuple[Share, ...]] = []
+        self.nases: list[str] = []
+        self._nas_numbers: dict[str, int] = {}
+        self._free: list[int] = []
+
+    def nas_number(self, nas: str) -> int:
+        number = self._nas_numbers.get(nas)
+        if number is None:
+            number = self._nas_numbers[nas] = len(self.nases)
+            self.nases.append(nas)
+        return number
+
+    def take(self) -> int:
+        """A free row."""
+        if not self._free:
+            begin = len(self.ids)
+            zeros = bytes(8 * _STEP)
+            for column in (self.number, self.since, self.seen, self.down, self.up, self.seconds):
+                column.frombytes(zeros)
+            self.nas.frombytes(bytes(4 * _STEP))
+            self.wide.extend(bytes(_STEP))
+            for names in (self.ids, self.users):
+                names.extend(repeat("", _STEP))
+            self.customers.extend(repeat(None, _STEP))
+            self.prefixes.extend(repeat((), _STEP))
+            self.shares.extend(repeat((), _STEP))
+            self._free = list(range(begin + _STEP - 1, begin - 1, -1))
+        return self._free.pop()
+
+    def give(self, row: int) -> None:
+        """Make a row free."""
+        self.number[row] = 0
+        self.ids[row] = self.users[row] = ""
+        self.customers[row] = None
+        self.prefixes[row] = ()
+        self.shares[row] = ()
+        self._free.append(row)
+
+    def numbers(self) -> NDArray[np.uint64]:
+        """A copy, like the next two: while a view is about no row can be added."""
+        return np.array(self.number, np.uint64)
+
+    def last_seen(self) -> NDArray[np.float64]:
+        return np.array(self.seen, np.float64)
+
+    def nas_numbers(self) -> NDArray[np.uint32]:
+        return np.array(self.nas, np.uint32)
+
+    def session(self, row: int) -> Session:
+        return Session(
+            self.nases[self.nas[row]],
+            self.ids[row],
+            self.users[row],
+            self.customers[row],
+            self.since[row],
+            self.seen[row],
+            tuple(map(prefix_of, self.prefixes[row])),
+            self.shares[row],
+            self.down[row],
+            self.up[row],
+        )

@@ -1,0 +1,175 @@
+"""Resolvers of other projects as secondaries of the policy zones, configured by the snippets that are generated."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dns.exception
+import dns.message
+import dns.query
+import dns.rcode
+
+from scenarios.harness import Checkpoint
+from support import require_binary, wait_until
+
+KEY = "sekisho.key.test"
+SECRET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+ZONE = "rpz.test"
+OTHER_KEY = "recursor.key.test"
+
+
+@dataclass
+class Peer:
+    """A resolver that runs. `port` is asked on any address of 127/8."""
+
+    name: str
+    port: int
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    def ask(self, source: str, name: str, rdtype: str = "A", timeout: float = 2.0, tries: int = 5) -> dns.message.Message:
+        for _ in range(tries):
+            with contextlib.suppress(dns.exception.Timeout):
+                return dns.query.udp(dns.message.make_query(name, rdtype), "127.0.0.1", port=self.port, source=source, timeout=timeout)
+        raise AssertionError(f"{self.name} gave no answer for {name} from {source}:\n{self.log()[-2000:]}")
+
+    def gives(self, source: str, name: str) -> str:
+        """What a customer sees: `silence`, an RCODE, or addresses."""
+        try:
+            answer = self.ask(source, name, timeout=0.5, tries=1)
+        except AssertionError:
+            return "silence"
+        found = sorted(record.to_text() for rrset in answer.answer for record in rrset if rrset.rdtype in (1, 28))
+        return " ".join(found) or dns.rcode.to_text(answer.rcode())
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text("utf-8", "replace")
+
+
+def bind(site: Checkpoint, folder: Path, port: int, upstream: int) -> list[str]:
+    (folder / "sekisho.key").write_text(f'key "{KEY}" {{ algorithm hmac-sha256; secret "{SECRET}"; }};\n')
+    policy = config(site, "bind", "--part", "policy")
+    zones = config(site, "bind", "--part", "zones", "--key-file", str(folder / "sekisho.key"))
+    (folder / "conf").write_text(f"""
+options {{
+    directory "{folder}"; pid-file none; session-keyfile none; managed-keys-directory "{folder}";
+    listen-on port {port} {{ 127.0.0.0/8; }}; listen-on-v6 {{ none; }};
+    recursion yes; allow-query {{ any; }}; allow-recursion {{ any; }};
+    forward only; forwarders port {upstream} {{ 127.0.0.1; }};
+    dnssec-validation no; empty-zones-enable no; qname-minimization off; minimal-responses yes;
+    {policy}
+}};
+controls {{ }};
+{zones}
+""")
+    return [require_binary("named"), "-g", "-c", str(folder / "conf")]
+
+
+def unbound(site: Checkpoint, folder: Path, port: int, upstream: int) -> list[str]:
+    zones = config(site, "unbound", "--folder", str(folder)).replace("respip validator iterator", "respip iterator")
+    (folder / "conf").write_text(f"""
+server:
+    username: ""
+    chroot: ""
+    pidfile: ""
+    directory: "{folder}"
+    use-syslog: no
+    logfile: ""
+    verbosity: 1
+    do-daemonize: no
+    num-threads: 1
+    do-not-query-localhost: no
+    access-control: 127.0.0.0/8 allow
+    interface: 127.0.0.1@{port}
+{zones}
+forward-zone:
+    name: "."
+    forward-addr: 127.0.0.1@{upstream}
+""")
+    return [require_binary("unbound"), "-d", "-c", str(folder / "conf")]
+
+
+def recursor(site: Checkpoint, folder: Path, port: int, upstream: int) -> list[str]:
+    (folder / "sekisho.secret").write_text(f"{SECRET}\n")
+    (folder / "rpz.lua").write_text(config(site, "recursor", "--part", "zones", "--key-file", str(folder / "sekisho.secret")))
+    (folder / "recursor.conf").write_text(f"""
+local-address=127.0.0.1
+local-port={port}
+allow-from=127.0.0.0/8
+threads=1
+forward-zones-recurse=.=127.0.0.1:{upstream}
+dont-query=
+dnssec=off
+qname-minimization=no
+security-poll-suffix=
+disable-syslog=yes
+loglevel=6
+lua-config-file={folder}/rpz.lua
+socket-dir={folder}
+daemon=no
+{config(site, "recursor", "--part", "conf")}
+""")
+    return [require_binary("pdns_recursor"), f"--config-dir={folder}", "--write-pid=no"]
+
+
+def knot(site: Checkpoint, folder: Path, port: int, upstream: int) -> list[str]:
+    zones = folder / "zones"
+    site.sekisho("rpz", "export", str(zones))
+    (folder / "conf").write_text(f"""
+modules.unload('ta_signal_query'); modules.unload('priming'); modules.unload('detect_time_jump')
+modules.unload('detect_time_skew'); modules.unload('ta_update')
+trust_anchors.remove('.')
+net.ipv6 = false
+net.listen('127.0.0.1', {port}, {{ kind = 'dns' }})
+cache.size = 10 * MB
+{config(site, "knot", "--folder", str(zones))}
+policy.add(policy.all(policy.FORWARD('127.0.0.1@{upstream}')))
+""")
+    return [require_binary("kresd"), "-n", "-c", str(folder / "conf"), str(folder)]
+
+
+def config(site: Checkpoint, resolver: str, *arguments: str) -> str:
+    text: str = site.sekisho("rpz", "config", resolver, *arguments)["text"]
+    return text
+
+
+KINDS: dict[str, Callable[[Checkpoint, Path, int, int], list[str]]] = {
+    "bind": bind,
+    "unbound": unbound,
+    "recursor": recursor,
+    "knot": knot,
+}
+
+
+@contextlib.contextmanager
+def running_peer(
+    name: str, site: Checkpoint, folder: Path, port: int, upstream: int, snippet: Callable[[str], str] = lambda text: text
+) -> Iterator[Peer]:
+    """Start a resolver and wait until it answers; `snippet` may change its configuration."""
+    folder.mkdir(parents=True, exist_ok=True)
+    argv = KINDS[name](site, folder, port, upstream)
+    for written in (folder / "conf", folder / "recursor.conf"):
+        if written.exists():
+            written.write_text(snippet(written.read_text()))
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+    peer = Peer(name, port, folder, process)
+
+    def up() -> bool:
+        assert process.poll() is None, peer.log()[-3000:]
+        return peer.gives("127.0.0.1", "up.harmless.example") == "198.51.100.7"
+
+    try:
+        wait_until(up, deadline=60, what=f"{name} to answer")
+        yield peer
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

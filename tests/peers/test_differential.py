@@ -1,0 +1,103 @@
+"""The same questions from the same customers get the same verdict from every front.
+
+`make differential` asks hundreds of seeds (SEEDS=300 FIRST_SEED=0); the suite asks a few.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+
+from scenarios.harness import Resolver, folders
+from sekisho.drivers.maps import Head
+from sekisho.drivers.sharedfiles import BUDGETS, make_folder, map_table
+from sekisho.drivers.tables import TableWriter
+from sekisho.model.lists import ActionKind
+from sekisho.snapshot import layout
+from sekisho.snapshot.sections import Kind
+from support.differential.fronts import FRONTS, Front, Place, follow
+from support.differential.limits import said_by
+from support.differential.model import SILENCE, Verdict, expected
+from support.differential.world import Question, World, make_world, spend
+
+pytestmark = [pytest.mark.peers, pytest.mark.slow]
+
+SEEDS = range(int(os.environ.get("FIRST_SEED", "0")), int(os.environ.get("FIRST_SEED", "0")) + int(os.environ.get("SEEDS", "2")))
+CHOSEN = [name for name in os.environ.get("FRONTS", ",".join(FRONTS)).split(",") if name]
+PATIENCE, QUIET = 10.0, 0.6
+
+
+@dataclass
+class Stand:
+    """All fronts on one folder of tables, and who writes them."""
+
+    place: Place
+    writer: TableWriter
+    fronts: list[Front]
+    epoch: int = 1
+
+    def enter(self, world: World) -> None:
+        """Put a world in force at every front."""
+        self.epoch += 1
+        world.publish(self.writer, self.epoch)
+        follow(self.place, self.fronts, self.epoch, Head(self.place.tables).generation)
+        self.spend(world)
+
+    def spend(self, world: World) -> None:
+        full = map_table(self.place.tables / BUDGETS, Kind.BUDGETS, layout.BUDGETS_VERSION, writable=True).arrays["full"]
+        spend(world, full, time.monotonic_ns())
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    with contextlib.ExitStack() as running:
+        resolver = running.enter_context(Resolver().running())
+        folder, runtime = running.enter_context(folders(tmp_path_factory.mktemp("differential")))
+        tables = runtime / "plane"
+        make_folder(tables)
+        writer = TableWriter(tables)
+        (folder / "list.key").write_bytes(bytes(range(16)))
+        (folder / "list.key").chmod(0o600)
+        make_world(10**9).publish(writer, 1)
+        place = Place(folder, tables, folder / "list.key", resolver.port)
+        fronts = [running.enter_context(FRONTS[name](place)) for name in CHOSEN]
+        yield Stand(place, writer, fronts)
+
+
+def ask_all(stand: Stand, front: Front, world: World, wanted: list[Verdict]) -> list[str]:
+    """What a front says otherwise than it should. Budgets run full again with time, so who is over asks first, one by one."""
+    over = {one.id for one in world.customers if one.id in world.over}
+    differences = []
+
+    def one(question: Question, verdict: Verdict) -> str | None:
+        verdict = said_by(front.name, question, verdict)
+        got = front.ask(question, QUIET if verdict == SILENCE else PATIENCE)
+        if verdict.action is ActionKind.CHASE and question.tcp:
+            got, verdict = Verdict(got.kind, got.rcode, records=got.records), Verdict(verdict.kind, verdict.rcode, records=verdict.records)
+        if got == verdict:
+            return None
+        return f"seed {world.seed}, {front.name}: {question}\n  wanted {verdict}\n  got    {got}"
+
+    pairs = list(zip(world.questions, wanted, strict=True))
+    with ThreadPoolExecutor(8) as pool:
+        for start in range(0, len(pairs), 8):
+            if over:
+                stand.spend(world)
+            differences += [found for found in pool.map(lambda pair: one(*pair), pairs[start : start + 8]) if found]
+    return differences
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_front_gives_the_verdict_of_the_model(stand: Stand, seed: int) -> None:
+    world = make_world(seed)
+    stand.enter(world)
+    wanted = [expected(world, question) for question in world.questions]
+    with ThreadPoolExecutor(len(stand.fronts)) as pool:
+        differences = [one for found in pool.map(lambda front: ask_all(stand, front, world, wanted), stand.fronts) for one in found]
+    assert not differences, "\n".join(differences[:6])

@@ -1,0 +1,122 @@
+"""The expected verdict, in plain Python: no table, no digest, no mask but the customer's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
+
+from sekisho.drivers.tablerows import CustomerRow
+from sekisho.model.lists import Action, ActionKind, Trigger
+from support.differential.world import ALLOWED, CLAUSES, LET_OUT, TYPES, Question, World
+from support.plane import GROUNDS, PAGE
+
+NXDOMAIN = Action(ActionKind.NXDOMAIN)
+Record = tuple[int, int, bytes]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a client sees. `kind`: "silence", "answered" (the resolver's answer) or "ours"."""
+
+    kind: str
+    rcode: int = 0
+    tc: bool = False
+    records: frozenset[Record] = frozenset()
+    """Type, TTL, data."""
+    soa: int | None = None
+    """Seconds a negative answer may be kept."""
+    ede: tuple[int, str] | None = None
+    action: ActionKind = ActionKind.DEFAULT
+    """Which decided; no client sees it, and it does not count in comparisons."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Verdict) and self._seen() == other._seen()
+
+    def __hash__(self) -> int:
+        return hash(self._seen())
+
+    def _seen(self) -> tuple[object, ...]:
+        return self.kind, self.rcode, self.tc, self.records, self.soa, self.ede
+
+
+SILENCE, ANSWERED = Verdict("silence"), Verdict("answered")
+
+
+def expected(world: World, question: Question) -> Verdict:
+    """What `question` must be answered in `world`."""
+    found = _verdict(world, question)
+    return found if question.edns else replace(found, ede=None)
+
+
+def _verdict(world: World, question: Question) -> Verdict:
+    name = question.name.lower()
+    customer = _customer(world, question.source)
+    if customer is None:
+        network = ip_address(question.source) in ip_network(ALLOWED)
+        return ANSWERED if network else Verdict("ours", 5, ede=(18, ""))
+    if customer.silenced:
+        return SILENCE
+    if customer.id in world.over:
+        return Verdict("ours", tc=True) if customer.over_truncate and not question.tcp else SILENCE
+    if customer.garden and not any(name == one or name.endswith(f".{one}") for one in LET_OUT):
+        return _answer(PAGE, question, 10, (15, GROUNDS[customer.measure - 1]))
+    terms = world.terms[customer.profile]
+    for wanted in (True, False):
+        for order, held in enumerate(world.lists):
+            said = terms[order]
+            if not customer.mask >> order & 1 or (said is not None and said.mandatory) is not wanted:
+                continue
+            decided, action = _holds(world, order, name)
+            if not decided:
+                continue
+            if said is None:
+                return ANSWERED
+            action = action or held.answer or NXDOMAIN
+            if action.kind is ActionKind.PASSTHRU or (action.kind is ActionKind.TCP_ONLY and question.tcp):
+                return ANSWERED
+            return _answer(action, question, 60, (int(said.ede), "" if held.sealed else said.clause))
+    return ANSWERED
+
+
+def _customer(world: World, source: str) -> CustomerRow | None:
+    """By the longest prefix; of a prefix two have, the last."""
+    best, length = None, -1
+    for one in world.customers:
+        for prefix in one.prefixes:
+            net = ip_network(str(prefix))
+            if ip_address(source) in net and net.prefixlen >= length:
+                best, length = one, net.prefixlen
+    return best
+
+
+def _holds(world: World, order: int, name: str) -> tuple[bool, Action | None]:
+    """Whether a list holds a name by its longest entry, and that entry's own action."""
+    labels = name.split(".")
+    exceptions = {name: triggers for where, name, triggers in world.exceptions if where == order}
+    for start in range(len(labels)):
+        owner, trigger = ".".join(labels[start:]), Trigger.BELOW if start else Trigger.EXACT
+        if exceptions.get(owner, Trigger(0)) & trigger:
+            return False, None
+        triggers, action = world.lists[order].entries.get(owner, (Trigger(0), None))
+        if triggers & trigger:
+            return True, action
+    return False, None
+
+
+def _answer(action: Action, question: Question, ttl: int, ede: tuple[int, str]) -> Verdict:
+    kind = action.kind
+    if kind is ActionKind.DROP:
+        return replace(SILENCE, action=kind)
+    if kind in (ActionKind.TCP_ONLY, ActionKind.CHASE) and not question.tcp:
+        return Verdict("ours", tc=True, action=kind)
+    if kind is ActionKind.CHASE:
+        return Verdict("ours", records=frozenset((one.rtype, one.ttl, one.rdata) for one in action.records), action=kind)
+    if kind is ActionKind.REFUSED:
+        return Verdict("ours", 5, ede=ede, action=kind)
+    if kind in (ActionKind.NXDOMAIN, ActionKind.NODATA):
+        return Verdict("ours", 3 if kind is ActionKind.NXDOMAIN else 0, soa=ttl, ede=ede, action=kind)
+    records = frozenset((one.rtype, one.ttl, one.rdata) for one in action.records if one.rtype == TYPES[question.rdtype])
+    return Verdict("ours", records=records, soa=None if records else ttl, ede=ede, action=kind)
+
+
+assert CLAUSES[2] == "gunma/19-2"

@@ -1,0 +1,160 @@
+"""A seed's world: what the operator listed, what terms say of it, who the customers are, and what is asked."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+import numpy as np
+
+from sekisho.drivers.tablerows import CustomerRow
+from sekisho.drivers.tables import TableWriter
+from sekisho.model.clauses import Ede
+from sekisho.model.customers import Prefix
+from sekisho.model.lists import Action, ActionKind, LocalRecord, Trigger
+from sekisho.snapshot.build import Garden, build
+from support.plane import BOTH, GROUNDS, KEY, PAGE, SINKHOLE, compile_entries, definition, exempt, profile, rule, wire
+
+LABELS = ("a", "b", "www", "mail", "x-1", "l" * 60)
+ZONES = ("one.example", "two.example", "deep.three.example", "four.example.net")
+ALLOWED = "127.99.0.0/24"
+STRANGER, NETWORK = "127.98.0.1", "127.99.0.1"
+LOCAL = Action(ActionKind.LOCAL_DATA, (LocalRecord(1, 300, bytes((192, 0, 2, 99))), LocalRecord(16, 30, b"\x05hello")))
+CHASE = Action(ActionKind.CHASE, (LocalRecord(5, 30, wire("garden.example.org")),))
+ACTIONS = (
+    None, None, Action(ActionKind.NXDOMAIN), Action(ActionKind.NODATA), Action(ActionKind.REFUSED), Action(ActionKind.DROP), SINKHOLE,
+    LOCAL, Action(ActionKind.PASSTHRU), Action(ActionKind.TCP_ONLY), CHASE,
+)  # fmt: skip
+LET_OUT = ("notice.example.org", "panel.one.example")
+CLAUSES = ("gunma/別記-1", "nbnet/21-1", "gunma/19-2")
+TYPES = {"A": 1, "AAAA": 28, "TXT": 16}
+
+
+@dataclass(frozen=True)
+class Held:
+    """One list: by name, its triggers and the action of the name and of what is below."""
+
+    entries: dict[str, tuple[Trigger, Action | None]]
+    sealed: bool
+    answer: Action | None
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a profile's terms say of a list."""
+
+    clause: str
+    mandatory: bool
+    ede: Ede
+
+
+@dataclass(frozen=True)
+class Question:
+    source: str
+    name: str
+    """As the client spells it."""
+    rdtype: str
+    tcp: bool
+    edns: bool
+
+
+@dataclass(frozen=True)
+class World:
+    seed: int
+    lists: tuple[Held, ...]
+    terms: tuple[tuple[Said | None, ...], ...]
+    exceptions: tuple[tuple[int, str, Trigger], ...]
+    customers: tuple[CustomerRow, ...]
+    over: frozenset[str]
+    """Customers who have spent their budget."""
+    questions: tuple[Question, ...]
+
+    def publish(self, writer: TableWriter, epoch: int) -> None:
+        """Put the world in force as `epoch`."""
+        held = []
+        for order, one in enumerate(self.lists):
+            entries = compile_entries(_entry(name, triggers, action) for name, (triggers, action) in one.entries.items())
+            held.append((definition(order, sealed=one.sealed, answer=one.answer), entries))
+        profiles = [
+            profile(*(rule(said.clause, mandatory=said.mandatory, ede=said.ede) if said else None for said in terms), budget=CLAUSES[2])
+            for terms in self.terms
+        ]
+        exemptions = [exempt(order, name, triggers) for order, name, triggers in self.exceptions]
+        garden = Garden(PAGE, tuple(wire(name) for name in LET_OUT))
+        writer.publish_snapshot(build(epoch, held, profiles, exemptions, KEY, grounds=GROUNDS, garden=garden), epoch)
+        writer.replace_customers(self.customers, [Prefix.parse(ALLOWED)], len(self.customers))
+
+
+def _entry(name: str, triggers: Trigger, action: Action | None) -> object:
+    from support.plane import entry
+
+    return entry(name, action, triggers)
+
+
+def make_world(seed: int, questions: int = 60) -> World:
+    """The world of a seed; the same for the same seed."""
+    dice = random.Random(seed)
+    names = [_name(dice) for _ in range(24)]
+    scopes = (Trigger.EXACT, Trigger.BELOW, BOTH)
+    lists = tuple(
+        Held({dice.choice(names): (dice.choice(scopes), dice.choice(ACTIONS)) for _ in range(dice.randint(0, 10))},
+             dice.random() < 0.3, dice.choice((None, None, SINKHOLE, Action(ActionKind.REFUSED))))
+        for _ in range(dice.randint(1, 5))
+    )  # fmt: skip
+    terms = tuple(
+        tuple(
+            None if dice.random() < 0.2 else Said(dice.choice(CLAUSES), dice.random() < 0.3, dice.choice((Ede.BLOCKED, Ede.CENSORED)))
+            for _ in lists
+        )
+        for _ in range(2)
+    )
+    exceptions = {(dice.randrange(len(lists)), dice.choice(names)): dice.choice(scopes) for _ in range(dice.randint(0, 3))}
+    customers = tuple(_customer(dice, number, len(lists)) for number in range(12))
+    over = frozenset(one.id for one in customers if one.budget_rate and dice.random() < 0.6)
+    sources = [*(_address(dice, one) for one in customers for _ in range(2)), STRANGER, NETWORK]
+    asked = tuple(_question(dice, names, sources) for _ in range(questions))
+    return World(seed, lists, terms, tuple((order, name, scope) for (order, name), scope in exceptions.items()), customers, over, asked)
+
+
+def _name(dice: random.Random) -> str:
+    return ".".join([*(dice.choice(LABELS) for _ in range(dice.randint(0, 3))), dice.choice(ZONES)])
+
+
+def _customer(dice: random.Random, number: int, lists: int) -> CustomerRow:
+    prefixes = [f"127.30.{number}.0/24"]
+    if dice.random() < 0.3:
+        prefixes.append(f"127.30.{(number + 1) % 12}.{dice.randrange(8) * 8}/29")  # within a neighbour's: the longest counts
+    mask = dice.getrandbits(lists) if dice.random() < 0.8 else 0
+    row = {"silenced": False, "garden": False, "measure": 0, "limiter": 0, "budget_rate": 0, "budget_burst": 0, "over_truncate": False}
+    standing = dice.random()
+    if standing < 0.12:
+        row |= {"silenced": True, "measure": 1}
+    elif standing < 0.24:
+        row |= {"garden": True, "measure": 2}
+    elif standing < 0.5:
+        row |= {"budget_rate": 1, "budget_burst": 1000, "over_truncate": dice.random() < 0.5, "limiter": dice.randrange(2)}
+    return CustomerRow(f"c-{number}", tuple(Prefix.parse(one) for one in prefixes), mask, dice.randrange(2), **row)
+
+
+def _address(dice: random.Random, one: CustomerRow) -> str:
+    net = ip_network(str(one.prefixes[0])) if "/" in str(one.prefixes[0]) else None
+    assert net is not None
+    return str(net[dice.randrange(1, 255)])
+
+
+def _question(dice: random.Random, names: list[str], sources: list[str]) -> Question:
+    name = dice.choice(names) if dice.random() < 0.8 else _name(dice)
+    if dice.random() < 0.4:
+        name = f"{dice.choice(LABELS)}.{name}"
+    if dice.random() < 0.05:
+        name = dice.choice(LET_OUT)
+    if dice.random() < 0.3:
+        name = "".join(dice.choice((str.upper, str.lower))(letter) for letter in name)
+    return Question(dice.choice(sources), name, dice.choice(tuple(TYPES)), dice.random() < 0.2, dice.random() < 0.75)
+
+
+def spend(world: World, full: np.ndarray, now: int) -> None:
+    """Let customers' budgets be as the world says, at monotonic `now` (ns)."""
+    for number, one in enumerate(world.customers, 1):
+        full[number] = now + 1_000_900_000_000 if one.id in world.over else 0

@@ -1,0 +1,220 @@
+"""Policy zones follow terms, opt-outs, measures, lists and addresses: batched, without growing, and over a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+
+import pytest
+
+from sekisho.model.errors import RefusedError
+from sekisho.model.measures import Enforcement
+from sekisho.rpz.serials import newer
+from sekisho.rpz.text import master_lines
+from unit.control.sites import ACTOR, SEALED, daemon
+
+ZONES = {
+    "zone": "rpz.test",
+    "listen": "127.0.0.1:0",
+    "batch": "100ms",
+    "secondaries": [{"id": "one", "address": "127.0.0.1", "unsigned": True}],
+}
+
+
+@contextlib.asynccontextmanager
+async def publishing(folder, **more):
+    folder.set(policy_zones=ZONES | more)
+    async with daemon(folder) as control:
+        task = asyncio.create_task(control.core.zones.run())
+        await control.core.zones.adopt()
+        try:
+            yield control
+        finally:
+            if task.done():
+                task.result()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def held(control, label):
+    """The lines of a zone as it is served."""
+    zone = control.core.zones.zones.get(label)
+    if zone is None:
+        return None
+    return sorted(line.split(" ")[0] for count, octets in zone.frozen() for line in master_lines(count, octets))
+
+
+async def until(condition, seconds=120.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        await asyncio.sleep(0.01)
+
+
+def client(address):
+    return ".".join(["32", *reversed(address.split(".")), "rpz-client-ip"])
+
+
+def test_zones_say_who_is_let_through_and_what_is_listed(folder):
+    async def scenario():
+        async with publishing(folder) as control:
+            await until(lambda: held(control, "list-c2"))
+            assert held(control, "list-c2") == ["*.bot.example.com", "*.c2.example", "bot.example.com", "c2.example"]
+            assert held(control, "pass-c2") == sorted(map(client, ["192.0.2.3", "192.0.2.4", "192.0.2.5"]))
+            assert held(control, "silenced") == []
+            await control.add_opt_out("c-2", "c2", until=None, by=None, actor=ACTOR)
+            await until(lambda: len(held(control, "pass-c2")) == 5)
+            assert "48.zz.2.db8.2001.rpz-client-ip" in held(control, "pass-c2")
+            await control.core.tables.enforce("c-2", Enforcement(silenced=True, by=("nbnet/22-2-5",)))
+            await until(lambda: client("192.0.2.2") in held(control, "silenced"))
+            assert client("192.0.2.2") not in held(control, "pass-c2"), "who is silenced stands in no other zone"
+            await control.core.tables.enforce("c-2", Enforcement())
+            await until(lambda: held(control, "silenced") == [])
+            await control.remove_customer("c-3", actor=ACTOR)
+            await until(lambda: client("192.0.2.3") not in held(control, "pass-c2"))
+
+    asyncio.run(scenario())
+
+
+def test_churn_makes_few_versions_and_the_zone_does_not_grow(folder):
+    """Customers who move from address to address, as RADIUS has them: many changes, one version for each batch."""
+
+    async def scenario():
+        async with publishing(folder) as control:
+            await until(lambda: held(control, "list-c2"))
+            zones, changes, people = control.core.zones, 0, 20
+            serials, began = [zones.zones["pass-c2"].serial], time.monotonic()
+            for turn in range(10):
+                for number in range(people):
+                    record = {"id": f"m-{number}", "terms": "gunma", "prefixes": [f"10.0.{turn}.{number}"]}
+                    await control.add_customer(record, replace=True, actor=ACTOR)
+                    changes += 1
+                    serial = zones.zones["pass-c2"].serial
+                    if serial != serials[-1]:
+                        serials.append(serial)
+                    assert len(held(control, "pass-c2")) <= 3 + people
+            took = time.monotonic() - began
+            await until(
+                lambda: (
+                    held(control, "pass-c2")
+                    == sorted(map(client, [*(f"192.0.2.{n}" for n in (3, 4, 5)), *(f"10.0.9.{n}" for n in range(people))]))
+                )
+            )
+            assert all(newer(after, before) for before, after in itertools.pairwise(serials))
+            assert len(serials) <= took / 0.1 + 2
+            zone = zones.zones["pass-c2"]
+            change = zone.journal.since(serials[0])
+            assert change is not None
+            assert len(change.added) == people, "what came and went is in no difference"
+            assert not change.removed
+            return changes, len(serials)
+
+    changes, versions = asyncio.run(scenario())
+    assert changes == 200
+    assert versions < changes
+
+
+def test_a_restart_gives_no_new_serial_to_what_did_not_change(folder):
+    async def serials():
+        async with publishing(folder) as control:
+            await until(lambda: held(control, "list-c2") and held(control, "pass-c2"))
+            await asyncio.sleep(0)
+            return {label: zone.serial for label, zone in control.core.zones.zones.items()}
+
+    first = asyncio.run(serials())
+    assert asyncio.run(serials()) == first
+    folder.write("c2.txt", "c2.example\nother.example\n")
+    last = asyncio.run(serials())
+    assert last["pass-c2"] == first["pass-c2"]
+    assert newer(last["list-c2"], first["list-c2"])
+
+
+def test_a_sealed_list_is_withheld_unless_it_is_named(folder, capfd):
+    async def scenario(**more):
+        async with publishing(folder, **more) as control:
+            await until(lambda: held(control, "list-c2") is not None)
+            if more:
+                await until(lambda: held(control, "list-csam"))
+            return await control.show_policy_zones(), held(control, "list-csam")
+
+    shown, none = asyncio.run(scenario())
+    assert none is None
+    (withheld,) = shown["withheld"]
+    assert withheld["list"] == "csam"
+    assert "plain text" in withheld["reason"]
+    shown, names = asyncio.run(scenario(sealed=["csam"]))
+    assert shown["withheld"] == []
+    assert names == [SEALED]
+    assert SEALED not in repr(shown)
+    output = capfd.readouterr()
+    assert SEALED not in output.out + output.err
+
+
+def test_an_exception_takes_a_name_out_at_once(folder):
+    async def scenario():
+        async with publishing(folder) as control:
+            await until(lambda: held(control, "list-c2"))
+            await control.add_exception("c2", "bot.example.com", subtree=True, reason="", actor=ACTOR)
+            await until(lambda: held(control, "list-c2") == ["*.c2.example", "c2.example"])
+
+    asyncio.run(scenario())
+
+
+def test_a_reload_publishes_no_more_and_again(folder):
+    async def scenario():
+        async with publishing(folder) as control:
+            await until(lambda: held(control, "list-c2"))
+            folder.set(policy_zones=None)
+            await control.reload(actor=ACTOR)
+            with pytest.raises(RefusedError, match="policy_zones"):
+                await control.show_policy_zones()
+            folder.set(policy_zones=ZONES | {"classes": [{"id": "gunma", "terms": ["gunma"]}]})
+            await control.reload(actor=ACTOR)
+            await until(lambda: held(control, "list-c2"))
+            assert held(control, "pass-c2.gunma") == sorted(map(client, ["192.0.2.4", "192.0.2.5"]))
+            assert held(control, "pass-c2") == [client("192.0.2.3")]
+            text = (
+                await control.policy_zone_configuration("bind", part="policy", secondary=None, primary=None, key_file=None, folder=None)
+            )["text"]
+            assert 'view "sekisho-gunma"' in text
+            assert "192.0.2.1/32" in text
+
+    asyncio.run(scenario())
+
+
+def test_files_are_written_once_for_each_version(folder, tmp_path):
+    async def scenario():
+        async with publishing(folder) as control:
+            await until(lambda: held(control, "list-c2") and held(control, "pass-c2"))
+            first = await control.export_policy_zones(str(tmp_path / "out"), None, actor=ACTOR)
+            again = await control.export_policy_zones(str(tmp_path / "out"), None, actor=ACTOR)
+            await control.add_opt_out("c-1", "c2", until=None, by=None, actor=ACTOR)
+            await until(lambda: client("192.0.2.1") in held(control, "pass-c2"))
+            last = await control.export_policy_zones(str(tmp_path / "out"), None, actor=ACTOR)
+            with pytest.raises(RefusedError):
+                await control.export_policy_zones(str(tmp_path / "out"), "none.rpz.test", actor=ACTOR)
+            return first, again, last
+
+    first, again, last = asyncio.run(scenario())
+    assert "list-c2.rpz.test" in first["written"]
+    assert again["written"] == []
+    assert last["written"] == ["pass-c2.rpz.test"]
+    assert f"{client('192.0.2.1')} 60 CNAME rpz-passthru.\n" in (tmp_path / "out" / "pass-c2.rpz.test.rpz").read_text()
+    assert (tmp_path / "out" / "serials").read_text().startswith("list-c2.rpz.test ")
+
+
+def test_a_port_that_is_taken_is_said_and_the_daemon_goes_on(folder):
+    async def scenario():
+        async with publishing(folder) as one:
+            port = one.core.zones.thread.ports[0]
+            other = folder.path / "other"
+            other.mkdir()
+            fault = type(folder)(other)
+            async with publishing(fault, listen=f"127.0.0.1:{port}") as control:
+                shown = await control.show_policy_zones()
+                assert str(port) in shown["fault"]
+                return await control.status()
+
+    assert asyncio.run(scenario())["customers"]["known"] == 5

@@ -1,0 +1,376 @@
+"""RADIUS through the running daemon: from a packet to the table the plane reads, the disk, the answer and the operator."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sqlite3
+import time
+
+import numpy as np
+import pytest
+
+from sekisho.model.customers import Prefix
+from sekisho.model.errors import RefusedError
+from sekisho.model.usage import Source
+from support import radius
+from support.radius import INTERIM, ON, START, STOP, Nas, address, integer, octets, prefix6
+from unit.control.sites import ACTOR, CUSTOMERS, daemon
+
+MOBILE = [*CUSTOMERS, {"id": "c-9", "terms": "gunma", "logins": ["hana@ppp.example"]}]
+DAY = 86400.0
+
+
+@pytest.fixture
+def site(folder):
+    folder.write("secret", radius.SECRET.decode())
+    folder.customers(MOBILE)
+    configure(folder)
+    return folder
+
+
+def configure(folder, listen="127.0.0.1:0", realms=(), **nas):
+    one = {"id": "bras-1", "address": "127.0.0.1", "secret_file": "secret"} | nas
+    folder.set(radius={"listen": [listen], "nas": [one], "realms": list(realms)})
+
+
+class On:
+    """The daemon of a site, with a NAS that speaks to it from another thread."""
+
+    def __init__(self, control):
+        self.control = control
+        self.core = control.core
+        self.sessions = control.core.sessions
+
+    async def nas(self, **more):
+        return Nas(self.sessions.radius.addresses[0][1], **more)
+
+    async def tell(self, nas, *what):
+        await asyncio.to_thread(nas.tell, *what)
+
+    def owner(self, text):
+        """The customer of a source address, as the plane reads the tables."""
+        answer = self.core.reader.explain(text, 0, b"\x03www\x07example\x00", 1)
+        return answer.customer
+
+    async def show(self, **more):
+        asked = {"customer": None, "user": None, "nas": None, "unknown": False, "ended": False, "limit": 100} | more
+        return await self.control.show_sessions(asked.pop("customer"), asked.pop("user"), asked.pop("nas"), **asked)
+
+    async def at(self, text, when=None, port=None):
+        return await self.control.session_at(text, when, port, "ticket 1", actor=ACTOR)
+
+
+@contextlib.asynccontextmanager
+async def on(site):
+    async with daemon(site) as control:
+        yield On(control)
+
+
+def go(scenario):
+    asyncio.run(asyncio.wait_for(scenario(), 600))
+
+
+def test_a_log_in_is_in_force_and_on_disk_when_it_is_answered(site):
+    async def scenario():
+        async with on(site) as it:
+            nas = await it.nas()
+            assert it.owner("198.51.100.7") is None
+            await it.tell(nas, START, "s1", "hana@ppp.example", address("198.51.100.7") + prefix6("2001:db8:77::/56"))
+            assert it.owner("198.51.100.7") == "c-9"
+            assert it.owner("2001:db8:77:9::1") == "c-9"
+            (row,) = it.sessions.history._reader.execute("SELECT customer, until FROM sessions").fetchall()
+            assert row == ("c-9", None)
+            assert it.sessions.prefixes_of("c-9") == (Prefix.parse("198.51.100.7"), Prefix.parse("2001:db8:77::/56"))
+            before = time.time()
+            await it.tell(nas, STOP, "s1", "hana@ppp.example", integer(46, 1))
+            assert it.owner("198.51.100.7") is None
+            assert (await it.at("198.51.100.7", before - 0.001))["customer"] == "c-9"
+            assert (await it.at("198.51.100.7", before + 3600))["outcome"] == "unknown"
+            nas.close()
+
+    go(scenario)
+
+
+def test_sessions_go_on_over_a_restart_and_a_reload(site):
+    async def scenario():
+        async with on(site) as it:
+            nas = await it.nas()
+            await it.tell(nas, START, "s1", "c-1", address("198.51.100.7"))
+            await it.tell(nas, INTERIM, "s1", "c-1", octets(10, 20) + integer(46, 5))
+            nas.close()
+        async with on(site) as it:
+            assert it.owner("198.51.100.7") == "c-1"
+            (session,) = (await it.show())["sessions"]
+            assert (session["customer"], session["down"], session["up"]) == ("c-1", 20, 10)
+            site.customers([one for one in MOBILE if one["id"] != "c-1"])
+            await it.control.reload(actor=ACTOR)
+            assert it.owner("198.51.100.7") is None
+            assert (await it.show(unknown=True))["sessions"][0]["user"] == "c-1"
+            site.customers(MOBILE)
+            await it.control.reload(actor=ACTOR)
+            assert it.owner("198.51.100.7") == "c-1"
+            await it.core.tables.rebuild(time.time())
+            assert it.owner("198.51.100.7") == "c-1"
+
+    go(scenario)
+
+
+def test_what_a_session_holds_stays_when_its_customer_is_changed_at_run_time(site):
+    async def scenario():
+        async with on(site) as it:
+            nas = await it.nas()
+            await it.tell(nas, START, "s1", "new@ppp.example", address("198.51.100.7"))
+            body = await it.show(unknown=True)
+            assert (body["unknown"], body["sessions"][0]["customer"], it.owner("198.51.100.7")) == (1, None, None)
+            record = {"id": "c-77", "terms": "gunma", "logins": ["new@ppp.example"], "prefixes": ["192.0.2.77"]}
+            await it.control.add_customer(record, replace=False, actor=ACTOR)
+            assert (it.owner("198.51.100.7"), it.owner("192.0.2.77")) == ("c-77", "c-77")
+            await it.control.add_customer(record | {"group": "g"}, replace=True, actor=ACTOR)
+            assert it.owner("198.51.100.7") == "c-77"
+            await it.control.remove_customer("c-77", actor=ACTOR)
+            assert it.owner("198.51.100.7") is None
+            assert (await it.show())["unknown"] == 1
+            nas.close()
+
+    go(scenario)
+
+
+def test_a_log_in_name_is_one_customers(site):
+    async def scenario():
+        async with on(site) as it:
+            for record in ({"id": "c-78", "terms": "gunma", "logins": ["hana@ppp.example"]}, {"id": "hana@ppp.example", "terms": "gunma"}):
+                with pytest.raises(RefusedError, match="c-9"):
+                    await it.control.add_customer(record, replace=False, actor=ACTOR)
+
+    go(scenario)
+
+
+def test_a_fixed_address_is_its_customers_again_when_the_session_that_had_it_ends(site):
+    async def scenario():
+        async with on(site) as it:
+            nas = await it.nas()
+            await it.tell(nas, START, "s1", "c-9", address("192.0.2.1"))
+            assert it.owner("192.0.2.1") == "c-9"
+            await it.tell(nas, STOP, "s1", "c-9")
+            assert it.owner("192.0.2.1") == "c-1"
+            nas.close()
+
+    go(scenario)
+
+
+def test_a_nas_that_restarts_leaves_no_ghosts_and_others_sessions_alone(site):
+    async def scenario():
+        site.set(
+            radius={
+                "listen": ["127.0.0.1:0"],
+                "nas": [
+                    {"id": "bras-1", "address": "127.0.0.1", "secret_file": "secret"},
+                    {"id": "bras-2", "address": "127.0.0.2", "secret_file": "secret"},
+                ],
+            }
+        )
+        async with on(site) as it:
+            first, second = await it.nas(), await it.nas(host="127.0.0.2")
+            await it.tell(first, START, "s1", "c-1", address("198.51.100.1"))
+            await it.tell(second, START, "s1", "c-2", address("198.51.100.2"))
+            await it.tell(first, ON)
+            assert [one["user"] for one in (await it.show())["sessions"]] == ["c-2"]
+            assert (it.owner("198.51.100.1"), it.owner("198.51.100.2")) == (None, "c-2")
+            (ended,) = (await it.show(customer="c-1", ended=True))["sessions"]
+            assert ended["end"] == "nas-restart"
+            first.close()
+            second.close()
+
+    go(scenario)
+
+
+def test_a_session_nothing_is_heard_of_ends_after_time_out_and_grace(site):
+    async def scenario():
+        configure(site, timeout="10m", grace="5m")
+        async with on(site) as it:
+            nas = await it.nas()
+            await it.tell(nas, START, "s1", "c-1", address("198.51.100.7"))
+            heard = time.time()
+            it.sessions._clock = lambda: heard + 800
+            await it.sessions.tick()
+            (session,) = (await it.show(customer="c-1"))["sessions"]
+            assert it.sessions.is_silent(it.sessions.live("c-1")[0], heard + 800)
+            assert session["until"] is None
+            it.sessions._clock = lambda: heard + 1000
+            await it.sessions.tick()
+            assert (await it.show())["live"] == 0
+            assert it.owner("198.51.100.7") is None
+            nas.close()
+
+    go(scenario)
+
+
+class Sink:
+    def __init__(self):
+        self.added = []
+
+    def add(self, source, at, rows, down, up):
+        assert (rows.dtype, down.dtype, up.dtype) == (np.int64, np.uint64, np.uint64)
+        self.added.append((source, rows.tolist(), down.tolist(), up.tolist()))
+
+
+def test_octets_are_handed_on_from_the_customers_side(site):
+    async def scenario(swap):
+        configure(site, swap=swap)
+        async with on(site) as it:
+            it.sessions.usage = sink = Sink()
+            nas = await it.nas()
+            id_ = f"s-{swap}"
+            await it.tell(nas, START, id_, "c-1", address("198.51.100.7"))
+            await it.tell(nas, INTERIM, id_, "c-1", octets(1000, 5 << 32) + integer(46, 60))
+            await it.tell(nas, STOP, id_, "c-1", octets(1500, (5 << 32) + 7) + integer(46, 120))
+            await it.sessions.tick()
+            row = it.core.tables.row_of("c-1")
+            down, up = (5 << 32) + 7, 1500
+            assert sink.added == [(Source.RADIUS, [row], [up if swap else down], [down if swap else up])]
+            nas.close()
+
+    go(lambda: scenario(swap=False))
+    go(lambda: scenario(swap=True))
+
+
+def test_a_packet_told_again_is_answered_the_same_and_once_carried_out(site):
+    async def scenario():
+        async with on(site) as it:
+            nas = await it.nas()
+            request = nas.request(radius.told(START, "s1", "c-1", address("198.51.100.7")))
+            answers = [await asyncio.to_thread(nas.answer, request) for _ in range(3)]
+            assert radius.is_answer(answers[0], request)
+            assert len(set(answers)) == 1
+            assert it.sessions.history._reader.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
+            nas.close()
+
+    go(scenario)
+
+
+def test_who_does_not_know_the_secret_is_not_answered(site):
+    async def scenario():
+        async with on(site) as it:
+            wrong, stranger, right = await it.nas(secret=b"another"), await it.nas(host="127.0.0.9"), await it.nas()
+            start = radius.told(START, "s1", "c-1", address("198.51.100.7"))
+            assert await asyncio.to_thread(wrong.answer, wrong.request(start), 0.3) is None
+            assert await asyncio.to_thread(stranger.answer, stranger.request(start), 0.3) is None
+            await it.tell(right, INTERIM, "s2", "c-2")
+            assert [one["id"] for one in (await it.show())["sessions"]] == ["s2"]
+            await until(lambda: it.sessions.radius.counts.get(("other", "unknown-nas")) == 1)
+            assert it.sessions.radius.counts["other", "bad-secret"] == 1
+            await until(lambda: it.sessions.radius.counts.get(("interim", "taken")) == 1)
+            for one in (wrong, stranger, right):
+                one.close()
+
+    go(scenario)
+
+
+def test_a_message_authenticator_is_checked_where_it_is_and_wanted_where_that_is_set(site):
+    async def scenario():
+        configure(site, message_authenticator=True)
+        async with on(site) as it:
+            nas = await it.nas()
+            plain = nas.request(radius.told(START, "s1", "c-1"))
+            assert await asyncio.to_thread(nas.answer, plain, 0.3) is None
+            signed = nas.request(radius.told(START, "s1", "c-1"), signed=True)
+            response = await asyncio.to_thread(nas.answer, signed)
+            assert radius.is_answer(response, signed)
+            assert response[20:22] == bytes([80, 18]), "the response is signed as the request was"
+            nas.close()
+
+    go(scenario)
+
+
+def test_a_realm_is_taken_off_only_where_that_is_set(site):
+    async def scenario(realms, expected):
+        configure(site, realms=realms)
+        async with on(site) as it:
+            nas = await it.nas()
+            await it.tell(nas, START, f"s-{expected}", "c-1@example.net", address("198.51.100.7"))
+            assert it.owner("198.51.100.7") == expected
+            nas.close()
+
+    go(lambda: scenario((), None))
+    go(lambda: scenario(("example.net",), "c-1"))
+
+
+def test_a_shared_address_is_nobodys_in_the_plane_and_known_by_its_ports(site):
+    async def scenario():
+        configure(site, ports={"range": "26.9.1", "address": "26.9.2"})
+        async with on(site) as it:
+            nas = await it.nas()
+            for number, (customer, ports) in enumerate((("c-1", "1024-2047"), ("c-2", "2048-3071")), 1):
+                inside = address(f"100.64.0.{number}")
+                outside = radius.vendor(9, 1, f"ports={ports}".encode()) + radius.vendor(9, 2, b"203.0.113.1")
+                await it.tell(nas, START, f"s{number}", customer, inside + outside)
+            assert it.owner("203.0.113.1") is None
+            assert (it.owner("100.64.0.1"), it.owner("100.64.0.2")) == ("c-1", "c-2")
+            assert (await it.at("203.0.113.1", port=1500))["customer"] == "c-1"
+            assert (await it.at("203.0.113.1", port=2048))["customer"] == "c-2"
+            assert (await it.at("203.0.113.1", port=4000))["outcome"] == "unknown"
+            assert (await it.at("203.0.113.1"))["outcome"] == "ambiguous"
+            nas.close()
+
+    go(scenario)
+
+
+def test_who_asked_for_a_holder_is_on_the_record(site):
+    async def scenario():
+        async with on(site) as it:
+            nas = await it.nas()
+            await it.tell(nas, START, "s1", "c-1", address("198.51.100.7"))
+            await it.at("198.51.100.7")
+            (event,) = [
+                one for one in (await it.control.audit_events(after=0, limit=100, customer=None))["events"] if one["kind"] == "looked-up"
+            ]
+            assert event["actor"] == ACTOR
+            assert (event["payload"]["customer"], event["payload"]["why"]) == ("c-1", "ticket 1")
+            nas.close()
+
+    go(scenario)
+
+
+def test_a_listener_that_dies_is_started_again_and_loses_nothing(site):
+    async def scenario():
+        async with on(site) as it:
+            nas = await it.nas()
+            await it.tell(nas, START, "s1", "c-1", address("198.51.100.7"))
+            os.kill(it.sessions.radius.listener, signal.SIGKILL)
+            await it.tell(nas, START, "s2", "c-2", address("198.51.100.8"))
+            assert (it.owner("198.51.100.7"), it.owner("198.51.100.8")) == ("c-1", "c-2")
+            nas.close()
+
+    go(scenario)
+
+
+def test_a_disk_that_takes_nothing_leaves_requests_unanswered_until_it_does(site):
+    async def scenario():
+        async with on(site) as it:
+            nas = await it.nas()
+            other = sqlite3.connect(it.sessions.history.path, isolation_level=None)
+            it.sessions.history._connection.execute("PRAGMA busy_timeout=50")
+            other.execute("BEGIN IMMEDIATE")
+            request = nas.request(radius.told(START, "s1", "c-1", address("198.51.100.7")))
+            assert await asyncio.to_thread(nas.answer, request, 0.4) is None
+            await until(lambda: it.sessions.history.failing is not None)
+            assert "disk has room" in (await it.show())["faults"][0]
+            other.execute("ROLLBACK")
+            nas.socket.settimeout(30)
+            response = await asyncio.to_thread(nas.socket.recv, 4096)
+            assert radius.is_answer(response, request)
+            other.close()
+            nas.close()
+
+    go(scenario)
+
+
+async def until(condition):
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come")

@@ -1,0 +1,238 @@
+"""A primary of policy zones, asked by another implementation: dnspython checks the order of transfers and every signature."""
+
+from __future__ import annotations
+
+import base64
+import concurrent.futures
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.opcode
+import dns.query
+import dns.rcode
+import dns.rdatatype
+import dns.tsig
+import dns.tsigkeyring
+import dns.xfr
+import dns.zone
+import pytest
+
+from sekisho.config.policyzones import PolicyZones
+from sekisho.drivers.policyprimary import Primary, PrimaryThread, serving
+from sekisho.model.customers import Prefix
+from sekisho.rpz.journal import Change
+from sekisho.rpz.records import PASSTHRU, client_ip, cname
+from sekisho.rpz.zone import Few, Timers, Zone
+from support import wait_until
+
+NAME = "pass.rpz.test"
+ORIGIN = b"\x04pass\x03rpz\x04test\0"
+SECRET = base64.b64encode(b"a secret of 32 octets, for tests").decode()
+KEYS = dns.tsigkeyring.from_text({"one.key.test": SECRET})
+WRONG = dns.tsigkeyring.from_text({"one.key.test": base64.b64encode(b"x" * 32).decode()})
+
+
+def record(number: int) -> bytes:
+    return client_ip(Prefix.parse(f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}")) + cname(PASSTHRU, 60)
+
+
+class Served:
+    """A primary with one zone of 5000 records, and what is asked of it."""
+
+    def __init__(self, primary: Primary, thread: PrimaryThread, port: int) -> None:
+        self.primary, self.thread, self.port = primary, thread, port
+        self.zone = Zone(ORIGIN, NAME, Timers(), 100, Few(), clients=True)
+        self.change(Change((), tuple(record(number) for number in range(5000))), 101)
+        self.do(lambda: primary.serve(self.zone))
+
+    def do(self, step: object) -> None:
+        done = threading.Event()
+        self.thread.call(lambda: (step(), done.set()))  # type: ignore[operator]
+        assert done.wait(20)
+
+    def change(self, change: Change, serial: int) -> None:
+        content = self.zone.content
+
+        def put() -> None:
+            content.change(change)  # type: ignore[attr-defined]
+            self.zone.put(content, change, serial)
+            self.primary.notifier.changed(self.zone)
+
+        self.do(put)
+
+    def transfer(
+        self, zone: dns.zone.Zone, keyring: object = KEYS, *, source: str = "127.0.0.1", udp: bool = False
+    ) -> dns.rdatatype.RdataType:
+        query, _ = dns.xfr.make_query(zone, keyring=keyring)
+        mode = dns.query.UDPMode.ONLY if udp else dns.query.UDPMode.NEVER
+        dns.query.inbound_xfr("127.0.0.1", zone, query, self.port, timeout=20, source=source, udp_mode=mode)
+        return query.question[0].rdtype
+
+    def ask(
+        self, rdtype: str, *, name: str = NAME, keyring: object = KEYS, tcp: bool = False, source: str = "127.0.0.1"
+    ) -> dns.message.Message:
+        query = dns.message.make_query(name, rdtype)
+        if keyring is not None:
+            query.use_tsig(keyring)
+        send = dns.query.tcp if tcp else dns.query.udp
+        return send(query, "127.0.0.1", port=self.port, source=source, timeout=20)
+
+
+def empty() -> dns.zone.Zone:
+    return dns.zone.Zone(NAME, relativize=False)
+
+
+def owners(zone: dns.zone.Zone) -> set[str]:
+    return {name.to_text() for name in zone.nodes if "rpz-client-ip" in name.to_text()}
+
+
+@pytest.fixture
+def notified() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", 0))
+        one.settimeout(20)
+        yield one
+
+
+@pytest.fixture
+def served(tmp_path: Path, notified: socket.socket) -> Iterator[Served]:
+    (tmp_path / "secret").write_text(SECRET)
+    settings = PolicyZones.model_validate(
+        {
+            "zone": "rpz.test",
+            "listen": ["127.0.0.1:0"],
+            "keys": [{"name": "one.key.test", "secret_file": "secret"}],
+            "secondaries": [
+                {"id": "one", "address": "127.0.0.1", "key": "one.key.test", "notify": f"127.0.0.1:{notified.getsockname()[1]}"},
+                {"id": "two", "address": "127.0.0.2", "unsigned": True, "resolver": "unbound"},
+            ],
+            "connections": 30,
+        },
+        context={"folder": tmp_path},
+    )
+    primary = Primary(settings)
+    primary.notifier.pauses = (0.05,) * 100
+    with serving(primary) as (thread, ports):
+        yield Served(primary, thread, ports[0])
+
+
+def test_the_whole_zone_comes_signed_in_several_messages(served: Served) -> None:
+    zone = empty()
+    served.transfer(zone)
+    assert len(owners(zone)) == 5000
+    assert zone.find_rdataset(zone.origin, "SOA")[0].serial == 101
+    assert served.primary.answers.transfers[NAME, "axfr"] == 1
+    assert served.primary.answers.octets > 1 << 17
+
+
+def test_a_change_comes_as_a_difference_and_makes_the_same_zone(served: Served) -> None:
+    zone = empty()
+    served.transfer(zone)
+    served.change(Change((record(0), record(1)), (record(9000),)), 102)
+    served.change(Change((record(9000),), (record(9001), record(0))), 103)
+    before = served.primary.answers.octets
+    assert served.transfer(zone) == dns.rdatatype.IXFR
+    assert served.primary.answers.octets - before < 1000, "two changes, not five thousand records"
+    whole = empty()
+    served.transfer(whole)
+    assert zone.find_rdataset(zone.origin, "SOA")[0].serial == 103
+    assert owners(zone) == owners(whole)
+    assert served.primary.answers.transfers[NAME, "ixfr"] == 1
+    assert served.transfer(zone) == dns.rdatatype.IXFR
+    assert served.primary.answers.transfers[NAME, "current"] == 1
+
+
+def test_unbound_gets_a_zone_of_client_triggers_whole(served: Served) -> None:
+    zone = empty()
+    served.transfer(zone, None, source="127.0.0.2")
+    served.change(Change((record(0),), ()), 102)
+    served.transfer(zone, None, source="127.0.0.2")
+    assert len(owners(zone)) == 4999
+    assert served.primary.answers.transfers[NAME, "axfr"] == 2
+
+
+def test_over_udp_the_serial_is_told_and_the_zone_is_not(served: Served) -> None:
+    zone = empty()
+    served.transfer(zone)
+    served.change(Change((record(0),), ()), 102)
+    with pytest.raises(dns.xfr.UseTCP):
+        served.transfer(zone, udp=True)
+    assert served.ask("AXFR").rcode() == dns.rcode.FORMERR
+    assert served.ask("SOA").answer[0][0].serial == 102
+
+
+def test_many_secondaries_transfer_at_once(served: Served) -> None:
+    def one(_: int) -> int:
+        zone = empty()
+        served.transfer(zone)
+        return len(owners(zone))
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(one, range(4))) == [5000] * 4
+
+
+def test_who_is_no_secondary_or_has_no_key_is_refused(served: Served) -> None:
+    assert served.ask("SOA", keyring=None).rcode() == dns.rcode.REFUSED
+    assert served.ask("SOA", keyring=None, source="127.0.0.9").rcode() == dns.rcode.REFUSED
+    for keyring in (None, WRONG):
+        with pytest.raises(dns.exception.DNSException):
+            served.transfer(empty(), keyring)
+    assert served.ask("SOA", name="other.rpz.test", keyring=None, source="127.0.0.2").rcode() == dns.rcode.NOTAUTH
+    assert served.ask("A", keyring=None, source="127.0.0.2").rcode() == dns.rcode.REFUSED
+    refused = served.primary.answers.refused
+    assert (refused["key"], refused["address"], refused["zone"]) == (3, 1, 1)
+    assert not served.primary.answers.transfers
+
+
+def test_what_is_no_question_hurts_nothing(served: Served) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.connect(("127.0.0.1", served.port))
+        for packet in (b"", b"\0" * 11, b"\xff" * 12, b"\0" * 12, b"\0\1\0\0\0\1\0\0\0\0\0\0\xc0\x0c\0\6\0\1", bytes(range(256))):
+            one.send(packet)
+    with socket.create_connection(("127.0.0.1", served.port)) as stream:
+        stream.sendall(b"\0\5hello")
+        assert stream.recv(10) == b""
+    assert served.ask("SOA").rcode() == dns.rcode.NOERROR
+
+
+def test_a_change_is_told_again_until_it_is_acknowledged(served: Served, notified: socket.socket) -> None:
+    served.change(Change((record(0),), ()), 102)
+
+    def heard() -> tuple[dns.message.Message, object]:
+        while True:
+            wire, source = notified.recvfrom(4096)
+            message = dns.message.from_wire(wire, keyring=KEYS)
+            if message.answer[0][0].serial == 102:
+                return message, source
+
+    first, source = heard()
+    assert first.opcode() == dns.opcode.NOTIFY
+    assert first.flags & dns.flags.AA
+    assert first.had_tsig
+    assert source == ("127.0.0.1", served.port), "from the address secondaries know"
+    again, _ = heard()
+    assert again.id == first.id
+    counts = served.primary.notifier.counts
+    acknowledged = counts["acknowledged"]
+    notified.sendto(dns.message.make_response(again).to_wire(), source)
+    wait_until(lambda: counts["acknowledged"] > acknowledged, what="the acknowledgement to be heard")
+
+
+def test_more_connections_than_allowed_are_closed(served: Served) -> None:
+    held = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(30)]
+    try:
+        wait_until(lambda: served.primary.connections == 30, what="all connections")
+        with socket.create_connection(("127.0.0.1", served.port)) as one:
+            one.settimeout(10)
+            assert one.recv(1) == b""
+    finally:
+        for one in held:
+            one.close()
+    wait_until(lambda: served.primary.connections == 0, what="no connection")
+    assert served.ask("SOA", tcp=True).rcode() == dns.rcode.NOERROR
