@@ -134,7 +134,11 @@ RECORD_FAMILIES: tuple[Family, ...] = (
         ("segment", "direction"),
     ),
     # Resolvers that tell of queries
-    gauge("sekisho_dnstap_up", "1 while resolvers can tell of queries.", lambda seen: seen.dnstap.listening if seen.dnstap else None),
+    gauge(
+        "sekisho_dnstap_up",
+        "1 while resolvers can tell of queries; missing where none is to.",
+        lambda seen: seen.dnstap.listening if seen.dnstap else None,
+    ),
     gauge(
         "sekisho_dnstap_streams",
         "Connections over which resolvers tell of queries.",
@@ -143,7 +147,7 @@ RECORD_FAMILIES: tuple[Family, ...] = (
     Family(
         "sekisho_dnstap_frames_total",
         "counter",
-        "Frames of resolvers, by what became of them.",
+        "Frames of resolvers, by what became of them; `damaged` and `addressless` ones are lost.",
         lambda seen: [((tally.name.lower(),), _dnstap(seen).frames.get(tally.name.lower(), 0)) for tally in Tally] if seen.dnstap else [],
         ("outcome",),
     ),

@@ -15,6 +15,7 @@ from sekisho.config.accounts import Group
 from sekisho.config.validation import FileModel, shown
 from sekisho.config.values import FilePath, Whole
 
+CONNECTIONS = 64
 _MODE = re.compile(r"0?[0-7]{3}")
 
 
@@ -28,7 +29,7 @@ class Counted(enum.StrEnum):
 
 
 def _as_mode(value: object) -> int:
-    # YAML 1.1 makes a number of 0660, whose octal digits nobody knows any more once 660 is one too.
+    # A number has lost its octal digits.
     if not isinstance(value, str) or not _MODE.fullmatch(value):
         raise ValueError(f'expected a mode in quotes, such as "0660"; found {shown(value)}')
     mode = int(value, 8)
@@ -48,5 +49,5 @@ class DnstapSettings(FileModel):
     """Who may write to it."""
     count: Counted = Counted.QUERIES
     """Which messages are a customer's queries."""
-    connections: Annotated[Whole, Field(ge=1, le=256)] = 64
+    connections: Annotated[Whole, Field(ge=1, le=256)] = CONNECTIONS
     """Connections at once; a resolver may open one per thread."""

@@ -34,7 +34,8 @@ log = structlog.get_logger("sekisho.dnstap")
 
 BEGIN_WITHIN = 10.0
 """Seconds a connection has to say what it sends."""
-_ROOM = 2 * MOST
+ROOM = 2 * MOST
+"""Bytes received of a connection and not counted yet."""
 _CONTROL_MOST = 1024
 _TURN = 1.0
 _BACKLOG = 64
@@ -56,7 +57,7 @@ class _Stream:
         self.connection = connection
         self.since = now
         self.phase = _Phase.OPEN
-        self.memory = mmap.mmap(-1, _ROOM, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.memory = mmap.mmap(-1, ROOM, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         with contextlib.suppress(OSError):  # a kernel that cannot
             self.memory.madvise(mmap.MADV_DONTDUMP)
         self.data = np.frombuffer(self.memory, np.uint8)
