@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,11 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield one
 
 
-async def test_a_listener_follows_the_configuration_and_counts_go_on(site: Site, tmp_path: Path) -> None:
+def test_a_listener_follows_the_configuration_and_counts_go_on(site: Site, tmp_path: Path) -> None:
+    asyncio.run(_following(site, tmp_path))
+
+
+async def _following(site: Site, tmp_path: Path) -> None:
     seen = Seen()
     taps = Taps(site.folder, seen)
     assert (taps.observation(), taps.body(), taps.warnings()) == (None, None, [])
@@ -43,7 +48,11 @@ async def test_a_listener_follows_the_configuration_and_counts_go_on(site: Site,
     assert (taps.observation(), seen.wanted, seen.streams) == (None, False, 0)
 
 
-async def test_what_cannot_be_opened_is_told_and_tried_again(site: Site, tmp_path: Path) -> None:
+def test_what_cannot_be_opened_is_told_and_tried_again(site: Site, tmp_path: Path) -> None:
+    asyncio.run(_trying(site, tmp_path))
+
+
+async def _trying(site: Site, tmp_path: Path) -> None:
     taps, settings = Taps(site.folder, Seen()), DnstapSettings.model_construct(socket=tmp_path / "later" / "s")
     await taps.follow(settings, 10.0)
     assert "cannot be made" in taps.warnings()[0]
