@@ -6,13 +6,18 @@ main file.
 
 from __future__ import annotations
 
+from sekisho.model.dnstap import Ended, Tally
 from sekisho.model.measures import Detector
-from sekisho.model.observation import APPEND_BOUNDS, CHANNELS, OUTCOMES, LineObservation, Observation
+from sekisho.model.observation import APPEND_BOUNDS, CHANNELS, OUTCOMES, DnstapObservation, LineObservation, Observation
 from sekisho.model.usage import Source
 from sekisho_exporters.families import Family, gauge, per_sink
 
 WAYS = ("down", "up")
 """Towards the customers, and from them."""
+
+
+def _dnstap(seen: Observation) -> DnstapObservation:
+    return seen.dnstap or DnstapObservation()
 
 
 def _lines(seen: Observation) -> LineObservation:
@@ -127,6 +132,31 @@ RECORD_FAMILIES: tuple[Family, ...] = (
         "1 while a shared segment is congested, by direction.",
         lambda seen: [((one.id, way), one.congested[place]) for one in seen.segments for place, way in enumerate(WAYS)],
         ("segment", "direction"),
+    ),
+    # Resolvers that tell of queries
+    gauge(
+        "sekisho_dnstap_up",
+        "1 while resolvers can tell of queries; missing where none is to.",
+        lambda seen: seen.dnstap.listening if seen.dnstap else None,
+    ),
+    gauge(
+        "sekisho_dnstap_streams",
+        "Connections over which resolvers tell of queries.",
+        lambda seen: seen.dnstap.streams if seen.dnstap else None,
+    ),
+    Family(
+        "sekisho_dnstap_frames_total",
+        "counter",
+        "Frames of resolvers, by what became of them; `damaged` and `addressless` ones are lost.",
+        lambda seen: [((tally.name.lower(),), _dnstap(seen).frames.get(tally.name.lower(), 0)) for tally in Tally] if seen.dnstap else [],
+        ("outcome",),
+    ),
+    Family(
+        "sekisho_dnstap_streams_ended_total",
+        "counter",
+        "Connections of resolvers that ended, by why.",
+        lambda seen: [((why.value,), _dnstap(seen).ended.get(why.value, 0)) for why in Ended] if seen.dnstap else [],
+        ("reason",),
     ),
 )
 """In the order they are shown."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 import time
 from collections.abc import Iterator
@@ -129,7 +130,7 @@ def test_a_customer_who_logs_in_is_served_by_the_contract_at_once_and_a_stranger
     held = time.time()
     radclient(ports["radius"], "Stop", **line, **used)
     assert rcode(site, LINE, C2_NAME) == "REFUSED"
-    found = site.sekisho("sessions", "at", LINE, time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(held)))
+    found = site.sekisho("sessions", "at", LINE, dt.datetime.fromtimestamp(held, dt.UTC).isoformat())
     assert (found["outcome"], found["customer"]) == ("found", BOTH.id)
     assert site.sekisho("sessions", "at", "2001:db8:77::9")["outcome"] == "unknown"
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support import coaserver
+from support import coaserver, free_port, radius
 from support.waiting import wait_until
 from unit.control.sites import Folder
 from unit.control.test_daemon import Process
@@ -24,7 +25,7 @@ RATE = (14988, 8)
 SLOW, FULL = ["5000k/10000k"], ["50000k/100000k"]
 
 
-@contextmanager
+@contextlib.contextmanager
 def daemon(folder: Folder) -> Iterator[Process]:
     process = Process(folder)
     try:
@@ -42,12 +43,12 @@ def sekisho(folder: Folder, *arguments: str) -> dict[str, Any]:
     return answer
 
 
-def site(path: Path, port: int, **more: object) -> Folder:
+def site(path: Path, port: int, nas: dict[str, object] | None = None, **more: object) -> Folder:
     folder = Folder(path)
     folder.customers([CUSTOMER])
     folder.write("secret", coaserver.SECRET.decode())
-    nas = {"id": "bng-1", "address": f"127.0.0.1:{port}", "secret_file": "secret", "vendor": "mikrotik", "networks": ["192.0.2.0/24"]}
-    coa = {"nas": [nas], "timeout": "200ms", "retries": 1, "backoff": "200ms", "backoff_max": "500ms", **more}
+    one = {"id": "bng-1", "address": f"127.0.0.1:{port}", "secret_file": "secret", "vendor": "mikrotik", "networks": ["192.0.2.0/24"]}
+    coa = {"nas": [one | (nas or {})], "timeout": "200ms", "retries": 1, "backoff": "200ms", "backoff_max": "500ms", **more}
     folder.set(terms=["network-service"], measures={"mode": "enforce"}, coa=coa)
     return folder
 
@@ -108,3 +109,25 @@ def test_what_is_only_observed_is_shown_as_it_would_be_sent(tmp_path: Path, held
         assert (request["kind"], request["message"]) == ("limit", "CoA-Request")
         assert {"name": "Mikrotik-Rate-Limit", "value": SLOW[0]} in request["attributes"]
         assert server.asked == []
+
+
+def test_a_session_that_accounting_tells_of_is_slowed_at_its_start_and_anew_after_the_nas_restarts(tmp_path: Path) -> None:
+    with coaserver.running() as server:
+        folder = site(tmp_path, server.port, nas={"accounting": "bras-1", "networks": []})
+        port = free_port()
+        folder.write("accounting-secret", radius.SECRET.decode())
+        told = {"id": "bras-1", "address": "127.0.0.1", "secret_file": "accounting-secret"}
+        folder.set(radius={"listen": [f"127.0.0.1:{port}"], "nas": [told]})
+        with daemon(folder) as process, contextlib.closing(radius.Nas(port)) as bras:
+            measure = sekisho(folder, "suspend", "c-1", "--clause", CLAUSE, "--reason", "a storm of connections")["id"]
+            bras.tell(radius.START, "s-1", "c-1", radius.address("198.51.100.7"))
+            wait_until(lambda: stand(folder)["acknowledged"] == 1, deadline=30, what="the session to be slowed")
+            bras.tell(radius.ON)
+            bras.tell(radius.START, "s-1", "c-1", radius.address("198.51.100.8"))
+            wait_until(lambda: len(server.requests) >= 2, deadline=30, what="the session by the same name to be slowed")
+            wait_until(lambda: stand(folder)["acknowledged"] == 1, deadline=30, what="that to be acknowledged")
+            sekisho(folder, "measures", "lift", measure, "--reason", "it stopped")
+            wait_until(lambda: rates(server)[-1] == FULL, deadline=30, what="full speed")
+            process.end()
+    assert [one.text(44) for one in server.requests] == [["s-1"]] * len(server.requests)
+    assert [rate for rate, _ in itertools.groupby(rates(server))] == [SLOW, FULL]

@@ -247,7 +247,6 @@ def test_what_cannot_be_done_is_refused_with_a_sentence(field: Checkpoint, custo
         ("status", "--no-such-option"),
         ("explain", "--name", "www.example.com"),
         ("explain", "--customer", "c", "--address", "192.0.2.1", "--name", "www.example.com"),
-        ("explain", "--customer", "c"),
         ("events", "--limit", "0"),
         ("events", "--since", "some day"),
         ("customers", "add", "c", "--consent-version", "1"),

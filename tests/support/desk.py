@@ -79,7 +79,7 @@ class People:
 
     def __init__(self, packs, customers, measures, notices=None):
         self.customers = {one.id: one for one in customers}
-        self.site = SimpleNamespace(packs=packs, settings=SimpleNamespace(measures=measures, notices=notices))
+        self.site = SimpleNamespace(packs=packs, settings=SimpleNamespace(measures=measures, notices=notices, lines=None))
 
     def find(self, identity):
         return self.customers.get(identity)

@@ -18,6 +18,7 @@ import structlog
 
 from sekisho.app.control_bandwidth import BandwidthDetection
 from sekisho.app.control_detection import Detection
+from sekisho.app.control_dnstap import Taps
 from sekisho.app.control_expiry import Expiry
 from sekisho.app.control_flows import Flows
 from sekisho.app.control_lines import Lines
@@ -98,6 +99,7 @@ class Core:
     sessions: Sessions
     flows: Flows
     zones: Publisher
+    taps: Taps
     expiry: Expiry = field(default_factory=Expiry)
     clock: Callable[[], float] = time.time
     started: float = 0.0

@@ -124,6 +124,7 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
             sessions,
             watch.flows,
             zones,
+            watch.taps,
         )
         core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, *parts, started=now)
         await measures.reconcile(now)
@@ -163,6 +164,7 @@ async def serve(config: Path, site: Site, notifier: Notifier) -> None:
             asyncio.create_task(_every(TICK, "flows", lambda: core.flows.tick(time.monotonic()))),
             asyncio.create_task(core.nas.run()),
             asyncio.create_task(_every(NAS_EVERY, "nas", lambda: _nas(core))),
+            asyncio.create_task(_every(DETECT_EVERY, "dnstap", lambda: core.taps.follow(core.site.settings.dnstap, time.monotonic()))),
             asyncio.create_task(_every(TRAFFIC_EVERY, "usage", lambda: core.traffic.tick(core.clock()))),
             asyncio.create_task(_every(DETECT_EVERY, "lines", lambda: core.bandwidth.tick(core.people, core.clock()))),
             asyncio.create_task(_every(SESSIONS_EVERY, "sessions", core.sessions.tick)),

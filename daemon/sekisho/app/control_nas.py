@@ -28,7 +28,7 @@ from sekisho.model.customers import Customer, Plan, Prefix
 from sekisho.model.errors import LedgerError, RefusedError
 from sekisho.model.measures import NONE, Detector, Enforcement
 from sekisho.model.nas import Answer, ErrorCause, Limit, Patience, Remembered, RequestKind, RequestOutcome, Target
-from sekisho.model.sessions import Session
+from sekisho.model.sessions import Session, SessionEnd
 
 if TYPE_CHECKING:
     # Brings RADIUS packets with it: imported when there is a NAS to ask.
@@ -174,16 +174,30 @@ class NasLimits:
         self._wake.set()
 
     def session_ended(self, session: Session) -> None:
+        """A session ended, and what its NAS held of it. Of one that was only not heard of any more nobody knows: a limit is taken back."""
         target = self._target(session)
-        if target is not None:
+        if target is None:
+            return
+        if session.end in {SessionEnd.TIMEOUT, SessionEnd.REPLACED}:
+            self.sessions_changed([target.customer])
+        else:
             self.book.ended(target.key)
             self._wake.set()
+
+    def sessions_changed(self, customers: Iterable[str]) -> None:
+        """Customers have other sessions or addresses now."""
+        for customer in customers:
+            if customer in self._duplicates or self.book.knows(customer):
+                self._want(customer, self.book.wanted().get(customer))
 
     def nas_restarted(self, name: str) -> None:
         """A NAS, by its name in accounting, said that it started or stops: none of its sessions goes on, and no limit."""
         nas = self.settings.accounted(name) if self.settings is not None else None
         if nas is not None:
+            # Sessions that began since are asked for once more.
+            concerned = {line.target.customer for line in self.book.lines(nas.id)}
             self.book.restarted(nas.id)
+            self.sessions_changed(concerned)
             self._wake.set()
 
     # The asking
@@ -203,9 +217,14 @@ class NasLimits:
         """Ask what is due now; answers come later."""
         requests = [] if self.observing else self.book.due(self._now())
         changes = self.book.changes()
-        if any(changes) and not await self._write(changes):
-            for request in requests:
+        written = False
+        try:
+            written = not any(changes) or await self._write(changes)
+        finally:
+            # Nothing is asked that is not written down, nor after the end.
+            for request in requests if not written else ():
                 self.book.postpone(request, self._now() + _DISK_WAIT)
+        if not written:
             return
         for request in requests:
             task = asyncio.create_task(self._ask(request))
@@ -318,6 +337,9 @@ class NasLimits:
             return True
         try:
             await self._memory.write(*changes)
+        except asyncio.CancelledError:
+            self.book.unwritten(changes)
+            raise
         except LedgerError as error:
             if not self._disk_failed:
                 log.error("nas-memory-not-written", error=str(error))  # noqa: TRY400 - the sentence says it all

@@ -54,7 +54,7 @@ def standing_body(core: Core, identity: str) -> Json:
 
 def load_body(load: Load, conditions: LoadConditions) -> Json:
     """Each figure with the value it is compared with; a condition left out has none."""
-    figures = {"utilisation": load.utilisation, "timeouts": load.timeouts, "latency": load.latency}
+    figures = {"utilisation": load.utilisation, "timeouts": load.timeouts, "latency": load.latency, "queries": load.queries}
     return {name: {"figure": figure, "value": getattr(conditions, name), "holds": name in load.holding} for name, figure in figures.items()}
 
 

@@ -96,12 +96,14 @@ def status(core: Core) -> Json:
         "sinks": core.sinks.bodies(),
         "lists": lists(core, plane, now),
         "measures": measures(core),
+        "dnstap": core.taps.body(),
         "warnings": [
             *warnings(core),
             *_plane_warnings(plane),
             *_measure_warnings(core),
             *core.nas.warnings(),
             *control_line_bodies.warnings(core),
+            *core.taps.warnings(),
         ],
     }
 
@@ -220,6 +222,7 @@ def observe(core: Core) -> Observation:
         sessions_replaced=core.sessions.table.replaced,
         sessions_failing=core.sessions.history.failing is not None,
         policy_zones=observed(core),
+        dnstap=core.taps.observation(),
         **of_record(core, now),
         **observations(core.nas),
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sekisho.app.control_bandwidth import BandwidthDetection
 from sekisho.app.control_detection import Detection
+from sekisho.app.control_dnstap import Taps
 from sekisho.app.control_findings import Findings
 from sekisho.app.control_flows import Flows
 from sekisho.app.control_linecounts import LineCounts
@@ -22,6 +23,7 @@ from sekisho.app.control_sessions import Sessions
 from sekisho.app.control_tables import Tables
 from sekisho.app.control_traffic import Traffic, open_traffic
 from sekisho.drivers.customercounts import CustomerCounts
+from sekisho.drivers.dnstapseen import Seen
 from sekisho.drivers.usagestore import UsageStore
 
 
@@ -33,6 +35,7 @@ class Watch:
     lines: Lines
     flows: Flows
     nas: NasLimits
+    taps: Taps
 
 
 async def open_watch(
@@ -40,7 +43,9 @@ async def open_watch(
 ) -> Watch:
     """`folder` is the plane's, `state` where usage and usual rates survive. Closed by `stack`."""
     findings = Findings(measures)
-    counts = CustomerCounts(folder)
+    seen = Seen()
+    counts, taps = CustomerCounts(folder, seen), Taps(folder, seen)
+    stack.push_async_callback(taps.close)
     detection = Detection(counts, tables.row_of, findings)
     await detection.recall(state / "usual-rates", now)
     traffic = await asyncio.to_thread(open_traffic, UsageStore(state / "usage"), lambda: tables.rows, now)
@@ -63,5 +68,6 @@ async def open_watch(
     stack.push_async_callback(flows.close)
     nas = await open_nas(state / "nas.db", tables, sessions)
     sessions.watchers.append(nas)
+    sessions.followers.append(nas.sessions_changed)
     stack.push_async_callback(nas.close)
-    return Watch(detection, traffic, bandwidth, lines, flows, nas)
+    return Watch(detection, traffic, bandwidth, lines, flows, nas, taps)

@@ -53,6 +53,8 @@ def cli() -> None:
     Why is a line slow, and what was it used for, in totals of days:
       sekisho explain --customer c-1001
       sekisho usage show c-1001
+
+    \b
     Who is on line, and who held an address at a time:
       sekisho sessions show c-1001
       sekisho sessions at 192.0.2.7 2026-04-01T03:14:07 --port 40123

@@ -120,6 +120,8 @@ def _status_lines(body: Json) -> Iterable[str]:
         yield f"sink       {plain(one['id'])}: {plain(one['kind'])} to {plain(one['to'])}, {behind}, {told}"
         if one["error"]:
             yield f"           FAILING since {moment(one['failing_since'])}, told again until it is taken: {plain(one['error'])}"
+    if body.get("dnstap"):
+        yield from _dnstap(body["dnstap"])
     if body["matches"]["lost"]:
         yield f"matches    {number(body['matches']['lost'])} lost, because the plane's ring was full"
     if daemon["reload"]["failed"]:
@@ -135,6 +137,16 @@ def _measures(body: Json) -> str:
     states = ", ".join(f"{number(count)} {plain(state)}" for state, count in body["open"].items()) or "none open"
     mode = "observed only" if body["mode"] == "observe" else "enforced"
     return f"measures   {states}; {mode} unless a clause says otherwise; something is done to {number(body['enforced'])} customers"
+
+
+def _dnstap(body: Json) -> Iterable[str]:
+    frames, ended = body["frames"], body["ended"]
+    told = f"{number(frames['counted'])} queries of customers, {number(frames['nobody'])} messages of nobody's addresses"
+    yield f"dnstap     {plain(body['socket'])}: {number(body['resolvers'])} resolvers, {told}"
+    lost = [f"{number(frames[word])} frames {word}" for word in ("addressless", "damaged") if frames[word]]
+    lost += [f"{number(ended[word])} connections {word}" for word in ended if word not in {"stopped", "closed"} and ended[word]]
+    if lost:
+        yield f"           LOST: {', '.join(lost)}"
 
 
 def list_table(lists: list[Json]) -> Iterable[str]:

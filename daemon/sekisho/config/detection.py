@@ -56,6 +56,9 @@ class LoadConditions(FileModel):
     """Share of the questions to the resolvers that get no answer in time, or find no room to wait for one."""
     latency: SomeSeconds | None = 1.0
     """Time the resolvers take, at the percentile below."""
+    queries: Positive | None = None
+    """Queries per second of all customers together: what stands for load where their resolvers tell of queries over dnstap, and
+    nobody of how they do."""
     percentile: Share = 0.9
     """Share of the answers that came sooner than the latency that is compared."""
     release: Share = 0.8
@@ -95,6 +98,6 @@ class Detection(FileModel):
     def _fits(self) -> Detection:
         if self.sustained > self.windows:
             raise ValueError(f"sustained ({self.sustained}) is more than the windows there are ({self.windows}); make it no more than that")
-        if self.load.utilisation is None and self.load.timeouts is None and self.load.latency is None:
-            raise ValueError("load has no condition, so nothing could ever be found; set one of utilisation, timeouts and latency")
+        if (self.load.utilisation, self.load.timeouts, self.load.latency, self.load.queries) == (None,) * 4:
+            raise ValueError("load has no condition, so nothing could ever be found; set one of utilisation, timeouts, latency and queries")
         return self

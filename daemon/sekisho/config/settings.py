@@ -12,13 +12,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
 
+from sekisho.config.accounts import Accounts, Group, User
 from sekisho.config.bandwidth import Bandwidth, Duplicates
 from sekisho.config.coa import CoaSettings
 from sekisho.config.detection import Detection
+from sekisho.config.dnstap import DnstapSettings
 from sekisho.config.document import Document, scan_document
 from sekisho.config.events import EventSettings
 from sekisho.config.flows import FlowSettings
@@ -105,41 +107,7 @@ NoticeV6 = Annotated[ipaddress.IPv6Address, PlainValidator(as_v6)]
 PackName = Annotated[str, PlainValidator(_as_pack), WithJsonSchema({"type": "string"})]
 
 
-class Accounts(Protocol):
-    """The users and groups of the machine: their ids, or None for a name nobody has."""
-
-    def user(self, name: str) -> int | None: ...
-
-    def group(self, name: str) -> int | None: ...
-
-
-def _as_user(value: object, info: ValidationInfo) -> int:
-    return _as_account(value, info, "user", "useradd")
-
-
-def _as_group(value: object, info: ValidationInfo) -> int:
-    return _as_account(value, info, "group", "groupadd")
-
-
-def _as_account(value: object, info: ValidationInfo, kind: str, tool: str) -> int:
-    """A numeric id as it is; a name as what it stands for on this machine."""
-    text = as_text(value)
-    if text.isdecimal() and text.isascii():
-        if int(text) >= NO_ID:
-            raise ValueError(f"{text} is no {kind} id; they go from 0 to {NO_ID - 1}")
-        return int(text)
-    accounts = (info.context or {}).get("accounts")
-    found = getattr(accounts, kind)(text) if accounts is not None else None
-    if found is None:
-        raise ValueError(f"there is no {kind} {shown(text)} on this machine; make it ({tool}), mend the name, or write a numeric id")
-    return int(found)
-
-
-NO_ID = (1 << 32) - 1
-"""(uid_t) -1: no user's and no group's."""
 _ACCOUNTS = _one_or_many({"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]})
-User = Annotated[int, PlainValidator(_as_user)]
-Group = Annotated[int, PlainValidator(_as_group)]
 
 
 class RoleMembers(FileModel):
@@ -290,6 +258,8 @@ class Settings(FileModel):
     """Where every change of state is told."""
     lines: LineSettings | None = None
     """What the kernel of this machine does to customers' lines; null: nothing."""
+    dnstap: DnstapSettings | None = None
+    """Where resolvers that customers ask directly tell whose queries came in; null: nowhere."""
     notices: NoticeSettings | None = None
     """How customers are told of measures; null: nobody is told, and what needs a notice before is not enforced."""
     radius: RadiusSettings | None = None

@@ -30,6 +30,8 @@ class LoadSample:
     """and those they did not in time, or that found no room to wait."""
     latency: Sequence[int]
     """Answers by latency: one count per bound of LATENCY_BOUNDS_US, and one above them all."""
+    queries: int | None = None
+    """Queries of all customers, those included that resolvers told of; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,9 @@ class Load:
     latency: float | None = None
     """Seconds, at the percentile of the settings."""
     holding: tuple[str, ...] = ()
-    """`utilisation`, `timeouts`, `latency`."""
+    """`utilisation`, `timeouts`, `latency`, `queries`."""
+    queries: float | None = None
+    """Queries per second of all customers."""
 
     @property
     def held(self) -> bool:
@@ -56,17 +60,19 @@ def judge(sample: LoadSample, conditions: LoadConditions, before: Load) -> Load:
     utilisation = min(1.0, max(sample.busy) / sample.seconds) if sample.busy else None
     timeouts = sample.failed / asked if asked >= FEWEST else None
     latency = percentile(sample.latency, conditions.percentile)
+    queries = sample.queries / sample.seconds if sample.queries is not None else None
     figures = {
         "utilisation": (utilisation, conditions.utilisation),
         "timeouts": (timeouts, conditions.timeouts),
         "latency": (latency, conditions.latency),
+        "queries": (queries, conditions.queries),
     }
     holding = tuple(
         name
         for name, (figure, value) in figures.items()
         if figure is not None and value is not None and figure >= (value * conditions.release if name in before.holding else value)
     )
-    return Load(utilisation, timeouts, latency, holding)
+    return Load(utilisation, timeouts, latency, holding, queries)
 
 
 def percentile(latency: Sequence[int], share: float) -> float | None:

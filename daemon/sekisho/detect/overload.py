@@ -60,6 +60,8 @@ class Pattern:
     """Answers that there is no such name."""
     unanswered: int
     """Queries silenced, or over a hard budget."""
+    elsewhere: int = 0
+    """Queries that resolvers told of: of these it is known at most whether they were answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,12 +246,15 @@ def _evidence(survey: Survey, settings: Detection, line: Line, rate: float, limi
         **_told("utilisation", load.utilisation),
         **_told("timeout_share", load.timeouts),
         **_told("latency_seconds", load.latency),
+        **_told("all_queries", load.queries),
     }
     pattern, queries = line.pattern, rate * survey.window.seconds
     if pattern is not None and queries >= 1:
         answered = queries - pattern.unanswered
         evidence["unanswered_share"] = _share(pattern.unanswered, queries)
-        if answered >= 1:
+        if pattern.elsewhere:
+            evidence["elsewhere_share"] = _share(pattern.elsewhere, queries)
+        elif answered >= 1:
             new, nxdomain = _share(pattern.new, answered), _share(pattern.nxdomain, answered)
             evidence |= {"forwarded_share": _share(pattern.forwarded, answered), "new_name_share": new, "nxdomain_share": nxdomain}
             evidence["pattern"] = "random-subdomain" if new >= MADE_UP and nxdomain >= MADE_UP else "none"

@@ -16,7 +16,7 @@ VARIABLE = "NUMBA_CACHE_DIR"
 CODE_VARIABLE = "SEKISHO_CODE_DIR"
 """Read by `snapshot.keptcode`, which is not imported here: it brings numpy, and the supervisor needs none."""
 _PACKAGE = Path(__file__).resolve().parent.parent
-_COMPILED = ("model", "snapshot", "plane", "lists", "flows", "drivers")
+_COMPILED = ("model", "snapshot", "plane", "lists", "flows", "dnstap", "drivers")
 
 
 def use_compile_cache(environ: MutableMapping[str, str] = os.environ) -> Path:

@@ -1,7 +1,8 @@
 """What every worker counted of each customer, window by window: the counts files read as differences.
 
-Owns the sums over workers, over restarts of the plane and over the growth of its files, and which
-customer a row is. Reads only. Counters are 32 bits wide and wrap; differences over a window do not mind.
+Owns the sums over workers, over restarts of the plane and over the growth of its files, what resolvers told
+of besides (`drivers.dnstap`), and which customer a row is. Reads only.
+Counters are 32 bits wide and wrap; differences over a window do not mind.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from sekisho.detect.load import LoadSample
 from sekisho.detect.overload import Line, Pattern, Window
+from sekisho.drivers.dnstapseen import Seen
 from sekisho.drivers.maps import Head, MappedCustomers, map_customers
 from sekisho.drivers.sharedfiles import MappedTable, map_table, numbered_files
 from sekisho.model.counters import Counter
@@ -28,11 +30,13 @@ from sekisho.snapshot.sections import Kind
 _ALIVE_NS = 5_000_000_000
 _LATE_NS = 1_500_000_000
 """After its last sign of life, which comes with every wake-up, in which a worker is taken to be counting."""
+_GONE_NS = 3600 * 10**9
+"""After its last sign of life, in which a plane is taken to be one that is not used any more, where resolvers tell of queries."""
 _MOST_PREFIXES = 1024
 """Prefixes of one customer that are counted up."""
 _MOST_ADDRESSES = 256
 """Addresses that weigh: a /24."""
-_NO_CELLS = (np.empty(0, np.int64), np.empty((0, 4), np.uint32))
+_NO_CELLS = (np.empty(0, np.int64), np.empty((0, 5), np.uint32))
 _FAILED = (Counter.UPSTREAM_TIMEOUTS, Counter.PENDING_FULL)
 
 
@@ -63,15 +67,20 @@ class _Sums:
 class CustomerCounts:
     """Windows of the plane whose tables are in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seen: Seen | None = None) -> None:
+        """`seen` is what resolvers tell of, which counts as much as what the plane counted."""
         self._folder = folder
+        self._seen = seen if seen is not None else Seen()
+        self._changes = 0
+        """How often resolvers had come and gone at the last window."""
         self._files: dict[int, _File] = {}
         self._gone = _Sums(0.0, np.zeros(0, np.uint32), np.zeros(len(Counter), np.uint64), np.zeros(layout.BUCKETS, np.uint64))
         self._before: _Sums | None = None
         self._dropped = np.zeros(0, np.uint32)
         """Queries that were dropped before any worker saw them, by row."""
         self._cells = _NO_CELLS
-        """Rows looked at in the last window, and their pattern and loss counters, added up."""
+        """Rows looked at in the last window, and their pattern and loss counters, added up: the fields of `Pattern`, where what
+        resolvers left unanswered is a difference that may be below zero."""
         self._customers: MappedCustomers | None = None
         self._looked = 0
 
@@ -84,7 +93,9 @@ class CustomerCounts:
         sums = self._sums(now)
         before, self._before = self._before, sums
         busy = self._busy()
-        whole = self._is_whole(time.time_ns())
+        # Both look at what changed since they were last asked.
+        told, worked = self._is_told(), self._is_whole(time.time_ns())
+        whole = worked and told
         if before is None or now <= before.at:
             return None
         counts = sums.queries.copy()
@@ -99,6 +110,7 @@ class CustomerCounts:
             int(totals[Counter.UPSTREAM_ANSWERED]),
             int(sum(totals[counter] for counter in _FAILED)),
             [int(count) for count in latency],
+            int(counts.sum(dtype=np.uint64)),
         )
         return Window(at, counts, sample, whole)
 
@@ -120,7 +132,10 @@ class CustomerCounts:
         (known, last), self._cells = self._cells, (rows, cells)
         at = np.minimum(np.searchsorted(known, rows), max(0, len(known) - 1))
         again = known[at] == rows if len(known) else np.zeros(len(rows), np.bool_)
-        patterns = np.where(again[:, None], cells - last[at], 0).tolist() if len(known) else [()] * len(rows)
+        grown = np.where(again[:, None], cells - last[at], np.uint32(0)) if len(known) else np.zeros_like(cells)
+        # Answers to queries of the window before make the difference negative.
+        grown[:, 3] = np.maximum(grown[:, 3].view(np.int32), 0)
+        patterns = grown.tolist()
         active, addresses = _standing(customers, rows)
         return [
             Line(name, many, Pattern(*pattern) if seen else None) if name is not None and here else Line(None)
@@ -183,9 +198,11 @@ class CustomerCounts:
         for file in self._files.values():
             sums = self._with(sums, file)
         dropped = self._dropped
-        queries = np.zeros(max(len(sums.queries), len(dropped)), np.uint32)
+        told = self._seen.queries
+        queries = np.zeros(max(len(sums.queries), len(dropped), len(told)), np.uint32)
         queries[: len(sums.queries)] = sums.queries
         queries[: len(dropped)] += dropped
+        queries[: len(told)] += told
         return _Sums(now, queries, sums.totals, sums.latency)
 
     def _with(self, sums: _Sums, file: _File) -> _Sums:
@@ -212,7 +229,15 @@ class CustomerCounts:
         living = [(age, started) for age, started in beats if abs(age) < _ALIVE_NS]
         # A plane under tables of before counts for nobody: who is calm cannot be told.
         stale = any(file.is_stale for file in self._files.values())
+        ages = [wall - int(worker[layout.WORKER_HEARTBEAT]) for worker in workers]
+        if self._seen.wanted and all(age > _GONE_NS for age in ages):
+            return True
         return bool(living) and not stale and all(age < _LATE_NS and started <= since for age, started in living)
+
+    def _is_told(self) -> bool:
+        """Whether the resolvers that tell of queries did so all the while since the last call; of those that are wanted, one at least."""
+        before, self._changes = self._changes, self._seen.changes
+        return not self._seen.wanted or (before == self._changes and self._seen.streams > 0)
 
     def _busy(self) -> list[float]:
         """Seconds each living UDP worker was busy since the last call."""
@@ -226,8 +251,8 @@ class CustomerCounts:
         return found
 
     def _cells_of(self, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
-        """Forwarded, new, NXDOMAIN and unanswered of some rows, over all workers that are mapped; uint32 (rows, 4)."""
-        found = np.zeros((len(rows), 4), np.uint32)
+        """Forwarded, new, NXDOMAIN, unanswered and told of by resolvers of some rows, over all mapped workers; uint32 (rows, 5)."""
+        found = np.zeros((len(rows), 5), np.uint32)
         for file in self._files.values():
             if file.is_stale:
                 continue
@@ -240,6 +265,10 @@ class CustomerCounts:
         dropped = self._dropped
         here = rows < len(dropped)
         found[here, 3] += dropped[rows[here]]
+        told, balance = self._seen.queries, self._seen.balance
+        here = rows < min(len(told), len(balance))
+        found[here, 4] += told[rows[here]]
+        found[here, 3] += balance[rows[here]].view(np.uint32)
         return found
 
     def _current_customers(self) -> MappedCustomers:

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from sekisho.drivers.compilecache import CODE_VARIABLE
 from sekisho.drivers.feeds import TOTAL_FACTOR, is_local, is_unchanged
 from sekisho.drivers.listsources import Order
 from sekisho.drivers.listversions import NOTHING, Stored, decode_version
@@ -197,7 +198,7 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     kept = {
         key: value
         for key, value in environ.items()
-        if key in _PROGRAMS + _SITE or key.startswith("NUMBA_") or key.lower().endswith("_proxy")
+        if key in (*_PROGRAMS, *_SITE, CODE_VARIABLE) or key.startswith("NUMBA_") or key.lower().endswith("_proxy")
     }
     # It computes on one core; a thread for every core would only have to be started.
     return kept | {"OPENBLAS_NUM_THREADS": "1"}

@@ -181,7 +181,8 @@ class Book:
                 continue
             if line is None:
                 line = self._add(Line(target), now)
-            line.target, line.live, line.ending = target, True, target.key in ends
+            self._retarget(line, target)
+            line.ending = target.key in ends
         for key in list(self._of.get(customer, ())):
             line = self._lines[key]
             if key not in seen:
@@ -196,10 +197,8 @@ class Book:
             if target.customer not in self._wanted and not ending:
                 return
             line = self._add(Line(target), now)
-        if line.target.customer != target.customer:
-            self._of[line.target.customer].discard(target.key)
-            self._of.setdefault(target.customer, set()).add(target.key)
-        line.target, line.live, line.ending = target, True, ending
+        self._retarget(line, target)
+        line.ending = ending
         self._changed_want(line, now)
 
     def ended(self, key: Key) -> None:
@@ -325,6 +324,10 @@ class Book:
         """Limits by customer."""
         return self._wanted
 
+    def knows(self, customer: str) -> bool:
+        """Whether a customer is to be limited, or may be."""
+        return customer in self._wanted or customer in self._of
+
     def lines(self, nas: str | None = None) -> Iterator[Line]:
         return (line for line in self._lines.values() if nas is None or line.target.nas == nas)
 
@@ -349,6 +352,16 @@ class Book:
             self._nases[key[0]].lines.add(key)
         self._queue(line, now)
         return line
+
+    def _retarget(self, line: Line, target: Target) -> None:
+        """A session goes on, by what is known of it now: its user may be found to be another customer."""
+        before = line.target.customer
+        if before != target.customer:
+            self._of[before].discard(target.key)
+            if not self._of[before]:
+                del self._of[before]
+            self._of.setdefault(target.customer, set()).add(target.key)
+        line.target, line.live = target, True
 
     def _drop(self, key: Key) -> None:
         line = self._lines.pop(key, None)

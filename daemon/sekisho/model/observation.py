@@ -105,6 +105,19 @@ class LineObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class DnstapObservation:
+    """What resolvers tell of queries."""
+
+    listening: bool = False
+    streams: int = 0
+    """Connections over which they tell of them."""
+    frames: Mapping[str, int] = field(default_factory=dict)
+    """Frames since the start, by the words of `model.dnstap.Tally`."""
+    ended: Mapping[str, int] = field(default_factory=dict)
+    """Connections that ended since the start, by `model.dnstap.Ended`."""
+
+
+@dataclass(frozen=True, slots=True)
 class FlowObservation:
     """Flow records. Counts are since the daemon's start."""
 
@@ -252,6 +265,8 @@ class Observation:
     """In the order of the configuration; none before the first look."""
     lines: LineObservation | None = None
     """None: lines are limited by nobody here."""
+    dnstap: DnstapObservation | None = None
+    """None: no resolver is to tell of queries."""
 
     radius_packets: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """RADIUS packets since the start by (one of RADIUS_KINDS, outcome of `model.sessions.AccountingOutcome`); a missing one is zero."""

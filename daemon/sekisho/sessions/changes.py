@@ -85,7 +85,7 @@ class Changes:
     moved: set[str] = field(default_factory=set)
     """Customers who have other prefixes now than before."""
     begun: list[Session] = field(default_factory=list)
-    """Sessions of customers that began or go on after all, as they are then; `ended` as they were."""
+    """Sessions of customers that began or go on after all, as they are then; `ended` as they were, with their end."""
     ended: list[Session] = field(default_factory=list)
     usage: list[tuple[str, int, int]] = field(default_factory=list)
     """Customer, octets towards them, octets from them."""

@@ -11,7 +11,7 @@ When news of two sessions contradict each other, the later news counts: by the t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -454,7 +454,8 @@ class Table:
             columns.seen[row] = max(columns.seen[row], at)
             counters = (columns.down[row], columns.up[row], columns.seconds[row], bool(columns.wide[row]))
             changes.facts.append(Heard(number, columns.seen[row], *counters))
-        self._tell(row, changes.ended)
+        if columns.customers[row] is not None:
+            changes.ended.append(replace(columns.session(row), until=at, end=end))
         for code in columns.prefixes[row]:
             self._let_go(row, code, at, changes)
         for one in columns.shares[row]:

@@ -22,6 +22,7 @@ def sample(root):
     """The section as the example file shows it."""
     text = (root / "daemon/sekisho.example.yaml").read_text(encoding="utf-8")
     block = text[text.index("# notices:\n") :]
+    block = block[: block.index("\n\n")]
     return re.sub(r"^# ?", "", block, flags=re.MULTILINE)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.config.detection import LoadConditions
+from sekisho.config.dnstap import DnstapSettings
 from sekisho.config.lines import LineSettings
 from sekisho.config.settings import Endpoint, RoleMembers, Settings, WalledGarden, parse_settings
 from sekisho.config.values import as_bytes, as_seconds, as_share, read_endpoint
@@ -92,6 +93,7 @@ def test_the_example_file_names_every_key_there_is(root):
     missing = {key for key in keys if not re.search(rf"^ *#?{key}:", text, flags=re.MULTILINE)}
     missing |= {key for key in WalledGarden.model_fields if not re.search(rf"walled_garden:.*\{{.*\b{key}:", text)}
     missing |= {key for key in LineSettings.model_fields if not re.search(rf"^#   {key}:", text, flags=re.MULTILINE)}
+    missing |= {key for key in DnstapSettings.model_fields if not re.search(rf"^#   {key}:", text, flags=re.MULTILINE)}
     assert not missing
 
 

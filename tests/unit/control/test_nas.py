@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from sekisho.model.customers import Customer, Plan, Prefix
 from sekisho.model.errors import LedgerError
 from sekisho.model.measures import NONE, Enforcement
 from sekisho.model.nas import Limit, Remembered, RequestKind, RequestOutcome, Target
-from sekisho.model.sessions import Session
+from sekisho.model.sessions import Session, SessionEnd
 from support import coaserver
 
 SLOW = Enforcement(rate=(10_000_000, 1_000_000), by=("nbnet/22-2-4",))
@@ -221,6 +222,42 @@ def test_a_session_that_starts_later_is_slowed_at_its_start_and_a_restarted_nas_
     with coaserver.running() as server:
         asyncio.run(story(server))
     assert [one.text(SESSION) for one in server.requests] == [["s-1"], ["s-2"]]
+
+
+@pytest.mark.parametrize(
+    ("end", "said"), [(SessionEnd.STOP, 1), (SessionEnd.NAS_RESTART, 1), (SessionEnd.TIMEOUT, 2), (SessionEnd.REPLACED, 2)]
+)
+def test_a_limit_on_a_session_that_was_only_not_heard_of_any_more_is_taken_back(tmp_path, end, said):
+    async def story(server):
+        site = Site(tmp_path, server.port)
+        site.live.sessions = [session(1)]
+        async with site.running() as limits:
+            site.enforce(limits, "c-1", SLOW)
+            await settled(limits)
+            site.live.sessions = []
+            limits.session_ended(replace(session(1), until=9.0, end=end))
+            await settled(limits)
+        return site
+
+    with coaserver.running() as server:
+        site = asyncio.run(story(server))
+    assert len(server.requests) == said
+    assert site.remembered() == []
+
+
+def test_a_session_that_began_before_the_restart_of_its_nas_was_told_is_slowed(tmp_path):
+    async def story(server):
+        site = Site(tmp_path, server.port)
+        site.live.sessions = [session(2)]
+        async with site.running() as limits:
+            site.enforce(limits, "c-1", SLOW)
+            await settled(limits)
+            limits.nas_restarted("bng-1")
+            await settled(limits)
+
+    with coaserver.running() as server:
+        asyncio.run(story(server))
+    assert [one.text(SESSION) for one in server.requests] == [["s-2"], ["s-2"]]
 
 
 def test_a_limit_that_a_nas_refuses_is_told_with_its_cause(tmp_path):

@@ -77,3 +77,16 @@ def test_a_percentile_lies_straight_between_the_bounds() -> None:
     latency = [0] * BUCKETS
     latency[3] = 100
     assert percentile(latency, 0.5) == pytest.approx(0.00175)
+
+
+def test_queries_of_all_customers_are_load_where_the_settings_say_so() -> None:
+    conditions = LoadConditions(utilisation=None, timeouts=None, latency=None, queries=100)
+    nothing: list[int] = [0] * BUCKETS
+    load = judge(LoadSample(10, [], 0, 0, nothing, 999), conditions, Load())
+    assert (load.holding, load.queries) == ((), 99.9)
+    load = judge(LoadSample(10, [], 0, 0, nothing, 1000), conditions, load)
+    assert load.holding == ("queries",)
+    load = judge(LoadSample(10, [], 0, 0, nothing, 800), conditions, load)
+    assert load.holding == ("queries",), "what came holds until its figure is well below"
+    assert judge(LoadSample(10, [], 0, 0, nothing, 799), conditions, load).holding == ()
+    assert judge(LoadSample(10, [], 0, 0, nothing), conditions, load).holding == ()

@@ -333,6 +333,17 @@ def test_a_session_that_was_ended_on_request_is_forgotten():
     assert list(asked.lines()) == []
 
 
+def test_a_session_that_is_found_to_be_another_customers_has_what_that_one_is_to_have():
+    asked = book()
+    asked.want("c-1", SLOW, [line()], 0.0)
+    acknowledged(asked)
+    other = line(customer="c-2")
+    asked.want("c-2", None, [other], 1.0)
+    asked.want("c-1", SLOW, [], 1.0)
+    assert kinds(asked.due(1.0)) == [(LIFT, "s-1", SLOW)]
+    assert not asked.idle()
+
+
 def test_a_session_that_is_to_end_no_more_is_left_alone():
     asked = book()
     asked.want("c-1", None, [line(2)], 0.0, [line(2).key])
