@@ -8,10 +8,12 @@ import itertools
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from kernel.gateway import gateway
+from sekisho.model.customers import Prefix
 from sekisho.model.measures import NONE, Enforcement
 from sekisho.model.usage import Source
 from support import wait_until
@@ -213,5 +215,24 @@ def test_traffic_is_counted_by_customer_in_both_directions_and_mail_by_connectio
             one.lines._usage_at = 0.0
             await one.lines.step()
             assert len(one.heard.batches) == 1, "nothing new is no batch"
+
+    asyncio.run(story())
+
+
+def test_what_was_downloaded_before_an_address_went_to_another_customer_is_not_the_others(field):
+    async def story():
+        async with gateway(field, counters=True) as one:
+            with transfer(field, CUSTOMER, SERVER, up=False) as arrived:
+                await asyncio.to_thread(lambda: wait_until(lambda: arrived() > 1_000_000, what="a transfer"))
+            one.people.known = {"c-2": replace(one.people.known["c-2"], prefixes=(Prefix.parse(CUSTOMER),))}
+            one.lines.follow(["c-1", "c-2"])
+            one.lines._usage_at = 0.0
+            await one.lines.step()
+            assert one.heard.batches == []
+            with transfer(field, CUSTOMER, SERVER, up=False) as arrived:
+                await asyncio.to_thread(lambda: wait_until(lambda: arrived() > 1_000_000, what="a transfer"))
+            one.lines._usage_at = 0.0
+            await one.lines.step()
+            assert one.heard.batches[-1][2] == [3]
 
     asyncio.run(story())

@@ -234,10 +234,10 @@ class Lines:
         kernel, settings = self._kernel, self._settings
         if kernel is None or settings is None or settings.lines is None:
             return
-        self._dirty.clear()
+        told, self._dirty = list(self._dirty), {}
         sight = await kernel.read(self._asked())
         self._where = sight.where
-        told = " ".join([*kernel.reasons.values(), *kernel.problems])
+        wrong = " ".join([*kernel.reasons.values(), *kernel.problems])
         lines = await self.wants.all(sight.state, counted=settings.lines.counters)
         wanted = state_of(lines.values(), sight.where, contested(lines.values()))
         change = await asyncio.to_thread(difference, sight.state, wanted)
@@ -245,11 +245,12 @@ class Lines:
         # Somebody may have changed our tables behind us: what is written anew for that is a repair as well.
         self._repaired(sight.state, change)
         await kernel.apply(change, known.tables, sight.where, names_of(settings), sight.broken)
+        self._moved({one: lines.get(one) for one in told})
         self._known, self._lines = known, lines
         self._owners = {prefix: customer for customer, line in lines.items() for prefix in line.prefixes}
         self._look_at = time.monotonic() + settings.lines.every
         self._draining = bool(known.classes.keys() - wanted.classes.keys())
-        self._told(told)
+        self._told(wrong)
 
     async def _change(self) -> None:
         """Write what some customers' lines are now, from what the kernel is known to hold."""
@@ -270,6 +271,7 @@ class Lines:
         if change.size:
             await kernel.apply(change, self._known.tables | change.put_tables, self._where, names_of(settings))
             self._known.take(change)
+        self._moved(fresh)
         for before in old:
             for prefix in before.prefixes:
                 self._owners.pop(prefix, None)
@@ -279,6 +281,13 @@ class Lines:
                 self._lines[customer] = line
                 self._owners.update(dict.fromkeys(line.prefixes, customer))
         self._draining |= DRAIN in change.put_classes.values()
+
+    def _moved(self, fresh: Mapping[str, Line | None]) -> None:
+        """Tell who counts of addresses that are another customer's with these lines."""
+        if self.settings is None or not self.settings.counters:
+            return
+        pairs = ((prefix, customer) for customer, line in fresh.items() if line is not None for prefix in line.prefixes)
+        self.counts.moved(prefix for prefix, customer in pairs if self._owners.get(prefix, customer) != customer)
 
     async def _count(self, ticks: float) -> None:
         kernel, settings = self._kernel, self.settings

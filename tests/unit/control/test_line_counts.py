@@ -63,3 +63,13 @@ def test_the_first_reading_is_where_counting_begins_and_nothing_new_is_no_batch(
     assert heard.usage == []
     one.usage(2.0, {A: (10, 9500)}, {C: (1, 7)}, {}, OWNERS)
     assert heard.usage == [(Source.COUNTERS, 2.0, [5, 9], [500, 0], [0, 7], [0, 0])]
+
+
+def test_what_an_address_was_used_for_while_it_went_to_another_customer_is_nobodys():
+    one, heard = counts()
+    one.usage(0.0, {A: (9, 9000), B: (9, 9000)}, {}, {}, OWNERS)
+    one.moved([A, B])
+    one.usage(1.0, {A: (10, 9500), B: (1, 300)}, {}, {}, OWNERS | {A: "c-2", B: "c-2"})
+    assert heard.usage == [(Source.COUNTERS, 1.0, [9], [300], [0], [0])], "a counter that began anew is the new customer's alone"
+    one.usage(2.0, {A: (11, 9700), B: (1, 300)}, {}, {}, OWNERS | {A: "c-2", B: "c-2"})
+    assert heard.usage[1:] == [(Source.COUNTERS, 2.0, [9], [200], [0], [0])]
