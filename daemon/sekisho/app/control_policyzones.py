@@ -244,7 +244,8 @@ class Publisher:
                 continue
             named = await self._sources.lists.named(definition, compiled)
             origin = to_wire(f"{label}.{settings.zone}")
-            content = await asyncio.to_thread(list_content, named, default, self._sources.key, origin, int(settings.ttl), excepted)
+            names = [to_wire(act.name) for act in self._sources.state.exceptions.get(list_id, {}).values() if act.name]
+            content = await asyncio.to_thread(list_content, named, default, self._sources.key, origin, int(settings.ttl), excepted, names)
             # What renders it is compiled here, where nobody waits, and not at the first transfer.
             await asyncio.to_thread(next, content.blocks(), None)
             fresh = _Made(content, compiled, default, excepted)

@@ -192,6 +192,11 @@ def test_an_exception_takes_a_name_out_at_once(folder):
             await until(lambda: held(control, "list-c2"))
             await control.add_exception("c2", "bot.example.com", subtree=True, reason="", actor=ACTOR)
             await until(lambda: held(control, "list-c2") == ["*.c2.example", "c2.example"])
+            await control.add_exception("c2", "fine.c2.example", subtree=False, reason="", actor=ACTOR)
+            await until(lambda: "fine.c2.example" in held(control, "list-c2"))
+            assert held(control, "list-c2") == ["*.c2.example", "*.fine.c2.example", "c2.example", "fine.c2.example"]
+            await control.remove_exception("c2", "fine.c2.example", actor=ACTOR)
+            await until(lambda: held(control, "list-c2") == ["*.c2.example", "c2.example"])
 
     asyncio.run(scenario())
 
