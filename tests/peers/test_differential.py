@@ -22,14 +22,15 @@ from sekisho.model.lists import ActionKind
 from sekisho.snapshot import layout
 from sekisho.snapshot.sections import Kind
 from support.differential.fronts import FRONTS, Front, Place, follow
-from support.differential.limits import said_by
+from support.differential.limits import said_by, said_by_zones
 from support.differential.model import SILENCE, Verdict, expected
+from support.differential.policyzones import PORTS, Publication, free_ports, publishing, rpz_front
 from support.differential.world import Question, World, make_world, spend
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 
 SEEDS = range(int(os.environ.get("FIRST_SEED", "0")), int(os.environ.get("FIRST_SEED", "0")) + int(os.environ.get("SEEDS", "2")))
-CHOSEN = [name for name in os.environ.get("FRONTS", ",".join(FRONTS)).split(",") if name]
+CHOSEN = [name for name in os.environ.get("FRONTS", ",".join([*FRONTS, *PORTS])).split(",") if name]
 PATIENCE, QUIET = 10.0, 0.6
 
 
@@ -40,16 +41,25 @@ class Stand:
     place: Place
     writer: TableWriter
     fronts: list[Front]
+    """Those that read the tables."""
+    publication: Publication
+    resolvers: list[Front]
+    """Those that read policy zones."""
     epoch: int = 1
 
     def enter(self, world: World) -> None:
         """Put a world in force at every front."""
         self.epoch += 1
         world.publish(self.writer, self.epoch)
+        self.publication.publish(world, self.epoch)
+        for front in self.resolvers:
+            self.publication.follow(front)
         follow(self.place, self.fronts, self.epoch, Head(self.place.tables).generation)
         self.spend(world)
 
     def spend(self, world: World) -> None:
+        if not self.fronts:
+            return  # nobody has made the table
         full = map_table(self.place.tables / BUDGETS, Kind.BUDGETS, layout.BUDGETS_VERSION, writable=True).arrays["full"]
         spend(world, full, time.monotonic_ns())
 
@@ -66,8 +76,12 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         (folder / "list.key").chmod(0o600)
         make_world(10**9).publish(writer, 1)
         place = Place(folder, tables, folder / "list.key", resolver.port)
-        fronts = [running.enter_context(FRONTS[name](place)) for name in CHOSEN]
-        yield Stand(place, writer, fronts)
+        fronts = [running.enter_context(FRONTS[name](place)) for name in CHOSEN if name in FRONTS]
+        ports = free_ports(CHOSEN)
+        publication = running.enter_context(publishing(folder, ports))
+        publication.publish(make_world(10**9), 1)
+        resolvers = [running.enter_context(rpz_front(name, publication, place, port)) for name, port in ports.items()]
+        yield Stand(place, writer, fronts, publication, resolvers)
 
 
 def ask_all(stand: Stand, front: Front, world: World, wanted: list[Verdict]) -> list[str]:
@@ -76,7 +90,10 @@ def ask_all(stand: Stand, front: Front, world: World, wanted: list[Verdict]) -> 
     differences = []
 
     def one(question: Question, verdict: Verdict) -> str | None:
-        verdict = said_by(front.name, question, verdict)
+        said = said_by_zones(front.name, world, question) if front.name in PORTS else said_by(front.name, question, verdict)
+        if said is None:
+            return None
+        verdict = said
         got = front.ask(question, QUIET if verdict == SILENCE else PATIENCE)
         if verdict.action is ActionKind.CHASE and question.tcp:
             got, verdict = Verdict(got.kind, got.rcode, records=got.records), Verdict(verdict.kind, verdict.rcode, records=verdict.records)
@@ -87,7 +104,7 @@ def ask_all(stand: Stand, front: Front, world: World, wanted: list[Verdict]) -> 
     pairs = list(zip(world.questions, wanted, strict=True))
     with ThreadPoolExecutor(8) as pool:
         for start in range(0, len(pairs), 8):
-            if over:
+            if over and front not in stand.resolvers:
                 stand.spend(world)
             differences += [found for found in pool.map(lambda pair: one(*pair), pairs[start : start + 8]) if found]
     return differences
@@ -98,6 +115,7 @@ def test_every_front_gives_the_verdict_of_the_model(stand: Stand, seed: int) -> 
     world = make_world(seed)
     stand.enter(world)
     wanted = [expected(world, question) for question in world.questions]
-    with ThreadPoolExecutor(len(stand.fronts)) as pool:
-        differences = [one for found in pool.map(lambda front: ask_all(stand, front, world, wanted), stand.fronts) for one in found]
+    fronts = [*stand.fronts, *stand.resolvers]
+    with ThreadPoolExecutor(len(fronts)) as pool:
+        differences = [one for found in pool.map(lambda front: ask_all(stand, front, world, wanted), fronts) for one in found]
     assert not differences, "\n".join(differences[:6])

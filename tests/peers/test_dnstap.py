@@ -56,8 +56,20 @@ local sekisho = newFrameStreamUnixLogger("{socket}")
 addAction(AllRule(), DnstapLogAction("dnsdist", sekisho))
 addResponseAction(AllRule(), DnstapLogResponseAction("dnsdist", sekisho))
 """
+KRESD = """\
+modules.unload('ta_signal_query'); modules.unload('priming'); modules.unload('detect_time_jump')
+modules.unload('detect_time_skew'); modules.unload('ta_update')
+trust_anchors.remove('.')
+net.ipv6 = false
+net.listen('127.0.0.1', {port}, {{ kind = 'dns' }})
+cache.size = 10 * MB
+modules.load('dnstap')
+dnstap.config({{ socket_path = "{socket}", client = {{ log_queries = true, log_responses = true }} }})
+policy.add(policy.all(policy.FORWARD('127.0.0.1@{upstream}')))
+"""
 KINDS: dict[str, tuple[str, Callable[[Path], list[str]]]] = {
     "named": (BIND, lambda conf: ["-g", "-c", str(conf)]),
+    "kresd": (KRESD, lambda conf: ["-n", "-c", str(conf), str(conf.parent)]),
     "dnsdist": (DNSDIST, lambda conf: ["--supervised", "--disable-syslog", "-C", str(conf)]),
 }
 

@@ -74,9 +74,9 @@ def peer(
     name = request.param
     with running_peer(name, publisher, tmp_path_factory.mktemp(name), ports[name], upstream.port) as one:
         wait_until(
-            lambda: settle(publisher, one) or one.gives("127.0.0.1", "abuse.example") == "NXDOMAIN",
+            lambda: settle(publisher, one) or all(one.gives("127.0.0.1", f"{name}.example") == "NXDOMAIN" for name in ("abuse", "c2")),
             deadline=30,
-            what="the zones",
+            what="the zones of names, which come one by one",
             interval=0.1,
         )
         yield one

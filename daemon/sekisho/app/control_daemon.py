@@ -28,7 +28,8 @@ from sekisho.app.control_measures import Measures
 from sekisho.app.control_nas import duplicate_logins
 from sekisho.app.control_people import People
 from sekisho.app.control_policylists import NamedLists
-from sekisho.app.control_policyzones import Publisher, Sources
+from sekisho.app.control_policystanding import Sources
+from sekisho.app.control_policyzones import Publisher
 from sekisho.app.control_reload import reload
 from sekisho.app.control_sessions import Sessions
 from sekisho.app.control_sinks import Sinks

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sekisho.app.control_core import Core
+from sekisho.app.control_policystanding import withheld
 from sekisho.app.control_policyzones import Publisher
 from sekisho.config.policyzones import PolicyZones, Secondary
 from sekisho.drivers.durable import write_file
@@ -46,7 +47,7 @@ def show(core: Core) -> Json:
     primary = zones.thread.primary if zones.thread is not None else None
     answers = primary.answers if primary is not None else None
     seen = {one.id: one for one in answers.allowed} if answers is not None else {}
-    withheld = [(one.id, zones.withheld(one, settings)) for one in people.lists]
+    reasons = [(one.id, withheld(one, settings)) for one in people.lists]
     return {
         "zone": settings.zone,
         "listen": [str(one) for one in settings.listen],
@@ -59,7 +60,7 @@ def show(core: Core) -> Json:
             {"zone": zone.label, "serial": zone.serial, "records": len(zone.content), "journal": len(zone.journal)}
             for zone in list(zones.zones.values())
         ],
-        "withheld": [{"list": list_id, "reason": reason} for list_id, reason in withheld if reason],
+        "withheld": [{"list": list_id, "reason": reason} for list_id, reason in reasons if reason],
         "missed": [{"list": list_id, "customers": count} for list_id, count in sorted(zones.clients.missed().items())],
         "secondaries": [_secondary(one, seen.get(one.id), zones) for one in settings.secondaries],
         "transfers": _counted(answers.transfers) if answers is not None else [],

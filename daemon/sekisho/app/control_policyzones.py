@@ -1,45 +1,38 @@
 """The policy zones other resolvers transfer, kept as terms, lists, opt-outs and measures say.
 
 Owns when a change is published: one that comes alone at once, those that come together within `batch` as one
-version. Lists are rendered and compared in threads, and a customer's change does not wait for them. The zones'
-order is `rpz.order`'s, their form `rpz`'s, and who transfers them `drivers.policyprimary`'s.
+version. Lists are rendered and compared in threads, and a customer's change does not wait for them. Who stands in which
+zone is `control_policystanding`'s, their serials `control_policyserved`'s, their order `rpz.order`'s, their form `rpz`'s,
+and who transfers them `drivers.policyprimary`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
-import json
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
-from sekisho.app.control_enforcement import garden_of
 from sekisho.app.control_people import People
 from sekisho.app.control_policyclients import Clients
+from sekisho.app.control_policyserved import Served
+from sekisho.app.control_policystanding import Sources, behind, everybody, look_at, planned, records
 from sekisho.app.control_tables import exemptions
-from sekisho.config.policyzones import LONGEST_LABEL, PolicyZones
-from sekisho.drivers.durable import write_file
-from sekisho.ledger.state import State
+from sekisho.config.policyzones import PolicyZones
 from sekisho.lists.compile import version_of
 from sekisho.lists.idn import to_wire
 from sekisho.model.customers import Customer, Prefix
 from sekisho.model.errors import SekishoError
-from sekisho.model.lists import Action, ListDefinition
-from sekisho.model.measures import Enforcement
+from sekisho.model.lists import Action
 from sekisho.rpz.journal import Change
 from sekisho.rpz.listzone import ListContent, difference, list_content
-from sekisho.rpz.order import GARDEN, SILENCED, Plan, answer_of, plan, standing
-from sekisho.rpz.records import DROP, NODATA, PASSTHRU, client_ip, cname, tails
-from sekisho.rpz.serials import following
-from sekisho.rpz.zone import Content, Few, Timers, Zone
+from sekisho.rpz.order import Plan, answer_of
+from sekisho.rpz.zone import Few, Zone
 from sekisho.snapshot.build import Exemption
-from sekisho.snapshot.digest import Key
 from sekisho.snapshot.entries import CompiledList
 from sekisho.terms.entitlement import profile_of
 
@@ -55,31 +48,6 @@ RETRY = 5.0
 """Seconds until a primary that could not be opened is tried again."""
 _TURN = 200
 """Customers looked at before the loop's other tasks have their turn."""
-_ALLOWED = "\0allow"
-"""Stands for the networks of `allow:` among the customers, which have no such id."""
-_FORM = 1
-"""Of what is rendered: another one makes other zones of the same lists."""
-
-
-class Entries(Protocol):
-    """Who knows the lists in force with their names."""
-
-    async def named(self, definition: ListDefinition, compiled: CompiledList) -> CompiledList: ...
-
-    def compiled(self, definition: ListDefinition) -> CompiledList: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """What zones are made of, as it is when asked."""
-
-    people: Callable[[], People]
-    enforcement: Callable[[], Mapping[str, Enforcement]]
-    lists: Entries
-    state: State
-    key: Key
-    prefixes: Callable[[str], tuple[Prefix, ...]]
-    """A customer's addresses now, those of sessions included; not those that are shared by port ranges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +59,10 @@ class _Made:
     default: Action
     exceptions: tuple[Exemption, ...]
 
+    def print(self) -> str:
+        """Tells it from what was rendered of anything else."""
+        return repr((version_of(self.compiled), self.default, self.exceptions))
+
 
 class Publisher:
     """Publishes the zones of the configuration in force; does nothing where it has none."""
@@ -101,19 +73,24 @@ class Publisher:
         self.plan: Plan | None = None
         self.clients = Clients()
         self.settings: PolicyZones | None = None
-        self.zones: dict[str, Zone] = {}
-        """By label; content and journal belong to the primary's loop."""
-        self.thread: PrimaryThread | None = None
+        self.served = Served(saved, clock)
         self._sources = sources
-        self._saved = saved
         self._clock = clock
-        self._kept: dict[str, tuple[int, str]] = {}
-        self._serials: dict[str, int] = {}
         self._made: dict[str, _Made] = {}
         self._changed: dict[str, None] = {}
         self._everyone = True
         self._wake, self._lists_wake = asyncio.Event(), asyncio.Event()
-        self._clients_lock, self._lists_lock, self._keeping = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
+        self._clients_lock, self._lists_lock = asyncio.Lock(), asyncio.Lock()
+
+    @property
+    def zones(self) -> dict[str, Zone]:
+        """By label; content and journal belong to the primary's loop."""
+        return self.served.zones
+
+    @property
+    def thread(self) -> PrimaryThread | None:
+        """The primary's, while it is open."""
+        return self.served.thread
 
     def prefixes(self, customer: Customer) -> tuple[Prefix, ...]:
         """A customer's addresses, as they are published."""
@@ -194,10 +171,9 @@ class Publisher:
             self.fault = str(error)
             log.error("policy-zones-not-opened", error=self.fault)  # noqa: TRY400
             return
-        self.fault, self.thread = "", thread
-        self._kept = await asyncio.to_thread(self._read)
-        self._serials = {label: serial for label, (serial, _) in self._kept.items()}
-        self.plan, self.zones, self._made, self.clients, self._everyone = None, {}, {}, Clients(), True
+        self.fault = ""
+        await self.served.open(thread)
+        self.plan, self._made, self.clients, self._everyone = None, {}, Clients(), True
         log.info("policy-zones-opened", zone=settings.zone)
 
     async def _open_again(self) -> None:
@@ -206,120 +182,50 @@ class Publisher:
                 await self._open(self.settings)
 
     async def _close(self) -> None:
-        thread, self.thread, self.fault = self.thread, None, ""
-        if thread is not None:
-            await asyncio.to_thread(thread.stop)
-            await self._keep(whole=True)
-        self.plan, self.zones, self._made = None, {}, {}
-
-    def _read(self) -> dict[str, tuple[int, str]]:
-        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
-            found = json.loads(self._saved.read_text("utf-8"))
-            return {str(label): (int(serial), str(print_)) for label, (serial, print_) in found.items()}
-        return {}
-
-    async def _keep(self, *, whole: bool = False) -> None:
-        """Keep the serials, one after the other: two writers would have one file aside."""
-        async with self._keeping:
-            await asyncio.to_thread(self._save, whole=whole)
-
-    def _save(self, *, whole: bool = False) -> None:
-        """Keep the serials; with `whole` what they stand for too, so that who has it is spared a transfer after a restart."""
-        kept = dict(self._kept)
-        for label, zone in list(self.zones.items()):
-            made = self._made.get(label)
-            print_ = _list_print(made, zone) if made is not None else _client_print(zone) if whole else ""
-            kept[label] = zone.serial, print_
-        with contextlib.suppress(OSError):
-            write_file(self._saved, json.dumps({label: list(one) for label, one in kept.items()}).encode())
+        self.fault = ""
+        await self.served.close()
+        self.plan, self._made = None, {}
 
     # Clients
 
     async def _publish_clients(self, settings: PolicyZones) -> None:
         people = self._sources.people()
-        made = self._planned(people, settings)
+        made = planned(self._sources, people, settings)
         changed, self._changed = self._changed, {}
         if made != self.plan or self._everyone:
             self._everyone = False
-            clients = await asyncio.to_thread(self._everybody, people, made)
+            clients = await asyncio.to_thread(everybody, self._sources, people, made, self._clock())
             for identity in changed:
-                self._look_at(clients, people, made, identity)
+                look_at(self._sources, clients, people, made, identity, self._clock())
             known = [label for label in made.client_zones() if label in self.zones]
             clients.follow(self.clients, known)
             changed, self._changed = self._changed, {}
             await self._replan(made, clients, people, settings)
         for number, identity in enumerate(changed, 1):
-            self._look_at(self.clients, people, made, identity)
+            look_at(self._sources, self.clients, people, made, identity, self._clock())
             if number % _TURN == 0:
                 await asyncio.sleep(0)
         changes = self.clients.take()
         for label, (gone, come) in changes.items():
-            behind = self._behind(label, people, settings)
-            change = Change(_records(gone, behind), _records(come, behind))
-            self._change(label, change)
+            tail = behind(label, people, settings)
+            self.served.change(label, Change(records(gone, tail), records(come, tail)))
         if changes:
-            await self._keep()
-
-    def _look_at(self, clients: Clients, people: People, made: Plan, identity: str) -> None:
-        customer = people.find(identity)
-        if customer is None:
-            clients.put(identity, None)
-            return
-        what = self._sources.enforcement().get(identity)
-        mask = people.entitlement(customer, self._clock()).mask
-        stands = standing(
-            made.class_of(customer.terms),
-            mask,
-            silenced=what is not None and what.silenced,
-            garden=what is not None and what.garden and made.garden,
-        )
-        clients.put(identity, stands, self._sources.prefixes(customer.id) if stands.zone is not None else ())
-
-    def _everybody(self, people: People, made: Plan) -> Clients:
-        """All customers, in a thread: those of the file who are alike to the terms are worked out once."""
-        clients, now = Clients(), self._clock()
-        file, state, enforced = people.site.customers, self._sources.state, self._sources.enforcement()
-        apart = {*list(state.customers), *list(state.opt_outs), *list(enforced)}
-        groups, shared = file.groups()
-        stands = [standing(made.class_of(one.terms), people.entitlement(one, now).mask, silenced=False, garden=False) for one in shared]
-        if any(one.zone is not None or one.missed for one in stands):
-            for identity, group in zip(file.ids(), groups.tolist(), strict=True):
-                one = stands[group]
-                if identity in apart or (one.zone is None and not one.missed):
-                    continue
-                customer = file.get(identity)
-                if customer is not None:
-                    clients.put(identity, one, self._sources.prefixes(customer.id))
-        for identity in apart:
-            self._look_at(clients, people, made, identity)
-        for one_class in made.classes:
-            if one_class.steps:
-                clients.put(_ALLOWED + one_class.id, standing(one_class, 0, silenced=False, garden=False), people.site.settings.allow)
-        return clients
+            await self.served.keep()
 
     async def _replan(self, made: Plan, clients: Clients, people: People, settings: PolicyZones) -> None:
         """Another order, or all customers anew: zones come and go, and those that stay tell what differs."""
         wanted = (*made.client_zones(), *made.list_zones())
         for label in [label for label in self.zones if label not in wanted]:
-            self._remove(label)
+            self.served.remove(label)
+            self._made.pop(label, None)
         self.plan, self.clients = made, clients
         for label in made.client_zones():
             if label in self.zones:
                 continue
             content = Few()
-            content.change(Change((), _records(clients.prefixes(label), self._behind(label, people, settings))))
-            await asyncio.to_thread(self._create, label, content, settings)
+            content.change(Change((), records(clients.prefixes(label), behind(label, people, settings))))
+            await asyncio.to_thread(self.served.create, label, content, settings)
         self._lists_wake.set()
-
-    def _behind(self, label: str, people: People, settings: PolicyZones) -> tuple[bytes, ...]:
-        """What a zone's triggers do, as the octets behind their owner."""
-        ttl = int(settings.ttl)
-        if label == SILENCED:
-            return (cname(DROP, ttl),)
-        if label == GARDEN:
-            garden = garden_of(people.site.settings)
-            return tails(garden.action, ttl) if garden is not None else (cname(NODATA, ttl),)
-        return (cname(PASSTHRU, ttl),)
 
     # Lists
 
@@ -337,115 +243,18 @@ class Publisher:
             if before is not None and before.compiled is compiled and (before.default, before.exceptions) == (default, excepted):
                 continue
             named = await self._sources.lists.named(definition, compiled)
-            origin = self._origin(label, settings)
-            content = await asyncio.to_thread(list_content, named, default, self._sources.key, origin, int(settings.ttl), excepted)
+            origin = to_wire(f"{label}.{settings.zone}")
+            names = [to_wire(act.name) for act in self._sources.state.exceptions.get(list_id, {}).values() if act.name]
+            content = await asyncio.to_thread(list_content, named, default, self._sources.key, origin, int(settings.ttl), excepted, names)
             # What renders it is compiled here, where nobody waits, and not at the first transfer.
             await asyncio.to_thread(next, content.blocks(), None)
             fresh = _Made(content, compiled, default, excepted)
             if before is None or label not in self.zones:
                 self._made[label] = fresh
-                await asyncio.to_thread(self._create, label, content, settings)
+                await asyncio.to_thread(self.served.create, label, content, settings, fresh.print())
             else:
                 change = await asyncio.to_thread(difference, before.content, content)
                 self._made[label] = fresh
-                if change is None or len(change):
-                    self._put(label, content, change)
+                self.served.put(label, content, change, fresh.print())
             log.info("policy-zone-published", list=list_id, records=len(content), left_out=content.left_out)
-        await self._keep()
-
-    # Zones
-
-    def _planned(self, people: People, settings: PolicyZones) -> Plan:
-        garden = any(one.garden for one in self._sources.enforcement().values()) or people.site.settings.walled_garden is not None
-        packs = people.site.packs
-        everybody = [profile_of(packs, (pack,), people.lists) for pack in packs]
-        published = {one.id for one in people.lists if not self.withheld(one, settings)}
-        classes = {one.id: profile_of(packs, tuple(pack for pack in one.terms if pack in packs), people.lists) for one in settings.classes}
-        return plan(people.lists, everybody, published, classes, garden=garden)
-
-    @staticmethod
-    def withheld(definition: ListDefinition, settings: PolicyZones) -> str:
-        """Why a list is not published; empty: it is."""
-        if definition.sealed and definition.id not in settings.sealed:
-            return (
-                f"list {definition.id} is sealed and is not published: a policy zone is plain text on every resolver that transfers it, "
-                "on the way there, in its files and its logs; name the list under `policy_zones.sealed` if that is wanted"
-            )
-        if len(f"list-{definition.id}") > LONGEST_LABEL:
-            return f"list {definition.id} has an id too long for a zone's name; give it one of {LONGEST_LABEL - 5} characters at most"
-        return ""
-
-    def _origin(self, label: str, settings: PolicyZones) -> bytes:
-        return to_wire(f"{label}.{settings.zone}")
-
-    def _create(self, label: str, content: Content, settings: PolicyZones) -> None:
-        """In a thread: a new zone. One that was served before with the same content keeps its serial."""
-        name = f"{label}.{settings.zone}"
-        zone = Zone(to_wire(name), name, Timers(ttl=int(settings.ttl)), 0, content, isinstance(content, Few))
-        made = self._made.get(label)
-        serial, print_ = self._kept.get(label, (None, ""))
-        same = print_ and print_ == (_list_print(made, zone) if made is not None else _client_print(zone))
-        zone.serial = serial if same and serial is not None else following(serial, self._clock())
-        self.zones[label], self._serials[label] = zone, zone.serial
-
-        def put(thread: PrimaryThread) -> None:
-            thread.primary.serve(zone)
-
-        self._call(put)
-
-    def _change(self, label: str, change: Change) -> None:
-        """A difference of a zone that is kept record by record."""
-        zone, serial = self.zones[label], self._next(label)
-
-        def put(thread: PrimaryThread) -> None:
-            content = zone.content
-            if isinstance(content, Few):
-                content.change(change)
-            zone.put(content, change, serial)
-            thread.primary.notifier.changed(zone)
-
-        self._call(put)
-
-    def _put(self, label: str, content: Content, change: Change | None) -> None:
-        zone, serial = self.zones[label], self._next(label)
-
-        def put(thread: PrimaryThread) -> None:
-            zone.put(content, change, serial)
-            thread.primary.notifier.changed(zone)
-
-        self._call(put)
-
-    def _remove(self, label: str) -> None:
-        zone = self.zones.pop(label)
-        self._made.pop(label, None)
-
-        def put(thread: PrimaryThread) -> None:
-            thread.primary.withdraw(zone)
-
-        self._call(put)
-
-    def _next(self, label: str) -> int:
-        self._serials[label] = following(self._serials.get(label), self._clock())
-        return self._serials[label]
-
-    def _call(self, step: Callable[[PrimaryThread], None]) -> None:
-        thread = self.thread
-        if thread is not None:
-            thread.call(lambda: step(thread))
-
-
-def _records(prefixes: list[Prefix], behind: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    return tuple(client_ip(prefix) + text for prefix in prefixes for text in behind)
-
-
-def _list_print(made: _Made, zone: Zone) -> str:
-    told = (_FORM, version_of(made.compiled), made.default, made.exceptions, zone.origin, zone.timers)
-    return hashlib.blake2b(repr(told).encode(), digest_size=16).hexdigest()
-
-
-def _client_print(zone: Zone) -> str:
-    state = hashlib.blake2b(repr((_FORM, zone.origin, zone.timers)).encode(), digest_size=16)
-    content = zone.content
-    for record in sorted(content) if isinstance(content, Few) else ():
-        state.update(record)
-    return state.hexdigest()
+        await self.served.keep()

@@ -130,6 +130,7 @@ class _SiteReader:
             self._exchange(customers, packs)
         if settings is not None:
             self._measures(settings, packs, document)
+            self._classes(settings, packs, document)
         if settings is not None and settings.notices is not None and settings.notices.templates is not None:
             self._templates(settings.notices.templates)
         if settings is None or lists is None or customers is None or self.faults:
@@ -263,6 +264,13 @@ class _SiteReader:
             if clause not in clauses and clause.partition("/")[0] not in self._unread.packs:
                 message = f"{clause} is no clause of a pack that `terms:` loads{did_you_mean(clause, clauses)}"
                 self.faults.append(document.fault(("measures", "clauses", clause), message))
+
+    def _classes(self, settings: Settings, packs: dict[str, Pack], document: Document) -> None:
+        """Packs of entitlement classes that are not there: the class would be of no customer, and its view of nobody."""
+        zones = settings.policy_zones
+        for number, one in enumerate(zones.classes if zones is not None else ()):
+            for message in unknown_terms(one.terms, packs, self._unread.packs):
+                self.faults.append(document.fault(("policy_zones", "classes", number, "terms"), f"class {one.id}: {message}"))
 
     def _warn_of(self, settings: Settings, packs: dict[str, Pack], lists: tuple[ListDefinition, ...]) -> None:
         if not settings.terms:

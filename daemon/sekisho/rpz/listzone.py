@@ -11,7 +11,8 @@ which later zones obey too: a policy zone has no word for "not by this list".
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,10 @@ from numpy.typing import NDArray
 from sekisho.model.lists import Action, ActionKind, Trigger
 from sekisho.rpz.fillers import fillers
 from sekisho.rpz.journal import Change
-from sekisho.rpz.records import BLOCK, MAX_NAME, ZONE, blocks, tails
+from sekisho.rpz.records import BLOCK, MAX_NAME, ZONE, blocks, split, tails
 from sekisho.snapshot.build import Exemption
 from sekisho.snapshot.compiling import compiled
-from sekisho.snapshot.digest import Key
+from sekisho.snapshot.digest import Key, digest_name
 from sekisho.snapshot.entries import CompiledList
 
 _STAR = b"\1*"
@@ -86,9 +87,20 @@ class ListContent:
 
 
 def list_content(
-    entries: CompiledList, default: Action, key: Key, origin: bytes, ttl: int, exceptions: Sequence[Exemption] = ()
+    entries: CompiledList,
+    default: Action,
+    key: Key,
+    origin: bytes,
+    ttl: int,
+    exceptions: Sequence[Exemption] = (),
+    excepted_names: Sequence[bytes] = (),
 ) -> ListContent:
-    """A compiled list with its names, as the zone `origin`; `default` is the answer of entries without one of their own."""
+    """A compiled list with its names, as the zone `origin`; `default` is the answer of entries without one of their own.
+
+    `excepted_names` are names (canonical wire form) of exceptions: one that is no entry and stands below one is
+    known by its digest alone otherwise, and the zone has no record for it.
+    """
+    entries = _with(entries, excepted_names, key)
     choices = (default, *entries.actions)
     numbers = [tails(action, ttl) for action in choices]
     made = _tails(numbers)
@@ -119,6 +131,31 @@ def list_content(
         sizes[entries.exact][(triggers & Trigger.EXACT) != 0].sum() + sizes[entries.below][(triggers & Trigger.BELOW) != 0].sum()
     )
     return ListContent(entries, triggers, made, fitting, own_records, left_out)
+
+
+def _with(entries: CompiledList, names: Sequence[bytes], key: Key) -> CompiledList:
+    """A list with rows for names it has none for, which trigger nothing."""
+    new = {digest: name for name in names if entries.find(*(digest := digest_name(name, key))) is None}
+    if not new or not len(entries):
+        return entries
+    zeros = np.zeros(len(new), np.uint32)
+    lengths = [len(name) for name in new.values()]
+    digests = np.concatenate([entries.digests, np.array(list(new), np.uint64)])
+    order = np.lexsort((digests[:, 1], digests[:, 0]))
+
+    def merged(column: NDArray[Any], more: NDArray[Any]) -> NDArray[Any]:
+        return np.concatenate([column, more.astype(column.dtype)])[order]
+
+    return replace(
+        entries,
+        digests=digests[order],
+        triggers=merged(entries.triggers, zeros),
+        exact=merged(entries.exact, zeros),
+        below=merged(entries.below, zeros),
+        depths=merged(entries.depths, np.array([len(split(name)) for name in new.values()])),
+        names=np.concatenate([entries.names, np.frombuffer(b"".join(new.values()), np.uint8)]),
+        offsets=merged(entries.offsets, len(entries.names) + np.cumsum([0, *lengths[:-1]])),
+    )
 
 
 def difference(before: ListContent, after: ListContent) -> Change | None:

@@ -75,9 +75,10 @@ def _bind_policy(told: Told) -> str:
 
 def _bind_response_policy(view: View, indent: str = "") -> str:
     zones = "".join(f'{indent}    zone "{zone.name}" log no;\n' for zone in view.zones)
-    # Without 0 a change waits for up to a minute; names are decided before the cache is asked.
+    # Without 0 a change waits for up to a minute, and without a day TTLs above 5 s become 5 s; names are decided before the
+    # cache is asked.
     return (
-        f"{indent}response-policy {{\n{zones}{indent}}} min-update-interval 0 qname-wait-recurse no break-dnssec yes"
+        f"{indent}response-policy {{\n{zones}{indent}}} max-policy-ttl 86400 min-update-interval 0 qname-wait-recurse no break-dnssec yes"
         " nsip-enable no nsdname-enable no;\n"
     )
 

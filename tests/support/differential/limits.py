@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address, ip_network
 
-from sekisho.model.lists import ActionKind
-from support.differential.model import Verdict
-from support.differential.world import CHASE, Question
+from sekisho.drivers.tablerows import CustomerRow
+from sekisho.model.lists import ActionKind, Trigger
+from support.differential.model import ANSWERED, NXDOMAIN, SILENCE, Verdict, answer, customer_of, held_by
+from support.differential.world import CHASE, LOCAL, Question, World
+from support.plane import PAGE
 
 
 def said_by(front: str, question: Question, wanted: Verdict) -> Verdict:
@@ -23,3 +26,77 @@ def _recursor(question: Question, wanted: Verdict) -> Verdict:
     if wanted.action is ActionKind.CHASE and not question.tcp:
         return Verdict("ours", records=frozenset((one.rtype, one.ttl, one.rdata) for one in CHASE.records), action=wanted.action)
     return wanted
+
+
+def said_by_zones(front: str, world: World, question: Question) -> Verdict | None:
+    """What policy zones say, read off the table of README; None where they are not asked.
+
+    Not said: budgets, names let out of the walled garden, terms that differ beyond one order, an exception to one list
+    alone below a wildcard, EDE, SOA, REFUSED. Not asked: addresses that are nobody's, and prefixes within another
+    customer's, which no site has.
+    """
+    customer = customer_of(world, question.source)
+    address = ip_address(question.source)
+    within = [one for one in world.customers for prefix in one.prefixes if address in ip_network(str(prefix))]
+    if len(within) > 1 or (customer is None and address not in ip_network("127.99.0.0/24")):
+        return None
+    if customer is None:
+        # Let through before the first list that may reach anybody.
+        return ANSWERED
+    if customer.silenced:
+        return SILENCE
+    found = answer(PAGE, question, 10, (15, "")) if customer.garden else _by_lists(world, question, customer)
+    if front == "rpz-recursor" and found.action is ActionKind.LOCAL_DATA:
+        # One TTL for all data of a name: that of its first record.
+        found = replace(found, records=frozenset((rtype, LOCAL.records[0].ttl, rdata) for rtype, _, rdata in found.records))
+    return _without_reasons(found, question)
+
+
+def _by_lists(world: World, question: Question, customer: CustomerRow) -> Verdict:
+    name, terms = question.name.lower(), world.terms[customer.profile]
+    for order in _order(world):
+        if not customer.mask >> order & 1 or terms[order] is None:
+            return ANSWERED
+        decided, action = held_by(world, order, name)
+        if decided:
+            action = action or world.lists[order].answer or NXDOMAIN
+            passed = action.kind is ActionKind.PASSTHRU or (action.kind is ActionKind.TCP_ONLY and question.tcp)
+            return ANSWERED if passed else answer(action, question, 60, (15, ""))
+        if _excepted_below_a_wildcard(world, order, name):
+            return ANSWERED
+    return ANSWERED
+
+
+def _order(world: World) -> list[int]:
+    """Lists in the order of their zones: mandatory for anybody first."""
+    said = [[terms[order] for terms in world.terms if terms[order] is not None] for order in range(len(world.lists))]
+    there = [order for order, some in enumerate(said) if some]
+    return sorted(there, key=lambda order: not any(one.mandatory for one in said[order] if one is not None))
+
+
+def _excepted_below_a_wildcard(world: World, order: int, name: str) -> bool:
+    """Whether an exception is why a list does not hold a name that an entry above the exception would reach."""
+    labels = name.split(".")
+    exceptions = {owner: triggers for of, owner, triggers in world.exceptions if of == order}
+    entries = world.lists[order].entries
+    excepted = False
+    for start in range(len(labels)):
+        owner, trigger = ".".join(labels[start:]), Trigger.BELOW if start else Trigger.EXACT
+        lifted = bool(exceptions.get(owner, Trigger(0)) & trigger)
+        if excepted and lifted:
+            return False
+        if excepted and entries.get(owner, (Trigger(0), None))[0] & Trigger.BELOW:
+            return True
+        excepted = excepted or lifted
+    return False
+
+
+def _without_reasons(verdict: Verdict, question: Question) -> Verdict:
+    """No EDE and no SOA; a name gets no data where the list says REFUSED."""
+    if verdict.kind != "ours":
+        return verdict
+    if verdict.action is ActionKind.CHASE and not question.tcp:
+        # No TCP is asked for: the resolver follows the alias itself.
+        return Verdict("ours", records=frozenset((one.rtype, one.ttl, one.rdata) for one in CHASE.records), action=verdict.action)
+    rcode = 0 if verdict.action is ActionKind.REFUSED else verdict.rcode
+    return replace(verdict, rcode=rcode, soa=None, ede=None)

@@ -50,7 +50,7 @@ def expected(world: World, question: Question) -> Verdict:
 
 def _verdict(world: World, question: Question) -> Verdict:
     name = question.name.lower()
-    customer = _customer(world, question.source)
+    customer = customer_of(world, question.source)
     if customer is None:
         network = ip_address(question.source) in ip_network(ALLOWED)
         return ANSWERED if network else Verdict("ours", 5, ede=(18, ""))
@@ -59,14 +59,14 @@ def _verdict(world: World, question: Question) -> Verdict:
     if customer.id in world.over:
         return Verdict("ours", tc=True) if customer.over_truncate and not question.tcp else SILENCE
     if customer.garden and not any(name == one or name.endswith(f".{one}") for one in LET_OUT):
-        return _answer(PAGE, question, 10, (15, GROUNDS[customer.measure - 1]))
+        return answer(PAGE, question, 10, (15, GROUNDS[customer.measure - 1]))
     terms = world.terms[customer.profile]
     for wanted in (True, False):
         for order, held in enumerate(world.lists):
             said = terms[order]
             if not customer.mask >> order & 1 or (said is not None and said.mandatory) is not wanted:
                 continue
-            decided, action = _holds(world, order, name)
+            decided, action = held_by(world, order, name)
             if not decided:
                 continue
             if said is None:
@@ -74,11 +74,11 @@ def _verdict(world: World, question: Question) -> Verdict:
             action = action or held.answer or NXDOMAIN
             if action.kind is ActionKind.PASSTHRU or (action.kind is ActionKind.TCP_ONLY and question.tcp):
                 return ANSWERED
-            return _answer(action, question, 60, (int(said.ede), "" if held.sealed else said.clause))
+            return answer(action, question, 60, (int(said.ede), "" if held.sealed else said.clause))
     return ANSWERED
 
 
-def _customer(world: World, source: str) -> CustomerRow | None:
+def customer_of(world: World, source: str) -> CustomerRow | None:
     """By the longest prefix; of a prefix two have, the last."""
     best, length = None, -1
     for one in world.customers:
@@ -89,7 +89,7 @@ def _customer(world: World, source: str) -> CustomerRow | None:
     return best
 
 
-def _holds(world: World, order: int, name: str) -> tuple[bool, Action | None]:
+def held_by(world: World, order: int, name: str) -> tuple[bool, Action | None]:
     """Whether a list holds a name by its longest entry, and that entry's own action."""
     labels = name.split(".")
     exceptions = {name: triggers for where, name, triggers in world.exceptions if where == order}
@@ -103,7 +103,7 @@ def _holds(world: World, order: int, name: str) -> tuple[bool, Action | None]:
     return False, None
 
 
-def _answer(action: Action, question: Question, ttl: int, ede: tuple[int, str]) -> Verdict:
+def answer(action: Action, question: Question, ttl: int, ede: tuple[int, str]) -> Verdict:
     kind = action.kind
     if kind is ActionKind.DROP:
         return replace(SILENCE, action=kind)

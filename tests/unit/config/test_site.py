@@ -213,6 +213,22 @@ def test_a_clause_with_a_mode_of_its_own_has_to_be_there(site):
     assert [settings.observes(clause) for clause in ("nbnet/22-2-5", "nbnet/22-1")] == [False, True]
 
 
+def test_a_pack_of_an_entitlement_class_has_to_be_there(site):
+    zones = """policy_zones:
+  zone: rpz.test
+  classes:
+    - {id: one, terms: [gunma, nbnet]}
+    - {id: other, terms: nbmet}
+"""
+    _change(site, "sekisho.yaml", "customers: customers.csv\n", "customers: customers.csv\n" + zones)
+    ((file, line, path, message),) = _faults(site)
+    assert (file, line, path) == ("sekisho.yaml", 13, "policy_zones.classes[1].terms")
+    assert message.startswith("class other: there is no terms pack nbmet")
+    assert "did you mean `nbnet`?" in message
+    _change(site, "sekisho.yaml", "nbmet", "nbnet")
+    assert len(load_site(site / "sekisho.yaml").settings.policy_zones.classes) == 2
+
+
 def test_a_webhook_that_anybody_could_read_or_imitate_is_warned_of(site):
     sinks = (
         "\nevents:\n  sinks:\n"

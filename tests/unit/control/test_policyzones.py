@@ -13,7 +13,8 @@ from sekisho.model.errors import RefusedError
 from sekisho.model.measures import Enforcement
 from sekisho.rpz.serials import newer
 from sekisho.rpz.text import master_lines
-from unit.control.sites import ACTOR, SEALED, daemon
+from support.radius import SECRET, START, STOP, Nas, address, integer, prefix6
+from unit.control.sites import ACTOR, CUSTOMERS, SEALED, daemon
 
 ZONES = {
     "zone": "rpz.test",
@@ -116,6 +117,39 @@ def test_churn_makes_few_versions_and_the_zone_does_not_grow(folder):
     assert versions < changes
 
 
+def test_an_address_that_comes_by_log_in_is_a_trigger_for_as_long_as_the_session_lasts(folder):
+    """Under whatever its customer stands in then, and under the next customer's once it is theirs."""
+    folder.write("secret", SECRET.decode())
+    folder.customers([*CUSTOMERS, {"id": "c-9", "terms": "gunma", "logins": ["hana@ppp.example"]}])
+    folder.set(radius={"listen": ["127.0.0.1:0"], "nas": [{"id": "bras-1", "address": "127.0.0.1", "secret_file": "secret"}]})
+    four, six, fixed = client("198.51.100.7"), "56.zz.77.db8.2001.rpz-client-ip", sorted(map(client, [f"192.0.2.{n}" for n in (3, 4, 5)]))
+
+    async def scenario():
+        async with publishing(folder) as control:
+            await until(lambda: held(control, "list-c2"))
+            nas = Nas(control.core.sessions.radius.addresses[0][1])
+            assert held(control, "pass-c2") == fixed
+            lines = address("198.51.100.7") + prefix6("2001:db8:77::/56")
+            await asyncio.to_thread(nas.tell, START, "s1", "hana@ppp.example", lines)
+            await until(lambda: held(control, "pass-c2") == sorted([*fixed, four, six]))
+            await control.core.tables.enforce("c-9", Enforcement(silenced=True, by=("nbnet/22-2-5",)))
+            await until(lambda: held(control, "silenced") == sorted([four, six]))
+            await until(lambda: held(control, "pass-c2") == fixed)
+            await asyncio.to_thread(nas.tell, START, "s2", "hana@ppp.example", address("198.51.100.8"))
+            await until(lambda: client("198.51.100.8") in held(control, "silenced"))
+            await asyncio.to_thread(nas.tell, STOP, "s1", "hana@ppp.example", integer(46, 1))
+            await until(lambda: held(control, "silenced") == [client("198.51.100.8")])
+            await asyncio.to_thread(nas.tell, START, "s3", "c-4", lines)
+            await until(lambda: held(control, "pass-c2") == sorted([*fixed, four, six]))
+            await control.reload(actor=ACTOR)
+            await asyncio.to_thread(nas.tell, STOP, "s2", "hana@ppp.example", integer(46, 1))
+            await until(lambda: held(control, "silenced") == [])
+            assert held(control, "pass-c2") == sorted([*fixed, four, six]), "all customers anew have their sessions' addresses too"
+            nas.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_restart_gives_no_new_serial_to_what_did_not_change(folder):
     async def serials():
         async with publishing(folder) as control:
@@ -157,6 +191,11 @@ def test_an_exception_takes_a_name_out_at_once(folder):
         async with publishing(folder) as control:
             await until(lambda: held(control, "list-c2"))
             await control.add_exception("c2", "bot.example.com", subtree=True, reason="", actor=ACTOR)
+            await until(lambda: held(control, "list-c2") == ["*.c2.example", "c2.example"])
+            await control.add_exception("c2", "fine.c2.example", subtree=False, reason="", actor=ACTOR)
+            await until(lambda: "fine.c2.example" in held(control, "list-c2"))
+            assert held(control, "list-c2") == ["*.c2.example", "*.fine.c2.example", "c2.example", "fine.c2.example"]
+            await control.remove_exception("c2", "fine.c2.example", actor=ACTOR)
             await until(lambda: held(control, "list-c2") == ["*.c2.example", "c2.example"])
 
     asyncio.run(scenario())

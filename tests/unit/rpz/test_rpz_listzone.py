@@ -23,11 +23,11 @@ ORIGIN = b"\x03rpz\x04test\0"
 NAMES = [f"{prefix}{name}.test" for name in ("x", "y") for prefix in ("", "a.", "b.", "a.a.", "b.a.", "c.b.a.", "d.c.b.a.")]
 
 
-def content(records: str, exceptions: tuple[Exemption, ...] = (), kind: ActionKind = ActionKind.NXDOMAIN) -> ListContent:
+def content(records: str, exceptions: tuple[Exemption, ...] = (), names: tuple[str, ...] = ()) -> ListContent:
     definition = ListDefinition(id="one", order=0, category="c2", source="one", format=ListFormat.RPZ, zone="list.test")
     text = f"$ORIGIN list.test.\n$TTL 60\n@ SOA a. b. 1 1 1 1 1\n{records}"
     compiled = compile_feed(definition, text.encode(), KEY, file="one").compiled
-    return list_content(compiled, Action(kind), KEY, ORIGIN, 60, exceptions)
+    return list_content(compiled, Action(ActionKind.NXDOMAIN), KEY, ORIGIN, 60, exceptions, [*map(to_wire, names)])
 
 
 def lines(one: ListContent) -> list[str]:
@@ -104,6 +104,21 @@ def test_an_exception_takes_the_name_out_and_below_a_wildcard_it_is_let_through(
     assert asked(one, "a.y.test") == "rpz-passthru."
     assert asked(one, "b.a.y.test") == "."
     assert asked(one, "b.y.test") == "."
+
+
+def test_an_exception_that_is_no_entry_is_let_through_below_one() -> None:
+    records = "x.test CNAME .\ny.test CNAME .\n*.y.test CNAME .\nc.b.a.y.test CNAME *.\n"
+    exceptions = except_("a.y.test", 3), except_("d.y.test", 1), except_("z.x.test", 3)
+    unnamed, named = content(records, exceptions), content(records, exceptions, ("a.y.test", "d.y.test", "z.x.test", "x.test"))
+    assert asked(unnamed, "d.y.test") == ".", "its digest alone makes no record"
+    wanted = {
+        "a.y.test": "rpz-passthru.", "e.a.y.test": "rpz-passthru.", "b.a.y.test": None, "c.b.a.y.test": "*.", "y.test": ".", "e.y.test": ".",
+        "d.y.test": "rpz-passthru.", "e.d.y.test": ".", "x.test": ".", "z.x.test": None,
+    }  # fmt: skip
+    assert {name: asked(named, name) for name in wanted} == wanted
+    change = difference(content(records), named)
+    assert change is not None
+    assert set(lines(content(records))) - set(lines(named)) == {line.strip() for one in change.removed for line in master_lines(1, one)}
 
 
 def test_a_name_too_long_for_the_zone_is_left_out_and_counted() -> None:

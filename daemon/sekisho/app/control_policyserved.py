@@ -1,0 +1,158 @@
+"""The policy zones as they are served: their serials, over a restart too, and the one way to the primary's thread.
+
+Content and journal of a zone belong to the primary's loop; here is who hands it a new version. Not what zones hold
+(`control_policystanding`, `rpz.listzone`), nor when they change (`control_policyzones`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sekisho.config.policyzones import PolicyZones
+from sekisho.drivers.durable import write_file
+from sekisho.lists.idn import to_wire
+from sekisho.rpz.journal import Change
+from sekisho.rpz.serials import following
+from sekisho.rpz.zone import Content, Few, Timers, Zone
+
+if TYPE_CHECKING:
+    # Brings the library for DNS with it, which only a site that publishes zones needs.
+    from sekisho.drivers.policyprimary import PrimaryThread
+
+_FORM = 1
+"""Of what is rendered: another one makes other zones of the same lists."""
+
+
+class Served:
+    """The zones of one primary while it is open."""
+
+    def __init__(self, saved: Path, clock: Callable[[], float]) -> None:
+        """`saved` is where serials are kept over a restart."""
+        self.zones: dict[str, Zone] = {}
+        """By label; content and journal belong to the primary's loop."""
+        self.thread: PrimaryThread | None = None
+        self._saved = saved
+        self._clock = clock
+        self._kept: dict[str, tuple[int, str]] = {}
+        self._serials: dict[str, int] = {}
+        self._rendered_of: dict[str, str] = {}
+        """What each zone of names was rendered of, by label."""
+        self._keeping = asyncio.Lock()
+
+    async def open(self, thread: PrimaryThread) -> None:
+        """Serve by a primary that runs; no zone is there yet."""
+        self._kept = await asyncio.to_thread(self._read)
+        self._serials = {label: serial for label, (serial, _) in self._kept.items()}
+        self.zones, self._rendered_of, self.thread = {}, {}, thread
+
+    async def close(self) -> None:
+        thread, self.thread = self.thread, None
+        if thread is not None:
+            await asyncio.to_thread(thread.stop)
+            await self.keep(whole=True)
+        self.zones, self._rendered_of = {}, {}
+
+    # Versions
+
+    def create(self, label: str, content: Content, settings: PolicyZones, rendered_of: str = "") -> None:
+        """In a thread: a new zone. One that was served before with the same content keeps its serial.
+
+        `rendered_of` tells one rendering of names from another; triggers on clients are told by themselves.
+        """
+        name = f"{label}.{settings.zone}"
+        zone = Zone(to_wire(name), name, Timers(ttl=int(settings.ttl)), 0, content, isinstance(content, Few))
+        if rendered_of:
+            self._rendered_of[label] = rendered_of
+        serial, print_ = self._kept.get(label, (None, ""))
+        same = print_ and print_ == self._print(label, zone, whole=True)
+        zone.serial = serial if same and serial is not None else following(serial, self._clock())
+        self.zones[label], self._serials[label] = zone, zone.serial
+
+        def put(thread: PrimaryThread) -> None:
+            thread.primary.serve(zone)
+
+        self._call(put)
+
+    def change(self, label: str, change: Change) -> None:
+        """A difference of a zone that is kept record by record."""
+        zone, serial = self.zones[label], self._next(label)
+
+        def put(thread: PrimaryThread) -> None:
+            content = zone.content
+            if isinstance(content, Few):
+                content.change(change)
+            zone.put(content, change, serial)
+            thread.primary.notifier.changed(zone)
+
+        self._call(put)
+
+    def put(self, label: str, content: Content, change: Change | None, rendered_of: str) -> None:
+        """Another rendering of names; `change` None: how it differs is not told."""
+        self._rendered_of[label] = rendered_of
+        if change is not None and not len(change):
+            return
+        zone, serial = self.zones[label], self._next(label)
+
+        def put(thread: PrimaryThread) -> None:
+            zone.put(content, change, serial)
+            thread.primary.notifier.changed(zone)
+
+        self._call(put)
+
+    def remove(self, label: str) -> None:
+        zone = self.zones.pop(label)
+        self._rendered_of.pop(label, None)
+
+        def put(thread: PrimaryThread) -> None:
+            thread.primary.withdraw(zone)
+
+        self._call(put)
+
+    def _next(self, label: str) -> int:
+        self._serials[label] = following(self._serials.get(label), self._clock())
+        return self._serials[label]
+
+    def _call(self, step: Callable[[PrimaryThread], None]) -> None:
+        thread = self.thread
+        if thread is not None:
+            thread.call(lambda: step(thread))
+
+    # Over a restart
+
+    async def keep(self, *, whole: bool = False) -> None:
+        """Keep the serials; with `whole` what they stand for too, so that who has it is spared a transfer after a restart."""
+        # One after the other: two writers would have one file aside.
+        async with self._keeping:
+            await asyncio.to_thread(self._save, whole=whole)
+
+    def _save(self, *, whole: bool) -> None:
+        kept = dict(self._kept)
+        for label, zone in list(self.zones.items()):
+            kept[label] = zone.serial, self._print(label, zone, whole=whole)
+        with contextlib.suppress(OSError):
+            write_file(self._saved, json.dumps({label: list(one) for label, one in kept.items()}).encode())
+
+    def _read(self) -> dict[str, tuple[int, str]]:
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+            found = json.loads(self._saved.read_text("utf-8"))
+            return {str(label): (int(serial), str(print_)) for label, (serial, print_) in found.items()}
+        return {}
+
+    def _print(self, label: str, zone: Zone, *, whole: bool) -> str:
+        """What a zone holds, told from all else; of triggers on clients only with `whole`, since all of them are read for it."""
+        rendered_of = self._rendered_of.get(label)
+        if rendered_of is not None:
+            return hashlib.blake2b(repr((_FORM, rendered_of, zone.origin, zone.timers)).encode(), digest_size=16).hexdigest()
+        if not whole:
+            return ""
+        state = hashlib.blake2b(repr((_FORM, zone.origin, zone.timers)).encode(), digest_size=16)
+        content = zone.content
+        for record in sorted(content) if isinstance(content, Few) else ():
+            state.update(record)
+        return state.hexdigest()
