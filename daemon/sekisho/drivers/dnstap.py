@@ -41,6 +41,9 @@ _TURN = 1.0
 _BACKLOG = 64
 _JOIN = 5.0
 
+PAUSE = 0.05
+"""Seconds until it is tried again to take a connection for which no descriptor was free: it stays ready all the while."""
+
 
 class _Phase(enum.Enum):
     OPEN = enum.auto()
@@ -174,15 +177,20 @@ class Tap:
             seen.queries, seen.balance = queries, balance
 
     def _accept(self, selector: selectors.BaseSelector, now: float) -> None:
-        with contextlib.suppress(OSError):
+        try:
             connection, _ = self._listener.accept()
-            if len(self._streams) >= self._settings.connections:
-                connection.close()
-                self._seen.ended[Ended.CROWDED] += 1
-                return
-            connection.setblocking(False)
-            stream = self._streams[connection.fileno()] = _Stream(connection, now)
-            selector.register(connection, selectors.EVENT_READ, stream)
+        except BlockingIOError:
+            return  # who came has gone
+        except OSError:
+            time.sleep(PAUSE)
+            return
+        if len(self._streams) >= self._settings.connections:
+            connection.close()
+            self._seen.ended[Ended.CROWDED] += 1
+            return
+        connection.setblocking(False)
+        stream = self._streams[connection.fileno()] = _Stream(connection, now)
+        selector.register(connection, selectors.EVENT_READ, stream)
 
     def _take(self, selector: selectors.BaseSelector, stream: _Stream) -> None:
         """Count what came over a connection, or go on with its handshake."""
