@@ -203,7 +203,7 @@ def test_recursors_packet_cache_gives_one_customer_what_was_decided_for_another(
     with running_peer(
         "recursor", site, tmp_path, free_port(), upstream.port, snippet=lambda text: text.replace("disable-packetcache=yes", "")
     ) as peer:
-        comes_to(site, peer, plain.address, "c2.example", "NXDOMAIN")
+        comes_to(site, peer, plain.address, "c2.example", "NXDOMAIN", deadline=60)
         assert peer.gives(plain.address, "cached.c2.example") == "NXDOMAIN"
         assert peer.gives(leaving.address, "cached.c2.example") == "NXDOMAIN", "this version's packet cache asks the zones: tell the table"
         assert peer.gives(leaving.address, "other.c2.example") == ANSWER
