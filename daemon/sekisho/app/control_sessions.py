@@ -166,10 +166,11 @@ class Sessions:
     # What others ask.
 
     def prefixes_of(self, customer: str) -> tuple[Prefix, ...]:
-        """All prefixes on a customer's lines now: the fixed ones, and those of live sessions."""
+        """All prefixes on a customer's lines now: the fixed ones, but for those on another's line, and those of live sessions."""
         known = self._people.find(customer)
         fixed = known.prefixes if known is not None else ()
-        return tuple(dict.fromkeys((*fixed, *self.live_prefixes(customer))))
+        own = (prefix for prefix in fixed if self.holder(prefix) in {None, customer})
+        return tuple(dict.fromkeys((*own, *self.live_prefixes(customer))))
 
     def live_prefixes(self, customer: str) -> tuple[Prefix, ...]:
         return tuple(map(prefix_of, self.table.prefixes_of(customer)))
@@ -225,14 +226,22 @@ class Sessions:
                 watcher.session_ended(session)
             for session in changes.begun:
                 watcher.session_started(session)
-        if changes.moved:
+        moved = changes.moved | self._fixed_owners(changes.moves)
+        if moved:
             for follower in self.followers:
-                follower(changes.moved)
+                follower(moved)
         if self._move(changes):
             self.history.write(changes.facts, lambda: self._answer(tickets))
         else:
             self.history.write(changes.facts, lambda: None)
             self._spawn(self._answer_settled(tickets))
+
+    def _fixed_owners(self, moves: Iterable[int]) -> set[str]:
+        """Whose fixed prefixes are among those that moved: they have them less, or again."""
+        if self._tables is None or not self.followers:
+            return set()
+        owners = (self._people.fixed(prefix_of(code)) for code in moves)
+        return {one for one in owners if one is not None}
 
     def _move(self, changes: Changes) -> bool:
         if not changes.moves or self._tables is None:

@@ -99,6 +99,29 @@ def test_the_addresses_of_a_session_are_the_lines_at_once(site):
     go(site, scenario)
 
 
+def test_a_fixed_address_on_anothers_line_is_not_the_owners_meanwhile(site):
+    site.customers(
+        [
+            {"id": "c-9", "terms": ["once"], "logins": [USER], "prefixes": ["192.0.2.9"]},
+            {"id": "c-8", "terms": ["once"], "prefixes": ["192.0.2.8"]},
+        ]
+    )
+
+    async def scenario(it):
+        lines = it.core.lines
+        await lines.step()
+        await it.tell("127.0.0.1", START, "s1", USER, address("192.0.2.8"))
+        assert set(lines._dirty) == {"c-8", "c-9"}, "both were told"
+        assert it.core.sessions.prefixes_of("c-8") == ()
+        assert it.core.sessions.prefixes_of("c-9") == (Prefix.parse("192.0.2.9"), Prefix.parse("192.0.2.8"))
+        await lines.step()
+        await it.tell("127.0.0.1", STOP, "s1", USER)
+        assert set(lines._dirty) == {"c-8", "c-9"}
+        assert it.core.sessions.prefixes_of("c-8") == (Prefix.parse("192.0.2.8"),)
+
+    go(site, scenario)
+
+
 def test_octets_of_accounting_are_the_customers_usage(site):
     async def scenario(it):
         await it.tell("127.0.0.1", START, "s1", USER, address("198.51.100.7"))
