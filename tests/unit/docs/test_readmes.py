@@ -56,6 +56,20 @@ def test_every_top_folder_has_a_readme() -> None:
     assert [path.name for path in folders if path.name not in skipped and not (path / "README.md").exists()] == []
 
 
+def test_the_daemons_readme_has_each_module_once() -> None:
+    table = (ROOT / "daemon" / "README.md").read_text().partition("\n\n## ")[0]
+    told = [word for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for word in re.findall(r"`(\w+)`", row)]
+    there = [path.parent.name for path in (ROOT / "daemon" / "sekisho").glob("*/__init__.py")]
+    assert sorted(told) == sorted(there)
+
+
+def test_the_sample_configuration_names_each_pack_that_is_shipped() -> None:
+    sample = (ROOT / "daemon" / "sekisho.example.yaml").read_text()
+    named = re.search(r"shipped with Sekisho \(([^)]+)\)", sample)
+    assert named is not None
+    assert named[1].split(", ") == sorted(path.stem for path in (ROOT / "policies").glob("*.yaml"))
+
+
 def test_the_changelog_starts_with_what_is_not_released_yet() -> None:
     headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[0] == "Unreleased"
