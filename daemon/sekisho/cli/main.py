@@ -20,6 +20,7 @@ from sekisho.cli.verbs_measures import measures, suspend
 from sekisho.cli.verbs_nas import nas
 from sekisho.cli.verbs_notices import attention, notice_report, notices
 from sekisho.cli.verbs_plugin import plugin
+from sekisho.cli.verbs_replay import replay
 from sekisho.cli.verbs_rpz import rpz
 from sekisho.cli.verbs_sessions import sessions
 from sekisho.cli.verbs_terms import terms
@@ -64,6 +65,9 @@ def cli() -> None:
       sekisho hold --reason "looking into it"
       sekisho lines show                             what the kernel does to lines, and what differs
     \b
+    Who would be affected, before `observe` is switched off: recorded traffic against a policy:
+      sekisho replay yesterday.pcap --terms ./nbnet.yaml
+    \b
     The record, proved and kept:
       sekisho audit verify                           any event changed, missing or moved, by its number
       sekisho audit show --customer c-1001           all that was done about a customer
@@ -84,7 +88,7 @@ def cli() -> None:
 
 COMMANDS = (run, check, status, terms, optout, group, customers, lists, explain, events, usage, sessions, flows, audit, backup, restore)
 MEASURES = (measures, suspend, lines, nas, hold, resume, emergency, outage, announce, notices, attention, notice_report)
-for command in (*COMMANDS, *MEASURES, plugin, rpz, reload, completion):
+for command in (*COMMANDS, *MEASURES, replay, plugin, rpz, reload, completion):
     cli.add_command(command)
 
 
