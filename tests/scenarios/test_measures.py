@@ -12,11 +12,13 @@ import pytest
 import yaml
 
 from sekisho.measures import calendar
+from sekisho.measures.announcing import announcing
 from sekisho.measures.calendar import JAPAN
+from sekisho.measures.credits import outage_credit
 from sekisho.measures.lifecycle import Dismiss, Extend, Found, Gone, Lift, next_due
 from sekisho.measures.standing import rule_for
 from sekisho.model import events
-from sekisho.model.clauses import MeasureRule
+from sekisho.model.clauses import CreditRule, MeasureRule
 from sekisho.model.customers import Customer
 from sekisho.model.errors import RefusedError
 from sekisho.model.measures import NONE, Detector, Finding, Occasion
@@ -38,18 +40,23 @@ KEYS = {
     "enforced",
     "termination",
     "refused",
+    "announced",
+    "fee",
+    "credit",
+    "claim by",
     "comment",
 }
 OPERATOR = "uid:1000(operator)"
 
-# What terms.md names in its sections 2 and 3 and a machine carries out; credits have tests of their own.
+# What the documents say of measures, of interruptions and of fees, as far as a machine carries it out or has to keep to it.
 TOLD = {
     "nbnet/22-2-5", "nbnet/22-2-4", "nbnet/22-2-3", "gunma/19-2", "vectant/16-3", "smartconnect-panel/17-1-3", "smartconnect-panel/17-3",
     "network-service/16-15", "network-service/18", "nbnet/19-22", "vectant/18-2-16", "gunma/8", "gunma/38",
     "gunma/19-1", "nbnet/20", "vectant/16-1", "network-service/25", "smartconnect-panel/15",
     "nbnet/22-1", "nbnet/22-2", "nbnet/22-3", "nbnet/22-4", "nbnet/26-1", "gunma/17", "gunma/21",
     "vectant/18-1", "vectant/18-2", "vectant/18-3", "smartconnect-panel/17-1-1", "smartconnect-panel/17-1-2", "smartconnect-panel/17-2",
-    "smartconnect-panel/12-2",
+    "smartconnect-panel/12-2", "smartconnect-panel/17-4", "vectant/17",
+    "gunma/24", "gunma/30", "nbnet/38", "vectant/28-7", "network-service/8-6",
 }  # fmt: skip
 
 
@@ -143,6 +150,12 @@ class Teller:
                 await self.concerns_everybody(words, who, line)
 
     async def concerns_everybody(self, words, who, line):
+        if announced := re.fullmatch(r"announces (\S+) from (\S+ \S+)( urgently)?", words):
+            self.announces(announced[1], seconds(announced[2]), urgent=announced[3] is not None, line=line)
+            return
+        if outage := re.fullmatch(r"outage until (.+)", words):
+            self.outage(seconds(outage[1]), line)
+            return
         act = {
             "exempts": events.CustomerExempted(who, self.clause, "ticket"),
             "ends the exemption": events.ExemptionEnded(who, self.clause),
@@ -156,6 +169,28 @@ class Teller:
         assert act is not None, f"no such event: {words}"
         await self.measures.record(act, self.now, OPERATOR)
         await self.measures.settle(self.now)
+
+    def announces(self, what, since, *, urgent, line):
+        """An interruption, announced now under the first clause's pack."""
+        packs, pack = self.desk.people.site.packs, self.clause.partition("/")[0]
+        judged = announcing(packs, [pack], what, since, self.now, calendar, urgent=urgent)
+        assert [one.rule.clause for one in judged] == [self.clause]
+        found = "in time" if judged[0].in_time else "late, and excused" if judged[0].excused else "too late"
+        assert found == line["announced"], (
+            f"{line['at']}: it had to be announced until {dt.datetime.fromtimestamp(judged[0].latest, JAPAN)}"
+        )
+
+    def outage(self, until, line):
+        """A failure of the operator's from now on; `fee` is the month's."""
+        pack = self.desk.people.site.packs[self.clause.partition("/")[0]]
+        (rule,) = (rule for rule in pack.rules if isinstance(rule, CreditRule))
+        assert rule.clause == self.clause
+        owed = outage_credit(rule, line["fee"], self.now, until)
+        assert (0 if owed is None else owed.yen) == line["credit"], line
+        if "claim by" in line:
+            assert owed is not None
+            by = "none" if owed.claim_by is None else dt.datetime.fromtimestamp(owed.claim_by, JAPAN).strftime("%Y-%m-%d %H:%M")
+            assert by == str(line["claim by"]), line
 
     def detector(self, who):
         """Who states the ground: the rule's detector."""
