@@ -15,6 +15,7 @@ import dns.rcode
 
 from scenarios.harness import Checkpoint
 from support import require_binary, wait_until
+from support.sockets import socket_folder
 
 KEY = "sekisho.key.test"
 SECRET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -109,7 +110,7 @@ security-poll-suffix=
 disable-syslog=yes
 loglevel=6
 lua-config-file={folder}/rpz.lua
-socket-dir={folder}
+socket-dir={socket_folder()}
 daemon=no
 {config(site, "recursor", "--part", "conf")}
 """)

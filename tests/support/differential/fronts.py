@@ -27,6 +27,7 @@ from sekisho.snapshot.sections import Kind
 from support import free_port, require_binary, wait_until
 from support.differential.model import ANSWERED, SILENCE, Verdict
 from support.differential.world import NETWORK, Question
+from support.sockets import socket_folder
 
 DIST_PACKAGES = "/usr/lib/python3/dist-packages"
 UNBOUND = """\
@@ -71,7 +72,7 @@ allow-from=0.0.0.0/0
 forward-zones-recurse=.=127.0.0.1:{upstream}
 dnssec=off
 lua-dns-script={entry}
-socket-dir={folder}
+socket-dir={sockets}
 daemon=no
 write-pid=no
 security-poll-suffix=
@@ -223,7 +224,7 @@ def recursor(place: Place) -> contextlib.AbstractContextManager[Front]:
     program, port, into = require_binary("pdns_recursor"), free_port(), place.plugin("recursor")
     folder = place.folder / "recursor"
     (folder / "recursor.conf").write_text(
-        RECURSOR.format(port=port, upstream=place.upstream, entry=into / "sekisho_recursor.lua", folder=folder)
+        RECURSOR.format(port=port, upstream=place.upstream, entry=into / "sekisho_recursor.lua", sockets=socket_folder())
     )
     return _serving("recursor", place.folder, port, [program, f"--config-dir={folder}"])
 
