@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from typing import Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sekisho.drivers.databases import open_database
 from sekisho.drivers.matchrows import MINUTE_NS, NONE, ROW, MatchRows, joined
 from sekisho.model.errors import LedgerError
 from sekisho.model.events import Match
@@ -89,17 +89,7 @@ class MatchStore:
     def open(cls, path: Path) -> Self:
         """Open or create the store. Raises LedgerError if it is damaged or of another version."""
         try:
-            if not path.exists():
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
-            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-            # What was purged leaves nothing behind in free pages.
-            connection.execute("PRAGMA secure_delete=ON")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-                connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-                version = SCHEMA_VERSION
+            connection, version = open_database(path, _SCHEMA, SCHEMA_VERSION, synchronous="NORMAL")
         except (OSError, sqlite3.Error) as error:
             raise LedgerError(
                 f"the record of matches {path} is damaged or cannot be used ({error}); move it aside to start an empty one"

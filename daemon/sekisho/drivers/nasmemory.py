@@ -6,7 +6,6 @@ One row for each session that may be limited; none for the others. On disk when 
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from sekisho.config.prefixes import parse_prefix
+from sekisho.drivers.databases import open_database
 from sekisho.model.errors import LedgerError
 from sekisho.model.nas import Limit, Remembered, Target
 
@@ -52,16 +52,7 @@ class NasMemory:
     def open(cls, path: Path) -> Self:
         """Open or create the file. Raises LedgerError if it is damaged or of another version."""
         try:
-            if not path.exists():
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
-            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA secure_delete=ON")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-                connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-                version = SCHEMA_VERSION
+            connection, version = open_database(path, _SCHEMA, SCHEMA_VERSION, synchronous="FULL")
         except (OSError, sqlite3.Error) as error:
             raise LedgerError(
                 f"the memory of limits at NASes {path} is damaged or cannot be used ({error}); move it aside, and see by hand that no "

@@ -11,7 +11,6 @@ acknowledged meanwhile, so the order of the facts is kept and the NAS tells agai
 from __future__ import annotations
 
 import asyncio
-import os
 import queue
 import sqlite3
 import threading
@@ -22,6 +21,7 @@ from typing import Any, Self
 
 import structlog
 
+from sekisho.drivers.databases import open_database
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import LedgerError
 from sekisho.model.sessions import Ports, Session, SessionEnd, Share
@@ -115,18 +115,8 @@ class SessionHistory:
     def open(cls, path: Path) -> Self:
         """Open or create the record. Raises LedgerError if it is damaged or of another version."""
         try:
-            if not path.exists():
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
-            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
+            connection, version = open_database(path, _SCHEMA, SCHEMA_VERSION, synchronous="FULL")
             connection.execute("PRAGMA cache_size=-65536")
-            # What was purged leaves nothing behind in free pages.
-            connection.execute("PRAGMA secure_delete=ON")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-                connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-                version = SCHEMA_VERSION
             reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
             reader.execute("PRAGMA query_only=ON")
         except (OSError, sqlite3.Error) as error:
