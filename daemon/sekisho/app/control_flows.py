@@ -14,12 +14,13 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from sekisho.app.control_traffic import Traffic
 from sekisho.config.flows import FlowSettings
 from sekisho.config.values import Endpoint
 from sekisho.model.customers import V4_MAPPED, Prefix
@@ -36,27 +37,10 @@ TICK = 0.5
 _RETRY = 5.0
 
 
-class UsageTaker(Protocol):
-    """Who adds up usage (`control_traffic.Traffic`)."""
-
-    def add(
-        self,
-        source: Source,
-        at: float,
-        rows: NDArray[np.int64],
-        down: NDArray[np.uint64],
-        up: NDArray[np.uint64],
-        mail: NDArray[np.uint32] | None = None,
-        *,
-        connections: NDArray[np.uint32] | None = None,
-        focused: NDArray[np.uint32] | None = None,
-    ) -> None: ...
-
-
 class Flows:
     """The flow records of one site; `folder` is that of the plane's tables."""
 
-    def __init__(self, folder: Path, state: Path, taker: UsageTaker | None = None) -> None:
+    def __init__(self, folder: Path, state: Path, taker: Traffic | None = None) -> None:
         self._folder, self._file, self._taker = folder, state / FILE, taker
         self._settings: FlowSettings | None = None
         self._collector: Any = None

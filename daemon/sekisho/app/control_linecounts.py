@@ -12,27 +12,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sekisho.app.control_traffic import Traffic
 from sekisho.model.customers import Prefix
 from sekisho.model.usage import Source
 
 Counts = Mapping[Prefix, tuple[int, int]]
 """Packets and bytes by address."""
-
-
-class Usage(Protocol):
-    """Who adds usage up (`control_traffic.Traffic`)."""
-
-    def add(
-        self,
-        source: Source,
-        at: float,
-        rows: NDArray[np.int64],
-        down: NDArray[np.uint64],
-        up: NDArray[np.uint64],
-        mail: NDArray[np.uint32] | None = None,
-    ) -> object:
-        """Octets and connections to ports of mail since the last batch of the source, by customers' rows."""
-        ...
 
 
 class Unanswered(Protocol):
@@ -44,7 +29,7 @@ class Unanswered(Protocol):
 class LineCounts:
     """From counters to differences, and on to whoever wants them."""
 
-    def __init__(self, row_of: Callable[[str], int | None], queries: Unanswered | None = None, usage: Usage | None = None) -> None:
+    def __init__(self, row_of: Callable[[str], int | None], queries: Unanswered | None = None, usage: Traffic | None = None) -> None:
         self._row_of = row_of
         self._queries = queries
         self.traffic = usage

@@ -20,10 +20,10 @@ from typing import Protocol
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from sekisho.app.control_people import People
 from sekisho.app.control_tables import Tables
+from sekisho.app.control_traffic import Traffic
 from sekisho.config.radius import RadiusSettings
 from sekisho.drivers.radius import Batch, Radius
 from sekisho.drivers.sessionhistory import SessionHistory
@@ -46,12 +46,6 @@ RETENTION = 180 * 86400.0
 """Where there is no `radius:` section that says otherwise."""
 
 
-class UsageSink(Protocol):
-    """Who adds up what customers use (`app.control_traffic.Traffic`)."""
-
-    def add(self, source: Source, at: float, rows: NDArray[np.int64], down: NDArray[np.uint64], up: NDArray[np.uint64]) -> None: ...
-
-
 class Watcher(Protocol):
     """Who is told of customers' sessions as they begin and end (`app.control_nas`)."""
 
@@ -68,7 +62,7 @@ class Sessions:
     def __init__(self, history: SessionHistory, table: Table, clock: Callable[[], float]) -> None:
         self.table = table
         self.history = history
-        self.usage: UsageSink | None = None
+        self.usage: Traffic | None = None
         """Who is told of octets; None: nobody."""
         self.followers: list[Callable[[Collection[str]], None]] = []
         """Who is told at once of customers who have other prefixes now than before."""
