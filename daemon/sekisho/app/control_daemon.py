@@ -110,7 +110,7 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
         recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
         watch = await open_watch(stack, folder, state, tables, sessions, measures, now)
         sources = Sources(lambda: tables.people, tables.enforced, NamedLists(lists, key), ledger.state, key, sessions.prefixes_of)
-        zones = tables.follower = Publisher(sources, state / "policyzones.json")
+        zones = tables.publisher = Publisher(sources, state / "policyzones.json")
         sessions.followers.append(zones.customers_changed)
         stack.push_async_callback(zones.close)
         parts = (

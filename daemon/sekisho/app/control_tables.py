@@ -93,7 +93,7 @@ class Watched(Protocol):
     def observe(self) -> PlaneObservation: ...
 
 
-class Follower(Protocol):
+class ZonePublisher(Protocol):
     """Who is to know of every change of what the tables say (`control_policyzones.Publisher`)."""
 
     def customer_changed(self, identity: str) -> None: ...
@@ -144,7 +144,7 @@ class Tables:
         self.followers: list[Callable[[Collection[str]], None]] = []
         """Who else carries out what is in force: told which customers' changed, at once, and not waited for."""
         self.lender: Lender = NoLender()
-        self.follower: Follower | None = None
+        self.publisher: ZonePublisher | None = None
         self._writer = writer
         self._plane = plane
         self._state = state
@@ -174,7 +174,7 @@ class Tables:
         async with self._lock:
             await self._publish_all(people, now)
             self.people = people
-        self._tell(None)
+        self._tell_publisher(None)
         await self._taken(self.published.epoch)
 
     async def rebuild(self, now: float) -> None:
@@ -186,8 +186,8 @@ class Tables:
                 reached = self._wanted
                 await self._publish(self.people, now)
                 self._done = reached
-                if self.follower is not None:
-                    self.follower.tables_changed(everyone=False)
+                if self.publisher is not None:
+                    self.publisher.tables_changed(everyone=False)
         await self._taken(self.published.epoch)
 
     async def put(self, customer: Customer, now: float) -> None:
@@ -201,12 +201,12 @@ class Tables:
             # A fixed prefix that is on another's line now stays there.
             holders = {prefix: self.lender.holder(prefix) for prefix in row.prefixes}
             self._writer.give((prefix, name) for prefix, name in holders.items() if name is not None)
-        self._tell(customer.id)
+        self._tell_publisher(customer.id)
 
     async def remove(self, identity: str) -> None:
         async with self._lock:
             self._writer.remove_customer(identity)
-        self._tell(identity)
+        self._tell_publisher(identity)
 
     def move(self, moves: Mapping[Prefix, str | None]) -> bool:
         """Prefixes are on other customers' lines from now on; None: on nobody's whom we know, but for its fixed owner.
@@ -242,7 +242,7 @@ class Tables:
         """
         if len(given) > MANY and self.published.epoch:
             await self._load_enforced(given)
-            self._tell(None)
+            self._tell_publisher(None)
             self._tell_enforcers(given)
             return
         self.enforcements.put(given)
@@ -251,7 +251,7 @@ class Tables:
             if self._loading:
                 self._late.add(customer)
             self._enforce(self.people, customer)
-            self._tell(customer)
+            self._tell_publisher(customer)
             if number % _TURN == 0:
                 await asyncio.sleep(0)
 
@@ -291,16 +291,16 @@ class Tables:
             customer = self.people.find(identity)
             if customer is not None:
                 self._writer.set_mask(identity, self.people.entitlement(customer, now).mask)
-        self._tell(identity)
+        self._tell_publisher(identity)
 
-    def _tell(self, identity: str | None) -> None:
+    def _tell_publisher(self, identity: str | None) -> None:
         """Tell who follows of a change of one customer, or of all."""
-        if self.follower is None:
+        if self.publisher is None:
             return
         if identity is None:
-            self.follower.tables_changed(everyone=True)
+            self.publisher.tables_changed(everyone=True)
         else:
-            self.follower.customer_changed(identity)
+            self.publisher.customer_changed(identity)
 
     def is_behind(self) -> bool:
         """Whether another version of some list is there than the snapshot in force was built of."""
