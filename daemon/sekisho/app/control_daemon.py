@@ -1,7 +1,6 @@
-"""The daemon's life: started in order, run as one group of tasks, stopped with nothing lost.
+"""The daemon's life on tables that are in force: its parts joined, run as one group of tasks, stopped with nothing lost.
 
-The order of the start is the order of safety: the record first, then the lists and customers it
-speaks of, then the tables the plane answers by, and only then the doors (API, metrics).
+What the plane answers by comes before all this (`control_base`), and the doors (API, metrics) come last.
 """
 
 from __future__ import annotations
@@ -12,43 +11,32 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 
 from sekisho.app.control_attention import resume as resume_calls
 from sekisho.app.control_audit import erase
+from sekisho.app.control_base import Base, in_force
 from sekisho.app.control_consents import resume as resume_consents
 from sekisho.app.control_core import Core, Reload
 from sekisho.app.control_desk import UnreachableFindings, open_desk
+from sekisho.app.control_doors import Door, open_doors
 from sekisho.app.control_flows import TICK
-from sekisho.app.control_lists import Lists
 from sekisho.app.control_matches import DEFAULT_RETENTION, Recorder, retentions
 from sekisho.app.control_measures import Measures
 from sekisho.app.control_nas import duplicate_logins
-from sekisho.app.control_people import People
 from sekisho.app.control_policylists import NamedLists
 from sekisho.app.control_policystanding import Sources
 from sekisho.app.control_policyzones import Publisher
 from sekisho.app.control_reload import reload
-from sekisho.app.control_sessions import Sessions
 from sekisho.app.control_sinks import Sinks
-from sekisho.app.control_standing import View
-from sekisho.app.control_tables import Tables
 from sekisho.app.control_watch import open_watch
 from sekisho.drivers.hitrings import HitRings
-from sekisho.drivers.ledger import Ledger
-from sekisho.drivers.listkey import load_key
 from sekisho.drivers.matches import MatchStore
 from sekisho.drivers.notify import Notifier
 from sekisho.drivers.site import Site
-from sekisho.drivers.tablereader import TableReader
-from sekisho.drivers.tables import TableWriter
 from sekisho.measures import calendar
 from sekisho.model.errors import ConfigError, SekishoError
-
-if TYPE_CHECKING:
-    from sekisho.app.control_doors import Door
 
 log = structlog.get_logger("sekisho.control")
 
@@ -77,39 +65,28 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
 
     Raises SekishoError, with a sentence, for whatever keeps it from starting.
     """
-    state, runtime = site.settings.state, site.settings.runtime
+    async with in_force(site) as base, running_on(base, config) as core:
+        yield core
+
+
+@contextlib.asynccontextmanager
+async def running_on(base: Base, config: Path) -> AsyncIterator[Core]:
+    """All of the daemon, on tables that are in force. Raises SekishoError likewise."""
+    now, state, ledger, tables, sessions = base.started, base.state, base.ledger, base.tables, base.sessions
     async with contextlib.AsyncExitStack() as stack:
-        ledger = await asyncio.to_thread(Ledger.open, state / "ledger.db")
-        stack.push_async_callback(ledger.close)
-        key = load_key(state)
         matches = MatchStore.open(state / "matches.db")
         stack.push_async_callback(matches.close)
-        lists = Lists(state, key)
-        stack.push_async_callback(lists.close)
-        now = time.time()
-        await lists.adopt(site, ledger.state, now)
-        people = await asyncio.to_thread(People, site, ledger.state)
-        sessions = await Sessions.open(state / "sessions.db", people, site.settings.radius, time.time)
-        stack.push_async_callback(sessions.close)
-        folder = runtime / "plane"
-        writer = TableWriter(folder)
-        reader = TableReader(folder, key)
-        # From the first row on: nobody is let go for as long as a start takes.
-        enforcements = await asyncio.to_thread(View(people, ledger.state.measures, now).enforcements)
-        tables = Tables(writer, reader, people, ledger.state, lists, key, state / "snapshot", enforcements)
-        stack.push_async_callback(tables.saved)
-        tables.lender = sessions
-        await tables.start(now)
-        await sessions.start(tables, site.settings.radius)
-        await lists.saved()  # the plane answers already
+        await sessions.start(tables, tables.people.site.settings.radius)
+        await base.lists.saved()
         desk = open_desk(ledger, lambda: tables.people, state, lambda: core.clock())  # noqa: PLW0108 - there is no core yet
         measures = Measures(ledger, lambda: tables.people, tables, desk, calendar)
         desk.sink = UnreachableFindings(lambda: tables.people, lambda finding: measures.found([finding], finding.at))
         sinks = Sinks(ledger, lambda: ledger.state.number, state, time.time)
         stack.push_async_callback(sinks.close)
-        recorder, first = Recorder(HitRings(folder), matches), Reload(now, (), now)
-        watch = await open_watch(stack, folder, state, tables, sessions, measures, now)
-        sources = Sources(lambda: tables.people, tables.enforced, NamedLists(lists, key), ledger.state, key, sessions.prefixes_of)
+        recorder, first = Recorder(HitRings(base.folder), matches), Reload(now, (), now)
+        watch = await open_watch(stack, base.folder, state, tables, sessions, measures, now)
+        named = NamedLists(base.lists, base.key)
+        sources = Sources(lambda: tables.people, tables.enforced, named, ledger.state, base.key, sessions.prefixes_of)
         zones = tables.publisher = Publisher(sources, state / "policyzones.json")
         sessions.followers.append(zones.customers_changed)
         stack.push_async_callback(zones.close)
@@ -127,7 +104,7 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
             zones,
             watch.taps,
         )
-        core = Core(config, ledger, key, tables, lists, matches, recorder, reader, first, *parts, started=now)
+        core = Core(config, ledger, base.key, tables, base.lists, matches, recorder, base.reader, first, *parts, started=now)
         await measures.reconcile(now)
         await watch.nas.reconcile(duplicate_logins(measures.view(now)))
         # What an earlier life left in the kernel is made what the record says before anybody is told that the daemon is ready.
@@ -142,19 +119,13 @@ async def running(config: Path, site: Site) -> AsyncIterator[Core]:
             await watch.detection.keep(core.clock())
 
 
-async def serve(config: Path, site: Site, notifier: Notifier) -> None:
-    """Run until SIGTERM or SIGINT. Raises SekishoError if the daemon cannot start."""
-    stop, hang_up = asyncio.Event(), asyncio.Event()
+async def serve(base: Base, config: Path, hang_up: asyncio.Event, notifier: Notifier) -> None:
+    """Run until SIGTERM or SIGINT; `hang_up` is set when the files are to be read again. Raises SekishoError if the daemon cannot start."""
+    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    # What changes while the files are read is read again afterwards.
-    loop.add_signal_handler(signal.SIGHUP, hang_up.set)
-    notifier.status("loading lists and customers")
-    async with running(config, site) as core:
+    async with running_on(base, config) as core:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        # Web server, client and metrics take long to import: the plane answers by the tables meanwhile.
-        from sekisho.app.control_doors import open_doors  # noqa: PLC0415
-
         doors = open_doors(core)
         tasks = [
             asyncio.create_task(_every(DRAIN_EVERY, "drain", lambda: _drain(core))),

@@ -8,6 +8,7 @@ in force now, is damaged, or is missing only makes the next start slower.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,11 +32,33 @@ class SavedSnapshot:
         self._path = path
         self._waiting: tuple[bytes | bytearray, Callable[[], str]] | None = None
         self._saving: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[tuple[bytearray, bytes] | None] | None = None
 
-    def read(self, fingerprint: Callable[[], str]) -> bytearray | None:
-        """The snapshot, if it says what is in force; None otherwise. The digest is asked for only where there is a file."""
+    def ahead(self) -> None:
+        """Begin to read, for `read` that comes later: disk and checksum take their time beside other work."""
+        self._reading = self._begun()
+
+    async def read(self, fingerprint: Callable[[], str]) -> bytearray | None:
+        """The snapshot, if it says what is in force; None otherwise.
+
+        The digest is asked for in a thread, and only where there is a file.
+        """
+        reading, self._reading = self._reading or self._begun(), None
+        if not self._path.exists():
+            await reading
+            return None
+        loaded, wanted = await asyncio.gather(reading, asyncio.to_thread(fingerprint))
+        return loaded[0] if loaded is not None and loaded[1] == wanted.encode() else None
+
+    def _begun(self) -> asyncio.Task[tuple[bytearray, bytes] | None]:
+        return asyncio.create_task(asyncio.to_thread(self._load), name="read snapshot")
+
+    def _load(self) -> tuple[bytearray, bytes] | None:
+        """What is in the file: the snapshot, whole and of this version, and the fingerprint after it."""
         try:
-            data = bytearray(self._path.read_bytes())
+            with self._path.open("rb") as file:
+                data = bytearray(os.fstat(file.fileno()).st_size)
+                del data[file.readinto(data) :]
             said = bytes(data[-PRINT_BYTES:])
             del data[-PRINT_BYTES:]
             unpack(data, Kind.SNAPSHOT, SNAPSHOT_VERSION)
@@ -44,7 +67,7 @@ class SavedSnapshot:
         except (OSError, TableError) as error:
             log.warning("saved-snapshot-unusable", file=str(self._path), error=type(error).__name__)
             return None
-        return data if said == fingerprint().encode() else None
+        return data, said
 
     def keep(self, data: bytes | bytearray, fingerprint: Callable[[], str]) -> None:
         """Have a snapshot written soon. `fingerprint` is asked in a thread."""

@@ -16,14 +16,13 @@ import itertools
 import math
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import structlog
 
 from sekisho.app.control_people import People
 from sekisho.app.control_tables import Tables
-from sekisho.app.control_traffic import Traffic
 from sekisho.config.radius import RadiusSettings
 from sekisho.drivers.radius import Batch, Radius
 from sekisho.drivers.sessionhistory import SessionHistory
@@ -35,6 +34,10 @@ from sekisho.model.usage import Source
 from sekisho.sessions.changes import Changes
 from sekisho.sessions.columns import code_of, prefix_of
 from sekisho.sessions.table import REMEMBERED, Table
+
+if TYPE_CHECKING:
+    # Octets are told later than the plane answers.
+    from sekisho.app.control_traffic import Traffic
 
 log = structlog.get_logger("sekisho.radius")
 

@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -134,10 +133,10 @@ class Tables:
         state: State,
         lists: Compiled,
         key: Key,
-        saved: Path,
+        saved: SavedSnapshot,
         enforcements: Mapping[str, Enforcement] | None = None,
     ) -> None:
-        """`saved` is where the last good snapshot is kept for a fast start; `enforcements` what measures have in force, by customer."""
+        """`saved` is the last good snapshot, kept for a fast start; `enforcements` what measures have in force, by customer."""
         self.people = people
         self.enforcements = Enforcements(enforcements or {})
         self.published = Published()
@@ -150,7 +149,7 @@ class Tables:
         self._state = state
         self._lists = lists
         self._key = key
-        self._saved = SavedSnapshot(saved)
+        self._saved = saved
         self._lock = asyncio.Lock()
         self._wanted = 0
         self._done = 0
@@ -349,7 +348,7 @@ class Tables:
         """Put a snapshot and all of its customers in force together: masks and profiles are of their snapshot."""
         inputs = self._inputs(people)
         began = time.monotonic()
-        saved = await asyncio.to_thread(self._saved.read, lambda: fingerprint(inputs)) if fast else None
+        saved = await self._saved.read(lambda: fingerprint(inputs)) if fast else None
         if saved is not None:
             _EPOCH.pack_into(saved, _EPOCH_AT, inputs.epoch)
         data = saved if saved is not None else await asyncio.to_thread(_make, inputs)

@@ -33,12 +33,12 @@ supervise.run({config!r}, {{}})
 CONTROL = """
 import asyncio, sys
 from pathlib import Path
-from sekisho.app.control_daemon import running
+from sekisho.app.control_base import in_force
 from sekisho.drivers.site import load_site
 
 async def start():
-    async with running(Path({config!r}), load_site(Path({config!r}))) as core:
-        assert core.tables.published.epoch
+    async with in_force(load_site(Path({config!r}))) as base:
+        assert base.tables.published.epoch
         print(*sys.modules)
 
 asyncio.run(start())
@@ -82,8 +82,11 @@ def test_where_compiled_code_is_kept_is_settled_before_anything_compiled_is_impo
     assert "numba" not in imported(ENTRIES, site)
 
 
-def test_lists_and_customers_are_in_force_before_servers_and_clients_are_imported(site: DemoSite) -> None:
+def test_lists_and_customers_are_in_force_before_what_is_needed_later_is_imported(site: DemoSite) -> None:
     found = imported(CONTROL, site)
+    later = ("sekisho.app.control_core", "sekisho.app.control_measures", "sekisho.app.control_watch", "sekisho.drivers.matches")
+    assert found & set(later) == set()
+    assert {name for name in found if name.startswith(("sekisho.api", "sekisho.rpz", "sekisho.enforce", "sekisho.flows"))} == set()
     assert found & {"dns", "httpx", "uvicorn", "starlette", "prometheus_client"} == set()
     assert {name for name in found if name.startswith("sekisho.plane.")} == set()
 

@@ -12,6 +12,7 @@ import pytest
 from sekisho.app import control_tables
 from sekisho.app.control_enforcement import NONE, Enforcements, combine, garden_of
 from sekisho.app.control_measures import Measures
+from sekisho.app.control_saved import SavedSnapshot
 from sekisho.app.control_tables import Tables
 from sekisho.config.settings import parse_settings
 from sekisho.drivers.site import load_site
@@ -159,7 +160,14 @@ def test_what_is_in_force_at_the_start_is_on_the_first_rows(folder):
         given = {"c-1": SILENCED, "c-2": GARDENED, "c-9": GARDENED, "c-77": SILENCED}
         plane = folder.path / "run" / "plane"
         again = Tables(
-            TableWriter(plane), core.reader, core.people, core.state, core.lists, core.key, folder.path / "state/snapshot", given
+            TableWriter(plane),
+            core.reader,
+            core.people,
+            core.state,
+            core.lists,
+            core.key,
+            SavedSnapshot(folder.path / "state/snapshot"),
+            given,
         )
         await again.start(core.clock())
         await again.saved()

@@ -1,0 +1,75 @@
+"""What the plane answers by, brought in force as early as a start can: record, lists, customers, tables.
+
+Owns the order of safety: the record first, then the lists and customers it speaks of, then the tables.
+Whatever is needed only once the plane answers (measures, notices, doors, ...) is `control_daemon`'s, and
+is not imported from here: a start would wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sekisho.app.control_lists import Lists
+from sekisho.app.control_people import People
+from sekisho.app.control_saved import SavedSnapshot
+from sekisho.app.control_sessions import Sessions
+from sekisho.app.control_standing import View
+from sekisho.app.control_tables import Tables
+from sekisho.drivers.ledger import Ledger
+from sekisho.drivers.listkey import load_key
+from sekisho.drivers.site import Site
+from sekisho.drivers.tablereader import TableReader
+from sekisho.drivers.tables import TableWriter
+from sekisho.snapshot.digest import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What is in force, and who keeps it so."""
+
+    started: float
+    """UNIX seconds as of which it was made."""
+    state: Path
+    folder: Path
+    """Where the tables are, shared with the plane."""
+    ledger: Ledger
+    key: Key
+    lists: Lists
+    sessions: Sessions
+    tables: Tables
+    reader: TableReader
+
+
+@contextlib.asynccontextmanager
+async def in_force(site: Site) -> AsyncIterator[Base]:
+    """The site's tables, in force; closed in the reverse order at the end.
+
+    Raises SekishoError, with a sentence, for whatever keeps them from it.
+    """
+    state, folder = site.settings.state, site.settings.runtime / "plane"
+    async with contextlib.AsyncExitStack() as stack:
+        saved = SavedSnapshot(state / "snapshot")
+        saved.ahead()
+        ledger = await asyncio.to_thread(Ledger.open, state / "ledger.db")
+        stack.push_async_callback(ledger.close)
+        key = load_key(state)
+        lists = Lists(state, key)
+        stack.push_async_callback(lists.close)
+        now = time.time()
+        await lists.adopt(site, ledger.state, now)
+        people = await asyncio.to_thread(People, site, ledger.state)
+        sessions = await Sessions.open(state / "sessions.db", people, site.settings.radius, time.time)
+        stack.push_async_callback(sessions.close)
+        writer, reader = TableWriter(folder), TableReader(folder, key)
+        # From the first row on: nobody is let go for as long as a start takes.
+        enforcements = await asyncio.to_thread(View(people, ledger.state.measures, now).enforcements)
+        tables = Tables(writer, reader, people, ledger.state, lists, key, saved, enforcements)
+        stack.push_async_callback(tables.saved)
+        tables.lender = sessions
+        await tables.start(now)
+        yield Base(now, state, folder, ledger, key, lists, sessions, tables, reader)
