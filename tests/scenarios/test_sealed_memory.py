@@ -135,7 +135,7 @@ def test_nbnet_21_1_the_process_of_a_sealed_list_ends_with_its_work(sealed: Seal
     # The other lists are fetched by processes of their own, in their own time.
     wait_until(
         lambda: not any((thread / "children").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()),
-        deadline=30,
+        deadline=120,
         what="the end of every process of a list",
     )
 

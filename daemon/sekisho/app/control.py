@@ -16,7 +16,7 @@ from sekisho.model.errors import ConfigError, SekishoError
 if TYPE_CHECKING:
     from sekisho.drivers.site import Site
 
-_FLAGS = {"compile": "compile the collector of flow records, for a start that need not, and end"}
+_FLAGS = {"compile": "compile what reads lists, flow records and dnstap, for a start that need not, and end"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -27,10 +27,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def warm() -> int:
     """Compile, or see that it is compiled, and end."""
-    # Imported here: what it brings is compiled, and the folder that is kept in had to be known first.
-    from sekisho.drivers.flowswarm import warm_up  # noqa: PLC0415
+    # Imported here: what they bring is compiled, and the folder that is kept in had to be known first.
+    from sekisho.drivers import dnstapwarm, flowswarm, listwarm  # noqa: PLC0415
 
-    warm_up()
+    flowswarm.warm_up()
+    listwarm.warm_up()
+    dnstapwarm.warm_up()
     return 0
 
 
