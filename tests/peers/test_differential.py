@@ -21,7 +21,7 @@ from sekisho.drivers.tables import TableWriter
 from sekisho.model.lists import ActionKind
 from sekisho.snapshot import layout
 from sekisho.snapshot.sections import Kind
-from support.differential.fronts import FRONTS, Front, Place, follow
+from support.differential.fronts import FRONTS, Asked, Front, Place, follow
 from support.differential.limits import said_by, said_by_zones
 from support.differential.model import SILENCE, Verdict, expected
 from support.differential.policyzones import PORTS, Publication, free_ports, publishing, rpz_front
@@ -40,7 +40,7 @@ class Stand:
 
     place: Place
     writer: TableWriter
-    fronts: list[Front]
+    fronts: list[Asked]
     """Those that read the tables."""
     publication: Publication
     resolvers: list[Front]
@@ -84,7 +84,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         yield Stand(place, writer, fronts, publication, resolvers)
 
 
-def ask_all(stand: Stand, front: Front, world: World, wanted: list[Verdict]) -> list[str]:
+def ask_all(stand: Stand, front: Asked, world: World, wanted: list[Verdict]) -> list[str]:
     """What a front says otherwise than it should. Budgets run full again with time, so who is over asks first, one by one."""
     over = {one.id for one in world.customers if one.id in world.over}
     differences = []

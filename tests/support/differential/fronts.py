@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import dns.edns
 import dns.exception
@@ -20,12 +21,14 @@ import dns.query
 import dns.rdatatype
 import numpy as np
 
+from sekisho.drivers.planeworkers import WorkerFiles
 from sekisho.drivers.pluginfiles import PluginPlan, write_plugin
 from sekisho.drivers.sharedfiles import map_table, numbered_files
 from sekisho.snapshot import layout
 from sekisho.snapshot.sections import Kind
 from support import free_port, require_binary, wait_until
 from support.differential.model import ANSWERED, SILENCE, Verdict
+from support.differential.readerfront import reading
 from support.differential.world import NETWORK, Question
 from support.sockets import socket_folder
 
@@ -91,6 +94,16 @@ modules.unload("ta_update")
 dofile("{entry}")
 policy.add(policy.all(policy.STUB({{"127.0.0.1@{upstream}"}})))
 """
+
+
+class Asked(Protocol):
+    """Whoever is asked for customers."""
+
+    @property
+    def name(self) -> str: ...
+
+    def ask(self, question: Question, patience: float) -> Verdict:
+        """What the client sees; silence after `patience` seconds."""
 
 
 @dataclass(frozen=True)
@@ -238,8 +251,15 @@ def knot(place: Place) -> contextlib.AbstractContextManager[Front]:
     return _serving("knot", place.folder, port, [program, "-n", "-q", "-c", str(config), str(folder)])
 
 
-FRONTS: dict[str, Callable[[Place], contextlib.AbstractContextManager[Front]]] = {
+def reader(place: Place) -> contextlib.AbstractContextManager[Asked]:
+    """The reader that FORMAT.md suffices for; no plane need run for it."""
+    WorkerFiles(place.tables).budgets(100)
+    return reading(place.tables, place.key)
+
+
+FRONTS: dict[str, Callable[[Place], contextlib.AbstractContextManager[Asked]]] = {
     "plane": plane,
+    "reader": reader,
     "unbound": unbound,
     "dnsdist": dnsdist,
     "recursor": recursor,
@@ -247,7 +267,7 @@ FRONTS: dict[str, Callable[[Place], contextlib.AbstractContextManager[Front]]] =
 }
 
 
-def follow(place: Place, fronts: list[Front], epoch: int, generation: int) -> None:
+def follow(place: Place, fronts: list[Asked], epoch: int, generation: int) -> None:
     """Have every front take the tables: those that look when a query comes are asked something."""
 
     def taken() -> bool:
