@@ -7,7 +7,6 @@ profiles, and the rows of the customers table. Does not own the table (`drivers.
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 from sekisho.app.control_prefixes import PrefixIndex
 from sekisho.app.control_standing import Alike
 from sekisho.config.customers import parse_customer
+from sekisho.drivers.localtime import spoken
 from sekisho.drivers.site import Site
 from sekisho.drivers.tablerows import BulkRows, CustomerRow
 from sekisho.ledger.state import State
@@ -320,7 +320,7 @@ class People:
             return Reach(definition.id, False, rule, "exempt, by the operator's decision")
         record = self._state.opt_out(customer.id, definition.id)
         if record is not None and record.in_force(now):
-            return Reach(definition.id, False, rule, f"opted out since {_iso(record.since)} by {record.by}")
+            return Reach(definition.id, False, rule, f"opted out since {spoken(record.since)} by {record.by}")
         if entitlement.unconsented & bit:
             accepted = ", ".join(rule.consent_versions)
             consent = customer.consent
@@ -400,7 +400,3 @@ class People:
 def first_address(prefixes: Sequence[Prefix]) -> str | None:
     """The first address of the first prefix, as text."""
     return str(prefixes[0]).rpartition("/")[0] if prefixes else None
-
-
-def _iso(seconds: float) -> str:
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="seconds")

@@ -136,7 +136,7 @@ class TerminationEligible:
 
 @dataclass(frozen=True, slots=True)
 class CustomerExempted:
-    """An operator's exemption from a clause (or list), which closes open measures of that clause."""
+    """An operator's exemption from a clause that authorises measures, which closes open ones of that clause."""
 
     kind: ClassVar[str] = "customer-exempted"
     customer: str
