@@ -163,6 +163,9 @@ class Post:
     def deemed_at(self, notice, members, began, accepted):  # type: ignore[no-untyped-def]
         return accepted
 
+    async def page(self, customer: str) -> str:
+        return ""
+
     async def purge(self) -> int:
         return 0
 

@@ -80,6 +80,10 @@ class Hand(Protocol):
 
     def deemed_at(self, notice: Notice, members: list[Notice], began: float, accepted: float) -> float | None: ...
 
+    async def page(self, customer: str) -> str:
+        """Where the notices to a customer are posted; empty if that is not known."""
+        ...
+
     async def purge(self) -> int:
         """Take away what is older than it is kept. Raises SekishoError."""
         ...
@@ -176,6 +180,8 @@ class Desk:
             await self._hand.close()
 
     async def _queue(self, order: NoticeOrder, channel: Channel, address: str) -> None:
+        if channel is Channel.WEB:
+            address = await self._hand.page(order.customer)
         act = NoticeQueued(self._next(), order.customer, order.measure, order.clause, order.occasion, channel, address, [], order.key)
         await self._record.append(act, ACTOR, self._clock())
 

@@ -236,6 +236,7 @@ class NoticeQueued:
     occasion: str
     channel: str
     address: str
+    """Of mail; of a posting where it can be read, if that was known then; otherwise empty."""
     digest_of: list[str]
     """Notices this one tells together, where several came at once."""
     order: str = ""

@@ -64,6 +64,9 @@ class Hand:
         self.handed.append((notice.id, [one.id for one in members]))
         return self.outcomes.pop(0) if self.outcomes else SENT
 
+    async def page(self, customer):
+        return f"https://notices.example.net/c/{customer}.html"
+
     async def purge(self):
         return 0
 
@@ -175,7 +178,9 @@ def test_an_order_cut_off_between_its_channels_is_made_whole_when_made_again():
     async def scenario(bench):
         await bench.desk.order(order())
 
-    assert [act.channel for act in go(scenario, hand, [mail]).record.of(NoticeQueued)] == ["email", "web"]
+    queued = go(scenario, hand, [mail]).record.of(NoticeQueued)
+    page = "https://notices.example.net/c/c-1.html"
+    assert [(act.channel, act.address) for act in queued] == [("email", "c-1@example.com"), ("web", page)]
 
 
 def test_what_was_put_off_is_tried_again_after_a_while():
