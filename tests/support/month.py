@@ -36,7 +36,7 @@ from sekisho.drivers.log import configure
 from sekisho.ledger.acts import recorded
 from sekisho.ledger.chain import Verifier
 from sekisho.ledger.state import State
-from sekisho.measures.lifecycle import Delivered, Dismiss, Found, Lift
+from sekisho.measures.happenings import Delivered, Dismiss, Found, Lift
 from sekisho.measures.notices import Attempt, Outcome, Wait, next_step
 from sekisho.model.clauses import Clause, EmergencyRule, MeasureRule, NoticeTime, Pack, Record
 from sekisho.model.customers import Customer

@@ -12,7 +12,8 @@ from sekisho.app.control_ordering import before_order
 from sekisho.app.control_standing import View
 from sekisho.config.validation import did_you_mean
 from sekisho.measures.combine import ENFORCED
-from sekisho.measures.lifecycle import Delivered, Dismiss, Event, Extend, Found, Gone, Lift, next_due, waits_for
+from sekisho.measures.deadlines import next_due, waits_for
+from sekisho.measures.happenings import Delivered, Dismiss, Event, Extend, Found, Gone, Lift
 from sekisho.measures.standing import Standing
 from sekisho.model.clauses import BlockRule, BudgetRule, EmergencyRule, MeasureRule, NoticeTime, Rule
 from sekisho.model.customers import Customer
