@@ -28,7 +28,7 @@ from sekisho.app.control_measures import Measures
 from sekisho.app.control_notices import Desk as NoticeDesk
 from sekisho.app.control_notices import Limit
 from sekisho.app.control_ordering import before_order
-from sekisho.config.settings import MeasureSettings
+from sekisho.config.sections import MeasureSettings
 from sekisho.drivers import ledger as ledger_driver
 from sekisho.drivers.checkpoint import checkpoint_of
 from sekisho.drivers.ledger import Ledger
