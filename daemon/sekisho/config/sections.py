@@ -25,14 +25,8 @@ from sekisho.config.values import (
 )
 
 ENDPOINTS = one_or_many({"type": "string", "examples": ["127.0.0.1:53", "[::1]:53"]})
-
-
 NoticeV4 = Annotated[ipaddress.IPv4Address, PlainValidator(as_v4)]
-
-
 NoticeV6 = Annotated[ipaddress.IPv6Address, PlainValidator(as_v6)]
-
-
 _ACCOUNTS = one_or_many({"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]})
 
 

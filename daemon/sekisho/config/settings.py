@@ -1,7 +1,7 @@
 """`sekisho.yaml`: what one checkpoint listens on, asks, enforces and keeps.
 
-Owns the keys of the main file and their defaults; `daemon/sekisho.example.yaml` states each of
-them with a comment. Which files the paths name, and what is in them, is `drivers.site`'s.
+Owns the keys of the main file and their defaults, as far as a section is no module of its own;
+`daemon/sekisho.example.yaml` states each of them with a comment. Which files the paths name, and what is in them, is `drivers.site`'s.
 """
 
 from __future__ import annotations
