@@ -40,14 +40,8 @@ from sekisho.measures.happenings import Delivered, Dismiss, Found, Lift
 from sekisho.measures.notices import Attempt, Outcome, Wait, next_step
 from sekisho.model.clauses import Clause, EmergencyRule, MeasureRule, NoticeTime, Pack, Record
 from sekisho.model.customers import Customer
-from sekisho.model.events import (
-    CustomerExempted,
-    EmergencyDeclared,
-    EnforcementHeld,
-    EnforcementResumed,
-    OptOutAdded,
-    OptOutRemoved,
-)
+from sekisho.model.events import OptOutAdded, OptOutRemoved
+from sekisho.model.measureacts import CustomerExempted, EmergencyDeclared, EnforcementHeld, EnforcementResumed
 from sekisho.model.measures import Detector, Effect, Extent, Finding, MeasureState, Span, Unit
 from sekisho.model.notices import Channel, NoticeState
 from support.desk import People, Plane

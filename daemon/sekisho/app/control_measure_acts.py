@@ -18,7 +18,7 @@ from sekisho.measures.standing import Standing
 from sekisho.model.clauses import BlockRule, BudgetRule, EmergencyRule, MeasureRule, NoticeTime, Rule
 from sekisho.model.customers import Customer
 from sekisho.model.errors import RefusedError
-from sekisho.model.events import CustomerExempted, ExemptionEnded
+from sekisho.model.measureacts import CustomerExempted, ExemptionEnded
 from sekisho.model.measures import Detector, Enforcement, Exemption, Finding, Measure, MeasureState
 from sekisho.model.notices import NoticeState
 

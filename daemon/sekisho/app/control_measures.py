@@ -30,7 +30,8 @@ from sekisho.measures.happenings import Delivered, Event, Found, Gone, Tick
 from sekisho.measures.lifecycle import may_open, step
 from sekisho.measures.standing import Calendar
 from sekisho.model.errors import LedgerError
-from sekisho.model.events import Act, EmergencyEnded, RecordedAct
+from sekisho.model.events import Act, RecordedAct
+from sekisho.model.measureacts import EmergencyEnded
 from sekisho.model.measures import Detector, Enforcement, Finding, Interruption, Measure, MeasureState, NoticeOrder
 
 log = structlog.get_logger("sekisho.measures")

@@ -32,8 +32,9 @@ from sekisho.measures.notices import (
 )
 from sekisho.model.customers import Customer
 from sekisho.model.errors import ConfigError, LedgerError, SekishoError
-from sekisho.model.events import Act, NoticeDeferred, NoticeFailed, NoticeQueued, NoticeSent, NoticeTried, RecordedAct
+from sekisho.model.events import Act, RecordedAct
 from sekisho.model.measures import NoticeOrder, Occasion
+from sekisho.model.noticeacts import NoticeDeferred, NoticeFailed, NoticeQueued, NoticeSent, NoticeTried
 from sekisho.model.notices import Channel, Ending, Notice, NoticeState
 
 log = structlog.get_logger("sekisho.notices")

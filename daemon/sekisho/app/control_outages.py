@@ -15,7 +15,7 @@ from sekisho.measures.credits import Billing, Credit, outage_credit
 from sekisho.model.clauses import CreditRule
 from sekisho.model.customers import Customer
 from sekisho.model.errors import RefusedError
-from sekisho.model.events import InterruptionAnnounced, OutageClosed, OutageOpened
+from sekisho.model.measureacts import InterruptionAnnounced, OutageClosed, OutageOpened
 from sekisho.model.measures import Interruption, Outage
 
 Json = dict[str, Any]

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sekisho.model.events import (
-    MeasureMoved,
-    RecordedAct,
-)
+from sekisho.model.events import RecordedAct
+from sekisho.model.measureacts import MeasureMoved
 from sekisho.model.measures import Cause, Detector, Measure, MeasureState, Occasion
 from sekisho.model.progress import MeasureAct
 

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Self
 from sekisho.ledger.cases import Case, read_case, step_of
 from sekisho.ledger.part import Chunk, Part
 from sekisho.ledger.retention import Subject
-from sekisho.model.events import (
-    Act,
+from sekisho.model.events import Act, RecordedAct
+from sekisho.model.measureacts import (
     CustomerExempted,
     EmergencyDeclared,
     EmergencyEnded,
@@ -30,7 +30,6 @@ from sekisho.model.events import (
     MeasureSustained,
     OutageClosed,
     OutageOpened,
-    RecordedAct,
     TerminationEligible,
 )
 from sekisho.model.measures import Detector, Emergency, Exemption, Hold, Interruption, Measure, Outage

@@ -32,7 +32,8 @@ from sekisho.measures.occasions import order_for
 from sekisho.measures.standing import Calendar, Standing
 from sekisho.model.clauses import MeasureRule, NoticeTime
 from sekisho.model.errors import RefusedError
-from sekisho.model.events import Act, MeasureExtended, MeasureMoved, MeasureOpened, MeasureSustained, TerminationEligible
+from sekisho.model.events import Act
+from sekisho.model.measureacts import MeasureExtended, MeasureMoved, MeasureOpened, MeasureSustained, TerminationEligible
 from sekisho.model.measures import Cause, Detector, Finding, Measure, MeasureState, NoticeOrder
 from sekisho.model.progress import opened, progress
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sekisho.model.errors import RefusedError
-from sekisho.model.events import NoticeFailed
 from sekisho.model.measures import Detector, Finding
+from sekisho.model.noticeacts import NoticeFailed
 from unit.control.sites import ACTOR, CONSENT, CUSTOMERS, Clock, run
 
 OVERLOAD = "nbnet/22-2-5"

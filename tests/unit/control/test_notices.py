@@ -13,8 +13,9 @@ from sekisho.ledger.notices import Notices
 from sekisho.measures.notices import Attempt, Limit, Outcome
 from sekisho.model.customers import Customer
 from sekisho.model.errors import LedgerError
-from sekisho.model.events import NoticeDeferred, NoticeFailed, NoticeQueued, NoticeSent, NoticeTried, RecordedAct
+from sekisho.model.events import RecordedAct
 from sekisho.model.measures import NoticeOrder, Occasion
+from sekisho.model.noticeacts import NoticeDeferred, NoticeFailed, NoticeQueued, NoticeSent, NoticeTried
 from sekisho.model.notices import Channel, NoticeState
 
 T0 = 1_700_000_000.0

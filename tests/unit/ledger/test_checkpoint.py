@@ -22,24 +22,24 @@ from sekisho.ledger.state import PARTS, State, fold
 from sekisho.model.errors import LedgerError
 from sekisho.model.events import (
     CustomerAdded,
-    CustomerExempted,
     CustomerRemoved,
-    EmergencyDeclared,
-    EnforcementHeld,
     ExceptionAdded,
     ExceptionRemoved,
     FeedAccepted,
-    MeasureMoved,
-    MeasureOpened,
-    NoticeQueued,
-    NoticeSent,
-    NoticeTried,
     OptOutAdded,
     OptOutRemoved,
-    OutageOpened,
     RecordedAct,
+)
+from sekisho.model.measureacts import (
+    CustomerExempted,
+    EmergencyDeclared,
+    EnforcementHeld,
+    MeasureMoved,
+    MeasureOpened,
+    OutageOpened,
     TerminationEligible,
 )
+from sekisho.model.noticeacts import NoticeQueued, NoticeSent, NoticeTried
 from unit.ledger.ledgers import ACTOR, content, hurt, opened, opt_outs, write
 
 CHAIN = bytes(range(32))
