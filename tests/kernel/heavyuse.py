@@ -12,7 +12,6 @@ from scenarios.harness import Site
 from sekisho.cli.client import Client
 from support import wait_until
 
-CLAUSE = "heavy/1"
 _PACK = """\
 version: 1
 pack: heavy

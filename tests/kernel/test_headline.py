@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kernel.heavyuse import CLAUSE, control, pack, sekisho
+from kernel.heavyuse import control, pack, sekisho
 from scenarios.harness import Site, folders, write_site
 from support import wait_until
 from support.netns import CUSTOMER, DOWN, NEIGHBOUR, SERVER, Field, keeps_rate, rate_of, transfer
@@ -36,11 +36,11 @@ def test_a_slowed_customer_has_the_promised_rate_and_gets_full_speed_back(field,
     with control(site) as (_, api):
         with transfer(field, CUSTOMER, SERVER, up=False) as arrived:
             assert rate_of(arrived) > 100e6
-            measure = api.post("/v1/measures", customer="c-1", clause=CLAUSE, reason="a test", urgent=False)
+            measure = api.post("/v1/measures", customer="c-1", clause="heavy/1", reason="a test", urgent=False)
             wait_until(lambda: "5ec1:1" in field.gw("nft", "list", "ruleset"), what="the line in the kernel")
             assert keeps_rate(arrived, 10e6)
             (row,) = api.get("/v1/lines")["customers"]
-            assert (row["customer"], row["clauses"], row["difference"], row["observed"]) == ("c-1", [CLAUSE], [], False)
+            assert (row["customer"], row["clauses"], row["difference"], row["observed"]) == ("c-1", ["heavy/1"], [], False)
             assert row["wanted"]["rate"] == {"down": 10_000_000, "up": 5_000_000}
             said = sekisho(site, "lines", "show")
             assert "10/5 Mbit/s" in said
