@@ -134,7 +134,7 @@ class Acknowledging(Ledger):
 
 
 class Post:
-    """Implements `control_notices.Hand`: a file others read. Some of it is not taken the first time, some breaks off."""
+    """Implements `control_deskparts.Hand`: a file others read. Some of it is not taken the first time, some breaks off."""
 
     configured = frozenset({Channel.EMAIL})
     limit = Limit(3, 2 * DAY)

@@ -51,7 +51,7 @@ class _Open:
 
 
 class Channels:
-    """Implements `control_notices.Hand`. `settings` and `packs` give what is in force at the time of asking."""
+    """Implements `control_deskparts.Hand`. `settings` and `packs` give what is in force at the time of asking."""
 
     def __init__(
         self,

@@ -11,16 +11,15 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
 
 import structlog
 
+from sekisho.app.control_deskparts import Hand, Record, Unreachable
 from sekisho.ledger.notices import Notices
 from sekisho.measures.notices import (
     Admission,
     Attempt,
     GiveUp,
-    Limit,
     Outcome,
     Send,
     Wait,
@@ -32,7 +31,7 @@ from sekisho.measures.notices import (
 )
 from sekisho.model.customers import Customer
 from sekisho.model.errors import ConfigError, LedgerError, SekishoError
-from sekisho.model.events import Act, RecordedAct
+from sekisho.model.events import Act
 from sekisho.model.measures import NoticeOrder, Occasion
 from sekisho.model.noticeacts import NoticeDeferred, NoticeFailed, NoticeQueued, NoticeSent, NoticeTried
 from sekisho.model.notices import Channel, Ending, Notice, NoticeState
@@ -52,44 +51,6 @@ TELL_AGAIN = 7 * 86400.0
 """Seconds for which it is told again at a start that a notice was handed over."""
 GRACE = 5.0
 """Seconds a notice under way has at the end of the daemon; then it counts as one whose outcome is unknown."""
-
-
-class Unreachable(Protocol):
-    """Who is told that mail to a customer bounces, or reaches them again."""
-
-    async def unreachable(self, customer: str, at: float, attempt: Attempt) -> None: ...
-
-
-class Hand(Protocol):
-    """Hands notices over (`control_channels.Channels`)."""
-
-    @property
-    def configured(self) -> frozenset[Channel]: ...
-
-    @property
-    def limit(self) -> Limit: ...
-
-    async def hand_over(self, notice: Notice, members: list[Notice]) -> Attempt:
-        """Raises ConfigError if the notice cannot be written."""
-        ...
-
-    def deemed_at(self, notice: Notice, members: list[Notice], began: float, accepted: float) -> float | None: ...
-
-    async def page(self, customer: str) -> str:
-        """Where the notices to a customer are posted; empty if that is not known."""
-        ...
-
-    async def purge(self) -> int:
-        """Take away what is older than it is kept. Raises SekishoError."""
-        ...
-
-    async def close(self) -> None: ...
-
-
-class Record(Protocol):
-    """The ledger (`drivers.ledger.Ledger`)."""
-
-    async def append(self, act: Act, actor: str, now: float) -> RecordedAct: ...
 
 
 class Desk:
