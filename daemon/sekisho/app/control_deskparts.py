@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sekisho.measures.notices import (
-    Attempt,
-    Limit,
-)
+from sekisho.measures.notices import Attempt, Limit
 from sekisho.model.events import Act, RecordedAct
 from sekisho.model.notices import Channel, Notice
 

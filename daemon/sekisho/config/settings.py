@@ -26,14 +26,7 @@ from sekisho.config.lines import LineSettings
 from sekisho.config.notices import NoticeSettings
 from sekisho.config.policyzones import PolicyZones
 from sekisho.config.radius import RadiusSettings
-from sekisho.config.sections import (
-    ENDPOINTS,
-    Cache,
-    MeasureSettings,
-    RoleSettings,
-    Upstream,
-    WalledGarden,
-)
+from sekisho.config.sections import ENDPOINTS, Cache, MeasureSettings, RoleSettings, Upstream, WalledGarden
 from sekisho.config.validation import FileModel, did_you_mean, shown, validate
 from sekisho.config.values import (
     DnsEndpoint,
