@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from sekisho.model.events import Act, MeasureMoved, MeasureOpened
+from sekisho.model.events import Act
 from sekisho.model.eventtypes import WORDS
+from sekisho.model.measureacts import MeasureMoved, MeasureOpened
 from sekisho.model.measures import Cause, Detector
 from sekisho.model.publication import PUBLISHED, published_fields, type_of
 from sekisho_exporters.cloudevents import SPEC_VERSION, schema_id

@@ -24,7 +24,8 @@ from sekisho.drivers.ledger import Ledger
 from sekisho.ledger.acts import encode
 from sekisho.ledger.chain import digest_chain, digest_payload, genesis
 from sekisho.ledger.state import State
-from sekisho.model.events import Act, MeasureMoved, OptOutAdded, OptOutRemoved, RecordedAct
+from sekisho.model.events import Act, OptOutAdded, OptOutRemoved, RecordedAct
+from sekisho.model.measureacts import MeasureMoved
 
 ACTOR = "uid:1000(operator)"
 EVENTS = int(os.environ.get("BENCH_EVENTS", "1000000"))

@@ -2,61 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
+from kernel.heavyuse import control, pack, sekisho
 from scenarios.harness import Site, folders, write_site
-from sekisho.cli.client import Client
 from support import wait_until
 from support.netns import CUSTOMER, DOWN, NEIGHBOUR, SERVER, Field, keeps_rate, rate_of, transfer
 
 pytestmark = pytest.mark.kernel
 
-PACK = """\
-version: 1
-pack: heavy
-document: {title: Rules of heavy use, operator: Example ISP, version: "1"}
-clauses:
-  - id: heavy/1
-    article: "1"
-    ja: 帯域の占有
-    en: Whoever occupies a shared line for long may be slowed as far as needed.
-    rules:
-      - {kind: measure, ground: mass-traffic, detector: bandwidth, share: 50%, window: 30m, effect: limit-rate,
-         keep: 25%, extent: partial, notice: none, fees: continue, record: {fields: [time, customer, clause, action], retention: 180d}}
-"""
-
-
-@contextlib.contextmanager
-def daemon(site: Site) -> Iterator[Client]:
-    """The control plane alone, until it has ended as it was told."""
-    with (site.folder / "log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sekisho.app.control", "--config", str(site.config)], stdout=log, stderr=log, env=os.environ.copy()
-        )
-    door = site.runtime / "sekishod.sock"
-
-    def ready() -> bool:
-        assert process.poll() is None, (site.folder / "log").read_text()[-3000:]
-        return door.exists()
-
-    try:
-        wait_until(ready, deadline=120, what="a daemon that is ready")
-        yield Client(door)
-    finally:
-        process.terminate()
-        assert process.wait(30) == 0, (site.folder / "log").read_text()[-3000:]
-
 
 @pytest.fixture
 def site(field: Field, tmp_path) -> Iterator[Site]:
     with folders(tmp_path) as (folder, runtime):
-        (folder / "heavy.yaml").write_text(PACK, encoding="utf-8")
+        (folder / "heavy.yaml").write_text(pack("30m"), encoding="utf-8")
         yield write_site(
             folder,
             runtime,
@@ -72,7 +33,7 @@ def site(field: Field, tmp_path) -> Iterator[Site]:
 
 
 def test_a_slowed_customer_has_the_promised_rate_and_gets_full_speed_back(field, site):
-    with daemon(site) as api:
+    with control(site) as (_, api):
         with transfer(field, CUSTOMER, SERVER, up=False) as arrived:
             assert rate_of(arrived) > 100e6
             measure = api.post("/v1/measures", customer="c-1", clause="heavy/1", reason="a test", urgent=False)
@@ -81,13 +42,7 @@ def test_a_slowed_customer_has_the_promised_rate_and_gets_full_speed_back(field,
             (row,) = api.get("/v1/lines")["customers"]
             assert (row["customer"], row["clauses"], row["difference"], row["observed"]) == ("c-1", ["heavy/1"], [], False)
             assert row["wanted"]["rate"] == {"down": 10_000_000, "up": 5_000_000}
-            said = subprocess.run(
-                [sys.executable, "-m", "sekisho.cli.main", "--config", str(site.config), "lines", "show"],
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=60,
-            ).stdout
+            said = sekisho(site, "lines", "show")
             assert "10/5 Mbit/s" in said
             assert "htb  works" in said
         with transfer(field, CUSTOMER, SERVER, up=True) as arrived:

@@ -8,16 +8,15 @@ nothing is transferred the daemon's clock is moved on. Transfers, counters and r
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from kernel.heavyuse import control, pack, sekisho
 from scenarios.harness import Site, folders, write_site
 from sekisho.cli.client import Client
 from support import free_port, radius, wait_until
@@ -29,20 +28,6 @@ LATER = "192.0.2.30"
 """What the customer is given at the next log-in."""
 DOWNLOAD = 700_000_000
 """Octets: of a line of 40 Mbit/s more than half over five minutes."""
-PACK = """\
-version: 1
-pack: heavy
-document: {title: Rules of heavy use, operator: Example ISP, version: "1"}
-clauses:
-  - id: heavy/1
-    article: "1"
-    ja: 帯域の占有
-    en: Whoever occupies a shared line for long may be slowed as far as needed.
-    rules:
-      - {kind: measure, ground: mass-traffic, detector: bandwidth, share: 50%, window: 5m, effect: limit-rate, keep: 25%,
-         extent: partial, notice: none, release_delay: 2m, fees: continue,
-         record: {fields: [time, customer, clause, action], retention: 180d}}
-"""
 CLOCK = """\
 import signal, sys, time
 true, ahead = time.time, 0.0
@@ -66,8 +51,7 @@ class Daemon:
     api: Client
 
     def sekisho(self, *arguments: str) -> str:
-        argv = [sys.executable, "-m", "sekisho.cli.main", "--config", str(self.site.config), *arguments]
-        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout
+        return sekisho(self.site, *arguments)
 
     def measure(self) -> dict[str, Any]:
         """The one measure there is, or was; nothing before."""
@@ -79,21 +63,8 @@ class Daemon:
 @contextlib.contextmanager
 def daemon(site: Site) -> Iterator[Daemon]:
     """The control plane alone, until it has ended as it was told."""
-    with (site.folder / "log").open("ab") as log:
-        argv = [sys.executable, "-c", CLOCK, "--config", str(site.config)]
-        process = subprocess.Popen(argv, stdout=log, stderr=log, env=os.environ.copy())
-    door = site.runtime / "sekishod.sock"
-
-    def ready() -> bool:
-        assert process.poll() is None, (site.folder / "log").read_text()[-3000:]
-        return door.exists()
-
-    try:
-        wait_until(ready, deadline=120, what="a daemon that is ready")
-        yield Daemon(site, process, Client(door))
-    finally:
-        process.terminate()
-        assert process.wait(30) == 0, (site.folder / "log").read_text()[-3000:]
+    with control(site, "-c", CLOCK) as (process, api):
+        yield Daemon(site, process, api)
 
 
 @pytest.fixture
@@ -105,7 +76,7 @@ def port() -> int:
 def site(field: Field, port: int, tmp_path) -> Iterator[Site]:
     field.ip(field.customers, "address", "add", f"{LATER}/24", "dev", "line0")
     with folders(tmp_path) as (folder, runtime):
-        (folder / "heavy.yaml").write_text(PACK, encoding="utf-8")
+        (folder / "heavy.yaml").write_text(pack("5m", "release_delay: 2m"), encoding="utf-8")
         (folder / "secret").write_bytes(radius.SECRET)
         yield write_site(
             folder,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sekisho.measures.lifecycle import Delivered, Dismiss, Extend, Found, Gone, Lift, Tick, next_due, step, waits_for
+from sekisho.measures.deadlines import next_due, waits_for
+from sekisho.measures.happenings import Delivered, Dismiss, Extend, Found, Gone, Lift, Tick
+from sekisho.measures.lifecycle import step
 from sekisho.measures.standing import Standing
 from sekisho.model.clauses import NoticeTime
 from sekisho.model.errors import RefusedError

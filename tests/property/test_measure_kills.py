@@ -20,7 +20,7 @@ import pytest
 
 from sekisho.drivers import ledgerfile
 from sekisho.ledger.acts import recorded
-from sekisho.model.events import NoticeFailed, NoticeQueued, NoticeTried
+from sekisho.model.noticeacts import NoticeFailed, NoticeQueued, NoticeTried
 from sekisho.model.notices import Ending
 
 MONTHS = int(os.environ.get("KILLED_MONTHS", "6"))

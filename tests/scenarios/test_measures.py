@@ -15,7 +15,8 @@ from sekisho.measures import calendar
 from sekisho.measures.announcing import announcing
 from sekisho.measures.calendar import JAPAN
 from sekisho.measures.credits import outage_credit
-from sekisho.measures.lifecycle import Dismiss, Extend, Found, Gone, Lift, next_due
+from sekisho.measures.deadlines import next_due
+from sekisho.measures.happenings import Dismiss, Extend, Found, Gone, Lift
 from sekisho.measures.standing import rule_for
 from sekisho.model import events
 from sekisho.model.clauses import CreditRule, MeasureRule

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from sekisho.app.control_measures import Measures
 from sekisho.app.control_standing import Alike
-from sekisho.config.settings import MeasureSettings
+from sekisho.config.sections import MeasureSettings
 from sekisho.ledger.state import State
 from sekisho.model.errors import LedgerError
 from sekisho.model.events import RecordedAct

@@ -28,7 +28,7 @@ from sekisho.app.control_measures import Measures
 from sekisho.app.control_notices import Desk as NoticeDesk
 from sekisho.app.control_notices import Limit
 from sekisho.app.control_ordering import before_order
-from sekisho.config.settings import MeasureSettings
+from sekisho.config.sections import MeasureSettings
 from sekisho.drivers import ledger as ledger_driver
 from sekisho.drivers.checkpoint import checkpoint_of
 from sekisho.drivers.ledger import Ledger
@@ -36,18 +36,12 @@ from sekisho.drivers.log import configure
 from sekisho.ledger.acts import recorded
 from sekisho.ledger.chain import Verifier
 from sekisho.ledger.state import State
-from sekisho.measures.lifecycle import Delivered, Dismiss, Found, Lift
+from sekisho.measures.happenings import Delivered, Dismiss, Found, Lift
 from sekisho.measures.notices import Attempt, Outcome, Wait, next_step
 from sekisho.model.clauses import Clause, EmergencyRule, MeasureRule, NoticeTime, Pack, Record
 from sekisho.model.customers import Customer
-from sekisho.model.events import (
-    CustomerExempted,
-    EmergencyDeclared,
-    EnforcementHeld,
-    EnforcementResumed,
-    OptOutAdded,
-    OptOutRemoved,
-)
+from sekisho.model.events import OptOutAdded, OptOutRemoved
+from sekisho.model.measureacts import CustomerExempted, EmergencyDeclared, EnforcementHeld, EnforcementResumed
 from sekisho.model.measures import Detector, Effect, Extent, Finding, MeasureState, Span, Unit
 from sekisho.model.notices import Channel, NoticeState
 from support.desk import People, Plane
@@ -140,7 +134,7 @@ class Acknowledging(Ledger):
 
 
 class Post:
-    """Implements `control_notices.Hand`: a file others read. Some of it is not taken the first time, some breaks off."""
+    """Implements `control_deskparts.Hand`: a file others read. Some of it is not taken the first time, some breaks off."""
 
     configured = frozenset({Channel.EMAIL})
     limit = Limit(3, 2 * DAY)
@@ -162,6 +156,9 @@ class Post:
 
     def deemed_at(self, notice, members, began, accepted):  # type: ignore[no-untyped-def]
         return accepted
+
+    async def page(self, customer: str) -> str:
+        return ""
 
     async def purge(self) -> int:
         return 0

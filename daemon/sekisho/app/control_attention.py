@@ -19,8 +19,8 @@ from sekisho.measures.reports import Sighting
 from sekisho.model.clauses import Pack
 from sekisho.model.customers import Customer, Prefix
 from sekisho.model.errors import RefusedError
-from sekisho.model.events import AttentionMoved, AttentionOpened, LookedUp
 from sekisho.model.measures import NoticeOrder, Occasion
+from sekisho.model.noticeacts import AttentionMoved, AttentionOpened, LookedUp
 from sekisho.model.notices import AttentionCall, CallState, Notice
 
 Json = dict[str, Any]

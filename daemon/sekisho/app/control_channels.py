@@ -19,7 +19,7 @@ from sekisho.measures.notices import Attempt, Limit, Outcome, deemed_at
 from sekisho.measures.words import Language
 from sekisho.model.clauses import Pack
 from sekisho.model.customers import Customer
-from sekisho.model.errors import UnavailableError
+from sekisho.model.errors import SekishoError, UnavailableError
 from sekisho.model.notices import Channel, Notice
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class _Open:
 
 
 class Channels:
-    """Implements `control_notices.Hand`. `settings` and `packs` give what is in force at the time of asking."""
+    """Implements `control_deskparts.Hand`. `settings` and `packs` give what is in force at the time of asking."""
 
     def __init__(
         self,
@@ -113,6 +113,17 @@ class Channels:
         except UnavailableError as error:
             return Attempt(Outcome.DEFERRED, str(error))
         return Attempt(Outcome.REFUSED, f"no notice goes by {notice.channel}")
+
+    async def page(self, customer: str) -> str:
+        """Where the notices to a customer are posted, or for the empty id those to everybody; empty if that is not known now."""
+        try:
+            opened = await self._open()
+            if opened is None or opened.posting is None:
+                return ""
+            posting = opened.posting
+            return await on_thread(lambda: posting.page_of(customer), "posting")
+        except SekishoError:
+            return ""  # told when the notice goes out; that it has to go is on the record all the same
 
     async def purge(self) -> int:
         """Take away pages on which everything is older than it is kept; returns how many. Raises UnavailableError or ConfigError."""

@@ -51,7 +51,7 @@ class RecordSubjects:
 
 
 class UnreachableFindings:
-    """Implements `control_notices.Unreachable`: a bounce is a finding where the customer's terms say so; `found` takes it."""
+    """Implements `control_deskparts.Unreachable`: a bounce is a finding where the customer's terms say so; `found` takes it."""
 
     def __init__(self, people: Callable[[], People], found: Callable[[Finding], Awaitable[object]]) -> None:
         self._people = people

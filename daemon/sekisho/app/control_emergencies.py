@@ -10,7 +10,7 @@ from sekisho.app.control_core import Core
 from sekisho.app.control_standing import emergency_clauses
 from sekisho.config.validation import did_you_mean
 from sekisho.model.errors import RefusedError
-from sekisho.model.events import EmergencyDeclared, EmergencyEnded, EnforcementHeld, EnforcementResumed
+from sekisho.model.measureacts import EmergencyDeclared, EmergencyEnded, EnforcementHeld, EnforcementResumed
 from sekisho.model.measures import Enforcement
 
 Json = dict[str, Any]

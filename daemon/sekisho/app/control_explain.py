@@ -15,7 +15,7 @@ import dns.name
 import dns.rdatatype
 
 from sekisho.app.control_enforcement import enforcement_body
-from sekisho.app.control_people import Reach
+from sekisho.app.control_reach import Reach
 from sekisho.drivers.verdicts import Explanation
 from sekisho.lists.idn import to_wire
 from sekisho.model.clauses import Clause, Pack

@@ -12,12 +12,13 @@ from sekisho.app.control_ordering import before_order
 from sekisho.app.control_standing import View
 from sekisho.config.validation import did_you_mean
 from sekisho.measures.combine import ENFORCED
-from sekisho.measures.lifecycle import Delivered, Dismiss, Event, Extend, Found, Gone, Lift, next_due, waits_for
+from sekisho.measures.deadlines import next_due, waits_for
+from sekisho.measures.happenings import Delivered, Dismiss, Event, Extend, Found, Gone, Lift
 from sekisho.measures.standing import Standing
-from sekisho.model.clauses import MeasureRule, NoticeTime
+from sekisho.model.clauses import BlockRule, BudgetRule, EmergencyRule, MeasureRule, NoticeTime, Rule
 from sekisho.model.customers import Customer
 from sekisho.model.errors import RefusedError
-from sekisho.model.events import CustomerExempted, ExemptionEnded
+from sekisho.model.measureacts import CustomerExempted, ExemptionEnded
 from sekisho.model.measures import Detector, Enforcement, Exemption, Finding, Measure, MeasureState
 from sekisho.model.notices import NoticeState
 
@@ -117,13 +118,18 @@ async def delivered(core: Core, measure_id: str, at: float | None, actor: str) -
 
 
 async def exempt(core: Core, customer_id: str, clause: str, reason: str, until: float | None, actor: str) -> Json:
-    """Exempt a customer from a clause, which ends what is open under it; in force on return."""
+    """Exempt a customer from a clause, which ends what is open under it; in force on return.
+
+    Raises RefusedError for a clause that is none of the customer's terms or authorises no measure: it would change nothing.
+    """
     now = core.clock()
     customer = core.people.get(customer_id)
     clauses = [one.id for name in customer.terms if name in core.site.packs for one in core.site.packs[name].clauses]
     if clause not in clauses:
         hint = did_you_mean(clause, clauses) or "; `sekisho terms show` lists the clauses"
         raise RefusedError(f"the terms of customer {customer_id} ({', '.join(customer.terms)}) have no clause {clause}{hint}")
+    if clause not in _measured(core, customer):
+        raise RefusedError(_no_exemption(core, customer, clause))
     if until is not None and until <= now:
         raise RefusedError("the time it would end lies in the past; give a later one, or none for an exemption for good")
     recorded = await core.measures.record(CustomerExempted(customer_id, clause, reason, until), now, actor)
@@ -218,14 +224,29 @@ def _get(view: View, measure_id: str) -> Measure:
     return measure
 
 
+def _rules(core: Core, customer: Customer) -> list[Rule]:
+    return [rule for name in customer.terms if name in core.site.packs for rule in core.site.packs[name].rules]
+
+
+def _measured(core: Core, customer: Customer) -> list[str]:
+    """Clauses under which a measure or an emergency may reach the customer: those an exemption keeps away."""
+    return list(dict.fromkeys(rule.clause for rule in _rules(core, customer) if isinstance(rule, MeasureRule | EmergencyRule)))
+
+
+def _no_exemption(core: Core, customer: Customer, clause: str) -> str:
+    """Why an exemption from a clause without measures would change nothing, and what would."""
+    under = [rule for rule in _rules(core, customer) if rule.clause == clause]
+    instead = f"`exempt:` in the customer's record (`sekisho customers add --replace`, or the customer file) takes {customer.id} out of it"
+    if any(isinstance(rule, BlockRule) for rule in under):
+        return f"{clause} blocks names of lists and opens no measure: {instead}, and `sekisho optout` where the terms let customers opt out"
+    if any(isinstance(rule, BudgetRule) for rule in under):
+        return f"{clause} is the hard budget of queries and opens no measure: {instead}"
+    there = ", ".join(_measured(core, customer)) or "none of these terms"
+    return f"{clause} authorises no measure, so an exemption from it would change nothing; clauses that do are {there}"
+
+
 def _no_rule(core: Core, customer: Customer, clause: str) -> str:
-    grounds = [
-        rule.clause
-        for name in customer.terms
-        if name in core.site.packs
-        for rule in core.site.packs[name].rules
-        if isinstance(rule, MeasureRule)
-    ]
+    grounds = [rule.clause for rule in _rules(core, customer) if isinstance(rule, MeasureRule)]
     terms = ", ".join(customer.terms)
     if not grounds:
         return f"no clause of {terms} authorises a measure against customer {customer.id}; no clause, no measure"

@@ -25,10 +25,13 @@ from sekisho.app.control_standing import Known, View
 from sekisho.ledger.measures import MeasureBook
 from sekisho.ledger.state import State
 from sekisho.measures.announcing import announcement_orders
-from sekisho.measures.lifecycle import Delivered, Event, Found, Gone, Tick, may_open, next_due, step
+from sekisho.measures.deadlines import next_due
+from sekisho.measures.happenings import Delivered, Event, Found, Gone, Tick
+from sekisho.measures.lifecycle import may_open, step
 from sekisho.measures.standing import Calendar
 from sekisho.model.errors import LedgerError
-from sekisho.model.events import Act, EmergencyEnded, RecordedAct
+from sekisho.model.events import Act, RecordedAct
+from sekisho.model.measureacts import EmergencyEnded
 from sekisho.model.measures import Detector, Enforcement, Finding, Interruption, Measure, MeasureState, NoticeOrder
 
 log = structlog.get_logger("sekisho.measures")

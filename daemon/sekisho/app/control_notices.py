@@ -11,16 +11,15 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
 
 import structlog
 
+from sekisho.app.control_deskparts import Hand, Record, Unreachable
 from sekisho.ledger.notices import Notices
 from sekisho.measures.notices import (
     Admission,
     Attempt,
     GiveUp,
-    Limit,
     Outcome,
     Send,
     Wait,
@@ -32,8 +31,9 @@ from sekisho.measures.notices import (
 )
 from sekisho.model.customers import Customer
 from sekisho.model.errors import ConfigError, LedgerError, SekishoError
-from sekisho.model.events import Act, NoticeDeferred, NoticeFailed, NoticeQueued, NoticeSent, NoticeTried, RecordedAct
+from sekisho.model.events import Act
 from sekisho.model.measures import NoticeOrder, Occasion
+from sekisho.model.noticeacts import NoticeDeferred, NoticeFailed, NoticeQueued, NoticeSent, NoticeTried
 from sekisho.model.notices import Channel, Ending, Notice, NoticeState
 
 log = structlog.get_logger("sekisho.notices")
@@ -48,49 +48,9 @@ AGAIN = 1.0
 MAKE_WHOLE = 3600.0
 """Seconds in which an order made again may add a channel that is missing on the record."""
 TELL_AGAIN = 7 * 86400.0
-"""Seconds for which a delivery is told again at a start."""
+"""Seconds for which it is told again at a start that a notice was handed over."""
 GRACE = 5.0
 """Seconds a notice under way has at the end of the daemon; then it counts as one whose outcome is unknown."""
-
-
-class Delivered(Protocol):
-    """Who is told that a notice counts as delivered; may be told the same again after a restart."""
-
-    async def delivered(self, measure: str, at: float) -> None: ...
-
-
-class Unreachable(Protocol):
-    """Who is told that mail to a customer bounces, or reaches them again."""
-
-    async def unreachable(self, customer: str, at: float, attempt: Attempt) -> None: ...
-
-
-class Hand(Protocol):
-    """Hands notices over (`control_channels.Channels`)."""
-
-    @property
-    def configured(self) -> frozenset[Channel]: ...
-
-    @property
-    def limit(self) -> Limit: ...
-
-    async def hand_over(self, notice: Notice, members: list[Notice]) -> Attempt:
-        """Raises ConfigError if the notice cannot be written."""
-        ...
-
-    def deemed_at(self, notice: Notice, members: list[Notice], began: float, accepted: float) -> float | None: ...
-
-    async def purge(self) -> int:
-        """Take away what is older than it is kept. Raises SekishoError."""
-        ...
-
-    async def close(self) -> None: ...
-
-
-class Record(Protocol):
-    """The ledger (`drivers.ledger.Ledger`)."""
-
-    async def append(self, act: Act, actor: str, now: float) -> RecordedAct: ...
 
 
 class Desk:
@@ -109,7 +69,6 @@ class Desk:
         self._hand = hand
         self._find = find
         self._clock = clock
-        self.listener: Delivered | None = None
         self.sink: Unreachable | None = None
         self.sent: Callable[[Notice], Awaitable[None]] | None = None
         """Called when a notice was handed over, and again at each start for those of late."""
@@ -118,7 +77,6 @@ class Desk:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._number = fold.queued
         self._ordering: set[str] = set()
-        self._due: dict[str, float] = {}
         self._combining: dict[str, str] = {}
 
     async def order(self, order: NoticeOrder) -> None:
@@ -162,7 +120,7 @@ class Desk:
         try:
             while True:
                 self._wake.clear()
-                pause = min(self._start_due(), await self._tell_due())
+                pause = self._start_due()
                 with contextlib.suppress(TimeoutError):
                     # Not `wait_for`, which in Python 3.11 loses a cancellation that comes together with the event.
                     async with asyncio.timeout(max(0.05, pause)):
@@ -176,6 +134,8 @@ class Desk:
             await self._hand.close()
 
     async def _queue(self, order: NoticeOrder, channel: Channel, address: str) -> None:
+        if channel is Channel.WEB:
+            address = await self._hand.page(order.customer)
         act = NoticeQueued(self._next(), order.customer, order.measure, order.clause, order.occasion, channel, address, [], order.key)
         await self._record.append(act, ACTOR, self._clock())
 
@@ -184,33 +144,15 @@ class Desk:
         return f"n-{self._number}"
 
     async def _resume(self) -> None:
-        """Tell again what counts as delivered: whether it was told before the end is not on record."""
+        """Tell again what was handed over: whether it was told before the end is not on record."""
         since = self._clock() - TELL_AGAIN
-        for notice in list(self._fold.notices.values()):
-            if notice.state is NoticeState.SENT and max(notice.since, notice.deemed_at or 0.0) > since:
-                self._expect(notice)
-                if self.sent is not None:
-                    with contextlib.suppress(SekishoError):
-                        await self.sent(notice)
-
-    def _expect(self, notice: Notice) -> None:
-        if notice.deemed_at is not None and notice.subject:
-            self._due[notice.subject] = min(self._due.get(notice.subject, notice.deemed_at), notice.deemed_at)
-
-    async def _tell_due(self) -> float:
-        """Tell whose time has come; returns seconds until the next one's."""
-        now = self._clock()
-        for subject, at in [one for one in self._due.items() if one[1] <= now]:
-            del self._due[subject]
-            if self.listener is None:
-                continue
-            try:
-                await self.listener.delivered(subject, at)
-            except SekishoError as error:
-                log.warning("delivery-not-told", error=str(error))
-                self._due.setdefault(subject, at)
-                return AGAIN
-        return min((at - now for at in self._due.values()), default=LOOK_EVERY)
+        late = [
+            one for one in self._fold.notices.values() if one.state is NoticeState.SENT and max(one.since, one.deemed_at or 0.0) > since
+        ]
+        for notice in late:
+            if self.sent is not None:
+                with contextlib.suppress(SekishoError):
+                    await self.sent(notice)
 
     def _start_due(self) -> float:
         """Start what is due; returns seconds until something else may be."""
@@ -318,14 +260,12 @@ class Desk:
     async def _told(self, notices: Iterable[Notice]) -> None:
         for notice in notices:
             after = self._fold.notices.get(notice.id)
-            if after is None or after.state is not NoticeState.SENT:
+            if after is None or after.state is not NoticeState.SENT or self.sent is None:
                 continue
-            self._expect(after)
-            if self.sent is not None:
-                try:
-                    await self.sent(after)
-                except SekishoError as error:
-                    log.warning("send-not-told", error=str(error))
+            try:
+                await self.sent(after)
+            except SekishoError as error:
+                log.warning("send-not-told", error=str(error))
 
     async def _tell_unreachable(self, customer: str, now: float, attempt: Attempt) -> None:
         log.warning("mail-bounced", customer=customer, code=attempt.code, status=attempt.status)

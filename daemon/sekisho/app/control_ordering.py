@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from sekisho.app.control_standing import View
-from sekisho.ledger.measures import Case
+from sekisho.ledger.cases import Case
 from sekisho.measures.announcing import PUBLISHED_FOR, announcement_orders, emergency_orders, publication_orders
 from sekisho.measures.occasions import owes
 from sekisho.model.errors import SekishoError

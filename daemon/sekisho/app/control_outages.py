@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import datetime as dt
 import secrets
 from collections.abc import Iterator
 from typing import Any
 
 from sekisho.app.control_core import Core
+from sekisho.drivers.localtime import spoken
 from sekisho.measures.announcing import announced_things, announcing
-from sekisho.measures.calendar import JAPAN
 from sekisho.measures.credits import Billing, Credit, outage_credit
 from sekisho.model.clauses import CreditRule
 from sekisho.model.customers import Customer
 from sekisho.model.errors import RefusedError
-from sekisho.model.events import InterruptionAnnounced, OutageClosed, OutageOpened
+from sekisho.model.measureacts import InterruptionAnnounced, OutageClosed, OutageOpened
 from sekisho.model.measures import Interruption, Outage
 
 Json = dict[str, Any]
@@ -133,7 +132,7 @@ async def announce(
         raise RefusedError(f"the terms of {', '.join(packs)} do not speak of announcing {what}; name a pack that does")
     late = [one for one in judged if not one.in_time and not one.excused]
     if late:
-        told = "; ".join(f"under {one.rule.clause} it had to be announced until {_moment(one.latest)}" for one in late)
+        told = "; ".join(f"under {one.rule.clause} it had to be announced until {spoken(one.latest)}" for one in late)
         excuse = ", or --urgent if it is: the terms excuse that" if all(one.rule.urgent for one in late) else ""
         raise RefusedError(f"it is too late to announce that, {told.replace('; ', ', and ')}; give a later beginning{excuse}")
     concerned = list(dict.fromkeys(one.pack for one in judged))
@@ -146,11 +145,6 @@ async def announce(
         for one in judged
     ]
     return dataclasses.asdict(made) | {"clauses": clauses, "number": recorded.number}
-
-
-def _moment(seconds: float) -> str:
-    """In Japan's time, by which the documents count."""
-    return dt.datetime.fromtimestamp(seconds, JAPAN).strftime("%Y-%m-%d %H:%M JST")
 
 
 def _get(core: Core, outage_id: str) -> Outage:

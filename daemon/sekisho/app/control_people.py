@@ -1,45 +1,34 @@
 """Who the customers are now, and what is in force for each: the file, the acts since, the terms.
 
-Owns the merging of the customer file with what was added and removed at run time, the numbers of
+Owns the merging of the customer file with what was added (`control_added`) and removed at run time, the numbers of
 profiles, and the rows of the customers table. Does not own the table (`drivers.tables`), the acts
 (`ledger.state`), nor what terms entitle to (`terms.entitlement`).
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from sekisho.app.control_prefixes import PrefixIndex
+from sekisho.app.control_added import AddedCustomers
+from sekisho.app.control_reach import Reach, reach
 from sekisho.app.control_standing import Alike
 from sekisho.config.customers import parse_customer
 from sekisho.drivers.site import Site
 from sekisho.drivers.tablerows import BulkRows, CustomerRow
 from sekisho.ledger.state import State
-from sekisho.model.clauses import BlockRule, BudgetRule, OverBudget, Profile
+from sekisho.model.clauses import BudgetRule, OverBudget, Profile
 from sekisho.model.customers import Customer, Prefix
-from sekisho.model.errors import ConfigError, RefusedError
+from sekisho.model.errors import RefusedError
 from sekisho.model.lists import ListDefinition
 from sekisho.terms.entitlement import Entitlement, budget_of, entitle, find_list, profile_of
 from sekisho.terms.grounds import grounds_of
 
 _PART = 20_000
 """Customers looked at before others have their turn, where this runs in a thread."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """Whether one list is in force for one customer, under which rule, and why or why not."""
-
-    list: str
-    in_force: bool
-    rule: BlockRule | None
-    reason: str
 
 
 class People:
@@ -56,13 +45,16 @@ class People:
         self._unconsented: Counter[int] = Counter()
         self.changes = 0
         """Customers added and removed since these came in force."""
-        self._logins: dict[str, str] = {}
         for contract in site.customers.contracts:
             self.profile_number(contract.terms)
-        self._added, self._prefixes, self.warnings = self._read_added()
-        for customer in self._added.values():
+        self._added = AddedCustomers(site.customers, state.customers)
+        for customer in self._added.by_id.values():
             self.profile_number(customer.terms)
-            self._logins.update(dict.fromkeys(customer.logins, customer.id))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for each customer added at run time who does not fit the file."""
+        return self._added.warnings
 
     @property
     def lists(self) -> tuple[ListDefinition, ...]:
@@ -84,11 +76,11 @@ class People:
     def __len__(self) -> int:
         file = self.site.customers
         hidden = sum(1 for identity in self._state.customers if identity in file)
-        return len(file) - hidden + len(self._added)
+        return len(file) - hidden + len(self._added.by_id)
 
     def find(self, identity: str) -> Customer | None:
         if identity in self._state.customers:
-            return self._added.get(identity)
+            return self._added.by_id.get(identity)
         return self.site.customers.get(identity)
 
     def get(self, identity: str) -> Customer:
@@ -102,19 +94,19 @@ class People:
         """Customers whose prefixes hold an address (a prefix of full length)."""
         changed = self._state.customers
         found = [one.other for one in self.site.customers.overlaps_with([address], but=frozenset(changed))]
-        added = self._prefixes.owner(address)
+        added = self._added.prefixes.owner(address)
         return list(dict.fromkeys([*found, *([added] if added is not None else [])]))
 
     def __contains__(self, identity: object) -> bool:
         if identity in self._state.customers:
-            return identity in self._added
+            return identity in self._added.by_id
         return identity in self.site.customers
 
     def with_login(self, name: str) -> str | None:
         """The customer who logs in by a name: one of their log-in names, or their id. None: nobody we know."""
-        if name in self._added:
+        if name in self._added.by_id:
             return name
-        found = self._logins.get(name)
+        found = self._added.logins.get(name)
         if found is None:
             found = self.site.customers.with_login(name)
             if found is not None and found in self._state.customers:
@@ -123,7 +115,7 @@ class People:
 
     def fixed(self, prefix: Prefix) -> str | None:
         """The customer whose fixed prefix this is, exactly."""
-        found = self._prefixes.exact(prefix)
+        found = self._added.prefixes.exact(prefix)
         if found is not None:
             return found
         changed = self._state.customers
@@ -134,23 +126,23 @@ class People:
         """Customers whose mail address this is, upper and lower case alike."""
         wanted = address.casefold()
         found = [one for one in self.site.customers.with_email(address) if one not in self._state.customers]
-        added = [one.id for one in self._added.values() if one.email is not None and one.email.casefold() == wanted]
+        added = [one.id for one in self._added.by_id.values() if one.email is not None and one.email.casefold() == wanted]
         return [*found, *added]
 
     def source(self, identity: str) -> str:
-        return "added at run time" if identity in self._added else "customer file"
+        return "added at run time" if identity in self._added.by_id else "customer file"
 
     def ids(self) -> Iterator[str]:
         """Every customer's id: those of the file in its order, then those added at run time."""
         changed = self._state.customers
         yield from (identity for identity in self.site.customers.ids() if identity not in changed)
-        yield from list(self._added)
+        yield from list(self._added.by_id)
 
     def each(self) -> Iterator[Customer]:
         """Every customer, in the same order."""
         changed = self._state.customers
         yield from (customer for customer in self.site.customers if customer.id not in changed)
-        yield from list(self._added.values())
+        yield from list(self._added.by_id.values())
 
     def alike(self) -> Alike:
         """All customers by what they share: those of the file in columns, and apart from them those who were changed at run time."""
@@ -161,7 +153,7 @@ class People:
 
     def group_names(self) -> set[str]:
         """The groups customers are in."""
-        groups = {one.group for one in self.site.customers.contracts} | {one.group for one in self._added.values()}
+        groups = {one.group for one in self.site.customers.contracts} | {one.group for one in self._added.by_id.values()}
         return {one for one in groups if one is not None}
 
     def members(self, group: str) -> list[str]:
@@ -170,11 +162,11 @@ class People:
         numbers = [number for number, contract in enumerate(file.contracts) if contract.group == group]
         rows = set(np.flatnonzero(np.isin(file.contract_rows(), numbers)).tolist()) if numbers else set()
         found = [one for row, one in enumerate(file.ids()) if row in rows and one not in changed] if rows else []
-        return found + [one.id for one in self._added.values() if one.group == group]
+        return found + [one.id for one in self._added.by_id.values() if one.group == group]
 
     def apart(self) -> tuple[frozenset[str], tuple[Customer, ...]]:
         """Ids the file does not speak for any more, and the customers added at run time."""
-        return frozenset(self._state.customers), tuple(self._added.values())
+        return frozenset(self._state.customers), tuple(self._added.by_id.values())
 
     def page(self, after: str | None, limit: int) -> tuple[list[Customer], bool]:
         """`limit` customers that follow `after`, and whether there are more."""
@@ -198,7 +190,7 @@ class People:
                 f"the configuration has no terms pack {', '.join(unknown)} (it has {known}); add it to `terms:` or name another"
             )
         self._check_exempt(customer)
-        conflict = self._conflict(customer, self._prefixes) or self._login_conflict(customer, self._logins)
+        conflict = self._added.conflict(customer)
         if conflict is not None:
             raise RefusedError(conflict)
         return customer
@@ -207,18 +199,12 @@ class People:
         """The act that added a customer stands in the ledger."""
         self.removed(customer.id)
         self.changes += 1
-        self._added[customer.id] = customer
-        self._prefixes.add(customer.prefixes, customer.id)
-        self._logins.update(dict.fromkeys(customer.logins, customer.id))
+        self._added.put(customer)
 
     def removed(self, identity: str) -> None:
         """The act that removed a customer stands in the ledger."""
         self.changes += 1
-        before = self._added.pop(identity, None)
-        if before is not None:
-            self._prefixes.remove(before.prefixes)
-            for name in before.logins:
-                del self._logins[name]
+        self._added.take_out(identity)
 
     def entitlement(self, customer: Customer, now: float) -> Entitlement:
         return entitle(self.profile(customer), self.lists, customer, self._state.opted_out(customer.id, now))
@@ -242,7 +228,7 @@ class People:
         # Copied at once: this runs in a thread, and others are changed meanwhile.
         apart = frozenset(identity for identity in [*changed, *opt_outs] if identity in file)
         singles = [customer for customer in map(file.get, apart - changed.keys()) if customer is not None]
-        singles += self._added.values()
+        singles += self._added.by_id.values()
         rows = []
         for customer in singles:
             entitlement = self.entitlement(customer, now)
@@ -300,33 +286,12 @@ class People:
     def reaches(self, customer: Customer, now: float) -> list[Reach]:
         """For every list, in order, whether it is in force for the customer and why."""
         entitlement = self.entitlement(customer, now)
-        return [self._reach(customer, definition, entitlement, now) for definition in self.lists]
+        profile, state = self.profile(customer), self._state
+        return [reach(customer, one, profile, entitlement, state.opt_out(customer.id, one.id), now) for one in self.lists]
 
     def definition(self, list_id: str) -> ListDefinition:
         """Raises RefusedError if no such list is defined."""
         return find_list(self.lists, list_id)
-
-    def _reach(self, customer: Customer, definition: ListDefinition, entitlement: Entitlement, now: float) -> Reach:
-        rule, bit = self.profile(customer).block[definition.order], 1 << definition.order
-        if entitlement.mask & bit:
-            reason = "mandatory: nobody can opt out" if rule is not None and rule.mandatory else "consent recorded, not opted out"
-            if rule is not None and not rule.mandatory and not rule.consent_required:
-                reason = "the terms say so; not opted out"
-            return Reach(definition.id, True, rule, reason)
-        if rule is None:
-            terms = ", ".join(customer.terms)
-            return Reach(definition.id, False, None, f"no clause of {terms} authorises blocking {definition.category} names")
-        if definition.id in customer.exempt or rule.clause in customer.exempt:
-            return Reach(definition.id, False, rule, "exempt, by the operator's decision")
-        record = self._state.opt_out(customer.id, definition.id)
-        if record is not None and record.in_force(now):
-            return Reach(definition.id, False, rule, f"opted out since {_iso(record.since)} by {record.by}")
-        if entitlement.unconsented & bit:
-            accepted = ", ".join(rule.consent_versions)
-            consent = customer.consent
-            missing = "no consent recorded" if consent is None else f"consent is to version {consent.version}, the clause needs {accepted}"
-            return Reach(definition.id, False, rule, missing)
-        return Reach(definition.id, False, rule, "not in force")
 
     def _profile(self, terms: tuple[str, ...]) -> Profile:
         """Terms that a reload took away authorise nothing."""
@@ -341,54 +306,6 @@ class People:
         truncate = budget.over is OverBudget.TRUNCATE
         return CustomerRow(customer.id, customer.prefixes, mask, number, budget.rate, budget.burst, truncate)
 
-    def _read_added(self) -> tuple[dict[str, Customer], PrefixIndex, tuple[str, ...]]:
-        """Customers added at run time, as far as they fit the site; a sentence for each that does not."""
-        added: dict[str, Customer] = {}
-        index = PrefixIndex()
-        logins: dict[str, str] = {}
-        warnings = []
-        for identity, record in list(self._state.customers.items()):
-            if record is None:
-                continue
-            try:
-                customer = parse_customer(record)
-                conflict = self._conflict(customer, index) or self._login_conflict(customer, logins)
-            except ConfigError as error:
-                conflict = error.faults[0].message
-            if conflict is not None:
-                warnings.append(f"customer {identity}, added at run time, is left out: {conflict}")
-                continue
-            added[identity] = customer
-            index.add(customer.prefixes, identity)
-            logins.update(dict.fromkeys(customer.logins, identity))
-        return added, index, tuple(warnings)
-
-    def _conflict(self, customer: Customer, index: PrefixIndex) -> str | None:
-        """Why the customer's prefixes cannot be its own, or None."""
-        advice = "an address can be one customer's only: take one of them away or divide the prefix"
-        but = frozenset(self._state.customers) | {customer.id}
-        for overlap in self.site.customers.overlaps_with(customer.prefixes, but=but):
-            return f"{overlap.prefix} overlaps {overlap.other_prefix} of customer {overlap.other} ({overlap.where}); {advice}"
-        for prefix in customer.prefixes:
-            found = index.overlap(prefix, customer.id)
-            if found is not None:
-                return f"{prefix} overlaps {found[0]} of customer {found[1]}, added at run time; {advice}"
-        return None
-
-    def _login_conflict(self, customer: Customer, logins: Mapping[str, str]) -> str | None:
-        """Why the customer cannot log in by its names, or its id, or None."""
-        changed, file = self._state.customers, self.site.customers
-        for name in (customer.id, *customer.logins):
-            other = logins.get(name)
-            if other is None:
-                other = file.with_login(name)
-                other = None if other in changed else other
-            if other is None and name != customer.id and changed.get(name) is not None:
-                other = name
-            if other not in {None, customer.id}:
-                return f"{name} is customer {other}'s, as id or log-in name; a name is one customer's: take it away from one of them"
-        return None
-
     def _check_exempt(self, customer: Customer) -> None:
         known = {definition.id for definition in self.lists}
         known |= {clause.id for pack in self.site.packs.values() for clause in pack.clauses}
@@ -400,7 +317,3 @@ class People:
 def first_address(prefixes: Sequence[Prefix]) -> str | None:
     """The first address of the first prefix, as text."""
     return str(prefixes[0]).rpartition("/")[0] if prefixes else None
-
-
-def _iso(seconds: float) -> str:
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="seconds")

@@ -15,7 +15,7 @@ from sekisho.app.control_core import Core
 from sekisho.app.control_sessions import Sessions
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError
-from sekisho.model.events import LookedUp
+from sekisho.model.noticeacts import LookedUp
 from sekisho.model.sessions import Session
 from sekisho.sessions.holding import Claim, holder_at
 

@@ -15,7 +15,8 @@ from typing import Any
 import structlog
 
 from sekisho.config.events import AnySink, EventSettings, FileSinkSettings, StdoutSinkSettings, SyslogSinkSettings
-from sekisho.drivers.sinks import Record, Sink, Transport
+from sekisho.drivers.sinkplaces import Record
+from sekisho.drivers.sinks import Sink, Transport
 from sekisho.model.observation import SinkObservation
 from sekisho.model.publication import words_named
 

@@ -14,6 +14,7 @@ from sekisho.app.control_explain import clause_words
 from sekisho.app.control_segments import Index
 from sekisho.detect.reasons import reasons
 from sekisho.detect.usage import JAPAN
+from sekisho.drivers.localtime import spoken
 from sekisho.measures.combine import ENFORCED
 from sekisho.model.measures import Effect, Measure
 from sekisho.terms.describe import effect_words
@@ -21,7 +22,6 @@ from sekisho.terms.describe import effect_words
 Json = dict[str, Any]
 
 _JAPAN = dt.timezone(dt.timedelta(seconds=JAPAN))
-SPOKEN = "%Y-%m-%d %H:%M"
 _SLOWS = frozenset({Effect.LIMIT_RATE, Effect.LIMIT_MAIL, Effect.SILENCE, Effect.LIMIT_DNS, Effect.WALLED_GARDEN})
 
 
@@ -93,13 +93,13 @@ def _is_limited(core: Core, identity: str, now: float) -> bool:
 
 
 def _standing(measure: Measure, does: str) -> str:
-    since = dt.datetime.fromtimestamp(measure.since, _JAPAN).strftime(SPOKEN)
+    since = spoken(measure.since)
     if measure.observe:
         return f"Observed under {measure.clause} since {since}: nothing is done; enforced, {does}."
     state = {"in-force": "In force", "ending": "Ending, the condition is gone", "noticed": "Noticed, not yet in force"}.get(
         measure.state.value, "Found, not yet in force"
     )
-    return f"{state} under {measure.clause} since {since} (Japan): {does}."
+    return f"{state} under {measure.clause} since {since}: {does}."
 
 
 def _segments(core: Core, index: Index | None, row: int | None) -> list[Json]:

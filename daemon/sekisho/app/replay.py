@@ -41,7 +41,8 @@ from sekisho.drivers.site import Site
 from sekisho.ledger.acts import recorded as recorded_act
 from sekisho.ledger.state import State
 from sekisho.measures import calendar
-from sekisho.measures.lifecycle import Delivered, Event, Found, Gone, Tick, step
+from sekisho.measures.happenings import Delivered, Event, Found, Gone, Tick
+from sekisho.measures.lifecycle import step
 from sekisho.measures.standing import Standing, rule_for
 from sekisho.model.clauses import MeasureRule, Pack
 from sekisho.model.customers import Customer

@@ -6,10 +6,11 @@ colour the screen or turn the line around is shown as an escape.
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+
+from sekisho.drivers.localtime import spoken
 
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _PIECES = re.compile(r"[\u2e80-\uffef](?:[\u3001\u3002\uff09\u300d\u300f]+)?|[^\s\u2e80-\uffef]+ *| +")
@@ -66,7 +67,7 @@ def moment(seconds: object) -> str:
     """UNIX seconds as local time with its offset: `2026-04-01 09:30:00+09:00`."""
     if not isinstance(seconds, int | float):
         return "-"
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).astimezone().isoformat(" ", "seconds")
+    return spoken(seconds)
 
 
 def duration(seconds: object) -> str:

@@ -43,7 +43,7 @@ def _without_daemon(folder: Path, error: UnavailableError) -> Json:
     """Take the daemon's place. Raises `error` if there is one that does not answer."""
     from sekisho.drivers.audit import LEDGER  # noqa: PLC0415 - client verbs start fast
     from sekisho.drivers.backup import make_backup  # noqa: PLC0415
-    from sekisho.drivers.ledger import take_lock  # noqa: PLC0415
+    from sekisho.drivers.ledgerstart import take_lock  # noqa: PLC0415
 
     state = state_path(chosen_config())
     if not os.access(state / LEDGER, os.R_OK | os.W_OK):

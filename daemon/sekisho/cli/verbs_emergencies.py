@@ -35,7 +35,7 @@ def resume(reason: str | None) -> None:
       sekisho resume
     """
     body = client().delete("/v1/hold", reason=reason)
-    answer(body, lambda it: [f"enforcement goes on; something is done to {number(it['customers'])} customers now"])
+    answer(body, lambda it: [f"enforcement goes on; customers to whom something is done now: {number(it['customers'])}"])
 
 
 @click.group(cls=Verbs)

@@ -39,8 +39,9 @@ from sekisho.config.cells import (
 )
 from sekisho.config.contacts import LANGUAGES
 from sekisho.config.customers import as_customer_id, as_login
+from sekisho.config.faultlist import Faults
 from sekisho.config.prefixes import read_prefix
-from sekisho.config.register import Contract, Customers, Faults
+from sekisho.config.register import Contract, Customers
 from sekisho.config.validation import did_you_mean, shown
 from sekisho.model.errors import ConfigError, Fault
 

@@ -15,8 +15,9 @@ from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, ValidationE
 
 from sekisho.config.contacts import LANGUAGES, as_email, as_language
 from sekisho.config.document import Document, scan_document
+from sekisho.config.faultlist import Faults
 from sekisho.config.prefixes import Numbers, read_prefix
-from sekisho.config.register import Contract, Customers, Faults
+from sekisho.config.register import Contract, Customers
 from sekisho.config.validation import FileModel, faults_of, shown, validate
 from sekisho.config.values import Text, Version, as_items, as_text
 from sekisho.model.customers import Consent, Customer, Fee, Plan, Prefix

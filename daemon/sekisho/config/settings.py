@@ -1,13 +1,11 @@
 """`sekisho.yaml`: what one checkpoint listens on, asks, enforces and keeps.
 
-Owns the keys of the main file and their defaults; `daemon/sekisho.example.yaml` states each of
-them with a comment. Which files the paths name, and what is in them, is `drivers.site`'s.
+Owns the keys of the main file and their defaults, as far as a section is no module of its own;
+`daemon/sekisho.example.yaml` states each of them with a comment. Which files the paths name, and what is in them, is `drivers.site`'s.
 """
 
 from __future__ import annotations
 
-import enum
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
 
-from sekisho.config.accounts import Accounts, Group, User
+from sekisho.config.accounts import Accounts
 from sekisho.config.bandwidth import Bandwidth, Duplicates
 from sekisho.config.coa import CoaSettings
 from sekisho.config.detection import Detection
@@ -28,26 +26,24 @@ from sekisho.config.lines import LineSettings
 from sekisho.config.notices import NoticeSettings
 from sekisho.config.policyzones import PolicyZones
 from sekisho.config.radius import RadiusSettings
+from sekisho.config.sections import ENDPOINTS, Cache, MeasureSettings, RoleSettings, Upstream, WalledGarden
 from sekisho.config.validation import FileModel, did_you_mean, shown, validate
 from sekisho.config.values import (
     DnsEndpoint,
     Domain,
     Endpoint,
     FilePath,
-    Flag,
     MetricsEndpoint,
     Network,
     Seconds,
     SomeSeconds,
     Text,
     Version,
-    Whole,
     as_items,
     as_path,
     as_seconds,
     as_text,
-    as_v4,
-    as_v6,
+    one_or_many,
 )
 from sekisho.model.errors import ConfigError, Fault
 from sekisho.model.retention import RETENTION
@@ -94,108 +90,17 @@ def _as_retentions(value: object) -> dict[str, float | None]:
     return found
 
 
-def _one_or_many(item: dict[str, object]) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item}]})
-
-
 _RETENTIONS = WithJsonSchema(
     {"type": "object", "propertyNames": {"enum": list(RETENTION)}, "additionalProperties": {"type": ["string", "number", "null"]}}
 )
-_ENDPOINTS = _one_or_many({"type": "string", "examples": ["127.0.0.1:53", "[::1]:53"]})
-NoticeV4 = Annotated[ipaddress.IPv4Address, PlainValidator(as_v4)]
-NoticeV6 = Annotated[ipaddress.IPv6Address, PlainValidator(as_v6)]
 PackName = Annotated[str, PlainValidator(_as_pack), WithJsonSchema({"type": "string"})]
-
-
-_ACCOUNTS = _one_or_many({"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]})
-
-
-class RoleMembers(FileModel):
-    """Who has a role, by name or numeric id."""
-
-    users: Annotated[tuple[User, ...], BeforeValidator(as_items), _ACCOUNTS] = ()
-    """Users."""
-    groups: Annotated[tuple[Group, ...], BeforeValidator(as_items), _ACCOUNTS] = ()
-    """Groups: whoever has one as primary or supplementary group."""
-
-
-class RoleSettings(FileModel):
-    """Who may use the operator's commands. Root and the daemon's own user always may."""
-
-    viewer: RoleMembers = RoleMembers()
-    """Reads everything, personal data of customers included, and changes nothing."""
-    operator: RoleMembers = RoleMembers()
-    """Reads and changes everything."""
-
-
-class MeasureMode(enum.StrEnum):
-    """Whether measures are carried out."""
-
-    OBSERVE = "observe"
-    ENFORCE = "enforce"
-
-
-class MeasureSettings(FileModel):
-    """Which measures are enforced. Until it says so, all but the enforcing is done."""
-
-    mode: MeasureMode = MeasureMode.OBSERVE
-    """`observe`: a measure is found, recorded and shown, and does nothing to anybody; `enforce`: as the terms say."""
-    clauses: dict[Text, MeasureMode] = Field(default_factory=dict)
-    """Clauses for which it is otherwise, by id: `nbnet/22-2-5: enforce`."""
-    priority: Annotated[tuple[Text, ...], BeforeValidator(as_items), _one_or_many({"type": "string"})] = ()
-    """Customers and groups that go on unlimited in an emergency, besides those named when it is declared."""
-
-    def observes(self, clause: str) -> bool:
-        return self.clauses.get(clause, self.mode) is MeasureMode.OBSERVE
-
-
-class Upstream(FileModel):
-    """The resolvers queries are forwarded to."""
-
-    addresses: Annotated[
-        tuple[DnsEndpoint, ...], BeforeValidator(as_items), Field(alias="address", min_length=1, max_length=16), _ENDPOINTS
-    ]
-    """Resolvers in the order they are tried; port 53 where none is given."""
-    proxy_protocol: Flag = False
-    """Prefix each query with a PROXY v2 header that carries the client's address."""
-    timeout: SomeSeconds = 2.0
-    """Time one resolver has to answer before the next is tried."""
-
-
-class Cache(FileModel):
-    """The packet cache."""
-
-    mib: Annotated[Whole, Field(ge=0, le=65536)] = 64
-    """Memory of the cache in MiB; 0 switches it off."""
-    max_stale: Seconds = 86400.0
-    """How long past its TTL an answer may be served while the resolvers fail (RFC 8767); 0 never."""
-    shared: Flag | None = None
-    """One cache for every customer (true), none of one customer's answers for another (false), or null: shared,
-    unless proxy_protocol lets the resolver answer by client address."""
-
-
-class WalledGarden(FileModel):
-    """Where a customer is led whom a measure suspends: to the page that says why."""
-
-    a: Annotated[tuple[NoticeV4, ...], BeforeValidator(as_items), Field(max_length=8), _one_or_many({"type": "string"})] = ()
-    """IPv4 addresses of the notice page."""
-    aaaa: Annotated[tuple[NoticeV6, ...], BeforeValidator(as_items), Field(max_length=8), _one_or_many({"type": "string"})] = ()
-    """IPv6 addresses of the notice page."""
-    allow: Annotated[tuple[Domain, ...], BeforeValidator(as_items), Field(max_length=64), _one_or_many({"type": "string"})] = ()
-    """Names that resolve all the same, with all below them: the notice page's own, the customers' panel, where they pay."""
-
-    @model_validator(mode="after")
-    def _somewhere(self) -> WalledGarden:
-        if not self.a and not self.aaaa:
-            raise ValueError("needs at least one address of the notice page under `a` or `aaaa`")
-        return self
 
 
 class Settings(FileModel):
     """The main file. Relative paths start at its own folder."""
 
     version: Version
-    listen: Annotated[tuple[DnsEndpoint, ...], BeforeValidator(as_items), Field(min_length=1, max_length=64), _ENDPOINTS] = (
+    listen: Annotated[tuple[DnsEndpoint, ...], BeforeValidator(as_items), Field(min_length=1, max_length=64), ENDPOINTS] = (
         Endpoint("127.0.0.1", 53),
         Endpoint("::1", 53),
     )
@@ -206,7 +111,7 @@ class Settings(FileModel):
     """Folder of what must survive a restart: ledger, matches, compiled lists, list key."""
     runtime: FilePath = Path("/run/sekisho")
     """Folder of the shared tables and the API socket."""
-    terms: Annotated[tuple[PackName, ...], BeforeValidator(as_items), _one_or_many({"type": "string"})] = ()
+    terms: Annotated[tuple[PackName, ...], BeforeValidator(as_items), one_or_many({"type": "string"})] = ()
     """Terms packs: the id of one shipped with Sekisho, or the path of one of your own."""
     lists: FilePath | None = None
     """The list definitions."""
@@ -214,7 +119,7 @@ class Settings(FileModel):
     """The customers, `.yaml` or, for bulk, `.csv`."""
     metrics: Annotated[MetricsEndpoint | None, BeforeValidator(_as_metrics)] = Endpoint("127.0.0.1", 9153)
     """Where `/metrics` is served; null or off: nowhere."""
-    allow: Annotated[tuple[Network, ...], BeforeValidator(as_items), _one_or_many({"type": "string"})] = ()
+    allow: Annotated[tuple[Network, ...], BeforeValidator(as_items), one_or_many({"type": "string"})] = ()
     """Networks that are no customers and yet are served, unfiltered."""
     workers: Annotated[
         int,

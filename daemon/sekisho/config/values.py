@@ -212,6 +212,11 @@ def as_path(value: object, info: ValidationInfo) -> Path:
     return Path(context.get("folder", ".")) / as_text(value)
 
 
+def one_or_many(item: dict[str, object]) -> WithJsonSchema:
+    """The schema of a key that takes one item or a sequence of them (`as_items`)."""
+    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item}]})
+
+
 def _schema(kind: str, **more: object) -> WithJsonSchema:
     return WithJsonSchema({"type": kind, **more})
 

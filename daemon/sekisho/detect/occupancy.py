@@ -1,8 +1,9 @@
 """Who occupies lines and shared segments: usage to findings, and to ends of findings (`nbnet/22-2-4`, `vectant/16-3`, `gunma/19-2`).
 
-Owns the whole decision. A customer is *over* in a look when, in one direction, all of this holds: the share of the capacity over
-the rule's window, or a volume of the rule; a segment the line is on is congested; and the line uses several times what the median
-active line of that segment does. So a download on an idle line is nobody's harm, and an event that lifts everybody nobody's doing.
+Owns the whole decision; `occupied` judges the single line for it. A customer is *over* in a look when, in one direction, all of
+this holds: the share of the capacity over the rule's window, or a volume of the rule; a segment the line is on is congested;
+and the line uses several times what the median active line of that segment does. So a download on an idle line is nobody's
+harm, and an event that lifts everybody nobody's doing.
 
 A limited customer uses little because of the limit: for them the condition lasts while they press against it and the segment
 would be congested without it. Else a measure would end by its own success. Segments are judged by the traffic of their lines.
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from sekisho.config.bandwidth import Bandwidth
 from sekisho.detect.lines import Lines, fitted
+from sekisho.detect.occupied import SegmentState, Under, evidence_of, judged
 from sekisho.detect.sustained import Watched, adopted, advance, carried, kept
 from sekisho.detect.usage import Usage, Used
 from sekisho.model.clauses import Capacity, MeasureRule
@@ -25,19 +27,6 @@ from sekisho.model.measures import Evidence
 
 MOST = 8192
 """Customers looked at closely under one rule: those found, and the heaviest."""
-WAYS = ("down", "up")
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentState:
-    """A segment in a look. Arrays float64 (2): towards the customers and from them."""
-
-    utilisation: NDArray[np.float64]
-    without: NDArray[np.float64]
-    """What it would be without the limits in force."""
-    congested: NDArray[np.bool_]
-    would_be: NDArray[np.bool_]
-    """Whether it would be congested without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +53,6 @@ Names = Callable[[NDArray[np.int64]], Sequence[str]]
 """The customers in some rows."""
 IsLimited = Callable[[str, str], bool]
 """Whether a measure under a clause limits a customer now."""
-
-
-@dataclass(slots=True)
-class _Under:
-    """One rule in one look, on some rows. Arrays by way and place among `rows`."""
-
-    rule: MeasureRule
-    rows: NDArray[np.int64]
-    rates: NDArray[np.float32]
-    capacity: NDArray[np.float32]
-    volumes: list[NDArray[np.float32]]
-    medians: dict[tuple[int, int], float]
-    """bit/s of the median line that used anything, by segment and way,"""
-    middles: dict[tuple[int, int], float]
-    """and its octets, by segment and volume."""
 
 
 @dataclass(slots=True)
@@ -180,7 +154,7 @@ class Occupancy:
         over, calm = np.zeros(len(rows), np.bool_), np.ones(len(rows), np.bool_)
         for index, row in enumerate(rows.tolist()):
             is_limited = row in limited
-            first, still = self._judged(under, index, on[index], settings, segments, lines, short, limited.get(row))
+            first, still = judged(under, index, on[index], settings, segments, lines, short, limited.get(row))
             over[index] = (still if is_limited else first) and bool(told[index])
             calm[index] = not still or not told[index]
         after, ended = advance(memory, over, calm, settings, now)
@@ -188,7 +162,7 @@ class Occupancy:
         seconds = rule.window if rule.share is not None and rule.window is not None else max(one.window for one in rule.volumes)
         for place, into in ((np.flatnonzero(after.found & (after.calm == 0)), said[0]), (np.flatnonzero(ended), said[1])):
             for index in place.tolist():
-                evidence = self._evidence(under, index, on[index], settings, segments, lines, int(rows[index]) in limited, after)
+                evidence = evidence_of(under, index, on[index], settings, segments, lines, int(rows[index]) in limited, after)
                 into.append(Seen(told[index], rule.clause, seconds, evidence))
 
     def _candidates(
@@ -199,7 +173,7 @@ class Occupancy:
         segments: list[SegmentState],
         window: Callable[[float], Used],
         before: Watched,
-    ) -> _Under:
+    ) -> Under:
         """The rows to look at closely: near the share or a volume in a direction that counts, and those watched."""
         used = window(rule.window if rule.share is not None and rule.window is not None else rule.volumes[0].window)
         capacity = self._capacity(rule, lines)
@@ -225,7 +199,7 @@ class Occupancy:
         rates = (fitted(used.octets, lines.rows)[:, rows] * per_second).astype(np.float32)
         volumes = [fitted(window(one.window).octets[int(one.up)], lines.rows) for one in rule.volumes]
         medians, middles = self._medians(rule, lines, settings, segments, used, volumes, rows)
-        return _Under(rule, rows, rates, capacity[:, rows], [one[rows] for one in volumes], medians, middles)
+        return Under(rule, rows, rates, capacity[:, rows], [one[rows] for one in volumes], medians, middles)
 
     @staticmethod
     def _capacity(rule: MeasureRule, lines: Lines) -> NDArray[np.float32]:
@@ -281,90 +255,6 @@ class Occupancy:
                     if rule.volumes[index].up == bool(way):
                         middles[segment, index] = _median(octets[members])
         return medians, middles
-
-    @staticmethod
-    def _judged(
-        under: _Under,
-        index: int,
-        on: list[int],
-        settings: Bandwidth,
-        segments: list[SegmentState],
-        lines: Lines,
-        short: NDArray[np.float32],
-        left: float | None,
-    ) -> tuple[bool, bool]:
-        """Whether a line is over, and whether what came would still be there. `left`: the share of the line a limit leaves."""
-        rule, row, over, still = under.rule, int(under.rows[index]), False, False
-        for way in (0, 1):
-            rate, capacity = float(under.rates[way, index]), float(under.capacity[way, index])
-            is_loud = all(rate >= settings.factor * under.medians.get((one, way), 0.0) for one in on)
-            congested = not rule.congested or any(segments[one].congested[way] for one in on)
-            much = is_much = False
-            for number, one in enumerate(rule.volumes):
-                octets = float(under.volumes[number][index])
-                if one.up == bool(way) and octets >= one.octets:
-                    much = True
-                    is_much |= all(octets >= settings.factor * under.middles.get((segment, number), 0.0) for segment in on)
-            high = rule.share is not None and capacity > 0 and rate >= rule.share * capacity
-            over |= congested and ((high and is_loud) or is_much)
-            if left is None:
-                high = rule.share is not None and capacity > 0 and rate >= rule.share * settings.release * capacity
-                still |= congested and (high or much)
-            else:
-                presses = float(short[way, row]) >= settings.pressing * left * float(lines.capacity[way, row])
-                would_be = not rule.congested or any(segments[one].would_be[way] for one in on)
-                still |= would_be and ((rule.share is not None and presses) or much)
-        return over, still
-
-    @staticmethod
-    def _evidence(
-        under: _Under,
-        index: int,
-        on: list[int],
-        settings: Bandwidth,
-        segments: list[SegmentState],
-        lines: Lines,
-        is_limited: bool,
-        watched: Watched,
-    ) -> Evidence:
-        rule = under.rule
-        evidence: dict[str, float | int | str] = {}
-        shares = [
-            float(rate / capacity) if capacity else 0.0
-            for rate, capacity in zip(under.rates[:, index], under.capacity[:, index], strict=True)
-        ]
-        way = int(shares[1] > shares[0]) if any(shares) else int(any(one.up for one in rule.volumes))
-        evidence["direction"] = WAYS[way]
-        if rule.share is not None and rule.window is not None:
-            evidence |= {"window_seconds": round(rule.window), "threshold": rule.share, "of": rule.of.value}
-            evidence |= {f"share_{name}": round(share, 4) for name, share in zip(WAYS, shares, strict=True)}
-        for name, rate, capacity in zip(WAYS, under.rates[:, index], under.capacity[:, index], strict=True):
-            evidence[f"rate_{name}_mbps"] = round(float(rate) / 1e6, 3)
-            evidence[f"capacity_{name}_mbps"] = round(float(capacity) / 1e6, 3)
-        for one, octets in zip(rule.volumes, under.volumes, strict=True):
-            name = WAYS[int(one.up)]
-            evidence[f"volume_{name}_bytes"] = int(octets[index])
-            evidence[f"volume_{name}_limit_bytes"] = one.octets
-            evidence[f"volume_{name}_window_seconds"] = round(one.window)
-        if on:
-            worst = max(on, key=lambda one: float(segments[one].utilisation[way]))
-            state, segment = segments[worst], lines.segments[worst]
-            evidence |= {
-                "segment": segment.id,
-                "utilisation": round(float(state.utilisation[way]), 4),
-                "congested_at": settings.congested if segment.congested is None else segment.congested,
-                "congestion_window_seconds": round(settings.congestion_window),
-                "median_mbps": round(under.medians.get((worst, way), 0.0) / 1e6, 3),
-                "factor": settings.factor,
-            }
-            if is_limited:
-                evidence["utilisation_without_limits"] = round(float(state.without[way]), 4)
-        return evidence | {
-            "windows_over": int(watched.history[index]).bit_count(),
-            "windows_needed": settings.sustained,
-            "windows": settings.windows,
-            "limited": int(is_limited),
-        }
 
 
 def _median(values: NDArray[np.float32]) -> float:

@@ -25,7 +25,7 @@ from sekisho.drivers import ledgerfile
 from sekisho.drivers.audit import LEDGER, LedgerSource, verify
 from sekisho.drivers.checkpoint import checkpoint_of
 from sekisho.drivers.durable import sync_folder, write_file
-from sekisho.drivers.ledger import take_lock
+from sekisho.drivers.ledgerstart import take_lock
 from sekisho.ledger.chain import Head
 from sekisho.model.errors import LedgerError, RefusedError
 

@@ -22,15 +22,15 @@ from typing import Any, Self
 import structlog
 
 from sekisho.drivers.databases import open_database
+from sekisho.drivers.sessionrows import COLUMNS, SCHEMA, SCHEMA_VERSION, enter, opened
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import LedgerError
 from sekisho.model.sessions import Ports, Session, SessionEnd, Share
-from sekisho.sessions.changes import WHOLE, Fact, Heard, Held, Named, Opened, Over, Released, Revived
+from sekisho.sessions.changes import WHOLE, Fact, Held, Opened
 from sekisho.sessions.holding import Claim
 
 log = structlog.get_logger("sekisho.radius")
 
-SCHEMA_VERSION = 1
 FOLD = 2000
 """Lines of `heard` folded at a time: a few milliseconds."""
 KEPT = 20_000
@@ -38,52 +38,6 @@ KEPT = 20_000
 AGAIN_AFTER = 1.0
 """Seconds after which a disk that did not take facts is tried again."""
 _PURGED = 5000
-
-_SCHEMA = """
-CREATE TABLE sessions (
-    number   INTEGER PRIMARY KEY,
-    nas      TEXT    NOT NULL,
-    id       TEXT    NOT NULL,
-    user     TEXT    NOT NULL,
-    customer TEXT,
-    since    REAL    NOT NULL,
-    seen     REAL    NOT NULL,
-    down     INTEGER NOT NULL,
-    up       INTEGER NOT NULL,
-    seconds  INTEGER NOT NULL,
-    wide     INTEGER NOT NULL,
-    until    REAL,
-    end      TEXT
-) STRICT;
-CREATE INDEX sessions_until ON sessions (until);
-CREATE INDEX sessions_customer ON sessions (customer, since);
-CREATE TABLE held (
-    address BLOB    NOT NULL,
-    length  INTEGER NOT NULL,
-    since   REAL    NOT NULL,
-    number  INTEGER NOT NULL,
-    first   INTEGER NOT NULL,
-    last    INTEGER NOT NULL,
-    step    INTEGER NOT NULL,
-    times   INTEGER NOT NULL,
-    until   REAL,
-    PRIMARY KEY (address, length, since, number, first)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX held_number ON held (number);
-CREATE TABLE lengths (length INTEGER PRIMARY KEY) STRICT;
-CREATE TABLE heard (
-    line    INTEGER PRIMARY KEY,
-    number  INTEGER NOT NULL,
-    seen    REAL    NOT NULL,
-    down    INTEGER NOT NULL,
-    up      INTEGER NOT NULL,
-    seconds INTEGER NOT NULL,
-    wide    INTEGER NOT NULL
-) STRICT;
-"""
-_COLUMNS = "number, nas, id, user, customer, since, seen, down, up, seconds, wide"
-_MOST = (1 << 63) - 1
-"""SQLite's integers are signed; a session of so many octets there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +69,7 @@ class SessionHistory:
     def open(cls, path: Path) -> Self:
         """Open or create the record. Raises LedgerError if it is damaged or of another version."""
         try:
-            connection, version = open_database(path, _SCHEMA, SCHEMA_VERSION, synchronous="FULL")
+            connection, version = open_database(path, SCHEMA, SCHEMA_VERSION, synchronous="FULL")
             connection.execute("PRAGMA cache_size=-65536")
             reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
             reader.execute("PRAGMA query_only=ON")
@@ -144,12 +98,12 @@ class SessionHistory:
             one = Ports(*ports)
             held.setdefault(number, []).append(Held(number, int.from_bytes(address) << 8 | length, WHOLE if one == WHOLE else one, since))
         live = [
-            (_opened(row), held.get(row[0], []))
-            for row in execute(f"SELECT {_COLUMNS} FROM sessions WHERE until IS NULL")  # noqa: S608
+            (opened(row), held.get(row[0], []))
+            for row in execute(f"SELECT {COLUMNS} FROM sessions WHERE until IS NULL")  # noqa: S608
         ]
         past = [
-            (_opened(row[:-2]), row[-2], SessionEnd(row[-1]))
-            for row in execute(f"SELECT {_COLUMNS}, until, end FROM sessions WHERE until > ?", (ended_after,))  # noqa: S608
+            (opened(row[:-2]), row[-2], SessionEnd(row[-1]))
+            for row in execute(f"SELECT {COLUMNS}, until, end FROM sessions WHERE until > ?", (ended_after,))  # noqa: S608
         ]
         last = execute("SELECT max(number) FROM sessions").fetchone()[0]
         return Restored(live, past, last or 0)
@@ -202,7 +156,7 @@ class SessionHistory:
                 self._connection.execute("BEGIN IMMEDIATE")
                 try:
                     for fact in facts:
-                        self._enter(fact)
+                        enter(self._connection, fact, self._lengths)
                     self._connection.execute("COMMIT")
                 except sqlite3.Error:
                     self._connection.execute("ROLLBACK")
@@ -219,40 +173,6 @@ class SessionHistory:
             log.info("sessions-written-again", file=str(self.path))
             self.failing = None
         return True
-
-    def _enter(self, fact: Fact) -> None:
-        execute = self._connection.execute
-        match fact:
-            case Heard():
-                execute(
-                    "INSERT INTO heard (number, seen, down, up, seconds, wide) VALUES (?, ?, ?, ?, ?, ?)",
-                    (fact.number, fact.seen, min(fact.down, _MOST), min(fact.up, _MOST), fact.seconds, fact.wide),
-                )
-            case Opened():
-                row = (*fact[:7], min(fact.down, _MOST), min(fact.up, _MOST), fact.seconds, fact.wide)
-                execute(f"INSERT INTO sessions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
-            case Held():
-                length = fact.code & 0xFF
-                if length not in self._lengths:
-                    execute("INSERT OR IGNORE INTO lengths VALUES (?)", (length,))
-                    self._lengths.add(length)
-                ports = fact.ports
-                execute(
-                    "INSERT OR REPLACE INTO held (address, length, since, number, first, last, step, times)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (_address(fact.code), length, fact.since, fact.number, ports.first, ports.last, ports.step, ports.times),
-                )
-            case Released():
-                execute(
-                    "UPDATE held SET until = ? WHERE address = ? AND length = ? AND number = ? AND until IS NULL",
-                    (fact.until, _address(fact.code), fact.code & 0xFF, fact.number),
-                )
-            case Over():
-                execute("UPDATE sessions SET until = ?, end = ? WHERE number = ?", (fact.until, fact.end.value, fact.number))
-            case Revived():
-                execute("UPDATE sessions SET until = NULL, end = NULL WHERE number = ?", (fact.number,))
-            case Named():
-                execute("UPDATE sessions SET customer = ? WHERE number = ?", (fact.customer, fact.number))
 
     def _catch_up(self) -> None:
         """Fold some lines beside facts that never end: the table stays small."""
@@ -370,12 +290,3 @@ class SessionHistory:
             return self._reader.execute(question, values).fetchall()
         except sqlite3.Error as error:
             raise LedgerError(f"the record of sessions {self.path} cannot be read ({error}); see that its disk works") from error
-
-
-def _address(code: int) -> bytes:
-    return (code >> 8).to_bytes(16)
-
-
-def _opened(row: Sequence[Any]) -> Opened:
-    number, nas, id_, user, customer, since, seen, down, up, seconds, wide = row
-    return Opened(number, nas, id_, user, customer, since, seen, down, up, seconds, bool(wide))

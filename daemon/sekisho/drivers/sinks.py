@@ -1,6 +1,6 @@
 """Sinks: each reads the ledger from a place of its own and moves it on when the other side has taken the events.
 
-Owns the place of a sink (on disk, written aside and renamed), reading the record from it, trying again and
+Owns moving the place of a sink on (`sinkplaces` puts it on disk), reading the record from it, trying again and
 counting. How an event is handed over is a `Transport`'s (`sinksfile`, `sinkswebhook`, `sinkssyslog`); which acts
 are events and what they say is the model's and the exporters'.
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import random
 import time
 from collections import deque
@@ -23,11 +22,11 @@ from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 
-from sekisho.drivers.durable import write_file
+from sekisho.drivers.sinkplaces import Place, Record, place_in, place_of, read_place, write_place
 from sekisho.ledger.acts import recorded
 from sekisho.ledger.chain import Event
 from sekisho.model.errors import SekishoError, SinkError
@@ -72,25 +71,10 @@ class Transport(Protocol):
     async def close(self) -> None: ...
 
 
-class Record(Protocol):
-    """The ledger as sinks read it."""
-
-    def since(self, number: int, limit: int) -> list[Event]:
-        """Events behind `number`, in order, at most `limit`."""
-
-
 class Run(Protocol):
     """Carries out a blocking function in the sink's own thread."""
 
     def __call__(self, step: Callable[[], T], /) -> Awaitable[T]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The last event a sink is done with, and the chain's digest there: another record's is not mistaken for it."""
-
-    number: int = 0
-    chain: str = ""
 
 
 @dataclass(slots=True)
@@ -237,12 +221,12 @@ class Sink:
         await self._done_with(waiting[-1][0])
 
     async def _done_with(self, event: Event) -> None:
-        self._move(_place_of(event))
+        self._move(place_of(event))
         now = time.monotonic()
         if self._taken and now - self._taken[-1].since < 1:
-            self._taken[-1].until, self._taken[-1].place = now, _place_of(event)
+            self._taken[-1].until, self._taken[-1].place = now, place_of(event)
         else:
-            self._taken.append(_Taken(now, now, _place_of(event)))
+            self._taken.append(_Taken(now, now, place_of(event)))
         await self._settle()
 
     async def _settle(self) -> None:
@@ -270,34 +254,16 @@ class Sink:
         self.state.number = place.number
 
     def _find_place(self) -> Place:
-        """Where the sink goes on: its place on disk, if it is one of this record."""
-        end = self._end()
-        place = _read_place(self._path)
-        if place is None:
-            found = self._record.since(end - 1, 1) if self._from_now and end else []
-            return _place_of(found[0]) if found else Place()
-        self._kept = place
-        if not place.number:
-            return place
-        if place.number > end:
-            # A record restored from a copy: what is told already is not told again, and what comes next is.
-            log.warning("sink-ahead-of-record", sink=self.name, number=place.number, record=end)
-            found = self._record.since(end - 1, 1) if end else []
-            return _place_of(found[0]) if found else Place()
-        found = self._record.since(place.number - 1, 1)
-        if not found or _place_of(found[0]) != place:
-            log.warning("sink-of-another-record", sink=self.name, number=place.number)
-            return Place()
-        return place
+        """Where the sink goes on. Raises SinkError, or OSError."""
+        self._kept = read_place(self._path)
+        return place_in(self._record, self._end(), self._kept, self.name, from_now=self._from_now)
 
     def _keep(self) -> None:
         """Put the place on disk. Raises OSError."""
         place = self._settled
         if place is None or place == self._kept:
             return
-        self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        text = json.dumps({"version": 1, "number": place.number, "chain": place.chain})
-        write_file(self._path, text.encode(), durable=True)
+        write_place(self._path, place)
         self._kept = place
 
     def _failed(self, error: SekishoError | OSError) -> None:
@@ -316,18 +282,3 @@ class Sink:
 
     async def _in_thread(self, step: Callable[[], T], /) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, step)
-
-
-def _place_of(event: Event) -> Place:
-    return Place(event.number, event.chain.hex())
-
-
-def _read_place(path: Path) -> Place | None:
-    """The place on disk, or None for a sink that has none. Raises SinkError for a file that is none of ours."""
-    try:
-        body: Any = json.loads(path.read_bytes())
-        return Place(int(body["number"]), str(body["chain"]))
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):
-        raise SinkError(f"{path} is damaged; remove it to have the sink begin anew, with events told a second time") from None

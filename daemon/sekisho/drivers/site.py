@@ -18,8 +18,9 @@ from sekisho.config.bulk import read_bulk
 from sekisho.config.customers import read_customers
 from sekisho.config.document import Document, scan_document
 from sekisho.config.events import WebhookSinkSettings
+from sekisho.config.faultlist import Faults
 from sekisho.config.lists import read_lists
-from sekisho.config.register import Customers, Faults
+from sekisho.config.register import Customers
 from sekisho.config.settings import PACK_ID, References, Settings, read_settings, references
 from sekisho.config.validation import did_you_mean
 from sekisho.drivers.accounts import SystemAccounts

@@ -10,13 +10,13 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from sekisho.ledger.cases import Case, read_case, step_of
 from sekisho.ledger.part import Chunk, Part
 from sekisho.ledger.retention import Subject
-from sekisho.model.events import (
-    Act,
+from sekisho.model.events import Act, RecordedAct
+from sekisho.model.measureacts import (
     CustomerExempted,
     EmergencyDeclared,
     EmergencyEnded,
@@ -30,10 +30,9 @@ from sekisho.model.events import (
     MeasureSustained,
     OutageClosed,
     OutageOpened,
-    RecordedAct,
     TerminationEligible,
 )
-from sekisho.model.measures import Cause, Detector, Emergency, Exemption, Hold, Interruption, Measure, MeasureState, Occasion, Outage
+from sekisho.model.measures import Detector, Emergency, Exemption, Hold, Interruption, Measure, Outage
 from sekisho.model.progress import MeasureAct, occasion_of, opened, progress
 
 KEEP = 90 * 86400.0
@@ -45,30 +44,6 @@ STEPS = 100
 KEPT_EVENTS = 1000
 """Outages and interruptions known: the newest, and every outage that is open."""
 _ROWS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One act of a measure: what it was, who did it, and what the customer is told of it where the terms ask for notice."""
-
-    number: int
-    at: float
-    actor: str
-    kind: str
-    state: str
-    cause: str
-    until: float | None
-    reason: str
-    occasion: Occasion | None
-    observe: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A measure and how it came to be as it is. Replaced as a whole, so that a copy of the book may share it."""
-
-    measure: Measure
-    steps: tuple[Step, ...]
 
 
 class MeasureBook(Part):
@@ -191,7 +166,7 @@ class MeasureBook(Part):
         if act.measure in self.cases:
             return
         measure = opened(act, recorded.at)
-        self.cases[act.measure] = Case(measure, (_step(recorded, act, measure, None),))
+        self.cases[act.measure] = Case(measure, (step_of(recorded, act, measure, None),))
         self._open[act.measure] = None
         self._of[act.customer] = (*self._of.get(act.customer, ()), act.measure)
 
@@ -200,7 +175,7 @@ class MeasureBook(Part):
         if case is None or not case.measure.state.is_open:
             return
         after = progress(case.measure, act, recorded.at)
-        step = _step(recorded, act, after, occasion_of(case.measure, act))
+        step = step_of(recorded, act, after, occasion_of(case.measure, act))
         self.cases[act.measure] = Case(after, (*case.steps, step)[-STEPS:])
         if not after.state.is_open:
             del self._open[act.measure]
@@ -285,36 +260,12 @@ class MeasureBook(Part):
 
     def _load_rows(self, rows: list[dict[str, Any]]) -> None:
         for row in rows:
-            case = Case(_measure(row["measure"]), tuple(_read_step(one) for one in row["steps"]))
+            case = read_case(row)
             self.cases[case.measure.id] = case
             self._of[case.measure.customer] = (*self._of.get(case.measure.customer, ()), case.measure.id)
             if case.measure.state.is_open:
                 self._open[case.measure.id] = None
 
 
-def _step(recorded: RecordedAct, act: MeasureAct, after: Measure, occasion: Occasion | None) -> Step:
-    moved = isinstance(act, MeasureMoved)
-    return Step(
-        number=recorded.number,
-        at=recorded.at,
-        actor=recorded.actor,
-        kind=act.kind,
-        state=after.state.value,
-        cause=after.cause.value if moved else "",
-        until=after.until,
-        reason=getattr(act, "reason", ""),
-        occasion=occasion,
-        observe=after.observe,
-    )
-
-
 def _tuples(row: dict[str, Any], *keys: str) -> dict[str, Any]:
     return row | {key: tuple(row[key]) for key in keys}
-
-
-def _measure(row: dict[str, Any]) -> Measure:
-    return Measure(**row | {"detector": Detector(row["detector"]), "state": MeasureState(row["state"]), "cause": Cause(row["cause"])})
-
-
-def _read_step(row: dict[str, Any]) -> Step:
-    return Step(**row | {"occasion": None if row["occasion"] is None else Occasion(row["occasion"])})

@@ -12,20 +12,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Self
 
 from sekisho.ledger.part import Chunk, Part, in_chunks
-from sekisho.model.events import (
-    Act,
-    AttentionMoved,
-    AttentionOpened,
-    CustomerAdded,
-    CustomerRemoved,
-    NoticeDeferred,
-    NoticeFailed,
-    NoticeQueued,
-    NoticeSent,
-    NoticeTried,
-    RecordedAct,
-)
+from sekisho.model.events import Act, CustomerAdded, CustomerRemoved, RecordedAct
 from sekisho.model.measures import Occasion
+from sekisho.model.noticeacts import AttentionMoved, AttentionOpened, NoticeDeferred, NoticeFailed, NoticeQueued, NoticeSent, NoticeTried
 from sekisho.model.notices import AttentionCall, Bounce, CallState, Channel, Ending, Notice, NoticeState
 
 KEEP = 90 * 86400.0

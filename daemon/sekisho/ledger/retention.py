@@ -20,32 +20,29 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sekisho.model.events import (
-    Act,
-    AttentionMoved,
-    AttentionOpened,
-    CustomerAdded,
+from sekisho.model.events import Act, CustomerAdded, CustomerRemoved, OptOutAdded, OptOutRemoved, RecordedAct
+from sekisho.model.measureacts import (
     CustomerExempted,
-    CustomerRemoved,
     ExemptionEnded,
-    LookedUp,
     MeasureExtended,
     MeasureMoved,
     MeasureOpened,
     MeasureSustained,
+    OutageClosed,
+    OutageOpened,
+    TerminationEligible,
+)
+from sekisho.model.measures import MeasureState
+from sekisho.model.noticeacts import (
+    AttentionMoved,
+    AttentionOpened,
+    LookedUp,
     NoticeDeferred,
     NoticeFailed,
     NoticeQueued,
     NoticeSent,
     NoticeTried,
-    OptOutAdded,
-    OptOutRemoved,
-    OutageClosed,
-    OutageOpened,
-    RecordedAct,
-    TerminationEligible,
 )
-from sekisho.model.measures import MeasureState
 
 
 class Rule(enum.Enum):

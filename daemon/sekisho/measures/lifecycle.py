@@ -25,13 +25,15 @@ Decisions
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from sekisho.measures.deadlines import ended_by, termination_at
+from sekisho.measures.happenings import Delivered, Dismiss, Event, Extend, Found, Gone, Lift, Outcome, Tick
 from sekisho.measures.occasions import order_for
 from sekisho.measures.standing import Calendar, Standing
 from sekisho.model.clauses import MeasureRule, NoticeTime
 from sekisho.model.errors import RefusedError
-from sekisho.model.events import Act, MeasureExtended, MeasureMoved, MeasureOpened, MeasureSustained, TerminationEligible
+from sekisho.model.events import Act
+from sekisho.model.measureacts import MeasureExtended, MeasureMoved, MeasureOpened, MeasureSustained, TerminationEligible
 from sekisho.model.measures import Cause, Detector, Finding, Measure, MeasureState, NoticeOrder
 from sekisho.model.progress import opened, progress
 
@@ -42,68 +44,6 @@ QUIET = 86400.0
 _STEPS = 16
 """Steps that can follow one another at one time; more would be a circle."""
 _MOST_PERIODS = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The condition is there. `id` is for the measure, should one be opened."""
-
-    finding: Finding
-    id: str
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """The condition is not there any more, as a detector sees or an operator says."""
-
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """The notice counts as delivered at `at`."""
-
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lift:
-    """The operator ends a measure that is in force."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Dismiss:
-    """The operator ends a measure before it is in force."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Extend:
-    """The operator prolongs the period."""
-
-    until: float
-    reason: str
-
-
-Event = Found | Gone | Delivered | Tick | Lift | Dismiss | Extend
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What follows. `measure` is as it will be once the acts are recorded."""
-
-    measure: Measure | None
-    acts: tuple[Act, ...] = ()
-    orders: tuple[NoticeOrder, ...] = ()
 
 
 def step(measure: Measure | None, event: Event, standing: Standing, now: float, calendar: Calendar) -> Outcome:
@@ -131,65 +71,6 @@ def may_open(last: Measure | None, finding: Finding, now: float) -> bool:
     if last is None or last.cause is not Cause.OPERATOR or finding.detector is Detector.OPERATOR:
         return True
     return not last.since <= now < last.since + QUIET
-
-
-def next_due(measure: Measure, standing: Standing, calendar: Calendar) -> float | None:
-    """When something follows without anything happening; None: never by itself, see `waits_for`. A time past: now."""
-    if not measure.state.is_open:
-        return None
-    if _ended_by(measure, standing) is not None:
-        return measure.since
-    rule = standing.rule
-    if rule is None:  # pragma: no cover - ended above
-        return measure.since
-    times: list[float | None] = []
-    match measure.state:
-        case MeasureState.FOUND:
-            times = [None if standing.held else measure.since]
-        case MeasureState.NOTICED:
-            times = [None if standing.held else measure.until]
-        case MeasureState.ENDING:
-            times = [measure.until]
-        case MeasureState.IN_FORCE:
-            times = [measure.until, _termination_at(measure, rule, calendar)]
-        case _:  # pragma: no cover - closed
-            pass
-    return min((one for one in times if one is not None), default=None)
-
-
-def waits_for(measure: Measure, standing: Standing, calendar: Calendar) -> str:
-    """What an open measure waits for, in words; empty for one that is closed."""
-    if not measure.state.is_open:
-        return ""
-    if measure.state in {MeasureState.FOUND, MeasureState.NOTICED} and standing.held:
-        return "the operator to resume enforcement"
-    if measure.state is MeasureState.NOTICED and measure.until is None:
-        return "the notice to count as delivered"
-    if measure.state is MeasureState.IN_FORCE and measure.until is None:
-        return "the operator to lift it" if measure.detector is Detector.OPERATOR else "the condition to end"
-    return "its time" if next_due(measure, standing, calendar) is not None else "the operator"
-
-
-def _ended_by(measure: Measure, standing: Standing) -> Cause | None:
-    """Why an open measure cannot stay, if so."""
-    if standing.rule is None:
-        return Cause.TERMS_CHANGED
-    if standing.exempt:
-        return Cause.EXEMPTED
-    if measure.observe and not standing.observe and measure.detector is not Detector.OPERATOR:
-        return Cause.MODE_CHANGED
-    return None
-
-
-def _termination_at(measure: Measure, rule: MeasureRule, calendar: Calendar) -> float | None:
-    """When the contract may be terminated unless something changes."""
-    if measure.observe or measure.termination_eligible or measure.gone_at is not None or rule.termination_clause is None:
-        return None
-    if rule.termination_after is None:
-        return measure.until
-    at = calendar.ends(rule.termination_after, measure.since)
-    lifted_before = measure.until is not None and not rule.extension and at > measure.until
-    return None if lifted_before else at
 
 
 class _Run:
@@ -241,7 +122,7 @@ class _Run:
         measure = self._measure
         if measure is None or not measure.state.is_open:
             return False
-        ended = _ended_by(measure, self._standing)
+        ended = ended_by(measure, self._standing)
         if ended is not None:
             self._close(ended)
             return True
@@ -268,7 +149,7 @@ class _Run:
         return self._enforce(rule, Cause.LEAD_TIME_OVER)
 
     def _in_force(self, measure: Measure, rule: MeasureRule) -> bool:
-        termination = _termination_at(measure, rule, self._calendar)
+        termination = termination_at(measure, rule, self._calendar)
         if termination is not None and termination <= self._now and rule.termination_clause is not None:
             return self._do(TerminationEligible(measure.id, measure.customer, rule.termination_clause))
         if measure.until is None or measure.until > self._now:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sekisho.model.events import Act, MeasureExtended, MeasureMoved, MeasureOpened, MeasureSustained, TerminationEligible
+from sekisho.model.events import Act
+from sekisho.model.measureacts import MeasureExtended, MeasureMoved, MeasureOpened, MeasureSustained, TerminationEligible
 from sekisho.model.measures import Cause, Detector, Measure, MeasureState, Occasion
 
 MeasureAct = MeasureOpened | MeasureSustained | MeasureMoved | MeasureExtended | TerminationEligible

@@ -16,39 +16,43 @@ from types import MappingProxyType
 
 from sekisho.model.events import (
     Act,
-    AttentionMoved,
-    AttentionOpened,
     CustomerAdded,
-    CustomerExempted,
     CustomerRemoved,
+    ExceptionAdded,
+    ExceptionRemoved,
+    FeedAccepted,
+    OptOutAdded,
+    OptOutRemoved,
+    PayloadsErased,
+)
+from sekisho.model.eventtypes import PREFIX, VERSION, WORDS
+from sekisho.model.measureacts import (
+    CustomerExempted,
     EmergencyDeclared,
     EmergencyEnded,
     EnforcementHeld,
     EnforcementResumed,
-    ExceptionAdded,
-    ExceptionRemoved,
     ExemptionEnded,
-    FeedAccepted,
     InterruptionAnnounced,
-    LookedUp,
     MeasureExtended,
     MeasureMoved,
     MeasureOpened,
     MeasureSustained,
+    OutageClosed,
+    OutageOpened,
+    TerminationEligible,
+)
+from sekisho.model.measures import MeasureState
+from sekisho.model.noticeacts import (
+    AttentionMoved,
+    AttentionOpened,
+    LookedUp,
     NoticeDeferred,
     NoticeFailed,
     NoticeQueued,
     NoticeSent,
     NoticeTried,
-    OptOutAdded,
-    OptOutRemoved,
-    OutageClosed,
-    OutageOpened,
-    PayloadsErased,
-    TerminationEligible,
 )
-from sekisho.model.eventtypes import PREFIX, VERSION, WORDS
-from sekisho.model.measures import MeasureState
 
 _A_NAME = "it is a name of the DNS, or may have one in it"
 _PERSONAL = "personal data an event has no need of"

@@ -8,7 +8,7 @@ import pytest
 
 from sekisho.config.bulk import COLUMNS, parse_bulk
 from sekisho.config.customers import parse_customer, parse_customers, record_of
-from sekisho.config.register import MAX_FAULTS
+from sekisho.config.faultlist import MAX_FAULTS
 from sekisho.model.customers import Consent, Customer, Fee, Plan, Prefix
 from sekisho.model.errors import ConfigError
 

@@ -10,7 +10,8 @@ import pytest
 from sekisho.config.detection import LoadConditions
 from sekisho.config.dnstap import DnstapSettings
 from sekisho.config.lines import LineSettings
-from sekisho.config.settings import Endpoint, RoleMembers, Settings, WalledGarden, parse_settings
+from sekisho.config.sections import RoleMembers, WalledGarden
+from sekisho.config.settings import Endpoint, Settings, parse_settings
 from sekisho.config.values import as_bytes, as_seconds, as_share, read_endpoint
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import ConfigError

@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from sekisho.model.errors import RefusedError
-from sekisho.model.events import AttentionMoved, AttentionOpened, LookedUp, NoticeQueued
+from sekisho.model.noticeacts import AttentionMoved, AttentionOpened, LookedUp, NoticeQueued
 from unit.control.sites import ACTOR, CUSTOMERS, Clock, run
 
 NOW = 1_700_000_000.0

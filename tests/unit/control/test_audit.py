@@ -19,7 +19,7 @@ from sekisho.cli.main import cli
 from sekisho.drivers.site import load_site
 from sekisho.ledger.audit import Audit, imported
 from sekisho.model.errors import ConfigError
-from sekisho.model.events import LookedUp
+from sekisho.model.noticeacts import LookedUp
 from sekisho.model.roles import Roles
 from unit.control.sites import ACTOR, Clock, daemon, run
 from unit.ledger.ledgers import hurt

@@ -88,6 +88,16 @@ def test_each_customer_is_told_in_their_own_language(site):
     assert "do not reach the e-mail address" in english
 
 
+def test_the_page_of_a_customer_is_known_before_anything_is_posted_and_no_other_customers(site, tmp_path):
+    page, other, everybody = (asyncio.run(site.channels.page(one)) for one in ("c-1", "c-2", ""))
+    site.hand_over(notice())
+    [posted] = (tmp_path / "web" / "c").iterdir()
+    assert page == f"https://notices.example.net/c/{posted.name}"
+    assert (other != page, everybody) == (True, "https://notices.example.net/")
+    site.settings = None
+    assert asyncio.run(site.channels.page("c-1")) == ""
+
+
 def test_a_reload_is_followed_and_a_template_of_the_operators_counts(site, tmp_path):
     site.hand_over(notice())
     own = tmp_path / "own"

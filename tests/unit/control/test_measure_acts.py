@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sekisho.model.errors import RefusedError
-from sekisho.model.events import NoticeFailed
 from sekisho.model.measures import Detector, Finding
+from sekisho.model.noticeacts import NoticeFailed
 from unit.control.sites import ACTOR, CONSENT, CUSTOMERS, Clock, run
 
 OVERLOAD = "nbnet/22-2-5"
@@ -183,6 +183,25 @@ def test_an_exemption_ends_what_is_open_is_listed_and_can_be_taken_back(site):
     assert list(after) == ["c-3"]
 
 
+@pytest.mark.parametrize(
+    ("clause", "words"),
+    [
+        ("gunma/3", "gunma/3 authorises no measure, .* gunma/17"),
+        ("gunma/別記-1", "opens no measure: `exempt:` in the customer's record .* `sekisho optout`"),
+        ("gunma/24", "gunma/24 authorises no measure"),
+    ],
+)
+def test_an_exemption_that_would_change_nothing_is_refused_with_what_would(site, clause, words):
+    async def scenario(control):
+        with refused(words):
+            await control.exempt("c-6", clause, reason="x", until=None, actor=ACTOR)
+        made = await control.exempt("c-6", "gunma/19-1", reason="a hospital", until=None, actor=ACTOR)
+        return made["in_force"], control.core.measures.book.exemptions
+
+    in_force, there = run(site, scenario, Clock(T0))
+    assert (in_force, list(there["c-6"])) == (True, ["gunma/19-1"])
+
+
 def test_a_hold_is_shown_and_refused_twice(site):
     async def scenario(control):
         await overload(control, urgent=True)
@@ -254,7 +273,7 @@ def test_an_interruption_is_announced_in_time_or_refused_with_until_when(site):
             await control.announce("fireworks", packs=[], since=T0 + DAY, until=None, reason="x", urgent=False, actor=ACTOR)
         with refused("no terms pack"):
             await control.announce("maintenance", packs=["vectant"], since=T0 + DAY, until=None, reason="x", urgent=False, actor=ACTOR)
-        with refused(r"gunma/20 it had to be announced until \d{4}-"):
+        with refused(r"gunma/20 it had to be announced until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d;"):
             await control.announce(
                 "discontinuation", packs=["gunma"], since=T0 + 30 * DAY, until=None, reason="x", urgent=False, actor=ACTOR
             )

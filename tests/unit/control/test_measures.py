@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sekisho.measures.lifecycle import Lift
+from sekisho.measures.happenings import Lift
 from sekisho.model import events
 from sekisho.model.clauses import AnnouncementRule, BlockRule, Clause, Ede, EmergencyRule, NoticeTime, OptOut, Pack, Record
 from sekisho.model.customers import Customer

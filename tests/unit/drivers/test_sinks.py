@@ -9,7 +9,8 @@ import pytest
 
 from sekisho.drivers import sinks
 from sekisho.model.errors import SinkError
-from sekisho.model.events import FeedAccepted, LookedUp
+from sekisho.model.events import FeedAccepted
+from sekisho.model.noticeacts import LookedUp
 from unit.drivers.telling import NOW, Receiver, Record, sink_of, until
 
 

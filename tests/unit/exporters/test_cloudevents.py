@@ -11,9 +11,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from sekisho.model.events import ACTS, ExceptionAdded, FeedAccepted, LookedUp, MeasureMoved, OptOutAdded, RecordedAct
+from sekisho.model.events import ACTS, ExceptionAdded, FeedAccepted, OptOutAdded, RecordedAct
 from sekisho.model.eventtypes import GROUPS, WORDS
+from sekisho.model.measureacts import MeasureMoved
 from sekisho.model.measures import MeasureState
+from sekisho.model.noticeacts import LookedUp
 from sekisho.model.publication import PUBLISHED, UNPUBLISHED, type_of, word_of, words_named
 from sekisho_exporters.cloudevents import encode, encode_batch, envelope, schema_id, timestamp
 from sekisho_exporters.schemas import data_schema, envelope_schema, main, texts

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from sekisho.model.events import EmergencyDeclared, EnforcementHeld, OptOutAdded, RecordedAct
+from sekisho.model.events import OptOutAdded, RecordedAct
+from sekisho.model.measureacts import EmergencyDeclared, EnforcementHeld
 from sekisho_exporters.cloudevents import envelope
 from sekisho_exporters.syslog import Facility, message, octet_counted
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from sekisho.ledger.acts import encode
 from sekisho.ledger.audit import Audit, exported, imported, names
 from sekisho.ledger.chain import Head, genesis, link
-from sekisho.model.events import CustomerAdded, EmergencyDeclared, FeedAccepted, OptOutAdded, PayloadsErased
+from sekisho.model.events import CustomerAdded, FeedAccepted, OptOutAdded, PayloadsErased
+from sekisho.model.measureacts import EmergencyDeclared
 from unit.ledger.ledgers import ACTOR, chain_of, opt_outs
 
 GOOD = chain_of(*opt_outs(12))

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.drivers import ledger as driver
+from sekisho.drivers import ledgerstart
 from sekisho.drivers.checkpoint import checkpoint_of, read_checkpoint
 from sekisho.drivers.ledger import Ledger
 from sekisho.ledger import checkpoint
@@ -21,24 +22,24 @@ from sekisho.ledger.state import PARTS, State, fold
 from sekisho.model.errors import LedgerError
 from sekisho.model.events import (
     CustomerAdded,
-    CustomerExempted,
     CustomerRemoved,
-    EmergencyDeclared,
-    EnforcementHeld,
     ExceptionAdded,
     ExceptionRemoved,
     FeedAccepted,
-    MeasureMoved,
-    MeasureOpened,
-    NoticeQueued,
-    NoticeSent,
-    NoticeTried,
     OptOutAdded,
     OptOutRemoved,
-    OutageOpened,
     RecordedAct,
+)
+from sekisho.model.measureacts import (
+    CustomerExempted,
+    EmergencyDeclared,
+    EnforcementHeld,
+    MeasureMoved,
+    MeasureOpened,
+    OutageOpened,
     TerminationEligible,
 )
+from sekisho.model.noticeacts import NoticeQueued, NoticeSent, NoticeTried
 from unit.ledger.ledgers import ACTOR, content, hurt, opened, opt_outs, write
 
 CHAIN = bytes(range(32))
@@ -127,8 +128,8 @@ def test_a_start_reads_only_what_follows_the_checkpoint(tmp_path, monkeypatch):
     write_one_more_without_checkpoint(path, monkeypatch)
     whole = fold(RecordedAct(n, 999.0 + n, ACTOR, act) for n, act in enumerate([*opt_outs(60), OptOutAdded("more", "c2", "web")], 1))
     read = []
-    taken = driver.recorded
-    monkeypatch.setattr(driver, "recorded", lambda event: read.append(event.number) or taken(event))
+    taken = ledgerstart.recorded
+    monkeypatch.setattr(ledgerstart, "recorded", lambda event: read.append(event.number) or taken(event))
     with opened(path) as ledger:
         assert read == [61]
         assert content(ledger.state) == content(whole)

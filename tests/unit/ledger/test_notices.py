@@ -5,17 +5,8 @@ from __future__ import annotations
 import json
 
 from sekisho.ledger.notices import KEEP, KEEP_KEYS, Notices
-from sekisho.model.events import (
-    AttentionMoved,
-    AttentionOpened,
-    CustomerAdded,
-    NoticeDeferred,
-    NoticeFailed,
-    NoticeQueued,
-    NoticeSent,
-    NoticeTried,
-    RecordedAct,
-)
+from sekisho.model.events import CustomerAdded, RecordedAct
+from sekisho.model.noticeacts import AttentionMoved, AttentionOpened, NoticeDeferred, NoticeFailed, NoticeQueued, NoticeSent, NoticeTried
 from sekisho.model.notices import CallState, NoticeState
 
 T0 = 1_700_000_000.0

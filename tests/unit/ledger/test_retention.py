@@ -19,24 +19,16 @@ from sekisho.ledger.retention import KINDS, due, runs
 from sekisho.ledger.state import State
 from sekisho.model.events import (
     ACTS,
-    AttentionMoved,
-    AttentionOpened,
     CustomerAdded,
-    CustomerExempted,
     CustomerRemoved,
-    EnforcementHeld,
     ExceptionAdded,
-    LookedUp,
-    MeasureMoved,
-    MeasureOpened,
-    MeasureSustained,
-    NoticeQueued,
-    NoticeSent,
     OptOutAdded,
     OptOutRemoved,
     PayloadsErased,
     RecordedAct,
 )
+from sekisho.model.measureacts import CustomerExempted, EnforcementHeld, MeasureMoved, MeasureOpened, MeasureSustained
+from sekisho.model.noticeacts import AttentionMoved, AttentionOpened, LookedUp, NoticeQueued, NoticeSent
 from sekisho.model.retention import RETENTION
 from unit.ledger.ledgers import ACTOR, DAY, content, opened, write
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sekisho.measures.lifecycle import Found, Tick, step
+from sekisho.measures.happenings import Found, Tick
+from sekisho.measures.lifecycle import step
 from sekisho.measures.standing import Standing
 from sekisho.model.clauses import MeasureRule, NoticeTime, Record
 from sekisho.model.measures import Detector, Effect, Extent, Finding, Span, Unit

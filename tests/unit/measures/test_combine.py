@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sekisho.measures.combine import Ground, combine, emergency_ground, ground_of
-from sekisho.measures.lifecycle import Gone
+from sekisho.measures.happenings import Gone
 from sekisho.model.clauses import Clause, EmergencyRule, NoticeTime, Pack
 from sekisho.model.customers import Customer, Plan
 from sekisho.model.measures import NONE, Effect, Emergency, Enforcement

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sekisho.measures.lifecycle import QUIET, SUSTAIN_EVERY, Delivered, Dismiss, Extend, Found, Gone, Lift, may_open, next_due, waits_for
+from sekisho.measures.deadlines import next_due, waits_for
+from sekisho.measures.happenings import Delivered, Dismiss, Extend, Found, Gone, Lift
+from sekisho.measures.lifecycle import QUIET, SUSTAIN_EVERY, may_open
 from sekisho.measures.standing import Standing, rule_for
 from sekisho.model.clauses import Clause, NoticeTime, Pack
 from sekisho.model.errors import RefusedError
