@@ -161,6 +161,7 @@ class Teller:
             assert self.kernel(name) == wanted, line
         if "limited" in line:
             assert [name for name in self.names if usage_body(self.core, name)["limited"]] == line["limited"], line
+            assert all([one["clause"] for one in usage_body(self.core, name)["limits"]] == [self.clause] for name in line["limited"]), line
         words = line_body(self.core, "c-1", self.now)["words"] if "explains" in line else []
         for said in line.get("explains", []):
             assert re.search(re.escape(said), " ".join(words)), (said, words)
