@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from scapy.packet import Raw
 from scapy.utils import wrpcap
+
+from sekisho.drivers.sessionhistory import SessionHistory
+from sekisho.model.sessions import Accounting
+from sekisho.sessions.changes import Changes
+from sekisho.sessions.table import Table
 
 START = 1_700_000_000.0
 SERVER = "192.0.2.53"
@@ -50,20 +56,30 @@ Recorded = tuple[float, bytes]
 
 
 def query(at: float, number: int, name: str, identity: int) -> Recorded:
-    return at, _frame(home(number), SERVER, 17, _udp(40000, 53, _message(identity, 0x0100, name)))
+    return at, frame_of(home(number), SERVER, 17, _udp(40000, 53, _message(identity, 0x0100, name)))
 
 
 def reply(at: float, number: int, name: str, identity: int, rcode: int = 0) -> Recorded:
-    return at, _frame(SERVER, home(number), 17, _udp(53, 40000, _message(identity, 0x8180 | rcode, name)))
+    return at, frame_of(SERVER, home(number), 17, _udp(53, 40000, _message(identity, 0x8180 | rcode, name)))
 
 
 def syn(at: float, number: int, target: str, port: int) -> Recorded:
-    return at, _frame(home(number), target, 6, struct.pack("!HHIIBBHHH", 41000, port, 0, 0, 0x50, 2, 0, 0, 0))
+    return at, frame_of(home(number), target, 6, opening(port))
+
+
+def opening(port: int) -> bytes:
+    """The header of a segment that opens a connection to a port."""
+    return struct.pack("!HHIIBBHHH", 41000, port, 0, 0, 0x50, 2, 0, 0, 0)
+
+
+def frame(at: float, source: str, target: str, protocol: int, data: bytes) -> Recorded:
+    """Any packet of IPv4."""
+    return at, frame_of(source, target, protocol, data)
 
 
 def export(at: float, packet: bytes, exporter: str = "203.0.113.9") -> Recorded:
     """A packet of an exporter to a collector."""
-    return at, _frame(exporter, "203.0.113.10", 17, _udp(5000, 2055, packet))
+    return at, frame_of(exporter, "203.0.113.10", 17, _udp(5000, 2055, packet))
 
 
 def write(path: Path, packets: Iterable[Recorded]) -> Path:
@@ -86,6 +102,18 @@ def _udp(source: int, target: int, data: bytes) -> bytes:
     return struct.pack("!4H", source, target, 8 + len(data), 0) + data
 
 
-def _frame(source: str, target: str, protocol: int, data: bytes) -> bytes:
+def frame_of(source: str, target: str, protocol: int, data: bytes) -> bytes:
     ends = ipaddress.ip_address(source).packed + ipaddress.ip_address(target).packed
     return bytes(12) + struct.pack("!HBBHHHBBH", 0x0800, 0x45, 0, 20 + len(data), 0, 0, 64, protocol, 0) + ends + data
+
+
+def keep_sessions(state: Path, told: Iterable[Accounting], logins: Mapping[str, str]) -> None:
+    """The record of sessions as the daemon keeps it in its state folder, of what NASes told; `logins`: customers by user name."""
+    state.mkdir(exist_ok=True)
+    history, table, changes = SessionHistory.open(state / "sessions.db"), Table(), Changes()
+    history.restore(0.0)
+    for one in told:
+        table.apply(one, logins.get(one.user), changes)
+    history.start()
+    history.write(changes.facts, lambda: None)
+    asyncio.run(history.close())

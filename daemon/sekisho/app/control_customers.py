@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sekisho.app import control_consents
+from sekisho.app import control_consents, control_groups
 from sekisho.app.control_core import Core
 from sekisho.app.control_enforcement import enforcement_body
 from sekisho.app.control_explain import reach_body
@@ -54,6 +54,8 @@ async def add(core: Core, record: Json | str, replace: bool, actor: str) -> Json
         await core.tables.put(customer, now)
         core.sessions.customer_changed(customer.id, (*customer.logins, *(before.logins if before is not None else ())))
     await core.measures.touch(customer.id, core.clock())
+    if customer.group is not None and (before is None or before.group != customer.group):
+        await control_groups.settle(core, customer.group, [customer.id], actor)
     await control_consents.tell(core, before, customer)
     return {"customer": customer.id, "in_force": True, "replaced": before is not None, "number": recorded.number}
 

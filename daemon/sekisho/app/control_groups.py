@@ -1,11 +1,13 @@
 """VPN groups: what a group's representative sets for all of its members at once (`vectant/11`).
 
 Owns who may and for whom. The setting itself is each member's own, put on the record as one act each with the representative as
-who asked; a member who joins later has none of it until the representative asks again.
+who asked. What the representative set for the group, themselves included, holds for who joins later too: it is put on record for
+them when they are added, or when a reload brings them. Each may still be opted in or out alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sekisho.app import control_optouts
@@ -26,6 +28,7 @@ def show(core: Core, group: str) -> Json:
     return {
         "group": group,
         "representative": representative,
+        "opted_out": sorted(standing(core, group)),
         "members": [
             {
                 "customer": one,
@@ -51,7 +54,8 @@ async def opt_out(core: Core, group: str, list_id: str, until: float | None, by:
         profile = core.people.profile(customer)
         if profile.block[definition.order] is None:
             left.append(identity)
-        elif list_id not in core.state.opted_out(identity, now):
+        elif list_id not in core.state.opted_out(identity, now) or (identity == by and list_id not in standing(core, group)):
+            # The representative's own record is what says that it is set for the group: it is written anew.
             permit_opt_out(profile, definition, identity)
             concerned.append(identity)
         else:
@@ -73,6 +77,45 @@ async def opt_in(core: Core, group: str, list_id: str, by: str, actor: str) -> J
     return {"group": group, "list": list_id, "in_force": False, "changed": concerned, "left": left, "by": asked}
 
 
+def standing(core: Core, group: str) -> dict[str, float | None]:
+    """Lists the group is opted out of at its representative's word, and until when (UNIX seconds; None: for good)."""
+    representative, now = core.site.settings.groups.get(group), core.clock()
+    if representative is None:
+        return {}
+    records = core.state.opt_outs.get(representative, {}).values()
+    return {one.list: one.until for one in records if one.in_force(now) and one.by == _said_by(representative, group)}
+
+
+def rosters(core: Core) -> dict[str, frozenset[str]]:
+    """The members of every group something is set for."""
+    return {group: frozenset(core.people.members(group)) for group in core.site.settings.groups if standing(core, group)}
+
+
+async def joined(core: Core, before: Mapping[str, frozenset[str]], actor: str) -> None:
+    """Set for who has joined a group since `before` (see `rosters`) what is set for it."""
+    for group, members in before.items():
+        await settle(core, group, [one for one in core.people.members(group) if one not in members], actor)
+
+
+async def settle(core: Core, group: str, customers: Iterable[str], actor: str) -> None:
+    """Set for some members what is set for their group. Whom a list does not reach, or who are opted out already, are left as they are."""
+    representative = core.site.settings.groups.get(group, "")
+    for list_id, until in standing(core, group).items():
+        definition = core.people.definition(list_id)
+        for identity in customers:
+            rule = core.people.profile(core.people.get(identity)).block[definition.order]
+            if rule is None or identity == representative or list_id in core.state.opted_out(identity, core.clock()):
+                continue
+            try:
+                await control_optouts.add(core, identity, list_id, until, _said_by(representative, group), actor)
+            except RefusedError:
+                continue  # terms of their own that let nobody opt out
+
+
+def _said_by(representative: str, group: str) -> str:
+    return f"{representative}, representative of {group}"
+
+
 def _members(core: Core, group: str) -> list[str]:
     members = core.people.members(group)
     if not members:
@@ -91,4 +134,4 @@ def _asked_by(core: Core, group: str, by: str) -> str:
         raise RefusedError(f"{by} does not represent group {group}; a setting for all of it is for {representative} to ask")
     if by not in core.people.members(group):
         raise RefusedError(f"{representative}, who is to represent group {group}, is not in it; mend `groups:` or the customer record")
-    return f"{by}, representative of {group}"
+    return _said_by(by, group)

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from sekisho.app.control_core import Core, Reload, roles_of
+from sekisho.app.control_groups import joined, rosters
 from sekisho.app.control_people import People
 from sekisho.app.control_status import warnings
 from sekisho.drivers.site import load_site
@@ -28,7 +29,7 @@ async def reload(core: Core, actor: str) -> Json:
     """
     async with core.changes:
         now = core.clock()
-        before = core.site
+        before, groups = core.site, rosters(core)
         try:
             site = await asyncio.to_thread(load_site, core.config)
         except ConfigError as error:
@@ -56,6 +57,7 @@ async def reload(core: Core, actor: str) -> Json:
         if roles_of(site) != roles_of(before):
             _change_door(core)
             log.info("roles-changed", actor=actor)
+    await joined(core, groups, actor)
     restart = [key for key in RESTART if getattr(site.settings, key) != getattr(before.settings, key)]
     log.info("reloaded", actor=actor, lists=len(site.lists), customers=len(people), restart=restart)
     return {

@@ -23,6 +23,7 @@ Json = dict[str, Any]
 
 _JAPAN = dt.timezone(dt.timedelta(seconds=JAPAN))
 _SLOWS = frozenset({Effect.LIMIT_RATE, Effect.LIMIT_MAIL, Effect.SILENCE, Effect.LIMIT_DNS, Effect.WALLED_GARDEN})
+_ON_LINES = frozenset({Effect.LIMIT_RATE, Effect.LIMIT_MAIL})
 
 
 def usage_body(core: Core, identity: str) -> Json:
@@ -47,7 +48,8 @@ def usage_body(core: Core, identity: str) -> Json:
             }
             for one in days[first:]
         ],
-        "limited": _is_limited(core, identity, core.clock()),
+        "limited": bool(limits := _limits(core, identity, core.clock())),
+        "limits": limits,
     }
 
 
@@ -84,12 +86,19 @@ def line_body(core: Core, identity: str, now: float) -> Json:
     return {"customer": identity, "limits": limits, "words": words, "segments": _segments(core, index, row)}
 
 
-def _is_limited(core: Core, identity: str, now: float) -> bool:
-    customer = core.people.find(identity)
-    view = core.measures.view(now)
-    rules = [view.standing_of(one) for one in core.measures.book.of(identity) if one.state in ENFORCED and not one.observe]
-    lines = [one for one in rules if one.rule is not None and one.rule.effect in {Effect.LIMIT_RATE, Effect.LIMIT_MAIL}]
-    return customer is not None and any(not (one.exempt or one.observe or one.held) for one in lines)
+def _limits(core: Core, identity: str, now: float) -> list[Json]:
+    """What limits the line now: by which clause, how, and since when (UNIX seconds)."""
+    if core.people.find(identity) is None:
+        return []
+    view, found = core.measures.view(now), []
+    for one in core.measures.book.of(identity):
+        standing = view.standing_of(one)
+        if one.state not in ENFORCED or one.observe or standing.rule is None or standing.rule.effect not in _ON_LINES:
+            continue
+        if not (standing.exempt or standing.observe or standing.held):
+            effect = standing.rule.effect.value
+            found.append({"clause": one.clause, "effect": effect, "effect_words": effect_words(standing.rule), "since": one.enforced_at})
+    return found
 
 
 def _standing(measure: Measure, does: str) -> str:

@@ -7,14 +7,13 @@ Decisions
 * The traffic is what it was: a limit that would have been in force changes nothing in it, so conditions last as long as in a
   policy that observes. Nothing is taken as observed, held or in an emergency: it is what would follow without `observe`.
 * A notice that comes before counts as delivered when it is due, the soonest there can be.
-* Customers are those of now, by their fixed addresses.
+* Customers are those of now, by the addresses they had when the traffic passed: those of their sessions by the record of them
+  in the state folder, and fixed ones. Of a time whose sessions are purged only the fixed ones are known.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ from sekisho.app.control_bandwidth import reaches
 from sekisho.app.control_detection import clauses_for
 from sekisho.app.control_people import People
 from sekisho.app.control_segments import index_of
-from sekisho.app.control_tables import exemptions
+from sekisho.app.replay_site import holders_of, judge_of, state_of
 from sekisho.config.bandwidth import Bandwidth
 from sekisho.config.detection import Detection, LoadConditions
 from sekisho.detect import mailvolume, storms
@@ -34,19 +33,16 @@ from sekisho.detect.reasons import span as span_words
 from sekisho.detect.recorded import SLOT, Recorded
 from sekisho.detect.tally import Tally
 from sekisho.detect.usage import Usage
-from sekisho.drivers.audit import LedgerSource, ledger_of
-from sekisho.drivers.recordednames import NamesJudge, stored_lists
+from sekisho.drivers.recordedholders import Holders
 from sekisho.drivers.recordings import Owners, Reading, read_recording
 from sekisho.drivers.site import Site
-from sekisho.ledger.acts import recorded as recorded_act
-from sekisho.ledger.state import State
 from sekisho.measures import calendar
 from sekisho.measures.happenings import Delivered, Event, Found, Gone, Tick
 from sekisho.measures.lifecycle import step
 from sekisho.measures.standing import Standing, rule_for
-from sekisho.model.clauses import MeasureRule, Pack
+from sekisho.model.clauses import MeasureRule
 from sekisho.model.customers import Customer
-from sekisho.model.errors import LedgerError, RefusedError
+from sekisho.model.errors import RefusedError
 from sekisho.model.measures import Detector, Evidence, Finding, Measure, MeasureState
 
 _ASSUMED = LoadConditions(utilisation=0.5, timeouts=None, latency=None)
@@ -95,71 +91,32 @@ class Replayed:
     notes: list[str] = field(default_factory=list)
 
 
-def with_packs(site: Site, packs: Iterable[Pack]) -> Site:
-    """A site with other packs in place of those of the same id. Raises RefusedError for one that it does not have."""
-    changed = dict(site.packs)
-    for pack in packs:
-        if pack.id not in changed:
-            known = ", ".join(changed) or "none"
-            raise RefusedError(f"no customer can be under pack {pack.id}: the configuration has {known}; give it the id of one of these")
-        changed[pack.id] = pack
-    return dataclasses.replace(site, packs=changed)
-
-
 def replay(site: Site, path: Path, options: Options, now: float) -> Replayed:
     """Run a recording against a site, with the customers and opt-outs of `now` (UNIX seconds).
 
     Raises RefusedError and UnavailableError for a recording that cannot be read.
     """
     notes: list[str] = []
-    state = _state(site, notes)
+    state = state_of(site, notes)
     people = People(site, state)
     rows = {identity: row for row, identity in enumerate(people.ids(), 1)}
     if not rows:
         raise RefusedError("the configuration has no customers, so nobody can be affected; name their file with `customers:`")
-    owners = Owners((prefix, rows[one.id]) for one in people.each() for prefix in one.prefixes)
+    held = holders_of(site, notes)
+    owners = Owners(((prefix, rows[one.id]) for one in people.each() for prefix in one.prefixes), held, rows)
     recorded = Recorded(site.settings.detection.window)
     exporters = site.settings.flows.exporters if site.settings.flows is not None else ()
-    reading = Reading(owners, recorded, _judge(people, state, rows, notes, now), options.resolvers, exporters, notes)
+    reading = Reading(owners, recorded, judge_of(people, state, rows, notes, now), options.resolvers, exporters, notes)
     read_recording(path, reading)
     names = ["", *rows]
     measures = _Measures(people)
     _overload(people, recorded, names, measures, loaded=options.loaded)
-    _lines(people, rows, recorded, measures)
+    _lines(people, rows, recorded, measures, held)
+    if held is not None:
+        held.close()
     blocked = {(clause, listed, names[row], answer): count for (row, listed, clause, answer), count in sorted(recorded.blocked.items())}
-    notes += _remarks(people, recorded, options)
+    notes += _remarks(people, recorded, options, owners.uncertain)
     return Replayed(site, len(rows), recorded, measures.cases, blocked, notes)
-
-
-def _state(site: Site, notes: list[str]) -> State:
-    """What the ledger adds to the files: customers, opt-outs, exceptions. Without one, the files alone count."""
-    state, path = State(), ledger_of(site.settings.state)
-    if not path.is_dir() and not path.exists():
-        return state
-    try:
-        with LedgerSource(path) as source:
-            for event in source.events():
-                act = recorded_act(event)
-                if act is not None:
-                    state.apply(act)
-    except LedgerError as error:
-        notes.append(f"customers, opt-outs and exceptions given at run time are left out: {error}")
-        return State()
-    return state
-
-
-def _judge(people: People, state: State, rows: Mapping[str, int], notes: list[str], now: float) -> NamesJudge | None:
-    settings = people.site.settings
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    key, lists, missing = stored_lists(settings.state, credentials, people.lists, settings.never_block)
-    notes += missing
-    if key is None or not any(len(compiled) for _, compiled in lists):
-        return None
-    standing = {}
-    for one in people.each():
-        row = people.row(one, now)
-        standing[rows[one.id]] = (row.mask, row.profile)
-    return NamesJudge(key, lists, people.profiles, exemptions(people.lists, state.exceptions), standing)
 
 
 class _Measures:
@@ -247,13 +204,14 @@ def _addresses(customer: Customer) -> int:
     return max(1, min(many, _MOST_ADDRESSES))
 
 
-def _lines(people: People, rows: Mapping[str, int], recorded: Recorded, measures: _Measures) -> None:
+def _lines(people: People, rows: Mapping[str, int], recorded: Recorded, measures: _Measures, held: Holders | None) -> None:
     """The looks at lines, one after the other."""
     settings: Bandwidth = people.site.settings.bandwidth
     batches = recorded.batches()
     if not batches or recorded.begin is None:
         return
-    index = index_of(people, dict(rows), settings.segments)
+    prefixes = held.held(recorded.begin, recorded.end) if held is not None else {}
+    index = index_of(people, dict(rows), settings.segments, lambda one: tuple(prefixes.get(one, ())))
     usage, mail, connections = Usage(batches[0].at - SLOT, len(rows) + 1), Tally(), Tally(2)
     occupancy, counted = Occupancy(), {Detector.MAIL_VOLUME: Counted(), Detector.CONNECTION_STORM: Counted()}
     each, taken, now = index.lines.each_rule(), 0, batches[0].at
@@ -295,11 +253,16 @@ def _nobody(customer: str, clause: str) -> bool:
     return False
 
 
-def _remarks(people: People, recorded: Recorded, options: Options) -> list[str]:
+def _remarks(people: People, recorded: Recorded, options: Options, uncertain: int) -> list[str]:
     """What the recording cannot tell, a sentence each."""
     said = []
+    if uncertain:
+        said.append(
+            f"{uncertain:,} packets or records are of an address that was somebody's, but not certainly whose (a session lost, a shared "
+            "address without a port, a user who is no customer): they are nobody's here; `sekisho sessions at` tells why"
+        )
     if not recorded.queries and not recorded.octets:
-        said.append("nothing in the recording is of a customer's address: compare the addresses with the customer file")
+        said.append("nothing in the recording is of a customer's address: compare the addresses with the customer file and `--state`")
     if recorded.queries and not recorded.answers and not options.loaded:
         said.append("no answer of a name server was recorded, so DNS load is not known and nobody is found by it; see --loaded")
     span = recorded.end - (recorded.begin or recorded.end)

@@ -45,7 +45,8 @@ def show(name: str) -> None:
 def optout(name: str, list_id: str, by: str, until: float | None, remove: bool) -> None:
     """Opt all members of GROUP out of LIST, or back in, at the word of its representative.
 
-    Members whose terms do not have the list, and who join later, are left as they are.
+    It holds for members who join later too, until the group is opted back in. Members whose terms do not have the list are
+    left as they are, and each may be opted in or out alone (`sekisho optout`).
 
     \b
       sekisho group optout hq-vpn c2 --by c-1001
@@ -62,6 +63,8 @@ def optout(name: str, list_id: str, by: str, until: float | None, remove: bool) 
 
 def _members(body: Json) -> Iterable[str]:
     yield f"{plain(body['group'])}: represented by {plain(body['representative'] or 'nobody')}"
+    if body["opted_out"]:
+        yield f"the group is opted out of {plain(', '.join(body['opted_out']))}, and so is who joins it"
     rows = [(one["customer"], "yes" if one["is_representative"] else "", " ".join(one["opted_out"]) or "-") for one in body["members"]]
     yield from table(("MEMBER", "REPRESENTATIVE", "OPTED OUT OF"), rows)
 

@@ -27,9 +27,17 @@ _MOST = 50
 @click.option(
     "--against", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Another configuration, as the changed policy."
 )
+@click.option(
+    "--state",
+    metavar="DIR",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The state folder, or a copy of it, whose record of sessions and of acts is used; otherwise that of the configuration.",
+)
 @click.option("--resolver", "resolvers", metavar="ADDRESS", multiple=True, help="Count queries to this name server alone; may be repeated.")
 @click.option("--loaded", is_flag=True, help="Take the name servers to be under load all the time: the most there can be found.")
-def replay(recording: Path, packs: tuple[str, ...], against: Path | None, resolvers: tuple[str, ...], loaded: bool) -> None:
+def replay(
+    recording: Path, packs: tuple[str, ...], against: Path | None, state: Path | None, resolvers: tuple[str, ...], loaded: bool
+) -> None:
     """Who would have been affected: yesterday's traffic against today's policy, or a changed one.
 
     FILE is a capture of packets (pcap, pcapng; read by scapy: `pip install sekisho[replay]`) of customers' traffic, or of
@@ -40,18 +48,23 @@ def replay(recording: Path, packs: tuple[str, ...], against: Path | None, resolv
     nothing were observed only. With --terms or --against both policies are run, and compared. No daemon is asked,
     nothing is written, and no name that was asked for is shown.
 
+    Whose an address was at the time of a packet or record the record of sessions in the state folder tells, where
+    there is one (RADIUS), and the fixed addresses of the customer file.
+
     \b
       sekisho replay yesterday.pcap
       sekisho replay yesterday.pcap --terms ./nbnet.yaml
       sekisho replay nfcapd.202604010300 --against ./new/sekisho.yaml
+      sekisho replay yesterday.pcap --state /srv/copy-of-state
       sekisho replay flows.csv --json | jq '.policies[0].totals'
 
     Load on the name servers is what the answers in a capture tell: how many came in time, and how soon. Flow records and
     captures without answers tell none; --loaded takes it to be there.
     """
-    from sekisho.app.replay import Options, with_packs  # noqa: PLC0415 - client verbs start fast
+    from sekisho.app.replay import Options  # noqa: PLC0415 - client verbs start fast
     from sekisho.app.replay import replay as run  # noqa: PLC0415 - client verbs start fast
     from sekisho.app.replay_body import comparison_body, replayed_body  # noqa: PLC0415 - client verbs start fast
+    from sekisho.app.replay_site import with_packs, with_state  # noqa: PLC0415 - client verbs start fast
     from sekisho.drivers.site import load_pack, load_site  # noqa: PLC0415 - client verbs start fast
 
     if packs and against is not None:
@@ -63,6 +76,8 @@ def replay(recording: Path, packs: tuple[str, ...], against: Path | None, resolv
         policies.append((", ".join(packs), with_packs(site, [load_pack(name) for name in packs])))
     elif against is not None:
         policies.append((str(against), load_site(against)))
+    if state is not None:
+        policies = [(name, with_state(one, state)) for name, one in policies]
     options = Options(frozenset(_address(text) for text in resolvers), loaded)
     bodies = [replayed_body(name, run(one, recording, options, time.time())) for name, one in policies]
     comparison = comparison_body(*bodies) if len(bodies) > 1 else None

@@ -8,7 +8,7 @@ import click
 
 from sekisho.cli.base import Verbs, answer, client
 from sekisho.cli.client import Json
-from sekisho.cli.text import plain, table
+from sekisho.cli.text import moment, plain, table
 
 _UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
@@ -38,15 +38,19 @@ def show(customer: str) -> None:
 
 def _days(body: Json) -> Iterable[str]:
     rows = [(one["date"], _size(one["down_bytes"]), _size(one["up_bytes"]), " ".join(one["sources"]) or "-") for one in body["days"]]
-    if not rows:
+    if rows:
+        yield from table(("DAY", "DOWN", "UP", "COUNTED BY"), rows, right=(1, 2))
+        yield ""
+        down, up = (sum(one[key] for one in body["days"]) for key in ("down_bytes", "up_bytes"))
+        plan = body["plan"]
+        line = f"; the plan is {plan['down_mbps']:g}/{plan['up_mbps']:g} Mbit/s" if plan else ""
+        yield f"together {_size(down)} down, {_size(up)} up{line}"
+    else:
         yield f"nobody has counted any traffic of {plain(body['customer'])} yet"
-        return
-    yield from table(("DAY", "DOWN", "UP", "COUNTED BY"), rows, right=(1, 2))
-    yield ""
-    down, up = (sum(one[key] for one in body["days"]) for key in ("down_bytes", "up_bytes"))
-    plan = body["plan"]
-    line = f"; the plan is {plan['down_mbps']:g}/{plan['up_mbps']:g} Mbit/s" if plan else ""
-    yield f"together {_size(down)} down, {_size(up)} up{line}{'; LIMITED' if body['limited'] else ''}"
+    for one in body["limits"]:
+        yield f"LIMITED since {moment(one['since'])} under {plain(one['clause'])}: {plain(one['effect_words'])}"
+    if body["limits"]:
+        yield f"why: sekisho explain --customer {plain(body['customer'])}"
 
 
 def _size(octets: int) -> str:

@@ -40,9 +40,9 @@ class Exports:
         decode(desk, data, 0, len(packet), np.uint64(address >> 64), np.uint64(address & _LOW), port, 0, int(at))
         for row in desk.records[: desk.cells[layout.C_RECORDS]].tolist():
             facts = row[layout.R_FACTS]
-            source = 0 if facts & layout.FACT_NOT_UP else self._reading.owners.row(row[0] << 64 | row[1])
+            source = 0 if facts & layout.FACT_NOT_UP else self._reading.owners.row(row[0] << 64 | row[1], at)
             target_address = row[2] << 64 | row[3]
-            target = 0 if facts & layout.FACT_NOT_DOWN else self._reading.owners.row(target_address)
+            target = 0 if facts & layout.FACT_NOT_DOWN else self._reading.owners.row(target_address, at)
             self._add(at, source, target, target_address, row)
 
     def _add(self, at: float, source: int, target: int, address: int, row: list[int]) -> None:

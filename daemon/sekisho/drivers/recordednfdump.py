@@ -10,8 +10,10 @@ import csv
 import datetime as dt
 import ipaddress
 import os
+import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,8 @@ _NAMES = {
     "reverse": ("obyt", "outBytes"),
 }
 """Columns by what they mean: nfdump up to 1.7.3, and later ones."""
+_COMPLAINT = re.compile(r"error|short|corrupt|unable|fail|unknown", re.IGNORECASE)
+"""In what nfdump says beside the table, where it could not read all."""
 _NEEDED = ("source", "target", "octets")
 
 
@@ -74,7 +78,8 @@ def is_table(head: bytes) -> bool:
 def read_table(path: Path, reading: Reading) -> None:
     """Raises RefusedError, with the line, for a row that cannot be read."""
     with path.open(encoding="utf-8", errors="replace", newline="") as lines:
-        _read(lines, path, reading, None)
+        count = _read(lines, path, reading, None)
+    _some(count, path)
 
 
 def read_binary(path: Path, reading: Reading) -> None:
@@ -86,11 +91,22 @@ def read_binary(path: Path, reading: Reading) -> None:
         )
     words = [program, "-r", str(path), "-o", "csv"]
     environment = {**os.environ, "TZ": "UTC", "LC_ALL": "C"}
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=environment) as child:
-        if child.stdout is not None:
-            _read(child.stdout, path, reading, dt.UTC)
-    if child.returncode:
-        raise RefusedError(f"nfdump cannot read {path} (it ended with {child.returncode}); record anew, or try a newer nfdump")
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=said, text=True, errors="replace", env=environment) as child:
+            if child.stdout is not None:
+                count = _read(child.stdout, path, reading, dt.UTC)
+        said.seek(0)
+        # It ends with 0 for a file that is cut off too, with what it could read of it.
+        wrong = next((line.strip() for line in said if _COMPLAINT.search(line)), None)
+    if child.returncode or wrong is not None:
+        why = wrong or f"it ended with {child.returncode}"
+        raise RefusedError(f"nfdump cannot read {path} whole ({why}); copy the file anew, or try a newer nfdump")
+    _some(count, path)
+
+
+def _some(count: int, path: Path) -> None:
+    if not count:
+        raise RefusedError(f"{path} has no flows; name a file of a time in which some were recorded")
 
 
 def _columns(head: Sequence[str], zone: dt.tzinfo | None) -> _Columns | None:
@@ -101,8 +117,9 @@ def _columns(head: Sequence[str], zone: dt.tzinfo | None) -> _Columns | None:
     return _Columns(at, max(at.values()), zone)
 
 
-def _read(lines: Iterable[str], path: Path, reading: Reading, zone: dt.tzinfo | None) -> None:
-    rows = csv.reader(lines)
+def _read(lines: Iterable[str], path: Path, reading: Reading, zone: dt.tzinfo | None) -> int:
+    """How many flows were read."""
+    rows, count = csv.reader(lines), 0
     columns = _columns(next(rows, []), zone)
     if columns is None:
         raise RefusedError(f"nfdump told no flows of {path}; record anew, or try a newer nfdump")
@@ -118,6 +135,8 @@ def _read(lines: Iterable[str], path: Path, reading: Reading, zone: dt.tzinfo | 
             raise RefusedError(f"{path}, line {number} is no flow of nfdump's ({wrong}); write the table anew with `-o csv`") from None
         reading.saw(at, path)
         _add(reading, columns, row, at, source, target, octets, reverse)
+        count += 1
+    return count
 
 
 def _figures(columns: _Columns, row: Sequence[str]) -> tuple[float, int, int, int, int]:
@@ -129,7 +148,8 @@ def _figures(columns: _Columns, row: Sequence[str]) -> tuple[float, int, int, in
 
 def _add(reading: Reading, columns: _Columns, row: Sequence[str], at: float, source: int, target: int, octets: int, reverse: int) -> None:
     owners, recorded = reading.owners, reading.recorded
-    from_row, to_row = owners.row(source), owners.row(target)
+    from_row = owners.row(source, at, _port(columns.text(row, "source_port")))
+    to_row = owners.row(target, at, _port(columns.text(row, "target_port")))
     if not from_row and not to_row:
         recorded.nobody += 1
     if from_row:

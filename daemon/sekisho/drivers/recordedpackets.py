@@ -153,7 +153,7 @@ class _Packets:
             self._exports.take(at, source, from_port, packet[begin + 8 : begin + max(8, _be16(packet, begin + 4))])
             return
         owners, recorded = self._reading.owners, self._reading.recorded
-        from_row, to_row = owners.row(source), owners.row(target)
+        from_row, to_row = owners.row(source, at, from_port), owners.row(target, at, to_port)
         if not from_row and not to_row:
             recorded.nobody += 1
             return

@@ -1,6 +1,6 @@
 """Recordings of traffic, read from a file: captures of packets, flow records among them, and nfdump's.
 
-Owns which reader a file is for, whose an address is, and what a reader hands on: counts by customer (`detect.recorded`).
+Owns which reader a file is for, whose an address was, and what a reader hands on: counts by customer (`detect.recorded`).
 Names that were asked for, and who talked to whom, go no further than the readers. Nothing is written.
 """
 
@@ -9,14 +9,17 @@ from __future__ import annotations
 import bisect
 import secrets
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from sekisho.config.flows import FlowExporter
 from sekisho.detect.recorded import BUCKETS, Recorded
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError
+from sekisho.sessions.holding import Claim
+from sekisho.sessions.stretches import UNCERTAIN, Stretches
 
 NFCAPD = (b"\x0c\xa5", b"\xa5\x0c")
 """How files of nfcapd begin."""
@@ -30,26 +33,47 @@ Judge = Callable[[int, bytes], tuple[str, str, str] | None]
 """What lists would have done to a query of the customer in a row: list, clause and answer. The name in canonical wire form."""
 
 
-class Owners:
-    """Whose an address is: rows by the prefixes of customers, which nest or are apart."""
+class Held(Protocol):
+    """Who knows of the sessions that had an address (`drivers.recordedholders`)."""
 
-    def __init__(self, prefixes: Iterable[tuple[Prefix, int]]) -> None:
+    def claims(self, address: int) -> list[Claim]: ...
+
+
+class Owners:
+    """Whose an address was at a time: by the session that held it then, else by the fixed prefixes, which nest or are apart."""
+
+    def __init__(self, prefixes: Iterable[tuple[Prefix, int]], held: Held | None = None, rows: Mapping[str, int] | None = None) -> None:
+        """`held`: the sessions, if there is a record of them; `rows`: of the customers that hold some."""
         self._spans = sorted((prefix.value, -prefix.length, row) for prefix, row in prefixes)
         self._starts = [start for start, _, _ in self._spans]
-        self._known: dict[int, int] = {}
+        self._held, self._rows = held, rows or {}
+        self._known: dict[int, tuple[int, Stretches | None]] = {}
         self._key = secrets.token_bytes(8)
+        self.uncertain = 0
+        """Packets or records of addresses that were somebody's, and not certainly whose."""
 
     def __len__(self) -> int:
         return len(self._spans)
 
-    def row(self, address: int) -> int:
-        """The row of an address of the 128-bit space; 0: nobody's."""
+    def row(self, address: int, at: float, port: int = 0) -> int:
+        """The row of who held an address of the 128-bit space at a time (UNIX seconds), with a port where it has one; 0: nobody."""
         found = self._known.get(address)
         if found is None:
             if len(self._known) >= _CACHED:
                 self._known.clear()
-            found = self._known[address] = self._look(address)
-        return found
+            claims = self._held.claims(address) if self._held is not None else []
+            found = self._known[address] = self._look(address), Stretches(claims, self._row_of) if claims else None
+        fixed, stretches = found
+        if stretches is None:
+            return fixed
+        row = stretches.row(at, port or None)
+        if row == UNCERTAIN:
+            self.uncertain += 1
+            return 0
+        return row or fixed
+
+    def _row_of(self, customer: str | None) -> int:
+        return self._rows.get(customer, UNCERTAIN) if customer is not None else UNCERTAIN
 
     def _look(self, address: int) -> int:
         at = bisect.bisect_right(self._starts, address) - 1

@@ -197,7 +197,12 @@ class _Run:
             self._sustain(measure, finding)
 
     def _sustain(self, measure: Measure, finding: Finding) -> None:
-        self._do(MeasureSustained(measure.id, measure.customer, dict(finding.evidence)))
+        evidence = dict(finding.evidence)
+        if evidence.get("limited"):
+            # Figures of a line that is limited are the limit's doing: those that led to it stay the answer to why it is slow.
+            without = {key: value for key, value in evidence.items() if key == "utilisation_without_limits"}
+            evidence = {**measure.evidence, **without, "limited": evidence["limited"]}
+        self._do(MeasureSustained(measure.id, measure.customer, evidence))
 
     def _gone(self, reason: str) -> None:
         measure, rule = self._expect(), self._standing.rule

@@ -15,10 +15,11 @@ DAY = 86400.0
 class Site:
     """The files of it."""
 
-    def __init__(self, folder, pack, names, bandwidth):
+    def __init__(self, folder, pack, names, bandwidth, more=None, plans=None):
+        """`more`: sections of the main file; `plans`: (down, up) in Mbit/s of lines that are not of 100/100."""
         self.config = folder / "sekisho.yaml"
         customers = [
-            {"id": name, "terms": pack, "prefixes": [f"192.0.2.{number}"], "plan": {"down_mbps": 100, "up_mbps": 100}}
+            {"id": name, "terms": pack, "prefixes": [f"192.0.2.{number}"], "plan": plan_of((plans or {}).get(name, "100/100"))}
             for number, name in enumerate(names, start=1)
         ]
         (folder / "customers.yaml").write_text(json.dumps({"version": 1, "customers": customers}), encoding="utf-8")
@@ -33,7 +34,7 @@ class Site:
             "metrics": "off",
             "measures": {"mode": "enforce"},
             "bandwidth": bandwidth,
-        }
+        } | (more or {})
         self.config.write_text(json.dumps(settings), encoding="utf-8")
 
     @contextlib.asynccontextmanager
@@ -45,3 +46,8 @@ class Site:
     def rule(self, core, clause, detector):
         rules = [rule for pack in core.site.packs.values() for rule in pack.rules]
         return next(rule for rule in rules if isinstance(rule, MeasureRule) and rule.clause == clause and rule.detector is detector)
+
+
+def plan_of(text):
+    down, _, up = text.partition("/")
+    return {"down_mbps": float(down), "up_mbps": float(up)}

@@ -15,6 +15,8 @@ from sekisho.drivers.listkey import load_key
 from sekisho.drivers.listversions import Identity, Stored
 from sekisho.drivers.site import load_site
 from sekisho.lists.compile import compile_feed
+from sekisho.model.customers import Prefix
+from sekisho.model.sessions import Accounting, AccountingKind, Ports, Share
 from support import recordings as made
 
 SETTINGS = """\
@@ -301,3 +303,73 @@ def test_without_scapy_the_extra_is_named(site, tmp_path, monkeypatch):
     code, text = run("replay", path, "--config", site)
     assert code == 1
     assert "pip install sekisho[replay]" in text
+
+
+HANDED = "203.0.113.77"
+"""An address that goes from customer to customer."""
+
+
+def heard(kind, at, session, user, *prefixes, shares=()):
+    return Accounting(
+        kind, "nas-1", made.START + at, session, user, tuple(Prefix.parse(one) for one in prefixes), shares, seconds=max(0, int(at))
+    )
+
+
+def downloads(begin, seconds, target):
+    return [made.frame(made.START + second, "198.18.0.1", target, 17, bytes(8) + bytes(1400)) for second in range(begin, begin + seconds)]
+
+
+def octets(told):
+    return told["policies"][0]["recording"]["octets"]
+
+
+def test_an_address_is_his_who_held_it_when_the_packet_passed(site, tmp_path):
+    START, STOP = AccountingKind.START, AccountingKind.STOP  # noqa: N806 - as RFC 2866 has them
+    told = [heard(START, 0, "s1", "user-1", HANDED), heard(STOP, 100, "s1", "user-1"), heard(START, 200, "s2", "c-2", HANDED)]
+    made.keep_sessions(tmp_path / "state", told, {"user-1": "c-1", "c-2": "c-2"})
+    spam = [made.frame(made.START + at, HANDED, "198.18.0.1", 6, made.opening(25)) for at in (*range(50, 99), *range(210, 250))]
+    path = made.write(tmp_path / "a.pcap", [*spam, *downloads(150, 20, HANDED), *downloads(520, 5, made.home(3))])
+    found = body(site, path)["policies"][0]
+    assert sorted((one["customer"], one["clause"]) for one in found["measures"]) == [("c-1", "mine/2"), ("c-2", "mine/2")]
+    first, second = sorted(found["measures"], key=lambda one: one["since"])
+    assert (first["customer"], second["customer"]) == ("c-1", "c-2")
+    assert found["recording"]["nobody"] == 20, "between the two nobody held it"
+    assert HANDED not in json.dumps(found)
+
+
+def test_another_state_folder_may_be_named(site, tmp_path):
+    made.keep_sessions(tmp_path / "copy", [heard(AccountingKind.START, 0, "s1", "c-1", HANDED)], {"c-1": "c-1"})
+    path = made.write(tmp_path / "a.pcap", downloads(10, 5, HANDED))
+    before = sorted(tmp_path.joinpath("copy").iterdir())
+    assert octets(body(site, path)) == 0
+    assert octets(body(site, path, "--state", tmp_path / "copy")) == 5 * 1428
+    assert sorted(tmp_path.joinpath("copy").iterdir()) == before, "nothing is written"
+    assert run("replay", path, "--config", site, "--state", tmp_path / "nowhere")[0] == 2
+
+
+def test_what_is_not_certainly_somebodys_is_nobodys_and_told(site, tmp_path):
+    shared = tuple(Share(Prefix.parse("203.0.113.80"), Ports(first, first + 999)) for first in (1000, 2000))
+    told = [
+        heard(AccountingKind.START, 0, "s1", "stranger", HANDED),
+        heard(AccountingKind.START, 0, "s2", "c-1", shares=shared[:1]),
+        heard(AccountingKind.START, 0, "s3", "c-2", shares=shared[1:]),
+    ]
+    made.keep_sessions(tmp_path / "state", told, {"c-1": "c-1", "c-2": "c-2"})
+    ports = [
+        made.frame(made.START + 20, "198.18.0.1", "203.0.113.80", 17, struct.pack("!4H", 53, port, 8, 0))
+        for port in (1500, 2500, 2501, 3500)
+    ]
+    path = made.write(tmp_path / "a.pcap", [*downloads(10, 5, HANDED), *ports])
+    found = body(site, path)["policies"][0]
+    assert found["recording"]["octets"] == 3 * 28
+    assert found["recording"]["nobody"] == 6
+    assert any(note.startswith("5 packets or records are of an address that was somebody's") for note in found["notes"])
+
+
+def test_a_record_of_sessions_that_cannot_be_read_is_told_and_fixed_addresses_count(site, tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "sessions.db").write_bytes(b"this is no database" * 100)
+    path = made.write(tmp_path / "a.pcap", downloads(10, 5, made.home(1)))
+    found = body(site, path)["policies"][0]
+    assert found["recording"]["octets"] == 5 * 1428
+    assert any("addresses given by log-in are nobody's" in note for note in found["notes"])

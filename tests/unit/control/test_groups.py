@@ -81,3 +81,49 @@ def test_a_group_nobody_is_in_is_none(site):
             await control.show_group("nowhere")
 
     run(site, steps)
+
+
+async def settings_of(control):
+    return {one["customer"]: one["opted_out"] for one in (await control.show_group("hq"))["members"]}
+
+
+def member(number, group="hq"):
+    return {"id": f"v-{number}", "terms": ["vectant", "gunma"], "prefixes": [f"192.0.2.{number}"], "group": group, "consent": CONSENT}
+
+
+def test_what_is_set_for_the_group_holds_for_who_joins_later_and_for_nobody_else(site):
+    async def steps(control):
+        await control.add_customer(member(6), replace=False, actor=ACTOR)
+        await control.opt_group_out("hq", "c2", until=None, by="v-1", actor=ACTOR)
+        await control.add_customer(member(7), replace=False, actor=ACTOR)
+        await control.add_customer(member(8, "branch"), replace=False, actor=ACTOR)
+        added = await settings_of(control), [(await verdict(control, one, "c2.example"))[0] for one in ("v-7", "v-8")]
+        records = (await control.show_opt_outs("v-7", None))["opt_outs"]
+        await control.remove_opt_out("v-2", "c2", by="v-2", actor=ACTOR)
+        site.customers([*GROUP, member(9)])
+        await control.reload(actor=ACTOR)
+        reloaded = await settings_of(control)
+        shown = (await control.show_group("hq"))["opted_out"]
+        await control.opt_group_in("hq", "c2", by="v-1", actor=ACTOR)
+        await control.add_customer(member(10), replace=False, actor=ACTOR)
+        return added, records, reloaded, shown, await settings_of(control)
+
+    (settings, verdicts), records, reloaded, shown, after = run(site, steps)
+    assert settings == {"v-1": ["c2"], "v-2": ["c2"], "v-3": [], "v-6": ["c2"], "v-7": ["c2"]}
+    assert verdicts == ["answered", "blocked"]
+    assert [one["by"] for one in records] == ["v-1, representative of hq"]
+    assert reloaded == settings | {"v-2": [], "v-9": ["c2"]}, "who opted back in alone stays so"
+    assert shown == ["c2"]
+    assert set(map(tuple, after.values())) == {()}
+
+
+def test_what_the_representative_set_for_themselves_alone_is_no_setting_of_the_group(site):
+    async def steps(control):
+        await control.add_opt_out("v-1", "c2", until=None, by=None, actor=ACTOR)
+        await control.add_customer(member(7), replace=False, actor=ACTOR)
+        alone = (await settings_of(control))["v-7"]
+        await control.opt_group_out("hq", "c2", until=None, by="v-1", actor=ACTOR)
+        await control.add_customer(member(8), replace=False, actor=ACTOR)
+        return alone, (await settings_of(control))["v-8"]
+
+    assert run(site, steps) == ([], ["c2"])

@@ -56,6 +56,25 @@ def latency(fast: float, slow: float) -> Series:
     return [rising(name, fast, 'le="0.1"'), rising(name, fast + slow, 'le="2.0"'), rising(name, fast + slow, 'le="+Inf"')]
 
 
+def radius(outcome: str, each_minute: float) -> Series:
+    """Packets of one outcome, beside a thousand that are taken."""
+    name = "sekisho_radius_packets_total"
+    return [rising(name, 1000, 'kind="start",outcome="taken"'), rising(name, each_minute, f'kind="start",outcome="{outcome}"')]
+
+
+def sessions(live: int, unknown: int) -> Series:
+    return [steady("sekisho_sessions", live), steady("sekisho_sessions_unknown", unknown)]
+
+
+def flows(packets: float, bad: float) -> Series:
+    return [rising("sekisho_flow_packets_total", packets), rising("sekisho_flow_bad_total", bad, 'reason="short"')]
+
+
+def frames(counted: float, damaged: float) -> Series:
+    name = "sekisho_dnstap_frames_total"
+    return [rising(name, counted, 'outcome="counted"'), rising(name, damaged, 'outcome="damaged"')]
+
+
 LIST = 'list="c2"'
 CASES: dict[str, tuple[Series, Series]] = {
     "SekishoDown": ([('up{job="sekisho",instance="one"}', "0+0x500")], [('up{job="sekisho",instance="one"}', "1+0x500")]),
@@ -96,6 +115,45 @@ CASES: dict[str, tuple[Series, Series]] = {
         [steady("sekisho_sink_lag_seconds", 900, 'sink="desk"')],
         [steady("sekisho_sink_lag_seconds", 30, 'sink="desk"')],
     ),
+    "SekishoRadiusNotWritten": ([steady("sekisho_sessions_failing", 1)], [steady("sekisho_sessions_failing", 0)]),
+    "SekishoRadiusBadSecret": (radius("bad-secret", 12), radius("bad-secret", 3)),
+    "SekishoRadiusDropped": (radius("dropped", 1), radius("dropped", 0)),
+    "SekishoSessionsUnknown": (sessions(100, 6), sessions(100, 5)),
+    "SekishoFlowsFailing": ([steady("sekisho_flow_failing", 1)], [steady("sekisho_flow_failing", 0)]),
+    "SekishoFlowsSilent": (
+        [steady("sekisho_flow_sessions", 2), steady("sekisho_flow_packets_total", 700)],
+        [steady("sekisho_flow_sessions", 0), steady("sekisho_flow_packets_total", 700)],
+    ),
+    "SekishoFlowsLost": (
+        [rising("sekisho_flow_gaps_total", 6), steady("sekisho_flow_dropped_total", 0)],
+        [rising("sekisho_flow_gaps_total", 1), steady("sekisho_flow_dropped_total", 9)],
+    ),
+    "SekishoFlowsBad": (flows(1000, 20), flows(1000, 5)),
+    "SekishoFlowsWithoutTemplate": ([rising("sekisho_flow_early_total", 1)], [steady("sekisho_flow_early_total", 9)]),
+    "SekishoEnforcerUnusable": (
+        [steady("sekisho_lines_enforcer_up", 0, 'enforcer="htb"')],
+        [steady("sekisho_lines_enforcer_up", 1, 'enforcer="htb"')],
+    ),
+    "SekishoLinesDrifting": (
+        [rising("sekisho_lines_repairs_total", 1, 'kind="missing"')],
+        [steady("sekisho_lines_repairs_total", 50, 'kind="missing"')],
+    ),
+    "SekishoNasNotAnswering": ([steady("sekisho_nas_answering", 0, 'nas="bras-1"')], [steady("sekisho_nas_answering", 1, 'nas="bras-1"')]),
+    "SekishoNasRefusing": (
+        [rising("sekisho_nas_requests_total", 1, 'kind="coa",outcome="refused"')],
+        [rising("sekisho_nas_requests_total", 1, 'kind="coa",outcome="acknowledged"')],
+    ),
+    "SekishoPolicyZonesFailed": ([steady("sekisho_rpz_failed", 1)], [steady("sekisho_rpz_failed", 0)]),
+    "SekishoSecondaryBehind": (
+        [steady("sekisho_rpz_behind", 2, 'secondary="192.0.2.53"')],
+        [("sekisho_rpz_behind", "0x40 2x500")],
+    ),
+    "SekishoDnstapDown": ([steady("sekisho_dnstap_up", 0)], [steady("sekisho_dnstap_up", 1)]),
+    "SekishoDnstapSilent": (
+        [steady("sekisho_dnstap_up", 1), steady("sekisho_dnstap_streams", 0)],
+        [steady("sekisho_dnstap_up", 1), steady("sekisho_dnstap_streams", 1)],
+    ),
+    "SekishoDnstapLost": (frames(1000, 20), frames(1000, 5)),
 }
 """For each alert: series it fires for, and series it keeps quiet for although they are near."""
 

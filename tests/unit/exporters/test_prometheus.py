@@ -314,4 +314,6 @@ def test_the_dashboard_names_existing_metrics_and_shows_nearly_all() -> None:
     named = {name for expression in expressions for name in metrics_named_in(expression)}
     assert named <= NAMES
     assert {"sekisho_verdicts_total", "sekisho_clause_matches_total", "sekisho_list_age_seconds", "sekisho_hits_lost_total"} <= named
+    parts = ("sekisho_flow_", "sekisho_radius_", "sekisho_sessions", "sekisho_lines_", "sekisho_nas_", "sekisho_rpz_", "sekisho_dnstap_")
+    assert not {name for name in NAMES if name.startswith(parts)} - named
     assert len({panel["id"] for panel in document["panels"]}) == len(document["panels"])
