@@ -93,7 +93,7 @@ class NasLimits:
             self._memory = await asyncio.to_thread(self._memory_of)
             kept = await self._memory.read()
         self.settings = settings
-        self.book = Book(_paces(settings), kept)
+        self.book = Book(_paces(settings), kept, share=settings is None or settings.share)
 
     async def close(self) -> None:
         for task in self._asking:
@@ -124,6 +124,7 @@ class NasLimits:
             self._memory = await asyncio.to_thread(self._memory_of)
         before, self.settings = self.settings, settings
         self.book.adopt(_paces(settings), self._now())
+        self.book.share = settings is None or settings.share
         for nas in settings.nases if settings is not None else ():
             old = before.nas(nas.id) if before is not None else None
             if (

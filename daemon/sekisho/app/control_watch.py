@@ -52,6 +52,7 @@ async def open_watch(
     stack.push_async_callback(traffic.close)
     bandwidth = BandwidthDetection(traffic, lambda: tables.rows, findings)
     bandwidth.sessions, bandwidth.prefixes_of = sessions.table.several, sessions.prefixes_of
+    sessions.followers.append(bandwidth.customers_moved)
     sessions.usage = traffic
     lines = Lines(
         lambda: tables.people.site.settings,

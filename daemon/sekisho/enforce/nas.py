@@ -106,6 +106,16 @@ class Line:
     cause: ErrorCause | None = None
     """Of the last refusal."""
 
+    @property
+    def takes(self) -> bool:
+        """Whether it has a part of what its customer's lines share: not one that ends, nor one its NAS does not know."""
+        return self.live and not self.ending and not self.unknown
+
+    @property
+    def unknown(self) -> bool:
+        """Its NAS said that there is no such session."""
+        return self.given_up is not None and self.cause is not None and ON_CAUSE[self.cause] is Next.GONE
+
 
 @dataclass(slots=True)
 class Nas:
@@ -131,8 +141,12 @@ class Nas:
 class Book:
     """All lines of all NASes, and what is wanted of them."""
 
-    def __init__(self, paces: Mapping[str, Pace], remembered: Iterable[Remembered] = ()) -> None:
-        """`remembered`: what NASes may hold, as it was written down. Nothing is wanted yet, so all of it would be lifted."""
+    def __init__(self, paces: Mapping[str, Pace], remembered: Iterable[Remembered] = (), *, share: bool = True) -> None:
+        """`remembered`: what NASes may hold, as it was written down. Nothing is wanted yet, so all of it would be lifted.
+
+        `share`: the live lines of a customer have equal parts of the limit; otherwise each has all of it.
+        """
+        self.share = share
         self._wanted: dict[str, Limit] = {}
         self._lines: dict[Key, Line] = {}
         self._of: dict[str, set[Key]] = {}
@@ -164,7 +178,7 @@ class Book:
             self._afresh(line, now)
 
     def want(self, customer: str, limit: Limit | None, sessions: Iterable[Target], now: float, ending: Iterable[Key] = ()) -> None:
-        """What a customer's lines are limited to from now on; None: full speed. `sessions`: those that go on.
+        """What a customer's lines together are limited to from now on; None: full speed. `sessions`: those that go on.
 
         `ending`: sessions of them that are to be ended, whatever their speed.
         """
@@ -200,6 +214,7 @@ class Book:
         self._retarget(line, target)
         line.ending = ending
         self._changed_want(line, now)
+        self._shared_anew(target.customer)
 
     def ended(self, key: Key) -> None:
         """A session ended: what the NAS held for it is gone with it."""
@@ -335,8 +350,12 @@ class Book:
         return self._nases
 
     def limit_of(self, line: Line) -> Limit | None:
-        """What a line is to be limited to."""
-        return self._wanted.get(line.target.customer) if line.live else None
+        """What a line is to be limited to: its part of what its customer is promised."""
+        wanted = self._wanted.get(line.target.customer) if line.live else None
+        if wanted is None or not self.share:
+            return wanted
+        lines = (self._lines[key] for key in self._of[line.target.customer])
+        return wanted.part(sum(one.takes for one in lines if one is not line) + 1)
 
     def idle(self) -> bool:
         """Whether nothing is under way and nothing is left to be asked."""
@@ -367,13 +386,21 @@ class Book:
         line = self._lines.pop(key, None)
         if line is None:
             return
-        of = self._of.get(line.target.customer, set())
+        customer = line.target.customer
+        of = self._of.get(customer, set())
         of.discard(key)
         if not of:
-            self._of.pop(line.target.customer, None)
+            self._of.pop(customer, None)
         if key[0] in self._nases:
             self._nases[key[0]].lines.discard(key)
         self._changed.add(key)
+        self._shared_anew(customer)
+
+    def _shared_anew(self, customer: str) -> None:
+        """A customer has more or fewer lines to share a limit now."""
+        if self.share and customer in self._wanted:
+            for key in self._of.get(customer, ()):
+                self._queue(self._lines[key], 0.0)
 
     def _queue(self, line: Line, now: float) -> None:
         nas = self._nases.get(line.target.nas)
@@ -384,6 +411,8 @@ class Book:
         if line.ending and line.live:
             return Request(RequestKind.DISCONNECT, line.target, None)
         wanted = self.limit_of(line)
+        if wanted is not None and line.unknown:
+            return line.given_up  # whatever its part would be: nobody is there to be asked
         if wanted is not None and (wanted != line.held or line.doubt is not None):
             return Request(RequestKind.LIMIT, line.target, wanted)
         if wanted is None and (line.held is not None or line.doubt is not None):
@@ -426,8 +455,9 @@ class Book:
     def _refused(self, line: Line, request: Request, then: Next, now: float) -> None:
         if then is Next.GONE and line.target.session:
             # No session, so no limit: neither what was acknowledged nor what is in doubt.
-            line.held, line.doubt, line.tries = None, None, 0
+            line.held, line.doubt, line.tries, line.given_up = None, None, 0, None
             line.given_up = self._wish(line)
+            self._shared_anew(line.target.customer)
         elif then is Next.GIVE_UP and request.kind is not RequestKind.LIFT:
             line.given_up = request
             line.tries += 1
