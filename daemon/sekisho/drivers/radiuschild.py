@@ -21,11 +21,10 @@ from collections import deque
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pyrad.packet import AcctPacket
-
 from sekisho.drivers.processes import end_with_parent, keep_no_core
 from sekisho.drivers.radiusdecode import Decoder, Read, answer_to
 from sekisho.drivers.radiusframes import LENGTH, ORDER, Row, counts_of, line_of, row_of
+from sekisho.drivers.radiuspacket import Received
 from sekisho.model.sessions import AccountingOutcome
 
 IN_WORK = 8192
@@ -45,7 +44,7 @@ class Request(NamedTuple):
 
     key: Key
     kind: str
-    packet: AcctPacket
+    packet: Received
     socket: socket.socket
     source: Any
 

@@ -181,6 +181,24 @@ class Table:
         """All prefixes with the row that holds each, and the customer of each row, as of now."""
         return list(self._holders.whole.items()), list(self._columns.customers)
 
+    @property
+    def sharing(self) -> int:
+        """Another number whenever the parts of shared addresses are other customers'."""
+        return self._holders.sharing
+
+    def shared(self) -> list[int]:
+        """Codes of the addresses that are shared."""
+        return list(self._holders.parts)
+
+    def parts(self) -> list[tuple[int, Ports, str | None]]:
+        """Every part of a shared IPv4 address: the address, its ports, whose it is. May be asked from another thread."""
+        customers = self._columns.customers
+        return [
+            (code >> 8 & 0xFFFFFFFF, ports, customers[row])
+            for code, parts in list(self._holders.parts.items())
+            for row, ports in list(parts.items())
+        ]
+
     def each(self, *, unknown: bool = False, user: str | None = None, nas: str | None = None) -> Iterator[Session]:
         """Live sessions, the latest first."""
         columns = self._columns
@@ -312,6 +330,7 @@ class Table:
         changes.facts.append(Named(columns.number[row], customer))
         for code in columns.prefixes[row]:
             changes.moves[code] = customer
+        self._holders.sharing += bool(columns.shares[row])
 
     def _hear(self, row: int, told: Accounting, changes: Changes) -> None:
         """News of a live session."""
