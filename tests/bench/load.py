@@ -62,7 +62,7 @@ class Load:
     """Asks servers of 127.0.0.1 from the addresses of so many customers."""
 
     def __init__(self, customers: int = CUSTOMERS, rest: int = 0) -> None:
-        """`rest`: microseconds to sleep where there is nothing to do; 0: it goes round, which measures best and takes a CPU."""
+        """`rest`: microseconds a paced run sleeps where there is nothing to do; 0: it goes round, which measures best and takes a CPU."""
         self._customers, self._rest = customers, rest
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("0.0.0.0", 0))
@@ -112,7 +112,7 @@ class Load:
         drive(
             self._socket.fileno(), questions.packets, questions.packets.ctypes.data, questions.lengths, self._vectors, self._control.reshape(-1),
             self._sends, self._answers, self._receives, np.zeros(1 << 16, np.int64), times, np.zeros(2, np.int64), tally,
-            int(seconds * 1e9), limit, window, interval, self._customers, np.uint32(self._rest),
+            int(seconds * 1e9), limit, window, interval, self._customers, np.uint32(self._rest if interval else 0),
         )  # fmt: skip
         kept = np.sort(times[: tally[KEPT]])
         sent, answered, lost, nxdomain, noerror = (int(tally[what]) for what in (SENT, ANSWERED, LOST, NXDOMAIN, NOERROR))

@@ -44,7 +44,7 @@ CUSTOMERS = int(os.environ.get("LOAD_CUSTOMERS", "2000"))
 SCALE = float(os.environ.get("LOAD_SCALE", "0" if "LOAD_SECONDS" in os.environ else "0.05"))
 ACCOUNTING, FLOWS = 5000, 300_000
 """Packets and records a second."""
-FACTORS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
+FACTORS = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1)
 TRIAL = 15.0
 """Seconds for which a factor is tried."""
 REST = 500
@@ -249,9 +249,10 @@ def test_log_ins_flows_and_queries_together_are_answered_or_counted_and_memory_d
     allowed = [f"w{number}.harmless.example" for number in range(3000)]
     asked = questions(blocked_names(LISTED), allowed, 0.1)
     load.once(port, packed(allowed))  # fills the cache, which the resolver of a test takes a while for
-    alone = load.full(port, asked, 3.0)
-    most = alone.answered / alone.seconds
-    print(f"DNS alone: {most:,.0f} queries/s, half of it {most / 2:,.0f}; load average {os.getloadavg()[0]:.1f}")
+    alone = [run.answered / run.seconds for run in (load.full(port, asked, min(2.0, SECONDS / 4)) for _ in range(5))]
+    most = max(alone)  # what others on the machine left of it is the least that can be said
+    said = ", ".join(f"{one:,.0f}" for one in sorted(alone))
+    print(f"DNS alone: {said} queries/s, half of the most {most / 2:,.0f}; load average {os.getloadavg()[0]:.1f}")
     scale = SCALE
     for factor in FACTORS if not SCALE else ():
         tried = together(place, load, asked, most, factor, TRIAL)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sekisho.enforce.nas import ON_CAUSE, Next, tally
+from sekisho.enforce.naslines import ON_CAUSE, Next
+from sekisho.enforce.nastally import tally
 from sekisho.model.nas import ErrorCause, Remembered
 from unit.enforce.lines import (
     ACK,
