@@ -131,6 +131,7 @@ def test_a_storm_of_log_ins_loses_nothing(daemon: Daemon) -> None:
 
     load, before = AccountingLoad(daemon.port), daemon.cpu()
     seconds = load.run(bodies(), STORM, STORM_RATE)
+    assert len(load.took) == STORM
     print("\n" + said(load, f"{STORM:,} log-ins in a minute", seconds, daemon.cpu() - before) + f", {daemon.mib():,.0f} MiB")
     history = SessionHistory.open(daemon.folder / "state" / "sessions.db")
     assert history._reader.execute("SELECT count(*) FROM sessions WHERE id LIKE 'again%'").fetchone() == (STORM,)

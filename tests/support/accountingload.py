@@ -44,7 +44,7 @@ class AccountingLoad:
     """Seconds from when a request was sent first to its answer."""
 
     def run(self, bodies: Iterator[bytes], count: int, rate: float, patience: float = 300.0) -> float:
-        """Seconds until all were answered. Fails if that takes `patience` seconds longer than the rate."""
+        """Seconds until all were answered, or until it has taken `patience` seconds longer than the rate."""
         nases = [Nas(self.port) for _ in range(SOCKETS)]
         poll = select.epoll()
         places = {}
@@ -86,7 +86,8 @@ class AccountingLoad:
                         self.again += 1
                         nases[key[0]].socket.send(request)
                         waiting[key] = first, now, request
-            assert now - began < count / rate + patience, f"{len(waiting)} not answered"
+            if now - began > count / rate + patience:
+                break
         poll.close()
         for one in nases:
             one.close()

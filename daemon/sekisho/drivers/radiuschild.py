@@ -29,8 +29,10 @@ from sekisho.model.sessions import AccountingOutcome
 
 IN_WORK = 8192
 """Requests in work at most."""
-ANSWERED_FOR = 15.0
-"""Seconds for which an answer is given again (RFC 5080 section 2.2.2: 5 to 30)."""
+ANSWERED_FOR = 30.0
+"""Seconds for which an answer is given again (RFC 5080 section 2.2.2: 5 to 30). The longest there is: where packets wait in the kernel
+because too many come, what was told again meanwhile is known for that when its turn comes, and is not carried out anew.
+"""
 TOGETHER = 128
 """Packets received before the other sockets have their turn."""
 TELL_EVERY = 0.5
