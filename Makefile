@@ -106,8 +106,9 @@ fuzz-replay: venv ## one input again: TARGET=queries HEX=... (CHOICE=...)
 fuzz-minimise: venv ## keep of the fuzzers' corpus what its features and, not compiled, the lines of the source need
 	@PYTHONPATH=tests NUMBA_DISABLE_JIT=1 $(BIN)/python -m support.fuzzing minimise $(foreach target,$(FUZZ_TARGETS),--target $(target))
 
-soak: venv peers-installed ## an hour at half load: memory must not grow; 200 months with sudden deaths (SOAK_SECONDS=3600 KILLED_MONTHS=200)
-	@SOAK_SECONDS=$${SOAK_SECONDS:-3600} KILLED_MONTHS=$${KILLED_MONTHS:-200} \
+soak: venv peers-installed ## an hour at half load, ten minutes of all loads together, 200 months with sudden deaths (SOAK_SECONDS=3600 LOAD_SECONDS=600 LOAD_CUSTOMERS=1000000 KILLED_MONTHS=200)
+	@SOAK_SECONDS=$${SOAK_SECONDS:-3600} LOAD_SECONDS=$${LOAD_SECONDS:-600} LOAD_CUSTOMERS=$${LOAD_CUSTOMERS:-1000000} \
+	  KILLED_MONTHS=$${KILLED_MONTHS:-200} \
 	  $(BIN)/python -m pytest -q -s tests/soak tests/property/test_measure_kills.py
 
 bench-installed:

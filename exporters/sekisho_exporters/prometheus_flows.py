@@ -22,6 +22,12 @@ FLOW_FAMILIES: tuple[Family, ...] = (
     _flow("sekisho_flow_packets_total", "counter", "Packets of flow records received.", lambda one: one.packets),
     _flow("sekisho_flow_records_total", "counter", "Flow records decoded.", lambda one: one.records),
     _flow("sekisho_flow_records_nobody_total", "counter", "Flow records of no customer.", lambda one: one.nobody),
+    _flow(
+        "sekisho_flow_records_shared_total",
+        "counter",
+        "Flow records of no customer whose address several share by ports.",
+        lambda one: one.shared,
+    ),
     _flow("sekisho_flow_records_unusable_total", "counter", "Flow records without an address or octets.", lambda one: one.unusable),
     _flow("sekisho_flow_gaps_total", "counter", "Times the sequence of an exporter leapt ahead.", lambda one: one.gaps),
     _flow("sekisho_flow_lost", "gauge", "Records or packets of exporters that did not arrive, since the start.", lambda one: one.lost),

@@ -35,6 +35,7 @@ STALL = 1_000_000_000
 SENT, ANSWERED, LOST, NXDOMAIN, NOERROR, OTHER, NANOSECONDS, KEPT, SILENCE = range(9)
 
 _pause = types.ExternalFunction("sched_yield", types.int32())
+_sleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,11 @@ class Run:
 
 
 class Load:
-    """Asks servers of 127.0.0.1 from the addresses of the customers."""
+    """Asks servers of 127.0.0.1 from the addresses of so many customers."""
 
-    def __init__(self) -> None:
+    def __init__(self, customers: int = CUSTOMERS, rest: int = 0) -> None:
+        """`rest`: microseconds a paced run sleeps where there is nothing to do; 0: it goes round, which measures best and takes a CPU."""
+        self._customers, self._rest = customers, rest
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("0.0.0.0", 0))
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
@@ -109,11 +112,20 @@ class Load:
         drive(
             self._socket.fileno(), questions.packets, questions.packets.ctypes.data, questions.lengths, self._vectors, self._control.reshape(-1),
             self._sends, self._answers, self._receives, np.zeros(1 << 16, np.int64), times, np.zeros(2, np.int64), tally,
-            int(seconds * 1e9), limit, window, interval,
+            int(seconds * 1e9), limit, window, interval, self._customers, np.uint32(self._rest if interval else 0),
         )  # fmt: skip
         kept = np.sort(times[: tally[KEPT]])
         sent, answered, lost, nxdomain, noerror = (int(tally[what]) for what in (SENT, ANSWERED, LOST, NXDOMAIN, NOERROR))
         return Run(sent, answered, lost, nxdomain, noerror, float(tally[NANOSECONDS]) / 1e9, kept, tally[SILENCE] / 1e6)
+
+
+@compiled
+def pause(rest):  # type: ignore[no-untyped-def]
+    """Let others have the CPU: for so many microseconds, or while there are any."""
+    if rest > 0:
+        _sleep(rest)
+    else:
+        _pause()
 
 
 @compiled
@@ -135,6 +147,8 @@ def drive(
     limit,
     window,
     interval,
+    customers,
+    rest,
 ):  # type: ignore[no-untyped-def]
     """Send for `duration` ns or `limit` queries, then wait for the rest. `window` queries outstanding, or one each `interval` ns.
 
@@ -157,7 +171,7 @@ def drive(
                 put16(packets[row], 0, (sent + k) & 0xFFFF)
                 vectors[k, 0] = base + row * packets.shape[1]
                 vectors[k, 1] = lengths[row]
-                put32(control, k * CONTROL + 20, BASE + (sent + k) * 7919 % CUSTOMERS)
+                put32(control, k * CONTROL + 20, BASE + (sent + k) * 7919 % customers)
             now = clock(CLOCK_MONOTONIC, scratch)
             gone = max(transmit(fd, sends, 0, count), np.int64(0))
             for k in range(gone):
@@ -177,7 +191,7 @@ def drive(
                 waiting[:] = 0
                 heard = now
             if count <= 0:
-                _pause()
+                pause(rest)
             continue
         silence = max(silence, (now - heard) * min(answered, 1))
         heard = now

@@ -18,6 +18,7 @@ from sekisho.drivers.flowsloop import I_EPOLL, KIND_LISTENER, collect, make_inbo
 from sekisho.drivers.upstreamsockets import register
 from sekisho.flows import layout
 from sekisho.flows.layout import Total
+from sekisho.flows.shares import no_shares
 from sekisho.plane.memory import blank
 from sekisho.snapshot.layout import CUSTOMERS_VERSION, Customers
 from sekisho.snapshot.people import build_customers, fill
@@ -98,7 +99,7 @@ def test_records_a_second(make: Callable[[np.random.Generator], list[bytes]]) ->
             before = int(desk.totals[Total.RECORDS])
             used = time.thread_time()
             while select.select([listener], [], [], 0)[0]:
-                collect(desk, inbox, customers.view, *sums, np.uint64(1), time.monotonic_ns() + 2_000_000)
+                collect(desk, inbox, customers.view, *sums, no_shares(), np.uint64(1), time.monotonic_ns() + 2_000_000)
             if number:
                 taken += int(desk.totals[Total.RECORDS]) - before
                 processor += time.thread_time() - used

@@ -9,21 +9,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from sekisho.drivers.sessionhistory import SessionHistory
-from sekisho.sessions.changes import WHOLE, Held, Opened
 from support import free_port, wait_until
-from support.radius import INTERIM, SECRET, START, Nas, attribute, integer, is_answer, octets, packet, told
+from support.accountingload import AccountingLoad, write_sessions
+from support.radius import INTERIM, SECRET, START, attribute, integer, octets, told
 
 SESSIONS = int(os.environ.get("BENCH_SESSIONS", "1000000"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "20"))
@@ -59,17 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "customers.csv").write_text("id,terms\n" + "".join(f"c{number},gunma\n" for number in range(SESSIONS)))
     (folder / "secret").write_bytes(SECRET)
     (folder / "state").mkdir()
-    history = SessionHistory.open(folder / "state" / "sessions.db")
-    now = time.time()
-    history.start()
-    for begin in range(0, SESSIONS, 10_000):
-        facts: list[Opened | Held] = []
-        for number in range(begin, min(begin + 10_000, SESSIONS)):
-            facts.append(Opened(number + 1, "bras", f"s{number}", f"c{number}", f"c{number}", now, now, 0, 0, 0, True))
-            facts.append(Held(number + 1, (0xFFFF << 32 | POOL + number) << 8 | 128, WHOLE, now))
-        history.write(facts, lambda: None)
-    history._waiting.put(None)
-    history._thread.join()
+    write_sessions(folder / "state" / "sessions.db", SESSIONS, POOL)
     return folder
 
 
@@ -106,64 +95,12 @@ def daemon(folder: Path) -> Iterator[Daemon]:
         process.wait()
 
 
-@dataclass
-class Load:
-    """Requests at a rate, told again after a time as an access server does, until each has its answer."""
-
-    port: int
-    sent: int = 0
-    again: int = 0
-    took: list[float] = field(default_factory=list)
-
-    def run(self, bodies: Iterator[bytes], count: int, rate: float) -> float:
-        """Seconds until all were answered."""
-        sockets = [Nas(self.port) for _ in range(64)]
-        for one in sockets:
-            one.socket.setblocking(False)
-        waiting: dict[tuple[int, int], tuple[float, float, bytes]] = {}
-        began = swept = time.monotonic()
-        free = [(index, number) for number in range(256) for index in range(len(sockets))]
-        while self.sent < count or waiting:
-            now = time.monotonic()
-            due = min(count, int((now - began) * rate))
-            while self.sent < due and free:
-                index, number = free.pop()
-                request = packet(next(bodies), number)
-                sockets[index].socket.send(request)
-                waiting[index, number] = now, now, request
-                self.sent += 1
-            ready, _, _ = select.select([one.socket for one in sockets], [], [], 0.001)
-            places = {one.socket: index for index, one in enumerate(sockets)}
-            for one in ready:
-                index = places[one]
-                with contextlib.suppress(BlockingIOError):
-                    while True:
-                        response = one.recv(4096)
-                        found = waiting.get((index, response[1]))
-                        # An answer to what was told again may come when the identifier is another request's.
-                        if found is not None and is_answer(response, found[2]):
-                            del waiting[index, response[1]]
-                            self.took.append(time.monotonic() - found[0])
-                            free.insert(0, (index, response[1]))
-            if now - swept > 0.5:
-                swept = now
-                for key, (first, last, request) in list(waiting.items()):
-                    if now - last > 3:
-                        self.again += 1
-                        sockets[key[0]].socket.send(request)
-                        waiting[key] = first, now, request
-            assert now - began < count / rate + 300, f"{len(waiting)} not answered"
-        for one in sockets:
-            one.close()
-        return time.monotonic() - began
-
-    def told(self, what: str, seconds: float, cpu: float) -> str:
-        took = sorted(self.took)
-        p50, p99 = took[len(took) // 2] * 1e3, took[len(took) * 99 // 100] * 1e3
-        return (
-            f"{what}: {len(took):,} answered in {seconds:.1f} s ({len(took) / seconds:,.0f}/s), p50 {p50:.1f} ms, p99 {p99:.1f} ms,"
-            f" {self.again} told again, {cpu / len(took) * 1e6:.0f} us CPU a packet; load {os.getloadavg()[0]:.1f}"
-        )
+def said(load: AccountingLoad, what: str, seconds: float, cpu: float) -> str:
+    many = len(load.took)
+    return (
+        f"{what}: {many:,} answered in {seconds:.1f} s ({many / seconds:,.0f}/s), p50 {load.percentile(0.5):.1f} ms,"
+        f" p99 {load.percentile(0.99):.1f} ms, {load.again} told again, {cpu / many * 1e6:.0f} us CPU a packet; load {os.getloadavg()[0]:.1f}"
+    )
 
 
 def test_interim_updates(daemon: Daemon) -> None:
@@ -178,9 +115,9 @@ def test_interim_updates(daemon: Daemon) -> None:
             yield told(INTERIM, f"s{number}", f"c{number}", attribute(8, (POOL + number).to_bytes(4)) + used)
 
     for rate in (RATE, 4 * RATE):
-        load, before = Load(daemon.port), daemon.cpu()
+        load, before = AccountingLoad(daemon.port), daemon.cpu()
         seconds = load.run(bodies(), int(rate * SECONDS), rate)
-        print("\n" + load.told(f"Interim-Updates, {rate:,} a second offered", seconds, daemon.cpu() - before))
+        print("\n" + said(load, f"Interim-Updates, {rate:,} a second offered", seconds, daemon.cpu() - before))
         assert len(load.took) == load.sent
 
 
@@ -192,8 +129,9 @@ def test_a_storm_of_log_ins_loses_nothing(daemon: Daemon) -> None:
             where = attribute(8, (POOL + (number + 1) % SESSIONS).to_bytes(4))
             yield told(START, f"again{number}", f"c{number % SESSIONS}", where)
 
-    load, before = Load(daemon.port), daemon.cpu()
+    load, before = AccountingLoad(daemon.port), daemon.cpu()
     seconds = load.run(bodies(), STORM, STORM_RATE)
-    print("\n" + load.told(f"{STORM:,} log-ins in a minute", seconds, daemon.cpu() - before) + f", {daemon.mib():,.0f} MiB")
+    assert len(load.took) == STORM
+    print("\n" + said(load, f"{STORM:,} log-ins in a minute", seconds, daemon.cpu() - before) + f", {daemon.mib():,.0f} MiB")
     history = SessionHistory.open(daemon.folder / "state" / "sessions.db")
     assert history._reader.execute("SELECT count(*) FROM sessions WHERE id LIKE 'again%'").fetchone() == (STORM,)

@@ -10,7 +10,7 @@ import pytest
 
 from sekisho.config.coa import CoaSettings
 from sekisho.drivers.coa import CoaClient
-from sekisho.enforce.nas import Request
+from sekisho.enforce.naslines import Request
 from sekisho.enforce.templates import compose
 from sekisho.model.customers import Prefix
 from sekisho.model.nas import Answer, ErrorCause, Limit, Patience, RequestKind, RequestOutcome, Target

@@ -134,5 +134,6 @@ def test_no_limit_is_forgotten_and_in_the_end_each_line_has_what_is_wanted(told)
         world.ask()
     assert world.book.idle()
     for key, one in world.live.items():
-        assert world.limits.get(key) == world.wanted.get(one.customer), key
+        wanted = world.wanted.get(one.customer)
+        assert world.limits.get(key) == (wanted and wanted.part(len(world.of(one.customer)))), key
     assert set(world.disk) == set(world.limits), "what is remembered is what is there"

@@ -55,7 +55,7 @@ def packet(attributes: bytes, identifier: int, secret: bytes = SECRET, *, signed
     if signed:
         body = attributes + attribute(80, bytes(16))
         head = struct.pack("!BBH", code, identifier, 20 + len(body))
-        attributes += attribute(80, hmac.new(secret, head + bytes(16) + body, "md5").digest())
+        attributes += attribute(80, hmac.digest(secret, head + bytes(16) + body, "md5"))
     head = struct.pack("!BBH", code, identifier, 20 + len(attributes))
     return head + hashlib.md5(head + bytes(16) + attributes + secret).digest() + attributes  # noqa: S324 - RFC 2866 section 3
 

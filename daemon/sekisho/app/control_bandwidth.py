@@ -7,13 +7,13 @@ own terms that know the detector; the customer's exemptions are kept. Decides no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
 
 from sekisho.app.control_people import People
-from sekisho.app.control_segments import Index, PrefixesOf, index_of
+from sekisho.app.control_segments import Index, PrefixesOf, index_after, index_of
 from sekisho.app.control_traffic import Traffic
 from sekisho.config.bandwidth import Bandwidth
 from sekisho.detect import mailvolume, storms
@@ -30,8 +30,8 @@ log = structlog.get_logger("sekisho.control")
 LINES = (Detector.BANDWIDTH, Detector.MAIL_VOLUME, Detector.CONNECTION_STORM)
 """Detectors that look at what was counted of lines."""
 
-INDEX_EVERY = 600.0
-"""Seconds after which lines whose addresses change are put on their segments anew."""
+FEW = 100, 0.1
+"""Up to so many, and this part of the lines, are put on segments one by one when addresses move; beyond it, all are anew."""
 Said = tuple[Detector, Iterable[Seen], Iterable[Seen]]
 """What a detector finds, and what is no more."""
 
@@ -70,7 +70,9 @@ class BandwidthDetection:
         self._rows = rows
         self._index: Index | None = None
         self._index_of: tuple[object, ...] = ()
-        self._indexed_at = 0.0
+        self._follows = False
+        """Whether a segment is told by addresses, which move."""
+        self._moved: set[str] = set()
         self._occupancy = Occupancy()
         self._counted = {Detector.MAIL_VOLUME: Counted(), Detector.CONNECTION_STORM: Counted()}
         self._known: set[tuple[Detector, str, str, float]] = set()
@@ -83,7 +85,7 @@ class BandwidthDetection:
         if self._at is not None and 0 <= now - self._at < settings.every:
             return False
         self._at = now
-        index = await self._indexed(people, settings, now)
+        index = await self._indexed(people, settings)
         self._traffic.usage.advance(now)
         limited = self._adopt(index, now)
         with self._traffic.still():
@@ -93,6 +95,11 @@ class BandwidthDetection:
             await self.sink.found(findings, tuple(self._untold), now)
         self._untold = []
         return True
+
+    def customers_moved(self, customers: Collection[str]) -> None:
+        """Customers have other addresses now: from the next look on their lines are on the segments of those."""
+        if self._follows:
+            self._moved.update(customers)
 
     @property
     def index(self) -> Index | None:
@@ -113,13 +120,20 @@ class BandwidthDetection:
             for one, seen in zip(index.lines.segments, look.segments, strict=False)
         )
 
-    async def _indexed(self, people: People, settings: Bandwidth, now: float) -> Index:
+    async def _indexed(self, people: People, settings: Bandwidth) -> Index:
         key = (people, people.changes, len(self._rows()), settings.segments)
-        moving = self.prefixes_of is not None and any(one.prefixes for one in settings.segments)
-        is_old = moving and not 0 <= now - self._indexed_at < INDEX_EVERY
-        if self._index is None or key != self._index_of or is_old:
-            self._index = await asyncio.to_thread(index_of, people, dict(self._rows()), settings.segments, self.prefixes_of)
-            self._index_of, self._indexed_at = key, now
+        self._follows = self.prefixes_of is not None and any(one.prefixes for one in settings.segments)
+        # Who moves from here on is put on segments at the next look.
+        moved, self._moved = self._moved, set()
+        try:
+            if self._index is None or key != self._index_of or len(moved) > FEW[0] + FEW[1] * self._index.lines.rows:
+                self._index = await asyncio.to_thread(index_of, people, dict(self._rows()), settings.segments, self.prefixes_of)
+                self._index_of = key
+            elif moved and self.prefixes_of is not None:
+                self._index = await asyncio.to_thread(index_after, self._index, people, self._rows(), moved, self.prefixes_of)
+        except BaseException:
+            self._moved |= moved
+            raise
         return self._index
 
     def _adopt(self, index: Index, now: float) -> set[tuple[Detector, str, str]]:

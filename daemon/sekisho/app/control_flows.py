@@ -12,6 +12,7 @@ import ipaddress
 import math
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from sekisho.app.control_flowshares import FlowShares
 from sekisho.app.control_traffic import Traffic
 from sekisho.config.flows import FlowSettings
 from sekisho.config.values import Endpoint
@@ -40,7 +42,9 @@ _RETRY = 5.0
 class Flows:
     """The flow records of one site; `folder` is that of the plane's tables."""
 
-    def __init__(self, folder: Path, state: Path, taker: Traffic | None = None) -> None:
+    def __init__(self, folder: Path, state: Path, taker: Traffic | None = None, shares: FlowShares | None = None) -> None:
+        """`shares`: whose the ports of shared addresses are; None: nobody says."""
+        self._shares = shares
         self._folder, self._file, self._taker = folder, state / FILE, taker
         self._settings: FlowSettings | None = None
         self._collector: Any = None
@@ -73,10 +77,16 @@ class Flows:
         """Hand on what was summed; open again what could not be."""
         if self._collector is not None:
             self._hand_on()
+            await self._share(self._collector, now, anew=False)
         elif self._settings is not None and now >= self._retry_at and not self._changing.locked():
             async with self._changing:
                 self._retry_at = now + _RETRY
                 await self._open(self._settings)
+
+    async def _share(self, collector: Any, now: float, *, anew: bool) -> None:
+        shares = await self._shares.changed(now, anew=anew) if self._shares is not None else None
+        if shares is not None:
+            collector.shares = shares
 
     async def close(self) -> None:
         """Stop collecting; what was summed is handed on."""
@@ -129,6 +139,7 @@ class Flows:
             child = flowswarm.start_compiling()
             await asyncio.to_thread(os.waitpid, child, 0)
         collector = FlowCollector(self._folder, self._file, settings.exporters, settings.interval, datagrams)
+        await self._share(collector, time.monotonic(), anew=True)
         collector.start()
         self._streams = FlowStreams(collector, within([one.address for one in settings.exporters]))
         await self._streams.start(streams)
@@ -184,6 +195,7 @@ class Flows:
             packets=int(totals[Total.PACKETS]),
             records=int(totals[Total.RECORDS]),
             nobody=int(totals[Total.NOBODY]),
+            shared=int(totals[Total.SHARED]),
             unusable=int(totals[Total.UNUSABLE]),
             lost=int(totals[Total.LOST]),
             gaps=int(totals[Total.GAPS]),

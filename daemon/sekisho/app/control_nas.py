@@ -9,38 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import structlog
 
+from sekisho.app.control_nas_asking import Asking
 from sekisho.app.control_standing import View
 from sekisho.app.control_tables import Tables
-from sekisho.config.coa import CoaMode, CoaSettings
+from sekisho.config.coa import CoaSettings
 from sekisho.config.lines import LineSettings
 from sekisho.drivers.nasmemory import NasMemory
-from sekisho.enforce.nas import TOLD_AFTER, Book, Pace, Request
-from sekisho.enforce.templates import compose
+from sekisho.enforce.nas import Book
+from sekisho.enforce.naslines import Pace
 from sekisho.measures.combine import ENFORCED
 from sekisho.model.customers import Customer, Plan, Prefix
-from sekisho.model.errors import LedgerError, RefusedError
 from sekisho.model.measures import NONE, Detector, Enforcement
-from sekisho.model.nas import Answer, ErrorCause, Limit, Patience, Remembered, RequestKind, RequestOutcome, Target
+from sekisho.model.nas import Limit, Remembered, Target
 from sekisho.model.sessions import Session, SessionEnd
-
-if TYPE_CHECKING:
-    # Brings RADIUS packets with it: imported when there is a NAS to ask.
-    from sekisho.drivers.coa import CoaClient
 
 log = structlog.get_logger("sekisho.nas")
 
 _MEGABIT = 1_000_000
 RECONCILE_EVERY = 60.0
 """Seconds between two comparisons of all that is wanted with all that NASes hold."""
-_DISK_WAIT = 5.0
-"""Seconds until a write that failed is tried again; nothing is asked meanwhile."""
 _PAUSE = 1000
 """Customers after which other tasks have their turn."""
 
@@ -53,8 +46,8 @@ class Sessions(Protocol):
         ...
 
 
-class NasLimits:
-    """Owns the book of lines and the asking."""
+class NasLimits(Asking):
+    """What is wanted of NASes, by measures, sessions and customers as they are."""
 
     def __init__(
         self,
@@ -66,24 +59,13 @@ class NasLimits:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`memory` opens the file of what is remembered; `plan` says a line's capacity, `enforced` what is in force for whom."""
-        self.settings: CoaSettings | None = None
-        self.book = Book({})
-        self.requests: Counter[tuple[RequestKind, RequestOutcome]] = Counter()
-        self.causes: Counter[ErrorCause] = Counter()
-        self.errors: dict[str, str] = {}
-        """By NAS, why the last request to it could not be sent."""
+        super().__init__(now)
         self.sessions = sessions
         self._memory_of = memory
-        self._memory: NasMemory | None = None
-        self._client: CoaClient | None = None
         self._find = find
         self._plan = plan
         self._enforced = enforced
-        self._now = now
-        self._wake = asyncio.Event()
-        self._asking: set[asyncio.Task[None]] = set()
         self._duplicates: dict[str, int] = {}
-        self._disk_failed = False
         self._reconciled_at = 0.0
 
     async def start(self, settings: CoaSettings | None, *, remembered: bool) -> None:
@@ -93,7 +75,7 @@ class NasLimits:
             self._memory = await asyncio.to_thread(self._memory_of)
             kept = await self._memory.read()
         self.settings = settings
-        self.book = Book(_paces(settings), kept)
+        self.book = Book(_paces(settings), kept, share=settings is None or settings.share)
 
     async def close(self) -> None:
         for task in self._asking:
@@ -107,15 +89,6 @@ class NasLimits:
         if self._client is not None:
             await self._client.close()
 
-    @property
-    def observing(self) -> bool:
-        return self.settings is None or self.settings.mode is CoaMode.OBSERVE
-
-    @property
-    def dropped(self) -> Mapping[str, int]:
-        """Datagrams that were no answer, by reason."""
-        return {} if self._client is None else self._client.dropped
-
     # What changes
 
     async def adopt(self, settings: CoaSettings | None) -> None:
@@ -124,6 +97,7 @@ class NasLimits:
             self._memory = await asyncio.to_thread(self._memory_of)
         before, self.settings = self.settings, settings
         self.book.adopt(_paces(settings), self._now())
+        self.book.share = settings is None or settings.share
         for nas in settings.nases if settings is not None else ():
             old = before.nas(nas.id) if before is not None else None
             if (
@@ -200,36 +174,7 @@ class NasLimits:
             self.sessions_changed(concerned)
             self._wake.set()
 
-    # The asking
-
-    async def run(self) -> None:
-        """Ask what is due, for ever."""
-        while True:
-            self._wake.clear()
-            await self.step()
-            due = None if self.observing else self.book.next_due()
-            try:
-                await asyncio.wait_for(self._wake.wait(), None if due is None else max(0.0, due - self._now()))
-            except TimeoutError:
-                continue
-
-    async def step(self) -> None:
-        """Ask what is due now; answers come later."""
-        requests = [] if self.observing else self.book.due(self._now())
-        changes = self.book.changes()
-        written = False
-        try:
-            written = not any(changes) or await self._write(changes)
-        finally:
-            # Nothing is asked that is not written down, nor after the end.
-            for request in requests if not written else ():
-                self.book.postpone(request, self._now() + _DISK_WAIT)
-        if not written:
-            return
-        for request in requests:
-            task = asyncio.create_task(self._ask(request))
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
+    # The end
 
     async def stop(self) -> None:
         """Before the end, when `run` has ended: take limits back if none are to be left, as far as NASes answer in time."""
@@ -292,81 +237,6 @@ class NasLimits:
         ending = [] if allowed is None else [one.key for one in targets if one.session][allowed:]
         self.book.want(customer, limit, targets, self._now(), ending)
         self._wake.set()
-
-    async def _ask(self, request: Request) -> None:
-        settings = self.settings
-        nas = settings.nas(request.target.nas) if settings is not None else None
-        if settings is None or nas is None:
-            self.book.postpone(request, self._now())
-            return
-        if self._client is None:
-            from sekisho.drivers.coa import CoaClient  # noqa: PLC0415
-
-            self._client = CoaClient()
-        try:
-            message = compose(request, settings)
-        except RefusedError as error:
-            answer = Answer(RequestOutcome.UNSENT, error=str(error))
-        else:
-            answer = await self._client.ask(nas, message, Patience(settings.timeout, settings.retries))
-        self._done(request, answer)
-
-    def _done(self, request: Request, answer: Answer) -> None:
-        name = request.target.nas
-        state = self.book.nases().get(name)
-        was_silent = state is not None and state.silent_since is not None
-        self.requests[request.kind, answer.outcome] += 1
-        if answer.outcome is RequestOutcome.REFUSED:
-            self.causes[answer.cause] += 1
-        self.book.answered(request, answer.outcome, answer.cause, self._now())
-        if answer.error:
-            if self.errors.get(name) != answer.error:
-                log.error("nas-not-asked", nas=name, error=answer.error)
-            self.errors[name] = answer.error
-        else:
-            self.errors.pop(name, None)
-        is_silent = state is not None and state.silent_since is not None
-        if is_silent != was_silent:
-            (log.error if is_silent else log.info)("nas-silent" if is_silent else "nas-answers", nas=name)
-        if answer.outcome is RequestOutcome.REFUSED:
-            log.warning("nas-refused", nas=name, kind=request.kind.value, cause=answer.cause.word)
-        self._wake.set()
-
-    async def _write(self, changes: tuple[list[Remembered], list[tuple[str, str]]]) -> bool:
-        if self._memory is None:
-            return True
-        try:
-            await self._memory.write(*changes)
-        except asyncio.CancelledError:
-            self.book.unwritten(changes)
-            raise
-        except LedgerError as error:
-            if not self._disk_failed:
-                log.error("nas-memory-not-written", error=str(error))  # noqa: TRY400 - the sentence says it all
-            self._disk_failed = True
-            self.book.unwritten(changes)
-            return False
-        self._disk_failed = False
-        return True
-
-    # What is told
-
-    def warnings(self) -> list[str]:
-        """What needs somebody."""
-        found = []
-        for name, state in self.book.nases().items():
-            if state.silent_since is not None and state.tries >= TOLD_AFTER:
-                why = self.errors.get(name, "look at its address, its secret and whether it takes requests from here")
-                found.append(f"NAS {name} does not answer, and {len(state.lines)} lines wait for it: {why}")
-            refused = sum(line.given_up is not None for line in self.book.lines(name))
-            if refused:
-                found.append(f"NAS {name} refuses what is asked for {refused} lines; `sekisho nas show {name}` says why")
-        lost = Counter(line.target.nas for line in self.book.lines() if line.target.nas not in self.book.nases())
-        for name, count in lost.items():
-            found.append(
-                f"NAS {name}, which `coa:` does not name any more, may hold {count} limits; name it again, or take them back by hand"
-            )
-        return found
 
 
 def duplicate_logins(view: View) -> dict[str, int]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from sekisho.app.control_core import Core
 from sekisho.app.control_nas import NasLimits
-from sekisho.enforce.nas import Line, Request, tally
+from sekisho.enforce.naslines import Line, Request
+from sekisho.enforce.nastally import tally
 from sekisho.enforce.templates import compose
 from sekisho.model.errors import RefusedError
 from sekisho.model.nas import ErrorCause, Limit, RequestKind, RequestOutcome

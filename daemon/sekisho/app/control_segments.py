@@ -7,7 +7,7 @@ plan, or the addresses of their record and of their sessions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,10 +69,33 @@ def index_of(people: People, rows: Mapping[str, int], segments: tuple[Segment, .
     members = [_on(number, segment, people, groups, shared, where, others) for number, segment in enumerate(segments)]
     if prefixes_of is not None and any(one.prefixes for one in segments):
         members.append(_by_sessions(names, segments, prefixes_of))
+    return Index(Lines(capacity, terms, tuple(rules), _sorted(members, segments), segments), names)
+
+
+def index_after(index: Index, people: People, rows: Mapping[str, int], customers: Iterable[str], prefixes_of: PrefixesOf) -> Index:
+    """The same lines, those of these customers put on segments by the addresses they have now. Some microseconds for each."""
+    lines = index.lines
+    pairs, moved = [], []
+    for name in customers:
+        row = rows.get(name)
+        customer = people.find(name)
+        if row is None or row >= lines.rows or customer is None:
+            continue
+        moved.append(row)
+        held = (*customer.prefixes, *prefixes_of(name))
+        for number, segment in enumerate(lines.segments):
+            if _alike(customer, segment) or any(_holds(prefix, held) for prefix in segment.prefixes):
+                pairs.append((row, number))
+    stay = lines.members[:, ~np.isin(lines.members[0], np.array(moved, np.int64))]
+    members = _sorted([stay, np.array(pairs, np.int64).reshape(-1, 2).T], lines.segments)
+    return Index(replace(lines, members=members), index.names)
+
+
+def _sorted(members: Sequence[NDArray[np.int64]], segments: Sequence[Segment]) -> NDArray[np.int64]:
+    """Pairs of rows and segments, each once, by ascending row: int64 (2, n)."""
     found = np.concatenate([np.zeros((2, 0), np.int64), *members], axis=1)
     keys = np.unique(found[0] * max(1, len(segments)) + found[1])
-    pairs = np.vstack(np.divmod(keys, max(1, len(segments))))
-    return Index(Lines(capacity, terms, tuple(rules), pairs, segments), names)
+    return np.vstack(np.divmod(keys, max(1, len(segments))))
 
 
 def _on(

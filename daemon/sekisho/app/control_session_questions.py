@@ -118,6 +118,13 @@ def faults(sessions: Sessions) -> list[str]:
             f"sessions cannot be written to {sessions.history.path} ({sessions.history.failing}): RADIUS is not answered; see that its "
             "disk has room and works"
         )
+    clash = sessions.clash()
+    if clash is not None:
+        address, customer = clash
+        found.append(
+            f"several customers share {address} by ports, and it is in a fixed prefix of {customer}: who asks from there is taken for "
+            f"{customer}; take it out of the prefixes of {customer}"
+        )
     return found
 
 

@@ -43,6 +43,8 @@ log = structlog.get_logger("sekisho.radius")
 
 TOGETHER = 256
 """Sessions ended or renamed before the loop's other tasks have their turn."""
+MOST_SHARED = 1000
+"""Shared addresses looked at for somebody's fixed prefix around them."""
 DEFAULT_LIMIT = 4200.0
 """Seconds after which a session of a NAS that is in no configuration any more is over."""
 RETENTION = 180 * 86400.0
@@ -77,6 +79,8 @@ class Sessions:
         self._settings: RadiusSettings | None = None
         self._realms: tuple[str, ...] = ()
         self._used: dict[str, list[int]] = {}
+        self._looked_at: tuple[object, ...] = ()
+        self._clash: tuple[Prefix, str] | None = None
         self._listening_since = clock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -184,6 +188,18 @@ class Sessions:
             return [(prefix_of(code), name) for code, row in held if (name := customers[row]) is not None and name in known]
 
         return of
+
+    def clash(self) -> tuple[Prefix, str] | None:
+        """An address that is shared by ports, and the customer who has a fixed prefix around it: the plane tells no ports apart."""
+        if self._tables is None:
+            return None
+        people = self._people
+        key = (self.table.sharing, people, people.changes)
+        if key != self._looked_at:
+            shared = itertools.islice(self.table.shared(), MOST_SHARED)
+            held = ((prefix, name) for prefix in map(prefix_of, shared) for name in people.holders(prefix))
+            self._looked_at, self._clash = key, next(held, None)
+        return self._clash
 
     def live(self, customer: str) -> list[Session]:
         """A customer's live sessions."""

@@ -15,6 +15,7 @@ from sekisho.app.control_detection import Detection
 from sekisho.app.control_dnstap import Taps
 from sekisho.app.control_findings import Findings
 from sekisho.app.control_flows import Flows
+from sekisho.app.control_flowshares import FlowShares
 from sekisho.app.control_linecounts import LineCounts
 from sekisho.app.control_lines import Lines
 from sekisho.app.control_measures import Measures
@@ -52,6 +53,7 @@ async def open_watch(
     stack.push_async_callback(traffic.close)
     bandwidth = BandwidthDetection(traffic, lambda: tables.rows, findings)
     bandwidth.sessions, bandwidth.prefixes_of = sessions.table.several, sessions.prefixes_of
+    sessions.followers.append(bandwidth.customers_moved)
     sessions.usage = traffic
     lines = Lines(
         lambda: tables.people.site.settings,
@@ -64,7 +66,7 @@ async def open_watch(
     tables.followers.append(lines.follow)
     sessions.followers.append(lines.follow)
     stack.push_async_callback(lines.close)
-    flows = Flows(folder, state, traffic)
+    flows = Flows(folder, state, traffic, FlowShares(sessions.table, tables.row_of))
     stack.push_async_callback(flows.close)
     nas = await open_nas(state / "nas.db", tables, sessions)
     sessions.watchers.append(nas)

@@ -19,11 +19,13 @@ from sekisho.model.errors import LedgerError, UnavailableError
 @click.command(cls=Verb)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 def backup(folder: Path) -> None:
-    """Copy the ledger and the record of matches into DIR, a new folder, while the daemon runs.
+    """Copy what is on record into DIR, a new folder, while the daemon runs.
 
-    The copy is of one moment and nobody waits for it. The daemon writes it, so DIR must be where the daemon may write:
-    under systemd, below /var/lib/sekisho. Not in it: the list key, which belongs elsewhere than what it protects,
-    the configuration, and list versions, which are fetched anew.
+    In it are the ledger, the record of matches, the history of sessions, what NASes hold of limits, posted notices with the key of
+    their pages' names, and how far sinks of events were told. Each is of one moment and nobody waits for it. The daemon writes it,
+    so DIR must be where the daemon may write: under systemd, below /var/lib/sekisho. Not in it: the list key, which belongs
+    elsewhere than what it protects, the configuration, list versions, which are fetched anew, and counters of traffic and queries,
+    which begin anew.
 
     \b
       sekisho backup /var/lib/sekisho/backup-$(date +%F)
@@ -70,7 +72,7 @@ def _backed_up(body: Json) -> Iterable[str]:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace what is there; it is moved aside into the state folder, not deleted.")
 def restore(folder: Path, force: bool) -> None:
-    """Put a backup in the place of the ledger and the record of matches. The daemon must be stopped.
+    """Put a backup in the place of what is on record. The daemon must be stopped.
 
     The backup is verified first, from its first event to its last. The plane may go on: it answers by the
     tables it has until the daemon is back.

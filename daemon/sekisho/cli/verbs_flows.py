@@ -62,8 +62,9 @@ def _flows(body: Json) -> Iterable[str]:
     else:
         yield "no exporter was heard of"
     totals = body["totals"]
+    shared = f" ({number(totals['shared'])} of shared addresses)" if totals["shared"] else ""
     yield (
-        f"{number(totals['records'])} records in {number(totals['packets'])} packets: {number(totals['nobody'])} of no customer, "
+        f"{number(totals['records'])} records in {number(totals['packets'])} packets: {number(totals['nobody'])} of no customer{shared}, "
         f"{number(totals['unusable'])} with nothing to count; {number(body['octets'])} octets of customers"
     )
     bad = ", ".join(f"{count:,} {plain(reason)}" for reason, count in body["bad"].items() if count)

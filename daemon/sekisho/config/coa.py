@@ -195,6 +195,9 @@ class CoaSettings(FileModel):
     """Templates of your own; one by the name of a shipped one takes its place."""
     attributes: dict[Text, NasAttribute] = Field(default_factory=dict)
     """Attributes that have no name here yet, for templates."""
+    share: Flag = True
+    """Whether live sessions of one customer share the promised rate in equal parts, sent anew when their number changes; false: each
+    has all of it, for NASes that add up a customer's sessions themselves."""
     timeout: SomeSeconds = 3.0
     """Time a NAS has for an answer before the request is sent again; doubled each time."""
     retries: Annotated[Whole, Field(ge=0, le=10)] = 2

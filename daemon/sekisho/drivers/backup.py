@@ -1,11 +1,8 @@
-"""Backups: the ledger and the record of matches, whole and of one moment each, taken while the daemon writes.
+"""Backups of what the daemon keeps, each file whole and of one moment, taken while the daemon writes.
 
-    DIR/ledger.db       the ledger as SQLite's backup gives it: a single file, no log beside it
-    DIR/matches.db      the record of matches
-    DIR/backup.json     what they are and their digests; written last, so that half a backup is none
-
-The list key is not copied: whoever holds it and a sealed list can test names against it. The list
-versions are not: they are fetched anew.
+`ledger.db` is the ledger as SQLite's backup gives it: a single file, no log beside it. The other databases are likewise, and
+small files beside them; `backupcontent` says which, and which not. `backup.json` says what they are and their digests; it is
+written last, so that half a backup is none.
 """
 
 from __future__ import annotations
@@ -17,22 +14,24 @@ import json
 import os
 import shutil
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sekisho.drivers import ledgerfile
 from sekisho.drivers.audit import LEDGER, LedgerSource, verify
+from sekisho.drivers.backupcontent import DATABASES, MATCHES, NAS, NOT_COPIED, files_in, ours
 from sekisho.drivers.checkpoint import checkpoint_of
 from sekisho.drivers.durable import sync_folder, write_file
 from sekisho.drivers.ledgerstart import take_lock
+from sekisho.drivers.nasmemory import doubt_all
 from sekisho.ledger.chain import Head
 from sekisho.model.errors import LedgerError, RefusedError
 
 FORMAT = 1
 _FORMAT = "sekisho-backup"
 MANIFEST = "backup.json"
-MATCHES = "matches.db"
 KEY = "list.key"
 _BLOCK = 1 << 20
 
@@ -68,7 +67,8 @@ def make_backup(state: Path, folder: Path, now: float, program: str) -> Backup:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(mode=0o700)
         try:
-            files = {name: _copy(state / name, aside / name) for name in (LEDGER, MATCHES) if (state / name).exists()}
+            files = {name: _copy(state / name, aside / name) for name in DATABASES if (state / name).exists()}
+            files |= _copy_files(state, aside)
             head = _head(aside / LEDGER)
             manifest = {
                 _FORMAT: FORMAT,
@@ -76,7 +76,7 @@ def make_backup(state: Path, folder: Path, now: float, program: str) -> Backup:
                 "program": program,
                 "ledger": {"number": head.number, "chain": head.chain.hex()},
                 "files": files,
-                "not_copied": {KEY: "the list key: keep it apart", "lists": "list versions: they are fetched anew"},
+                "not_copied": NOT_COPIED,
             }
             write_file(aside / MANIFEST, json.dumps(manifest, indent=2).encode(), durable=True, mode=0o600)
             aside.rename(folder)
@@ -89,7 +89,7 @@ def make_backup(state: Path, folder: Path, now: float, program: str) -> Backup:
         raise LedgerError(
             f"the backup {folder} cannot be written ({why}); name a folder the daemon may write to, such as one below {state}, with room"
         ) from error
-    return Backup(folder, now, head, sum(one["bytes"] for one in files.values()), tuple(files))
+    return Backup(folder, now, head, sum(one["bytes"] for one in files.values()), ours(files))
 
 
 def read_backup(folder: Path) -> Backup:
@@ -104,7 +104,7 @@ def read_backup(folder: Path) -> Backup:
             float(manifest["at"]),
             Head(int(head["number"]), bytes.fromhex(head["chain"])),
             sum(one["bytes"] for one in files.values()),
-            tuple(sorted(set(files) & {LEDGER, MATCHES})),
+            ours(files),
         )
         for name in backup.files:
             if _digest(folder / name) != files[name]["digest"]:
@@ -137,16 +137,21 @@ def restore_backup(state: Path, folder: Path, now: float, *, force: bool, creden
     verify_backup(backup)
     lock = take_lock(state / LEDGER)
     try:
-        there = [state / name for name in (LEDGER, MATCHES) if (state / name).exists()]
+        # What is not in the backup stays as it is; but matches belong to the ledger.
+        replaced = tuple(dict.fromkeys((LEDGER, MATCHES, *backup.files)))
+        there = [state / name for name in replaced if (state / name).exists()]
         if there and not force:
             raise RefusedError(
                 f"{there[0]} is there and would be replaced; look whether it is good (`sekisho audit verify`), and if it is not, "
                 "ask again with --force: it is moved aside, not deleted"
             )
-        aside = _put_aside(state, now) if there else None
+        aside = _put_aside(state, replaced, now) if there else None
         try:
             for name in backup.files:
                 _install(folder / name, state / name)
+            if NAS in backup.files:
+                # What NASes were told since is not in the backup: all of it is asked again.
+                doubt_all(state / NAS, aside / NAS if aside is not None and (aside / NAS).exists() else None)
             sync_folder(state)
         except BaseException:
             for name in backup.files:
@@ -162,6 +167,19 @@ def restore_backup(state: Path, folder: Path, now: float, *, force: bool, creden
         os.close(lock)
     key = [state / KEY, *([Path(credentials) / "list-key"] if credentials else [])]
     return Restored(backup, aside, next((one for one in key if one.exists()), None))
+
+
+def _copy_files(state: Path, aside: Path) -> dict[str, Any]:
+    """Small files as they are; one that goes meanwhile is not in the backup."""
+    copied: dict[str, Any] = {}
+    for name in files_in(state):
+        target = aside / name
+        with contextlib.suppress(FileNotFoundError):
+            content = (state / name).read_bytes()
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            write_file(target, content, durable=True, mode=0o600)
+            copied[name] = {"bytes": len(content), "digest": _digest(target)}
+    return copied
 
 
 def _copy(source: Path, target: Path) -> dict[str, Any]:
@@ -202,34 +220,45 @@ def _head(ledger: Path) -> Head:
         return source.head
 
 
-def _files_of(state: Path) -> list[Path]:
-    databases = [state / LEDGER, state / MATCHES]
-    return [*databases, *(one.with_name(one.name + end) for one in databases for end in ("-wal", "-shm")), checkpoint_of(state / LEDGER)]
+def _with_logs(names: Iterable[str]) -> list[str]:
+    """Names of the files, and of those that belong to them."""
+    found: list[str] = []
+    for name in names:
+        found += [name, f"{name}-wal", f"{name}-shm"] if name in DATABASES else [name]
+    return [*found, checkpoint_of(Path(LEDGER)).name]
 
 
-def _put_aside(state: Path, now: float) -> Path:
+def _put_aside(state: Path, names: Iterable[str], now: float) -> Path:
     """Move the files in force, with the logs that belong to them, into a folder of their own."""
     name = f"replaced-{dt.datetime.fromtimestamp(now, dt.UTC):%Y%m%dT%H%M%SZ}"
     aside = next(path for path in (state / f"{name}{end}" for end in ("", *(f"-{count}" for count in range(1, 100)))) if not path.exists())
     aside.mkdir(mode=0o700)
     _own(aside, state)
-    for path in _files_of(state):
-        if path.exists():
-            path.rename(aside / path.name)
+    for name in _with_logs(names):
+        if (state / name).exists():
+            _make_parent(aside / name, state)
+            (state / name).rename(aside / name)
     return aside
 
 
 def _put_back(state: Path, aside: Path) -> None:
-    for path in aside.iterdir():
-        path.rename(state / path.name)
-    aside.rmdir()
+    for path in [one for one in aside.rglob("*") if not one.is_dir()]:
+        path.rename(state / path.relative_to(aside))
+    shutil.rmtree(aside)
+
+
+def _make_parent(path: Path, state: Path) -> None:
+    if not path.parent.exists():
+        path.parent.mkdir(mode=0o700)
+        _own(path.parent, state)
 
 
 def _install(source: Path, target: Path) -> None:
+    _make_parent(target, target.parent.parent)
     new = target.with_name(target.name + ".new")
     try:
         shutil.copyfile(source, new)
-        new.chmod(0o640)
+        new.chmod(0o640 if target.name in DATABASES else 0o600)
         _own(new, target.parent)
         descriptor = os.open(new, os.O_RDONLY | os.O_CLOEXEC)
         try:

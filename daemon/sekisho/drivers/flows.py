@@ -47,6 +47,7 @@ from sekisho.flows import layout
 from sekisho.flows.decode import decode
 from sekisho.flows.layout import Total
 from sekisho.flows.sessions import forget_connection
+from sekisho.flows.shares import Shares, no_shares
 from sekisho.model.errors import TableError
 from sekisho.plane.memory import blank
 
@@ -121,6 +122,8 @@ class FlowCollector:
     exporters: Sequence[FlowExporter]
     interval: float
     sockets: Sequence[socket.socket] = ()
+    shares: Shares = field(default_factory=no_shares)
+    """Parts of shared addresses; another array takes its place from the next turn on."""
     view: FlowView | None = None
     _batches: deque[UsageBatch] = field(default_factory=lambda: deque(maxlen=BATCHES))
     _waiting: deque[tuple[int, int, bytes | None]] = field(default_factory=deque)
@@ -221,7 +224,7 @@ class FlowCollector:
             os.eventfd_read(self._wake)
         self._inbox.signal[SIGNAL_RETURN] = 1 if self._stopping or self._waiting else 0
         until = time.monotonic_ns() + int(TURN * _BILLION)
-        collect(self._desk, self._inbox, self._tables, *self._columns, np.uint64(self._key), until)
+        collect(self._desk, self._inbox, self._tables, *self._columns, self.shares, np.uint64(self._key), until)
         self._take_messages()
         self._tidy(self._stopping)
         self._failing = False
@@ -258,7 +261,7 @@ class FlowCollector:
                 continue
             self._inbox.packets[: len(message)] = np.frombuffer(message, np.uint8)
             decode(self._desk, self._inbox.packets, 0, len(message), high, low, port, 1, now)
-            add_up(self._desk, self._tables, *self._columns, np.uint64(self._key))
+            add_up(self._desk, self._tables, *self._columns, self.shares, np.uint64(self._key))
 
     def _tidy(self, last: bool) -> None:
         now = time.monotonic()

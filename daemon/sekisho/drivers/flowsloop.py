@@ -2,7 +2,7 @@
 
 Owns the inbox and what is summed of a decoded record. An address becomes a customer's row by the plane's own tables,
 and goes no further; of the targets of connections a sketch under a key of the window remains, from which none can be
-told: which of BUCKETS a target falls in.
+told: which of BUCKETS a target falls in. Of an IPv4 address that customers share by ports the port says whose it is, and goes no further.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sekisho.flows.layout import (
     FACT_MAIL,
     FACT_NOT_DOWN,
     FACT_NOT_UP,
+    FACT_PORTS,
     R_FACTS,
     R_OCTETS,
     R_OPENED,
@@ -27,9 +28,12 @@ from sekisho.flows.layout import (
     R_TARGET_HIGH,
     R_TARGET_LOW,
     RECORDS,
+    SOURCE_PORT,
+    TARGET_PORT,
     Total,
 )
 from sekisho.flows.sessions import mix
+from sekisho.flows.shares import NO_PORT, UNKNOWN, WHOLE, find_sharer
 from sekisho.plane.addresses import find_customer, source_of
 from sekisho.plane.memory import blank
 from sekisho.plane.native import CLOCK_MONOTONIC, CLOCK_REALTIME, clock, get16, receive, wait
@@ -50,11 +54,13 @@ I_EPOLL = 0
 _ROUNDS = 8
 _LONG_WAIT = 250
 _BILLION = 1_000_000_000
-_NOBODY = int(Total.NOBODY)
+_NOBODY, _SHARED = int(Total.NOBODY), int(Total.SHARED)
 _FULL_BUCKET = 65535
 _MOST = np.uint64(1 << 62)
-_ONE = np.uint64(1)
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
 _FACT_MAIL, _NOT_UP, _NOT_DOWN = np.uint64(FACT_MAIL), np.uint64(FACT_NOT_UP), np.uint64(FACT_NOT_DOWN)
+_FACT_PORTS = np.uint64(FACT_PORTS)
+_PREFIX_V4, _R32 = np.uint64(0xFFFF), np.uint64(32)
 _CEILING = 0xFFFFFFFF
 
 INBOX = np.dtype(
@@ -104,7 +110,7 @@ def make_sums(rows: int, before: Sums | None = None) -> Sums:
 
 
 @compiled
-def collect(desk, inbox, customers, down, up, mail, opened, targets, key, until):  # type: ignore[no-untyped-def]
+def collect(desk, inbox, customers, down, up, mail, opened, targets, shares, key, until):  # type: ignore[no-untyped-def]
     """Take packets until `signal[SIGNAL_RETURN]` is set or `until` has come (monotonic ns)."""
     prepare(inbox, BATCH)
     while inbox.signal[SIGNAL_RETURN] == 0 and clock(CLOCK_MONOTONIC, inbox.clock) < until:
@@ -114,7 +120,7 @@ def collect(desk, inbox, customers, down, up, mail, opened, targets, key, until)
             at = event * 12
             if inbox.events[at + 8] == KIND_LISTENER:
                 number = np.int64(inbox.events[at + 4]) | np.int64(inbox.events[at + 5]) << 8
-                take(desk, inbox, customers, down, up, mail, opened, targets, key, inbox.listeners[number], now)
+                take(desk, inbox, customers, down, up, mail, opened, targets, shares, key, inbox.listeners[number], now)
 
 
 @compiled
@@ -126,34 +132,47 @@ def prepare(inbox, count):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def take(desk, inbox, customers, down, up, mail, opened, targets, key, fd, now):  # type: ignore[no-untyped-def]
+def take(desk, inbox, customers, down, up, mail, opened, targets, shares, key, fd, now):  # type: ignore[no-untyped-def]
     """Take what came to one socket, a bounded number of batches at a time."""
     for _ in range(_ROUNDS):
         got = receive(fd, inbox.messages, BATCH)
         for row in range(got):
             length = inbox.messages[row, 7] & 0xFFFFFFFF
             if desk.cells[C_RECORDS] > RECORDS // 2:
-                add_up(desk, customers, down, up, mail, opened, targets, key)
+                add_up(desk, customers, down, up, mail, opened, targets, shares, key)
             high, low = source_of(inbox.sources, row * SOURCE)
             port = get16(inbox.sources, row * SOURCE + 2)
             decode(desk, inbox.packets, row * ROOM, length, high, low, port, 0, now)
-        add_up(desk, customers, down, up, mail, opened, targets, key)
+        add_up(desk, customers, down, up, mail, opened, targets, shares, key)
         prepare(inbox, max(got, 0))
         if got < BATCH:
             break
 
 
 @compiled
-def add_up(desk, customers, down, up, mail, opened, targets, key):  # type: ignore[no-untyped-def]
+def find_holder(customers, shares, high, low, facts, place):  # type: ignore[no-untyped-def]
+    """The row of the customer whose an address is; of a shared one, by the port at `place` of the facts."""
+    if shares.shape[0] > 0 and high == _ZERO and low >> _R32 == _PREFIX_V4:
+        port = np.int64(facts >> np.uint64(place)) & 0xFFFF if facts & _FACT_PORTS else np.int64(NO_PORT)
+        owner = find_sharer(shares, np.int64(low) & 0xFFFFFFFF, port)
+        if owner != WHOLE:
+            return owner
+    return find_customer(customers, high, low)
+
+
+@compiled
+def add_up(desk, customers, down, up, mail, opened, targets, shares, key):  # type: ignore[no-untyped-def]
     """Add the records of the desk to the sums of the customers they are of, and forget them."""
     rows = down.shape[0]
     for index in range(desk.cells[C_RECORDS]):
         record = desk.records[index]
         facts = record[R_FACTS]
-        source = find_customer(customers, record[R_SOURCE_HIGH], record[R_SOURCE_LOW])
-        target = find_customer(customers, record[R_TARGET_HIGH], record[R_TARGET_LOW])
+        source = find_holder(customers, shares, record[R_SOURCE_HIGH], record[R_SOURCE_LOW], facts, SOURCE_PORT)
+        target = find_holder(customers, shares, record[R_TARGET_HIGH], record[R_TARGET_LOW], facts, TARGET_PORT)
         if (source <= ALLOWED or source >= rows) and (target <= ALLOWED or target >= rows):
             desk.totals[_NOBODY] += _ONE
+            if source == UNKNOWN or target == UNKNOWN:
+                desk.totals[_SHARED] += _ONE
             continue
         octets, reverse = record[R_OCTETS], record[R_REVERSE]
         if ALLOWED < source < rows and not facts & _NOT_UP:

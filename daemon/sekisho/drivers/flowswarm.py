@@ -14,6 +14,7 @@ from sekisho.drivers.processes import spawn
 from sekisho.flows import layout
 from sekisho.flows.decode import decode
 from sekisho.flows.sessions import forget_connection
+from sekisho.flows.shares import no_shares
 from sekisho.plane.memory import blank
 from sekisho.snapshot.compiling import LOAD_ONLY, NotKeptError
 from sekisho.snapshot.layout import Customers
@@ -46,10 +47,10 @@ def warm_up() -> None:
     flowskept.clear(desk)
     flowskept.restore(desk, flowskept.NOTHING, counts=False)
     decode(desk, inbox.packets, 0, 0, zero, zero, 0, 1, 0)
-    add_up(desk, customers, *sums, zero)
+    add_up(desk, customers, *sums, no_shares(), zero)
     with select.epoll() as epoll:
         inbox.settings[I_EPOLL] = epoll.fileno()
-        collect(desk, inbox, customers, *sums, zero, 0)
+        collect(desk, inbox, customers, *sums, no_shares(), zero, 0)
     forget_connection(desk, zero, zero, 0)
     count_used(down, up, opened)
     batch = (np.zeros(1, kind) for kind in (np.int64, np.uint64, np.uint64, np.uint32, np.uint32, np.uint32))

@@ -6,6 +6,7 @@ One row for each session that may be limited; none for the others. On disk when 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,23 @@ CREATE TABLE held (
 """
 _PUT = "INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _READ = "SELECT nas, session, user, customer, prefixes, down, up, full_down, full_up, certain FROM held"
+
+
+def doubt_all(path: Path, also: Path | None) -> None:
+    """Have nothing in the file be certain any more, and take over what another file remembers besides. Raises LedgerError.
+
+    For what comes from a backup: what NASes hold now is asked of them.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            if also is not None:
+                connection.execute("ATTACH ? AS other", (str(also),))
+                connection.execute("INSERT OR IGNORE INTO held SELECT * FROM other.held")
+                connection.execute("DETACH other")
+            connection.execute("UPDATE held SET certain = 0")
+            connection.execute("PRAGMA journal_mode=DELETE").fetchall()
+    except sqlite3.Error as error:
+        raise LedgerError(f"what NASes may hold cannot be put together from {also or path} ({error}); move {also or path} aside") from error
 
 
 class NasMemory:

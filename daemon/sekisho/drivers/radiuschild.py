@@ -21,17 +21,18 @@ from collections import deque
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pyrad.packet import AcctPacket
-
 from sekisho.drivers.processes import end_with_parent, keep_no_core
 from sekisho.drivers.radiusdecode import Decoder, Read, answer_to
 from sekisho.drivers.radiusframes import LENGTH, ORDER, Row, counts_of, line_of, row_of
+from sekisho.drivers.radiuspacket import Received
 from sekisho.model.sessions import AccountingOutcome
 
 IN_WORK = 8192
 """Requests in work at most."""
-ANSWERED_FOR = 15.0
-"""Seconds for which an answer is given again (RFC 5080 section 2.2.2: 5 to 30)."""
+ANSWERED_FOR = 30.0
+"""Seconds for which an answer is given again (RFC 5080 section 2.2.2: 5 to 30). The longest there is: where packets wait in the kernel
+because too many come, what was told again meanwhile is known for that when its turn comes, and is not carried out anew.
+"""
 TOGETHER = 128
 """Packets received before the other sockets have their turn."""
 TELL_EVERY = 0.5
@@ -45,7 +46,7 @@ class Request(NamedTuple):
 
     key: Key
     kind: str
-    packet: AcctPacket
+    packet: Received
     socket: socket.socket
     source: Any
 

@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pyrad.dictionary import Dictionary
-from pyrad.packet import AccountingRequest, AcctPacket, PacketError, StatusServer
+from pyrad.packet import AccountingRequest, PacketError, StatusServer
 
 from sekisho.drivers.radiusframes import Peer
+from sekisho.drivers.radiuspacket import Received
 from sekisho.model.customers import V4_MAPPED, Prefix
 from sekisho.model.sessions import Accounting, AccountingKind, AccountingOutcome, Ports, Share
 from sekisho.sessions.mape import Rule, share_of
@@ -55,7 +56,7 @@ class Read:
     """What a packet was. `packet` where it is to be answered; `told` where it says something of sessions."""
 
     outcome: AccountingOutcome
-    packet: AcctPacket | None = None
+    packet: Received | None = None
     told: Accounting | None = None
 
 
@@ -75,6 +76,8 @@ class Decoder:
             for prefix in peer.prefixes:
                 self._peers.setdefault(prefix, []).append(peer)
         self._hosts: dict[str, list[Peer]] = {}
+        self._named: dict[tuple[str, str], bool] = {}
+        """Whether an entry is of that host alone."""
 
     def read(self, data: bytes, host: str, now: float) -> Read:
         """`now` is UNIX seconds."""
@@ -101,6 +104,7 @@ class Decoder:
             peers = self._at(host)
             if len(self._hosts) >= _HOSTS:
                 self._hosts.clear()
+                self._named.clear()
             self._hosts[host] = peers
         return peers
 
@@ -113,7 +117,7 @@ class Decoder:
                 return found
         return []
 
-    def _told(self, packet: AcctPacket, peers: list[Peer], host: str, now: float, *, signed: bool) -> Read:
+    def _told(self, packet: Received, peers: list[Peer], host: str, now: float, *, signed: bool) -> Read:
         named, address = _text(packet.get(_NAS_NAME)), _nas_address(packet)
         peer = next((one for one in peers if one.identifier is not None and one.identifier in {named, address}), None)
         peer = peer or next((one for one in peers if one.identifier is None), None)
@@ -128,7 +132,10 @@ class Decoder:
         if kind is None:
             return Read(AccountingOutcome.IGNORED, packet)
         nas = peer.id
-        if peer.proxy or (peer.identifier is None and not _is_host(peer, host)):
+        own = self._named.get((peer.id, host))
+        if own is None:
+            own = self._named[peer.id, host] = peer.identifier is not None or _is_host(peer, host)
+        if peer.proxy or not own:
             # An entry for several: each is known by what it calls itself.
             name = named or address or ("" if peer.proxy else host)
             if not name:
@@ -149,7 +156,7 @@ class Decoder:
         user = _text(packet.get(_USER))
         return Read(AccountingOutcome.TAKEN, packet, Accounting(kind, nas, at, session, user, prefixes, shares, down, up, wide, seconds))
 
-    def _held(self, packet: AcctPacket, peer: Peer) -> tuple[tuple[Prefix, ...], tuple[Share, ...]]:
+    def _held(self, packet: Received, peer: Peer) -> tuple[tuple[Prefix, ...], tuple[Share, ...]]:
         own: list[Prefix] = []
         shares: list[Share] = []
         framed = _v4(packet.get(_FRAMED))
@@ -182,7 +189,7 @@ class Decoder:
         return tuple(dict.fromkeys(own)), tuple(dict.fromkeys(shares))
 
 
-def _genuine(data: bytes, secret: bytes, dictionary: Dictionary) -> AcctPacket | None:
+def _genuine(data: bytes, secret: bytes, dictionary: Dictionary) -> Received | None:
     """The packet, if it was made by who knows the secret. Raises PacketError for what is no packet of accounting."""
     if len(data) < _HEADER or data[0] not in (AccountingRequest, StatusServer):
         raise PacketError
@@ -194,21 +201,17 @@ def _genuine(data: bytes, secret: bytes, dictionary: Dictionary) -> AcctPacket |
         fits = hashlib.md5(raw[:4] + bytes(16) + raw[_HEADER:] + secret).digest()  # noqa: S324 - RFC 2866 section 3
         if not hmac.compare_digest(fits, raw[4:_HEADER]):
             return None
-    packet = AcctPacket(packet=raw, secret=secret, dict=dictionary)
+    packet = Received(packet=raw, secret=secret, dict=dictionary)
     signed = packet.get(_AUTHENTICATOR) or ()
-    if len(signed) > 1 or any(len(one) != 16 for one in signed) or (signed and not packet.verify_message_authenticator()):
+    if len(signed) > 1 or any(len(one) != 16 for one in signed) or (signed and not packet.is_signed_rightly()):
         return None
     # Nothing but its signature proves a Status-Server (RFC 5997 section 3).
     return None if data[0] == StatusServer and not signed else packet
 
 
-def answer_to(packet: AcctPacket) -> bytes:
+def answer_to(packet: Received) -> bytes:
     """The Accounting-Response, with the request's Proxy-State, signed if that was (RFC 2866 section 4.2)."""
-    reply = packet.CreateReply()
-    if packet.get(_AUTHENTICATOR):
-        reply.add_message_authenticator()
-    response: bytes = reply.ReplyPacket()
-    return response
+    return packet.response()
 
 
 def _value(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> int:
@@ -232,7 +235,7 @@ def _number(values: Sequence[bytes] | None) -> int | None:
     return int.from_bytes(values[0])
 
 
-def _octets(packet: AcctPacket, low: int, high: int) -> int | None:
+def _octets(packet: Received, low: int, high: int) -> int | None:
     octets = _number(packet.get(low))
     return None if octets is None else (_number(packet.get(high)) or 0) << 32 | octets
 
@@ -258,7 +261,7 @@ def _checked6(value: int, length: int) -> Prefix:
     return Prefix(value, length)
 
 
-def _nas_address(packet: AcctPacket) -> str:
+def _nas_address(packet: Received) -> str:
     for kind, size in ((_NAS_ADDRESS, 4), (_NAS_ADDRESS6, 16)):
         values = packet.get(kind)
         if values and len(values[0]) == size:
@@ -266,7 +269,7 @@ def _nas_address(packet: AcctPacket) -> str:
     return ""
 
 
-def _ranges(packet: AcctPacket) -> list[tuple[int | None, Ports]]:
+def _ranges(packet: Received) -> list[tuple[int | None, Ports]]:
     """IP-Port-Range (RFC 8045 section 3.1.2): shared address, or None, and ports."""
     found: list[tuple[int | None, Ports]] = []
     for value in packet.get(_EXTENDED) or ():
@@ -290,7 +293,7 @@ def _parts(value: bytes) -> Mapping[int, int]:
     return found
 
 
-def _said(packet: AcctPacket, peer: Peer) -> tuple[Ports, int | None] | None:
+def _said(packet: Received, peer: Peer) -> tuple[Ports, int | None] | None:
     """Ports as the vendor of a NAS says them, and the shared address if it says that too."""
     if peer.range is not None:
         numbers = _NUMBERS.findall(next((text for text in _texts(packet, peer.range) if len(_NUMBERS.findall(text)) > 1), ""))
@@ -303,7 +306,7 @@ def _said(packet: AcctPacket, peer: Peer) -> tuple[Ports, int | None] | None:
     return _ports(int(numbers[-2]), int(numbers[-1])), _outside(packet, peer)
 
 
-def _outside(packet: AcctPacket, peer: Peer) -> int | None:
+def _outside(packet: Received, peer: Peer) -> int | None:
     values = _values(packet, peer.address) if peer.address is not None else ()
     if not values:
         return None
@@ -315,15 +318,15 @@ def _outside(packet: AcctPacket, peer: Peer) -> int | None:
         raise _MalformedError from None
 
 
-def _values(packet: AcctPacket, name: tuple[int, int]) -> Sequence[bytes]:
+def _values(packet: Received, name: tuple[int, int]) -> Sequence[bytes]:
     return packet.get(name if name[0] else name[1]) or ()
 
 
-def _texts(packet: AcctPacket, name: tuple[int, int]) -> list[str]:
+def _texts(packet: Received, name: tuple[int, int]) -> list[str]:
     return [value.decode("ascii", "replace") for value in _values(packet, name)]
 
 
-def _integers(packet: AcctPacket, name: tuple[int, int]) -> list[str]:
+def _integers(packet: Received, name: tuple[int, int]) -> list[str]:
     """Numbers written in digits, or as integers of two or four octets."""
     found = []
     for value in _values(packet, name):

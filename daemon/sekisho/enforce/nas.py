@@ -11,134 +11,23 @@ is asked to be lifted until the NAS acknowledges that or says that there is no s
 
 from __future__ import annotations
 
-import enum
 import heapq
-import itertools
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 
+from sekisho.enforce.naslines import ON_CAUSE, Key, Line, Nas, Next, Pace, Request, memory_of
+from sekisho.enforce.nasstore import Store
 from sekisho.model.nas import ErrorCause, Limit, Remembered, RequestKind, RequestOutcome, Target
 
-Key = tuple[str, str]
 
-TOLD_AFTER = 3
-"""Attempts after which something that does not come about needs somebody."""
+class Book(Store):
+    """All lines of all NASes, and what is to be asked of them."""
 
+    def __init__(self, paces: Mapping[str, Pace], remembered: Iterable[Remembered] = (), *, share: bool = True) -> None:
+        """`remembered`: what NASes may hold, as it was written down. Nothing is wanted yet, so all of it would be lifted.
 
-class Next(enum.Enum):
-    """What follows from a refusal."""
-
-    GONE = enum.auto()
-    """There is no such session: nothing holds anything."""
-    GIVE_UP = enum.auto()
-    """The same request would be refused again: somebody has to look at the NAS or the template."""
-    RETRY = enum.auto()
-
-
-ON_CAUSE: Mapping[ErrorCause, Next] = {
-    ErrorCause.NONE: Next.RETRY,
-    ErrorCause.OTHER: Next.RETRY,
-    ErrorCause.RESIDUAL_SESSION_CONTEXT_REMOVED: Next.GONE,
-    ErrorCause.INVALID_EAP_PACKET: Next.RETRY,
-    ErrorCause.UNSUPPORTED_ATTRIBUTE: Next.GIVE_UP,
-    ErrorCause.MISSING_ATTRIBUTE: Next.GIVE_UP,
-    ErrorCause.NAS_IDENTIFICATION_MISMATCH: Next.GIVE_UP,
-    ErrorCause.INVALID_REQUEST: Next.GIVE_UP,
-    ErrorCause.UNSUPPORTED_SERVICE: Next.GIVE_UP,
-    ErrorCause.UNSUPPORTED_EXTENSION: Next.GIVE_UP,
-    ErrorCause.INVALID_ATTRIBUTE_VALUE: Next.GIVE_UP,
-    ErrorCause.ADMINISTRATIVELY_PROHIBITED: Next.GIVE_UP,
-    ErrorCause.REQUEST_NOT_ROUTABLE: Next.RETRY,
-    ErrorCause.SESSION_CONTEXT_NOT_FOUND: Next.GONE,
-    ErrorCause.SESSION_CONTEXT_NOT_REMOVABLE: Next.GIVE_UP,
-    ErrorCause.OTHER_PROXY_PROCESSING_ERROR: Next.RETRY,
-    ErrorCause.RESOURCES_UNAVAILABLE: Next.GIVE_UP,
-    ErrorCause.REQUEST_INITIATED: Next.RETRY,
-    ErrorCause.MULTIPLE_SESSION_SELECTION_UNSUPPORTED: Next.GIVE_UP,
-}
-"""What each Error-Cause (RFC 5176 section 3.5) means for the next step."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How one NAS is asked. Seconds."""
-
-    window: int
-    """Requests under way at once."""
-    backoff: float
-    """Wait after a first failure; doubled after each."""
-    backoff_max: float
-
-    def wait(self, tries: int) -> float:
-        """The wait after so many failures in a row, from 1."""
-        return min(self.backoff_max, self.backoff * 2.0 ** min(tries - 1, 32))
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One thing asked of a NAS. `limit`: that to be in force; of a lift the one that ends, for the speed to go back to."""
-
-    kind: RequestKind
-    target: Target
-    limit: Limit | None
-
-
-@dataclass(slots=True)
-class Line:
-    """One session that is limited, is to be, or may be."""
-
-    target: Target
-    held: Limit | None = None
-    """What the NAS acknowledged last; None: full speed."""
-    doubt: Limit | None = None
-    """What it was asked for since, or to end, and did not answer for; None: nothing."""
-    live: bool = True
-    """The session goes on, as far as is known."""
-    ending: bool = False
-    """The session is to be ended."""
-    flight: Request | None = None
-    tries: int = 0
-    """Failures in a row."""
-    due: float = 0.0
-    given_up: Request | None = None
-    """What was refused for good."""
-    cause: ErrorCause | None = None
-    """Of the last refusal."""
-
-
-@dataclass(slots=True)
-class Nas:
-    """One NAS, as it answers."""
-
-    pace: Pace
-    flights: int = 0
-    silent_since: float | None = None
-    tries: int = 0
-    due: float = 0.0
-    answers: int = 0
-    """Answers until now."""
-    answered_at: float | None = None
-    lines: set[Key] = field(default_factory=set)
-    queue: list[tuple[float, int, Key]] = field(default_factory=list)
-
-    @property
-    def room(self) -> int:
-        """Requests that may be under way: one that does not answer is asked one thing at a time."""
-        return self.pace.window if self.silent_since is None else 1
-
-
-class Book:
-    """All lines of all NASes, and what is wanted of them."""
-
-    def __init__(self, paces: Mapping[str, Pace], remembered: Iterable[Remembered] = ()) -> None:
-        """`remembered`: what NASes may hold, as it was written down. Nothing is wanted yet, so all of it would be lifted."""
-        self._wanted: dict[str, Limit] = {}
-        self._lines: dict[Key, Line] = {}
-        self._of: dict[str, set[Key]] = {}
-        self._nases: dict[str, Nas] = {}
-        self._changed: set[Key] = set()
-        self._numbers = itertools.count()
+        `share`: see `Store`.
+        """
+        super().__init__(share=share)
         self._sent: dict[Key, int] = {}
         self.adopt(paces, 0.0)
         for one in remembered:
@@ -164,7 +53,7 @@ class Book:
             self._afresh(line, now)
 
     def want(self, customer: str, limit: Limit | None, sessions: Iterable[Target], now: float, ending: Iterable[Key] = ()) -> None:
-        """What a customer's lines are limited to from now on; None: full speed. `sessions`: those that go on.
+        """What a customer's lines together are limited to from now on; None: full speed. `sessions`: those that go on.
 
         `ending`: sessions of them that are to be ended, whatever their speed.
         """
@@ -200,6 +89,7 @@ class Book:
         self._retarget(line, target)
         line.ending = ending
         self._changed_want(line, now)
+        self._shared_anew(target.customer)
 
     def ended(self, key: Key) -> None:
         """A session ended: what the NAS held for it is gone with it."""
@@ -248,11 +138,6 @@ class Book:
         ready = (nas for nas in self._nases.values() if nas.queue and nas.flights < nas.room)
         return min((max(nas.queue[0][0], 0.0 if nas.silent_since is None else nas.due) for nas in ready), default=None)
 
-    def next_of(self, line: Line) -> Request | None:
-        """What is still to be asked about a line, whenever it is due."""
-        request = self._wish(line)
-        return None if request is not None and request == line.given_up else request
-
     def answered(self, request: Request, outcome: RequestOutcome, cause: ErrorCause, now: float) -> None:
         """What became of a request of `due`."""
         nas = self._nases.get(request.target.nas)
@@ -296,7 +181,7 @@ class Book:
         kept, gone = [], []
         for key in self._changed:
             line = self._lines.get(key)
-            what = None if line is None else _remembered(line)
+            what = None if line is None else memory_of(line)
             if what is None:
                 gone.append(key)
             else:
@@ -320,97 +205,13 @@ class Book:
             self._changed.add(request.target.key)
             self._queue(line, until)
 
-    def wanted(self) -> Mapping[str, Limit]:
-        """Limits by customer."""
-        return self._wanted
-
-    def knows(self, customer: str) -> bool:
-        """Whether a customer is to be limited, or may be."""
-        return customer in self._wanted or customer in self._of
-
-    def lines(self, nas: str | None = None) -> Iterator[Line]:
-        return (line for line in self._lines.values() if nas is None or line.target.nas == nas)
-
-    def nases(self) -> Mapping[str, Nas]:
-        return self._nases
-
-    def limit_of(self, line: Line) -> Limit | None:
-        """What a line is to be limited to."""
-        return self._wanted.get(line.target.customer) if line.live else None
-
-    def idle(self) -> bool:
-        """Whether nothing is under way and nothing is left to be asked."""
-        return all(line.flight is None and self.next_of(line) is None for line in self._lines.values())
-
     # The parts
-
-    def _add(self, line: Line, now: float) -> Line:
-        key = line.target.key
-        self._lines[key] = line
-        self._of.setdefault(line.target.customer, set()).add(key)
-        if key[0] in self._nases:
-            self._nases[key[0]].lines.add(key)
-        self._queue(line, now)
-        return line
-
-    def _retarget(self, line: Line, target: Target) -> None:
-        """A session goes on, by what is known of it now: its user may be found to be another customer."""
-        before = line.target.customer
-        if before != target.customer:
-            self._of[before].discard(target.key)
-            if not self._of[before]:
-                del self._of[before]
-            self._of.setdefault(target.customer, set()).add(target.key)
-        line.target, line.live = target, True
-
-    def _drop(self, key: Key) -> None:
-        line = self._lines.pop(key, None)
-        if line is None:
-            return
-        of = self._of.get(line.target.customer, set())
-        of.discard(key)
-        if not of:
-            self._of.pop(line.target.customer, None)
-        if key[0] in self._nases:
-            self._nases[key[0]].lines.discard(key)
-        self._changed.add(key)
-
-    def _queue(self, line: Line, now: float) -> None:
-        nas = self._nases.get(line.target.nas)
-        if nas is not None and line.flight is None and self.next_of(line) is not None:
-            heapq.heappush(nas.queue, (max(line.due, now), next(self._numbers), line.target.key))
-
-    def _wish(self, line: Line) -> Request | None:
-        if line.ending and line.live:
-            return Request(RequestKind.DISCONNECT, line.target, None)
-        wanted = self.limit_of(line)
-        if wanted is not None and (wanted != line.held or line.doubt is not None):
-            return Request(RequestKind.LIMIT, line.target, wanted)
-        if wanted is None and (line.held is not None or line.doubt is not None):
-            return Request(RequestKind.LIFT, line.target, line.held or line.doubt)
-        return None
-
-    def _changed_want(self, line: Line, now: float) -> None:
-        """Something about a line changed: what failed before is no measure of what is asked now."""
-        request = self._wish(line)
-        if request is None:
-            line.given_up = None
-            self._settle(line)
-        elif request != line.given_up:
-            if line.given_up is not None:
-                line.tries, line.due, line.given_up = 0, now, None
-            self._queue(line, now)
 
     def _afresh(self, line: Line, now: float) -> None:
         """What was given up is tried again: the template or the NAS may be another now."""
         if line.given_up is not None:
             line.given_up, line.tries, line.due = None, 0, now
             self._queue(line, now)
-
-    def _settle(self, line: Line) -> None:
-        """Forget a line of which nothing is held nor wanted."""
-        if line.flight is None and line.held is None and line.doubt is None and self._wish(line) is None:
-            self._drop(line.target.key)
 
     def _heard(self, nas: Nas, now: float) -> None:
         nas.answers += 1
@@ -426,8 +227,9 @@ class Book:
     def _refused(self, line: Line, request: Request, then: Next, now: float) -> None:
         if then is Next.GONE and line.target.session:
             # No session, so no limit: neither what was acknowledged nor what is in doubt.
-            line.held, line.doubt, line.tries = None, None, 0
+            line.held, line.doubt, line.tries, line.given_up = None, None, 0, None
             line.given_up = self._wish(line)
+            self._shared_anew(line.target.customer)
         elif then is Next.GIVE_UP and request.kind is not RequestKind.LIFT:
             line.given_up = request
             line.tries += 1
@@ -437,53 +239,3 @@ class Book:
             if then is not Next.RETRY:
                 nas = self._nases.get(line.target.nas)
                 line.due = now + (nas.pace.backoff_max if nas is not None else 0.0)
-
-    def _later(self, line: Line, now: float) -> None:
-        nas = self._nases.get(line.target.nas)
-        line.tries += 1
-        line.due = now + (nas.pace.wait(line.tries) if nas is not None else 0.0)
-
-
-def _remembered(line: Line) -> Remembered | None:
-    if line.flight is not None and line.flight.limit is not None:
-        return Remembered(line.target, line.flight.limit, certain=False)
-    if line.doubt is not None:
-        return Remembered(line.target, line.doubt, certain=False)
-    if line.held is not None:
-        return Remembered(line.target, line.held, certain=True)
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """How the lines of one NAS stand: counts, and refusals by cause."""
-
-    wanted: int
-    acknowledged: int
-    """Of those wanted."""
-    pending: int
-    """Asked for, or to be asked again."""
-    refused: int
-    lifting: int
-    """Limits without a reason, that may be there."""
-    causes: Mapping[ErrorCause, int]
-
-
-def tally(book: Book, nas: str) -> Tally:
-    """How one NAS stands."""
-    wanted = acknowledged = pending = refused = lifting = 0
-    causes: Counter[ErrorCause] = Counter()
-    for line in book.lines(nas):
-        limit = book.limit_of(line)
-        wanted += limit is not None
-        if limit is not None and limit == line.held and line.doubt is None:
-            acknowledged += 1
-        elif line.given_up is not None:
-            refused += 1
-        elif limit is None and (line.held is not None or line.doubt is not None):
-            lifting += 1
-        else:
-            pending += 1
-        if line.cause is not None:
-            causes[line.cause] += 1
-    return Tally(wanted, acknowledged, pending, refused, lifting, causes)

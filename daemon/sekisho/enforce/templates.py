@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sekisho.config.coa import OF_SESSION, CoaSettings, NasSettings, NasTemplate
 from sekisho.config.radiusattributes import Attribute, encode
-from sekisho.enforce.nas import Request
+from sekisho.enforce.naslines import Request
 from sekisho.model.customers import V4_MAPPED, Prefix
 from sekisho.model.errors import RefusedError
 from sekisho.model.nas import Limit, RequestKind, Target

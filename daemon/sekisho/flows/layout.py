@@ -107,7 +107,7 @@ M_SLOTS = 24
 M_SOURCE_V4, M_SOURCE_V6, M_TARGET_V4, M_TARGET_V6 = 32, 33, 34, 35
 """Meanings that fill two slots."""
 
-# Columns of `records`, uint64: what goes on from a record. No port is among it.
+# Columns of `records`, uint64: what goes on from a record, until it is added to the sums.
 R_SOURCE_HIGH, R_SOURCE_LOW, R_TARGET_HIGH, R_TARGET_LOW = 0, 1, 2, 3
 R_OCTETS, R_REVERSE = 4, 5
 """From source to target, and back; sampling multiplied."""
@@ -119,6 +119,9 @@ FACT_MAIL = 1
 """They were opened to a port of mail."""
 FACT_NOT_UP, FACT_NOT_DOWN = 2, 4
 """It did not come from, or does not go to, the customers' side of this exporter."""
+FACT_PORTS = 8
+"""It is of a protocol with ports, which stand in bits 16 to 31 (the source's) and 32 to 47: an address may be shared by ports."""
+SOURCE_PORT, TARGET_PORT = 16, 32
 
 # Columns of `exporters`, uint64.
 E_HIGH, E_LOW, E_LENGTH = 0, 1, 2
@@ -159,6 +162,8 @@ class Total(enum.IntEnum):
     """Records of no customer."""
     DROPPED = 9
     """Datagrams the kernel dropped because they were not taken in time."""
+    SHARED = 10
+    """Of the records of no customer, those of an address that several share by ports, whose port is no customer's whom we know."""
 
 
 FAULTS = 16

@@ -1,7 +1,8 @@
 """Records decoded by a compiled template: one loop over the records of a set, another over the template's steps.
 
 Owns what becomes of a record: of traffic, a row of the desk's `records`, with sampling multiplied; of options,
-the rate of a sampler. Ports are looked at here, for what the record counts as, and go no further.
+the rate of a sampler. Ports are looked at here, for what the record counts as; they go as far as it takes to tell whose a
+shared address is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sekisho.flows.layout import (
     FACT_MAIL,
     FACT_NOT_DOWN,
     FACT_NOT_UP,
+    FACT_PORTS,
     M_DIRECTION,
     M_FLAGS,
     M_INPUT,
@@ -52,11 +54,13 @@ from sekisho.flows.layout import (
     RECORDS,
     S_EXPORTER,
     S_RECORDS,
+    SOURCE_PORT,
     STEP,
     T_LENGTH,
     T_OPTIONS,
     T_STEPS,
     T_TAIL,
+    TARGET_PORT,
     U64,
     VARIABLE,
     Total,
@@ -69,7 +73,8 @@ _V4 = U64(0xFFFF) << U64(32)
 _ZERO, _ONE = U64(0), U64(1)
 _RECORDS, _UNUSABLE = int(Total.RECORDS), int(Total.UNUSABLE)
 _MOST = U64(MOST_OCTETS)
-_TCP = U64(6)
+_TCP, _UDP, _DCCP, _SCTP = U64(6), U64(17), U64(33), U64(132)
+_PORT = U64(0xFFFF)
 _SYN, _ACK = U64(2), U64(16)
 _MANTISSA = 1 << 52
 MOST_RATE = 1e6
@@ -218,10 +223,20 @@ def put_record(desk, session, exporter, told):  # type: ignore[no-untyped-def]
             facts |= FACT_NOT_UP
         if not is_inside(desk, exporter, values[M_OUTPUT]):
             facts |= FACT_NOT_DOWN
-    record[R_FACTS] = U64(facts)
+    record[R_FACTS] = U64(facts) | ports_of(values)
     # A connection that was seen begin stands for as many as packets do; one of which that is not told, for itself.
     record[R_OPENED] = multiplied(_ONE, rate) if opened == 2 else U64(opened)
     desk.cells[C_RECORDS] = at + 1
+
+
+@compiled
+def ports_of(values):  # type: ignore[no-untyped-def]
+    """The ports of a record as facts tell them; of a protocol without ports none (ICMP tells its type there)."""
+    protocol = values[M_PROTOCOL]
+    if protocol != _TCP and protocol != _UDP and protocol != _DCCP and protocol != _SCTP:
+        return _ZERO
+    source, target = values[M_SOURCE_PORT] & _PORT, values[M_TARGET_PORT] & _PORT
+    return U64(FACT_PORTS) | source << U64(SOURCE_PORT) | target << U64(TARGET_PORT)
 
 
 @compiled

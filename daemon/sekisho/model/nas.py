@@ -70,6 +70,12 @@ class Limit:
     full_down: int
     full_up: int
 
+    def part(self, lines: int) -> Limit:
+        """Its equal part for each of so many lines that share it. The speed of the contract is each one's."""
+        if lines == 1:
+            return self
+        return Limit(max(1, self.down // lines), max(1, self.up // lines), self.full_down, self.full_up)
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -125,6 +125,8 @@ class FlowObservation:
     records: int = 0
     nobody: int = 0
     """Records of no customer."""
+    shared: int = 0
+    """Those of them of an address shared by ports, whose port is no customer's whom we know."""
     unusable: int = 0
     """Records without an address or octets."""
     gaps: int = 0

@@ -8,7 +8,7 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from sekisho.model.customers import Prefix
+from sekisho.model.customers import V4_MAPPED, Prefix
 from sekisho.model.sessions import Session, Share
 
 _STEP = 1024
@@ -21,6 +21,10 @@ def code_of(prefix: Prefix) -> int:
 
 def prefix_of(code: int) -> Prefix:
     return Prefix(code >> 8, code & 0xFF)
+
+
+def is_v4(code: int) -> bool:
+    return code >> 40 == V4_MAPPED >> 32
 
 
 class Columns:

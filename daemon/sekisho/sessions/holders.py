@@ -11,7 +11,9 @@ class Holders:
 
     def __init__(self) -> None:
         self.whole: dict[int, int] = {}
-        self._parts: dict[int, dict[int, Ports]] = {}
+        self.parts: dict[int, dict[int, Ports]] = {}
+        self.sharing = 0
+        """Grows whenever somebody has other ports than before."""
 
     def rivals(self, code: int, ports: Ports, row: int) -> list[int]:
         """Other rows that hold what `row` is to hold."""
@@ -19,7 +21,7 @@ class Holders:
         other = self.whole.get(code)
         if other is not None and other != row:
             found.append(other)
-        parts = self._parts.get(code)
+        parts = self.parts.get(code)
         if parts:
             found += [one for one, theirs in parts.items() if one != row and (ports is WHOLE or theirs.overlaps(ports))]
         return found
@@ -28,16 +30,18 @@ class Holders:
         if ports is WHOLE:
             self.whole[code] = row
         else:
-            self._parts.setdefault(code, {})[row] = ports
+            self.parts.setdefault(code, {})[row] = ports
+            self.sharing += 1
 
     def give(self, code: int, row: int) -> bool:
         """Let go; whether it was held whole."""
         if self.whole.get(code) == row:
             del self.whole[code]
             return True
-        parts = self._parts.get(code)
+        parts = self.parts.get(code)
         if parts is not None:
             parts.pop(row, None)
+            self.sharing += 1
             if not parts:
-                del self._parts[code]
+                del self.parts[code]
         return False

@@ -9,7 +9,7 @@ import pytest
 from sekisho.config.coa import VENDORS, CoaSettings, NasAttribute, NasSettings, NasTemplate
 from sekisho.config.radiusattributes import ATTRIBUTES, Attribute, AttributeType, encode
 from sekisho.config.settings import parse_settings
-from sekisho.enforce.nas import Request
+from sekisho.enforce.naslines import Request
 from sekisho.enforce.templates import compose
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import ConfigError, RefusedError

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import socket
 
 import pytest
 
 from sekisho.app.control_flows import Flows
+from sekisho.app.control_flowshares import FlowShares
 from sekisho.app.control_status import observe, warnings
 from sekisho.cli.verbs_flows import _flows
+from sekisho.model.customers import Prefix
+from sekisho.model.sessions import Accounting, AccountingKind, Ports, Share
 from sekisho.model.usage import Source
+from sekisho.sessions.changes import Changes
 from unit.control.sites import Folder, run
 from unit.flows.packets import v5, v5_record
 
 SERVER = "198.51.100.25"
 ADDRESS = "192.0.2.1"
+SHARED = "203.0.113.5"
 
 
 class Taker:
@@ -75,6 +81,56 @@ def test_records_become_usage_of_customers_and_an_answer_of_the_api(site: Folder
     assert SERVER not in text
     assert ADDRESS not in text
     assert "1 version" in text
+
+
+def test_a_shared_address_is_told_apart_by_ports_as_accounting_says(folder: Folder) -> None:
+    folder.customers(
+        [{"id": name, "terms": "gunma"} for name in ("c-1", "c-2")] + [{"id": "c-3", "terms": "gunma", "prefixes": ["203.0.113.4/30"]}]
+    )
+    folder.set(flows={"listen": ["127.0.0.1:0"], "exporters": ["127.0.0.1"], "interval": "1s"})
+
+    async def scenario(control):
+        core, taker, clock = control.core, Taker(), itertools.count(1e6, 1e3)
+        table = core.sessions.table
+
+        def told(kind, session, customer, ports):
+            one = Accounting(kind, "bras", next(clock), session, customer, (), (Share(Prefix.parse(SHARED), ports),))
+            table.apply(one, customer, Changes())
+
+        async def usage(*records):
+            taker.taken.clear()
+            packets = flows.body()["totals"]["packets"]
+            send(flows.body(), v5(records, 0))
+            for _ in range(3_000):
+                await flows.tick(next(clock))
+                if flows.body()["totals"]["packets"] > packets:
+                    break
+                await asyncio.sleep(0.01)
+            await flows.adopt(None)  # hands on what was summed
+            await flows.adopt(core.site.settings.flows)
+            return {row: (down, up) for _, row, down, up, _ in taker.taken}
+
+        assert not any(SHARED in said for said in warnings(core))
+        told(AccountingKind.START, "s-1", "c-1", Ports(1024, 2047))
+        told(AccountingKind.START, "s-2", "c-2", Ports(2048, 3071))
+        flows = core.flows = Flows(folder.path / "run" / "plane", folder.path / "state", taker, FlowShares(table, core.tables.row_of))
+        await flows.adopt(core.site.settings.flows)
+        one, other, fixed = (core.tables.row_of(name) for name in ("c-1", "c-2", "c-3"))
+        apart = await usage(
+            v5_record(SHARED, SERVER, 7, (1024, 443)), v5_record(SERVER, SHARED, 90, (443, 3071)), v5_record(SERVER, SHARED, 5, (443, 80))
+        )
+        assert apart == {one: (0, 7), other: (90, 0)}
+        assert flows.body()["totals"]["shared"] == 1
+        assert "(1 of shared addresses)" in "\n".join(_flows(flows.body()))
+        assert observe(core).flows.shared == 1
+        assert any("203.0.113.5" in said and "c-3" in said for said in warnings(core))
+        told(AccountingKind.STOP, "s-1", "c-1", Ports(1024, 2047))
+        assert await usage(v5_record(SHARED, SERVER, 7, (1024, 443))) == {}
+        told(AccountingKind.STOP, "s-2", "c-2", Ports(2048, 3071))
+        assert await usage(v5_record(SHARED, SERVER, 7, (1024, 443))) == {fixed: (0, 7)}, "nobody shares it any more"
+        await flows.close()
+
+    run(folder, scenario)
 
 
 def test_an_address_that_is_taken_stops_nothing_and_is_told(folder: Folder) -> None:

@@ -119,6 +119,36 @@ def test_a_measure_slows_the_line_and_its_end_gives_the_speed_of_the_contract_ba
     assert all(one.genuine and one.text(SESSION) == ["s-1"] and one.text(USER) == ["c-1@example.net"] for one in server.requests)
 
 
+@pytest.mark.parametrize("share", [True, False])
+def test_sessions_of_one_customer_at_two_nases_share_the_promised_rate_as_they_come_and_go(tmp_path, share):
+    whole, half = "1000k/10000k", "500k/5000k" if share else "1000k/10000k"
+
+    async def story(first, second):
+        site = Site(tmp_path, first.port, second.port, share=share)
+        site.live.sessions = [session(1)]
+
+        async def now(*expected):
+            await settled(limits)
+            assert [rates(one)[-1:] for one in (first, second)] == [[[said]] if said else [] for said in expected]
+
+        async with site.running() as limits:
+            site.enforce(limits, "c-1", SLOW)
+            await now(whole, None)
+            site.live.sessions.append(session(2, nas="bng-2", since=5.0))
+            limits.session_started(site.live.sessions[1])
+            await now(half, half)
+            gone = site.live.sessions.pop(0)
+            limits.session_ended(replace(gone, until=9.0, end=SessionEnd.STOP))
+            await now(half, whole)
+            site.enforce(limits, "c-1", NONE)
+            await now(half, "50000k/100000k")
+
+    with coaserver.running() as first, coaserver.running() as second:
+        asyncio.run(story(first, second))
+        asked = len(first.requests), len(second.requests)
+    assert asked == ((2, 3) if share else (1, 2)), "nothing is asked twice"
+
+
 @pytest.mark.parametrize("lifted", [False, True])
 def test_a_daemon_that_died_knows_of_the_limit_it_left(tmp_path, lifted):
     """A request was on its way when it died: nobody knows whether the NAS carried it out."""
@@ -190,14 +220,14 @@ def test_nothing_is_asked_while_it_cannot_be_written_down(tmp_path, monkeypatch)
             await until(lambda: limits._disk_failed, "the disk fails")
             assert server.asked == []
             monkeypatch.undo()
-            monkeypatch.setattr("sekisho.app.control_nas._DISK_WAIT", 0.0)
+            monkeypatch.setattr("sekisho.app.control_nas_asking._DISK_WAIT", 0.0)
             limits.book.want("c-1", None, [], 0.0)
             site.enforce(limits, "c-1", SLOW)
             await until(lambda: server.asked, "it is asked")
 
     with coaserver.running() as server:
         site.ports = (server.port,)
-        monkeypatch.setattr("sekisho.app.control_nas._DISK_WAIT", 0.05)
+        monkeypatch.setattr("sekisho.app.control_nas_asking._DISK_WAIT", 0.05)
         asyncio.run(story(server))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sekisho.app.control_segments import index_of
+from sekisho.app.control_segments import index_after, index_of
 from sekisho.config.bandwidth import Segment
 from sekisho.model.customers import Prefix
 from sekisho.model.measures import Detector
@@ -66,6 +66,28 @@ def test_a_dynamic_line_is_on_the_segment_its_session_has_an_address_of(folder):
         return [index.lines.on(rows[name]) for name in ("c-1", "c-2")], index_of(control.core.people, rows, told).lines.on(rows["c-1"])
 
     assert run(folder, steps) == ([[0], [0]], [])
+
+
+def test_who_moved_is_put_on_segments_as_all_are(folder):
+    folder.customers([*CUSTOMERS, *({"id": f"d-{number}", "terms": "nbnet"} for number in range(20))])
+    told = segments(group={"groups": "hq"}, one={"prefixes": "203.0.113.0/25"}, other={"prefixes": ["203.0.113.128/25", "192.0.2.0/24"]})
+
+    async def steps(control):
+        people, rows = control.core.people, control.core.tables.rows
+        held = {f"d-{number}": (Prefix.parse(f"203.0.113.{number}"),) for number in range(20)}
+        before = index_of(people, rows, told, lambda name: held.get(name, ()))
+        for number in range(0, 20, 3):
+            held[f"d-{number}"] = (Prefix.parse(f"203.0.113.{200 + number}"),)
+        del held["d-5"]
+        held["c-1"] = (Prefix.parse("203.0.113.99"),)
+        moved = [f"d-{number}" for number in range(0, 20, 3)] + ["d-5", "c-1", "nobody"]
+        after = index_after(before, people, rows, moved, lambda name: held.get(name, ()))
+        return before, after, index_of(people, rows, told, lambda name: held.get(name, ()))
+
+    before, after, anew = run(folder, steps)
+    assert after.lines.members.tolist() == anew.lines.members.tolist()
+    assert after.lines.members.tolist() != before.lines.members.tolist()
+    assert after.names is before.names
 
 
 def test_a_site_without_customers_has_no_lines(folder):

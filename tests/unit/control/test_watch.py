@@ -138,9 +138,19 @@ def test_a_line_is_on_the_segment_its_session_has_an_address_of(site):
     site.set(bandwidth={"segments": [{"id": "bas-1", "down": "1Gbit/s", "up": "1Gbit/s", "prefixes": ["198.51.100.0/24"]}]})
 
     async def scenario(it):
+        def on():
+            return it.core.bandwidth.index.lines.on(it.core.tables.row_of("c-9"))
+
+        await it.look()
+        assert on() == []
         await it.tell("127.0.0.1", START, "s1", USER, address("198.51.100.7"))
         await it.look()
-        assert it.core.bandwidth.index.lines.on(it.core.tables.row_of("c-9")) == [0]
+        assert on() == [0], "the look after the log-in has it there"
+        await it.tell("127.0.0.1", START, "s2", USER, address("203.0.113.7"))
+        await it.tell("127.0.0.1", STOP, "s1", USER)
+        await it.look()
+        assert on() == []
+        assert not it.core.bandwidth._moved, "who moved is remembered until then"
 
     go(site, scenario)
 

@@ -23,11 +23,16 @@ from sekisho.drivers.tablerows import CustomerRow
 from sekisho.drivers.tables import TableWriter
 from sekisho.flows import layout
 from sekisho.flows.layout import Total
+from sekisho.flows.shares import Shares, make_shares, no_shares
 from sekisho.model.customers import Prefix
+from sekisho.model.sessions import Ports
 from support import wait_until
 from unit.flows.packets import CUSTOMER, SERVER, V4_FIELDS, Desk, a_set, ipfix, record, template, v5, v5_record, v9
 
 LOCAL = FlowExporter.model_validate({"address": "127.0.0.0/8"})
+
+
+NO_SHARES = no_shares()
 
 
 def row(identity: str, *prefixes: str) -> CustomerRow:
@@ -139,7 +144,7 @@ def test_ipfix_over_tcp_ends_with_its_connection(tmp_path: Path, tables: TableWr
     assert int(one.view.totals[layout.FAULTS + 1]) == 1, "of another version"
 
 
-def batch_of(records: Sequence[bytes]) -> UsageBatch:
+def batch_of(records: Sequence[bytes], shares: Shares = NO_SHARES) -> UsageBatch:
     """What is summed of NetFlow v5 records of the customer in row 1."""
     from support.plane import make_customers
 
@@ -147,7 +152,7 @@ def batch_of(records: Sequence[bytes]) -> UsageBatch:
     customers = make_customers([row("c-1", "192.0.2.7")])
     for start in range(0, len(records), 30):
         desk.take(v5(records[start : start + 30]))
-        add_up(desk.desk, customers.view, *sums, np.uint64(0x5EED))
+        add_up(desk.desk, customers.view, *sums, shares, np.uint64(0x5EED))
     down, up, mail, opened, targets = sums
     kinds = (np.int64, np.uint64, np.uint64, np.uint32, np.uint32, np.uint32)
     arrays = [np.zeros(count_used(down, up, opened), kind) for kind in kinds]
@@ -160,6 +165,71 @@ def test_connections_to_mail_are_counted_and_their_ports_dropped() -> None:
     ports = [(40000 + number, port) for number, port in enumerate((25, 465, 587, 443, 80, 25))]
     batch = batch_of([v5_record(CUSTOMER, SERVER, 60, one, 2) for one in ports])
     assert (batch.connections.tolist(), batch.mail.tolist()) == ([6], [4])
+
+
+def added(shares: Shares, records: Sequence[bytes]) -> tuple[dict[int, tuple[int, int]], int, int]:
+    """Octets down and up by row; records of nobody, and those of them of shared addresses. Row 1 is 192.0.2.7, row 2 203.0.113.0/28."""
+    from support.plane import make_customers
+
+    desk, sums = Desk(), make_sums(8)
+    customers = make_customers([row("c-1", "192.0.2.7"), row("c-2", "203.0.113.0/28")])
+    for start in range(0, len(records), 30):
+        desk.take(v5(records[start : start + 30]))
+        add_up(desk.desk, customers.view, *sums, shares, np.uint64(7))
+    down, up = sums[0], sums[1]
+    found = {index: (int(down[index]), int(up[index])) for index in range(8) if down[index] or up[index]}
+    return found, int(desk.desk.totals[Total.NOBODY]), int(desk.desk.totals[Total.SHARED])
+
+
+CGN = "203.0.113.5"
+"""An address several share, in a prefix that the file of customers gives to c-2 as a whole."""
+PARTS = make_shares(
+    (int(ipaddress.IPv4Address(address)), ports, owner)
+    for address, ports, owner in (
+        (CGN, Ports(1024, 2047), 3),
+        (CGN, Ports(2048, 3071), 4),
+        (CGN, Ports(3072, 4095), 0),
+        ("198.51.100.200", Ports(1232, 1235, 4096, 15), 5),
+    )
+)
+
+
+@pytest.mark.uncompiled
+def test_traffic_of_a_shared_address_is_of_the_customer_who_has_the_port() -> None:
+    records = [
+        v5_record(CGN, SERVER, 1, (1024, 443)),
+        v5_record(SERVER, CGN, 10, (443, 2047)),
+        v5_record(SERVER, CGN, 100, (443, 2048)),
+        v5_record("198.51.100.200", SERVER, 1000, (1235, 443)),
+        v5_record("198.51.100.200", SERVER, 2000, (1232 + 14 * 4096, 443)),
+        v5_record(CUSTOMER, SERVER, 7, (1024, 443)),
+    ]
+    assert added(PARTS, records) == ({3: (10, 1), 4: (100, 0), 5: (0, 3000), 1: (0, 7)}, 0, 0)
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize(
+    ("source", "port", "protocol"),
+    [
+        (CGN, 1023, 6),
+        (CGN, 4096, 17),
+        (CGN, 3072, 6),
+        (CGN, 1024, 1),
+        (CGN, 0, 50),
+        ("198.51.100.200", 1231, 6),
+        ("198.51.100.200", 1236, 6),
+        ("198.51.100.200", 1232 + 15 * 4096, 6),
+    ],
+)
+def test_what_is_of_no_known_port_of_a_shared_address_is_counted_and_nobodys(source: str, port: int, protocol: int) -> None:
+    one = bytearray(v5_record(source, SERVER, 100, (port & 0xFFFF, 443)))
+    one[38] = protocol
+    assert added(PARTS, [bytes(one)]) == ({}, 1, 1)
+
+
+@pytest.mark.uncompiled
+def test_without_shared_addresses_all_is_as_it_was() -> None:
+    assert added(NO_SHARES, [v5_record(CGN, SERVER, 5, (1, 2)), v5_record("198.51.100.9", SERVER, 5)]) == ({2: (0, 5)}, 1, 0)
 
 
 def test_connections_to_few_targets_are_told_from_those_to_many() -> None:

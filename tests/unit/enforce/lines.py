@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sekisho.enforce.nas import Book, Pace
+from sekisho.enforce.nas import Book
+from sekisho.enforce.naslines import Pace
 from sekisho.model.customers import Prefix
 from sekisho.model.nas import ErrorCause, Limit, RequestKind, RequestOutcome, Target
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sekisho.enforce.nas import ON_CAUSE, Next, tally
+from sekisho.enforce.naslines import ON_CAUSE, Next
+from sekisho.enforce.nastally import tally
 from sekisho.model.nas import ErrorCause, Remembered
 from unit.enforce.lines import (
     ACK,
@@ -25,12 +26,68 @@ from unit.enforce.lines import (
     only,
 )
 
+HALF = SLOW.part(2)
 
-def test_each_live_session_of_a_limited_customer_is_limited_once():
+
+def test_live_sessions_of_a_limited_customer_share_what_is_promised_and_each_is_asked_once():
     asked = book()
     asked.want("c-1", SLOW, [line(1), line(2)], 0.0)
-    assert sorted(kinds(asked.due(0.0))) == [(LIMIT, "s-1", SLOW), (LIMIT, "s-2", SLOW)]
+    assert (HALF.down, HALF.up, HALF.full_down, HALF.full_up) == (5_000_000, 500_000, 100_000_000, 10_000_000)
+    assert sorted(kinds(asked.due(0.0))) == [(LIMIT, "s-1", HALF), (LIMIT, "s-2", HALF)]
     assert asked.due(1000.0) == [], "nothing is asked again while an answer is waited for"
+
+
+def test_each_session_has_all_of_the_rate_where_the_nas_adds_them_up():
+    asked = book()
+    asked.share = False
+    asked.want("c-1", SLOW, [line(1), line(2)], 0.0)
+    assert sorted(kinds(asked.due(0.0))) == [(LIMIT, "s-1", SLOW), (LIMIT, "s-2", SLOW)]
+    acknowledged(asked)
+    asked.ended(line(2).key)
+    assert asked.due(5.0) == []
+
+
+def test_the_parts_are_sent_anew_when_a_session_ends_and_when_one_begins():
+    asked = book(nases=("bng-1", "bng-2"))
+    asked.want("c-1", SLOW, [line(1), line(2, "bng-2")], 0.0)
+    for one in asked.due(0.0):
+        asked.answered(one, ACK, NONE, 0.0)
+    asked.ended(line(2, "bng-2").key)
+    assert kinds(asked.due(5.0)) == [(LIMIT, "s-1", SLOW)]
+    for one in asked.lines():
+        asked.answered(one.flight, ACK, NONE, 6.0)
+    asked.started(line(3), 10.0)
+    assert sorted(kinds(asked.due(10.0))) == [(LIMIT, "s-1", HALF), (LIMIT, "s-3", HALF)]
+
+
+def test_a_part_that_changed_while_the_nas_was_asked_for_another_is_asked_for_next():
+    asked = book()
+    asked.want("c-1", SLOW, [line(1)], 0.0)
+    first = only(asked)
+    asked.want("c-1", SLOW, [line(1), line(2)], 0.1)
+    assert kinds(asked.due(0.1)) == [(LIMIT, "s-2", HALF)]
+    asked.answered(first, ACK, NONE, 0.2)
+    assert kinds(asked.due(0.2)) == [(LIMIT, "s-1", HALF)]
+
+
+def test_a_session_that_is_to_end_and_one_the_nas_does_not_know_take_no_part():
+    asked = book()
+    asked.want("c-1", SLOW, [line(1), line(2), line(3)], 0.0, ending=[line(3).key])
+    assert sorted(kinds(asked.due(0.0))) == [(DISCONNECT, "s-3", None), (LIMIT, "s-1", HALF), (LIMIT, "s-2", HALF)]
+    requests = {one.target.session: one.flight for one in asked.lines()}
+    asked.answered(requests["s-3"], ACK, NONE, 1.0)
+    asked.answered(requests["s-1"], ACK, NONE, 1.0)
+    asked.answered(requests["s-2"], NAK, ErrorCause.SESSION_CONTEXT_NOT_FOUND, 1.0)
+    assert kinds(asked.due(1.0)) == [(LIMIT, "s-1", SLOW)]
+
+
+def test_the_speed_of_the_contract_is_given_back_to_each_session_as_a_whole():
+    asked = book()
+    asked.want("c-1", SLOW, [line(1), line(2)], 0.0)
+    acknowledged(asked)
+    asked.want("c-1", None, [line(1), line(2)], 5.0)
+    assert sorted(kinds(asked.due(5.0))) == [(LIFT, "s-1", HALF), (LIFT, "s-2", HALF)]
+    assert (HALF.full_down, HALF.full_up) == (SLOW.full_down, SLOW.full_up)
 
 
 def test_what_was_acknowledged_is_not_asked_again():
@@ -63,7 +120,7 @@ def test_a_new_session_of_a_limited_customer_is_limited_at_its_start():
     asked.want("c-1", SLOW, [line(1)], 0.0)
     acknowledged(asked)
     asked.started(line(2), 30.0)
-    assert kinds(asked.due(30.0)) == [(LIMIT, "s-2", SLOW)]
+    assert sorted(kinds(asked.due(30.0))) == [(LIMIT, "s-1", HALF), (LIMIT, "s-2", HALF)]
 
 
 def test_a_session_of_somebody_who_is_not_limited_is_nobodys_business():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sqlite3
@@ -16,8 +17,14 @@ from sekisho.drivers.backup import make_backup, read_backup, restore_backup, ver
 from sekisho.drivers.checkpoint import checkpoint_of
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.matches import MatchStore
+from sekisho.drivers.nasmemory import NasMemory
+from sekisho.drivers.sessionhistory import SessionHistory
+from sekisho.model.customers import Prefix
 from sekisho.model.errors import LedgerError, RefusedError
 from sekisho.model.events import OptOutAdded
+from sekisho.model.nas import Limit, Remembered, Target
+from sekisho.sessions.changes import WHOLE, Held, Opened
+from sekisho.sessions.columns import code_of
 from unit.ledger.ledgers import ACTOR, content, hurt, opened, opt_outs, write
 
 NOW = 1_775_000_000.0
@@ -31,6 +38,126 @@ def state(tmp_path):
     asyncio.run(MatchStore.open(folder / "matches.db").close())
     (folder / "list.key").write_bytes(bytes(range(16)))
     return folder
+
+
+ADDRESS = Prefix.parse("192.0.2.7")
+LIMIT = Limit(1000, 1000, 9000, 9000)
+
+
+def entered(path, *facts):
+    async def scenario():
+        history, done = SessionHistory.open(path), threading.Event()
+        history.start()
+        history.write(facts, done.set)
+        await asyncio.to_thread(done.wait)
+        await history.close()
+
+    asyncio.run(scenario())
+
+
+def session(number, at):
+    return Opened(number, "bras", f"s-{number}", "c-1", "c-1", at, at, 0, 0, 0, True), Held(number, code_of(ADDRESS), WHOLE, at)
+
+
+def holders(path, at):
+    async def scenario():
+        history = SessionHistory.open(path)
+        history.start()
+        try:
+            return [one.session.id for one in history.claims(ADDRESS, at)]
+        finally:
+            await history.close()
+
+    return asyncio.run(scenario())
+
+
+def limits(path, *kept):
+    """Remember limits; what is remembered then."""
+
+    async def scenario():
+        memory = NasMemory.open(path)
+        await memory.write(kept, ())
+        found = await memory.read()
+        await memory.close()
+        return {one.target.session: one.certain for one in found}
+
+    return asyncio.run(scenario())
+
+
+def limited(number):
+    return Remembered(Target("bras", f"s-{number}", "c-1", "c-1", (ADDRESS,)), LIMIT, certain=True)
+
+
+def test_who_held_an_address_is_known_after_a_restore(state, tmp_path):
+    entered(state / "sessions.db", *session(1, NOW))
+    made = make_backup(state, tmp_path / "backup", NOW + 10, "x")
+    assert made.files == ("ledger.db", "matches.db", "sessions.db")
+    entered(state / "sessions.db", *session(2, NOW + 20))
+    done = restore_backup(state, tmp_path / "backup", NOW + 30, force=True)
+    assert holders(state / "sessions.db", NOW + 25) == ["s-1"]
+    assert sorted(holders(done.aside / "sessions.db", NOW + 25)) == ["s-1", "s-2"], "what was told since is aside"
+    fresh = tmp_path / "fresh"
+    restore_backup(fresh, tmp_path / "backup", NOW + 30, force=False)
+    assert holders(fresh / "sessions.db", NOW + 5) == ["s-1"]
+
+
+def test_a_backup_taken_while_sessions_are_written_is_whole(state, tmp_path):
+    async def scenario():
+        history, written = SessionHistory.open(state / "sessions.db"), []
+        history.start()
+        for number in range(1, 3001):
+            at = NOW + number
+            history.write(session(number, at), lambda number=number: written.append(number))
+        made = await asyncio.to_thread(make_backup, state, tmp_path / "backup", NOW, "x")
+        await history.close()
+        assert written[-1] == 3000
+        return made
+
+    read_backup(asyncio.run(scenario()).folder)
+    with contextlib.closing(sqlite3.connect(tmp_path / "backup/sessions.db")) as copy:
+        assert copy.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        lonely = "SELECT count(*) FROM sessions WHERE number NOT IN (SELECT number FROM held)"
+        assert copy.execute(lonely).fetchone() == (0,), "each transaction is in it or is not"
+
+
+def test_after_a_restore_no_limit_a_nas_may_hold_is_forgotten_or_taken_for_certain(state, tmp_path):
+    limits(state / "nas.db", limited(1))
+    make_backup(state, tmp_path / "backup", NOW, "x")
+    assert limits(state / "nas.db", limited(2)) == {"s-1": True, "s-2": True}
+    restore_backup(state, tmp_path / "backup", NOW, force=True)
+    assert limits(state / "nas.db") == {"s-1": False, "s-2": False}
+    restore_backup(tmp_path / "fresh", tmp_path / "backup", NOW, force=False)
+    assert limits(tmp_path / "fresh/nas.db") == {"s-1": False}
+
+
+def test_pages_of_customers_keep_their_names_and_sinks_their_places(state, tmp_path):
+    small = {"notices.key": b"k" * 32, "posted/abc.json": b"[]", "sinks/siem.json": b'{"version": 1, "number": 30, "chain": ""}'}
+    for name, text in small.items():
+        (state / name).parent.mkdir(exist_ok=True)
+        (state / name).write_bytes(text)
+    for name in ("usage/rows", "lists/c2", "usual-rates", "policyzones.json", "posted/.abc.json.17"):
+        (state / name).parent.mkdir(exist_ok=True)
+        (state / name).write_bytes(b"not in a backup")
+    made = make_backup(state, tmp_path / "backup", NOW, "x")
+    assert set(made.files) == {"ledger.db", "matches.db", *small}
+    (state / "posted/abc.json").write_bytes(b"[1]")
+    done = restore_backup(state, tmp_path / "backup", NOW, force=True)
+    restore_backup(tmp_path / "fresh", tmp_path / "backup", NOW, force=False)
+    for folder in (state, tmp_path / "fresh"):
+        assert {name: (folder / name).read_bytes() for name in small} == small
+        assert (folder / "notices.key").stat().st_mode & 0o077 == 0
+    assert (done.aside / "posted/abc.json").read_bytes() == b"[1]"
+    assert (state / "usage/rows").exists(), "what no backup holds stays"
+    assert not (tmp_path / "fresh/usage").exists()
+
+
+def test_a_backup_puts_nothing_where_it_does_not_belong(state, tmp_path):
+    make_backup(state, tmp_path / "backup", NOW, "x")
+    manifest = json.loads((tmp_path / "backup/backup.json").read_text())
+    for name in ("../evil.json", "posted/../../evil.json", "/etc/evil", "list.key"):
+        manifest["files"][name] = {"bytes": 1, "digest": ""}
+    (tmp_path / "backup/backup.json").write_text(json.dumps(manifest))
+    assert read_backup(tmp_path / "backup").files == ("ledger.db", "matches.db")
 
 
 def breaks(path):

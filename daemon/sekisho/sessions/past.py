@@ -1,0 +1,61 @@
+"""Sessions that are over, as far as news that come late need them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sekisho.model.sessions import Accounting, SessionEnd
+from sekisho.sessions.changes import WHOLE, Changes, Heard, Held, Opened, Over, Released
+from sekisho.sessions.columns import code_of
+from sekisho.sessions.counters import grown
+
+YOUNG = 600
+"""A session first heard of at this age (seconds) or younger lost its Start on the way: its octets are counted. Those of an
+older one were used before we listened.
+"""
+
+
+@dataclass(slots=True)
+class Past:
+    """One session that is over."""
+
+    number: int
+    user: str
+    customer: str | None
+    since: float
+    seen: float
+    until: float
+    end: SessionEnd
+    down: int
+    up: int
+    seconds: int
+    wide: bool
+
+    def settle(self, told: Accounting, changes: Changes) -> None:
+        """Its last octets, told by a Stop that came late."""
+        wide = told.wide or self.wide
+        anew = told.seconds is not None and told.seconds < self.seconds
+        down = grown(self.down, told.down, wide=wide, began_anew=anew) if told.down is not None else 0
+        up = grown(self.up, told.up, wide=wide, began_anew=anew) if told.up is not None else 0
+        self.down, self.up = told.down or self.down, told.up or self.up
+        self.seconds = self.seconds if told.seconds is None else told.seconds
+        changes.facts.append(Heard(self.number, self.seen, self.down, self.up, self.seconds, wide))
+        if self.customer is not None and (down or up):
+            changes.usage.append((self.customer, down, up))
+
+
+def never_seen(number: int, told: Accounting, customer: str | None, changes: Changes) -> Past:
+    """A Stop of a session nothing was heard of: it goes to the record, from its beginning to its end."""
+    seconds = -1 if told.seconds is None else told.seconds
+    since = told.at - max(0, seconds)
+    down, up = told.down or 0, told.up or 0
+    opened = Opened(number, told.nas, told.session, told.user, customer, since, told.at, down, up, seconds, told.wide)
+    changes.facts.append(opened)
+    changes.facts += [Held(number, code_of(prefix), WHOLE, since) for prefix in told.prefixes]
+    changes.facts += [Held(number, code_of(one.prefix), one.ports, since) for one in told.shares]
+    changes.facts += [Released(number, code_of(prefix), told.at) for prefix in told.prefixes]
+    changes.facts += [Released(number, code_of(one.prefix), told.at) for one in told.shares]
+    changes.facts.append(Over(number, told.at, SessionEnd.STOP))
+    if customer is not None and (down or up) and 0 <= seconds <= YOUNG:
+        changes.usage.append((customer, down, up))
+    return Past(number, told.user, customer, since, told.at, told.at, SessionEnd.STOP, down, up, seconds, told.wide)

@@ -1,0 +1,170 @@
+"""Who is on which line now: the live sessions, found by NAS and id, by customer, by user and by address.
+
+Owns the rows and the indexes over them, and every question about them. What changes them is `table`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from sekisho.model.sessions import Ports, Session, Share
+from sekisho.sessions.changes import WHOLE, Held, Opened
+from sekisho.sessions.columns import Columns, prefix_of
+from sekisho.sessions.holders import Holders
+
+
+class Roster:
+    """The live sessions as they are."""
+
+    def __init__(self) -> None:
+        self._columns = Columns()
+        self._rows: dict[tuple[int, str], int] = {}
+        self._holders = Holders()
+        self._of_customer: dict[str, tuple[int, ...]] = {}
+        self._of_unknown: dict[str, tuple[int, ...]] = {}
+        self._several: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def unknown(self) -> int:
+        """Live sessions of users who are no customers."""
+        return sum(map(len, self._of_unknown.values()))
+
+    def names(self) -> Iterator[tuple[int, int, str, str | None]]:
+        """Every live session as it is now: row, number, user, customer."""
+        columns = self._columns
+        return iter([(row, number, columns.users[row], columns.customers[row]) for row, number in enumerate(columns.number) if number])
+
+    def sessions_of(self, customer: str) -> list[tuple[int, int, str]]:
+        """Row, number and user of a customer's live sessions."""
+        return [(row, self._columns.number[row], self._columns.users[row]) for row in self._of_customer.get(customer, ())]
+
+    def sessions_unknown(self, user: str) -> list[tuple[int, int, str]]:
+        """The same of a user who was no customer."""
+        return [(row, self._columns.number[row], user) for row in self._of_unknown.get(user, ())]
+
+    @property
+    def nases(self) -> list[str]:
+        return self._columns.nases
+
+    def live(self, customer: str) -> list[Session]:
+        return [self._columns.session(row) for row in self._of_customer.get(customer, ())]
+
+    def several(self) -> list[Session]:
+        """The live sessions of every customer who has more than one."""
+        return [session for customer in sorted(self._several) for session in self.live(customer)]
+
+    def prefixes_of(self, customer: str) -> tuple[int, ...]:
+        """Codes of the prefixes a customer's live sessions have for themselves."""
+        whole = self._holders.whole
+        return tuple(code for row in self._of_customer.get(customer, ()) for code in self._columns.prefixes[row] if whole.get(code) == row)
+
+    def holder(self, code: int) -> str | None:
+        """The customer on whose line a prefix is."""
+        row = self._holders.whole.get(code)
+        return None if row is None else self._columns.customers[row]
+
+    def holdings(self) -> tuple[list[tuple[int, int]], list[str | None]]:
+        """All prefixes with the row that holds each, and the customer of each row, as of now."""
+        return list(self._holders.whole.items()), list(self._columns.customers)
+
+    @property
+    def sharing(self) -> int:
+        """Another number whenever the parts of shared addresses are other customers'."""
+        return self._holders.sharing
+
+    def shared(self) -> list[int]:
+        """Codes of the addresses that are shared."""
+        return list(self._holders.parts)
+
+    def parts(self) -> list[tuple[int, Ports, str | None]]:
+        """Every part of a shared IPv4 address: the address, its ports, whose it is. May be asked from another thread."""
+        customers = self._columns.customers
+        return [
+            (code >> 8 & 0xFFFFFFFF, ports, customers[row])
+            for code, parts in list(self._holders.parts.items())
+            for row, ports in list(parts.items())
+        ]
+
+    def each(self, *, unknown: bool = False, user: str | None = None, nas: str | None = None) -> Iterator[Session]:
+        """Live sessions, the latest first."""
+        columns = self._columns
+        numbers = columns.numbers()
+        rows = [row for rows in self._of_unknown.values() for row in rows] if unknown else np.flatnonzero(numbers).tolist()
+        rows.sort(key=lambda row: columns.since[row], reverse=True)
+        for row in rows:
+            if user not in {None, columns.users[row]} or nas not in {None, columns.nases[columns.nas[row]]}:
+                continue
+            yield columns.session(row)
+
+    def on_nas(self) -> dict[str, int]:
+        """How many live sessions each NAS has."""
+        columns = self._columns
+        found = np.bincount(columns.nas_numbers()[columns.numbers() > 0], minlength=len(columns.nases))
+        return dict(zip(columns.nases, found.tolist(), strict=True))
+
+    def overdue(self, now: float, limits: Sequence[float], heard_from: float) -> list[tuple[int, int]]:
+        """Sessions of which nothing was heard for longer than their NAS is given, each to be handed to `end`.
+
+        `limits`: seconds, by the number of the NAS in `nases`; infinity: none. `heard_from`: since when there has
+        been somebody to hear.
+        """
+        if not self._rows:
+            return []
+        columns = self._columns
+        numbers = columns.numbers()
+        given = np.array(limits, np.float64)[columns.nas_numbers()]
+        rows = np.flatnonzero((numbers > 0) & (np.maximum(columns.last_seen(), heard_from) + given < now))
+        return list(zip(rows.tolist(), numbers[rows].tolist(), strict=True))
+
+    def _open(self, key: tuple[int, str], opened: Opened) -> int:
+        columns = self._columns
+        row = columns.take()
+        columns.number[row] = opened.number
+        columns.nas[row] = key[0]
+        columns.ids[row] = key[1]
+        # Most often the two are the same text: one of them is kept.
+        columns.users[row] = opened.customer if opened.customer == opened.user and opened.customer is not None else opened.user
+        columns.customers[row] = opened.customer
+        columns.since[row], columns.seen[row] = opened.since, opened.seen
+        columns.down[row], columns.up[row] = opened.down, opened.up
+        columns.seconds[row], columns.wide[row] = opened.seconds, opened.wide
+        self._rows[key] = row
+        self._index(row)
+        return row
+
+    def _enter(self, opened: Opened, held: Iterable[Held]) -> None:
+        """A session with what it holds."""
+        row = self._open((self._columns.nas_number(opened.nas), opened.id), opened)
+        prefixes, shares = [], []
+        for one in held:
+            if one.ports == WHOLE:
+                prefixes.append(one.code)
+                self._holders.take(one.code, WHOLE, row)
+            else:
+                shares.append(Share(prefix_of(one.code), one.ports))
+                self._holders.take(one.code, one.ports, row)
+        self._columns.prefixes[row] = tuple(prefixes)
+        self._columns.shares[row] = tuple(shares)
+
+    def _index(self, row: int) -> None:
+        customer = self._columns.customers[row]
+        index, name = (self._of_unknown, self._columns.users[row]) if customer is None else (self._of_customer, customer)
+        rows = index[name] = (*index.get(name, ()), row)
+        if customer is not None and len(rows) > 1:
+            self._several.add(customer)
+
+    def _unindex(self, row: int) -> None:
+        customer = self._columns.customers[row]
+        index, name = (self._of_unknown, self._columns.users[row]) if customer is None else (self._of_customer, customer)
+        left = tuple(one for one in index.get(name, ()) if one != row)
+        if left:
+            index[name] = left
+        else:
+            index.pop(name, None)
+        if customer is not None and len(left) < 2:
+            self._several.discard(customer)
