@@ -191,8 +191,7 @@ def test_a_silenced_customers_queries_reach_no_name_server_of_ours_and_are_count
                 assert not asks(field, CUSTOMER, SERVER)
                 assert taken[0] == before
                 assert asks(field, NEIGHBOUR, "192.0.2.1")
-                one.lines._silenced_at = 0.0
-                await one.lines.step()
+                await one.counted()
                 assert one.heard.queries == {2: 501}
                 with listening(field, 443):
                     assert connects(field, CUSTOMER, 443)
@@ -208,16 +207,14 @@ def test_traffic_is_counted_by_customer_in_both_directions_and_mail_by_connectio
             with transfer(field, CUSTOMER, SERVER, up=False) as arrived, listening(field, 25):
                 await asyncio.to_thread(lambda: wait_until(lambda: arrived() > 1_000_000, what="a transfer"))
                 assert [connects(field, NEIGHBOUR, 25) for _ in range(3)] == [True] * 3
-            one.lines._usage_at = 0.0
-            await one.lines.step()
+            await one.counted()
             source, at, rows, down, up, mail = one.heard.batches[-1]
             assert (source, rows) == (Source.COUNTERS, [2, 3])
             assert abs(at - time.time()) < 60
             assert arrived() <= down[0] <= arrived() * 1.2 + 200_000
             assert up[0] > 0
             assert mail == [0, 3]
-            one.lines._usage_at = 0.0
-            await one.lines.step()
+            await one.counted()
             assert len(one.heard.batches) == 1, "nothing new is no batch"
 
     asyncio.run(story())
@@ -230,13 +227,11 @@ def test_what_was_downloaded_before_an_address_went_to_another_customer_is_not_t
                 await asyncio.to_thread(lambda: wait_until(lambda: arrived() > 1_000_000, what="a transfer"))
             one.people.known = {"c-2": replace(one.people.known["c-2"], prefixes=(Prefix.parse(CUSTOMER),))}
             one.lines.follow(["c-1", "c-2"])
-            one.lines._usage_at = 0.0
-            await one.lines.step()
+            await one.counted()
             assert one.heard.batches == []
             with transfer(field, CUSTOMER, SERVER, up=False) as arrived:
                 await asyncio.to_thread(lambda: wait_until(lambda: arrived() > 1_000_000, what="a transfer"))
-            one.lines._usage_at = 0.0
-            await one.lines.step()
+            await one.counted()
             assert one.heard.batches[-1][2] == [3]
 
     asyncio.run(story())

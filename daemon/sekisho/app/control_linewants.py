@@ -6,10 +6,10 @@ Owns the numbers: one line's for as long as it needs one, and found again in the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Protocol
 
-from sekisho.enforce.state import MOST_NUMBERS, NO_NUMBER, State
+from sekisho.enforce.state import MOST_NUMBERS, NO_NUMBER, Class, State
 from sekisho.enforce.wanted import Line, line_of, needs_number, numbers_found
 from sekisho.model.customers import Customer, Prefix
 from sekisho.model.measures import NONE, Enforcement
@@ -73,6 +73,19 @@ class LineWants:
             if not number % _TURN:
                 await asyncio.sleep(0)
         return lines
+
+    async def changed(self, lines: Mapping[str, Line], classes: Collection[Class], *, counted: bool) -> list[str]:
+        """Customers whose line is another one than in `lines`; `classes` are there. Numbers nobody has any more are free again."""
+        self._used = {*self._numbers.values(), *(one.number for one in classes)}
+        self.unnumbered = 0
+        customers = self._people().ids() if counted else iter(())
+        found: list[str] = []
+        for number, customer in enumerate(dict.fromkeys([*customers, *self._enforced(), *lines]), start=1):
+            if self.line(customer, counted=counted) != lines.get(customer):
+                found.append(customer)
+            if not number % _TURN:
+                await asyncio.sleep(0)
+        return found
 
     def line(self, customer: str, *, counted: bool) -> Line | None:
         """A line as it is to be now; None: nothing is done to it, nor is it counted."""
