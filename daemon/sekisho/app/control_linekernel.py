@@ -90,9 +90,9 @@ class LineKernel:
         """What there is of some entries, limits and classes. Raises UnavailableError."""
         return await self._thread.run(lambda: self._some(tables, limits, classes))
 
-    async def prepare(self, where: Where) -> None:
-        """Have ready what the first slowed line needs. Raises UnavailableError."""
-        await self._thread.run(lambda: self._prepare(where))
+    async def prepare(self, where: Where, names: Names) -> None:
+        """Have ready what the first change needs. Raises UnavailableError."""
+        await self._thread.run(lambda: self._prepare(where, names))
 
     async def apply(self, change: Change, tables: frozenset[Table], where: Where, names: Names, broken: Iterable[str] = ()) -> None:
         """Take the steps; `tables` are those there are afterwards. Raises UnavailableError: how far it came is to be read."""
@@ -159,9 +159,11 @@ class LineKernel:
         found = self._tables.some(tables, limits) if self._tables is not None else State()
         return replace(found, classes=self._shaping.some(classes)) if self._shaping is not None and classes else found
 
-    def _prepare(self, where: Where) -> None:
+    def _prepare(self, where: Where, names: Names) -> None:
         if self._shaping is not None and Role.UP in where.roles and where.up:
-            self._shaping.device()
+            self._shaping.prepare()
+        if self._tables is not None and where.roles:
+            self._tables.prepare(where, names)
 
     def _apply(self, change: Change, tables: frozenset[Table], where: Where, names: Names, broken: Iterable[str]) -> None:
         if self._shaping is not None:

@@ -239,10 +239,10 @@ class Lines:
         self._draining = DRAIN in self._known.classes.values()
 
     async def _prepare(self) -> None:
-        """Have ready what the first slowed line needs, while nobody waits for it."""
+        """Have ready what the first change needs, while nobody waits for it."""
         async with self._lock:
-            if self._kernel is not None and not self._unsure:
-                await self._kernel.prepare(self._where)
+            if self._kernel is not None and self._settings is not None and not self._unsure:
+                await self._kernel.prepare(self._where, names_of(self._settings))
 
     async def _adopt(self, settings: Settings) -> None:
         """Another configuration: another namespace, or none, means that what is in the old one goes."""

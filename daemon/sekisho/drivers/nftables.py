@@ -102,6 +102,20 @@ class Nftables:
             self._run([_of("delete", set_body(table)[0], family_of(table.role), table.name) for table in dropped])
         return True
 
+    def prepare(self, where: Where, names: Names) -> None:
+        """Go once through all that the first change asks of the library, and write nothing. Raises UnavailableError."""
+        tables = [Table(role, six, bits) for role in where.roles for six, bits in ((False, 32), (True, 56))]
+        made = chains(tables, where, names)
+        commands = [_of("add", "table", family) for family in sorted({one.family for one in made})]
+        commands += [_of("add", "chain", one.family, one.name, **(one.hook or {})) for one in made]
+        commands += [{"add": {kind: body}} for kind, body in map(set_body, sorted(tables))]
+        commands += [{"add": {"rule": _rule(one, rule)}} for one in made for rule in one.rules]
+        self._library.nft_ctx_set_dry_run(self._handle, True)
+        try:
+            self._run(commands)
+        finally:
+            self._library.nft_ctx_set_dry_run(self._handle, False)
+
     def forget(self) -> None:
         """Write chains and rules anew with the next step."""
         self._written = None
@@ -145,6 +159,7 @@ def _load() -> Any:
         getattr(library, name).argtypes, getattr(library, name).restype = [handle], ctypes.c_int
     for name in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
         getattr(library, name).argtypes, getattr(library, name).restype = [handle], text
+    library.nft_ctx_set_dry_run.argtypes, library.nft_ctx_set_dry_run.restype = [handle, ctypes.c_bool], None
     library.nft_run_cmd_from_buffer.argtypes, library.nft_run_cmd_from_buffer.restype = [handle, text], ctypes.c_int
     return library
 

@@ -143,6 +143,12 @@ class Shaping:
                 self._route().link("del", index=devices[UP_DEVICE])
         self._indexes, self._rooted, self._ready = {}, set(), False
 
+    def prepare(self) -> None:
+        """Make our device, with its root: nothing passes it yet. Raises UnavailableError."""
+        with told():
+            self.device()
+            self._root(UP_DEVICE)
+
     def device(self) -> bool:
         """See that our device is there: rules name it. Whether it was made now. Raises UnavailableError."""
         if self._ready:

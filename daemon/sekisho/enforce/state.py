@@ -16,9 +16,9 @@ from sekisho.model.customers import V4_MAPPED, Prefix
 MAJOR = 0x5EC1
 """Our HTB qdiscs have this handle: a root with another one is not ours."""
 MOST_NUMBERS = 0xFFFE
-"""Lines have numbers from 1 to this: minor numbers of classes, and handles of the queues in them,"""
+"""Slowed lines have numbers from 1 to this: minor numbers of classes, and handles of the queues in them,"""
 NO_NUMBER = MAJOR
-"""of which this is taken."""
+"""of which this is taken. Other lines have greater ones, in the names of their limits."""
 HEADERS = 1.035
 """The kernel counts whole frames; with full ones this leaves the promised rate to what they carry, less 1 % to 2.5 %."""
 DRAIN = 1_250_000_000

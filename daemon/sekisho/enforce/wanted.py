@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
-from sekisho.enforce.state import MOST_NUMBERS, Class, Role, State, Table, class_word, limit_name, number_of, on_wire, place_of
+from sekisho.enforce.state import Class, Role, State, Table, class_word, limit_name, number_of, on_wire, place_of
 from sekisho.model.customers import Prefix
 from sekisho.model.measures import Enforcement
 
@@ -128,14 +128,14 @@ _COUNTED = ((Role.COUNT_DOWN, ""), (Role.COUNT_UP, ""), (Role.COUNT_MAIL, ""))
 def numbers_found(found: State, prefixes: Mapping[str, Collection[Prefix]]) -> dict[str, int]:
     """Customer → the number the kernel has for its addresses, so that a start changes nothing that is right.
 
-    A number is one customer's: of several the first keeps it.
+    A number is one customer's: of several the first keeps it. One of a line that was not slowed may be more than a class can have.
     """
     kept: dict[str, int] = {}
     taken: set[int] = set()
     for customer, own in prefixes.items():
         words = (found.word(role, prefix) for prefix in own for role in (Role.DOWN, Role.UP, Role.MAIL))
         number = next((one for word in words if word is not None and (one := number_of(word)) is not None), None)
-        if number is not None and 0 < number <= MOST_NUMBERS and number not in taken:
+        if number is not None and number > 0 and number not in taken:
             kept[customer] = number
             taken.add(number)
     return kept
