@@ -38,7 +38,7 @@ log = structlog.get_logger("sekisho.lines")
 
 DRAIN_AFTER = 1.0
 """Seconds after which a class nothing is put in any more is looked at again."""
-AT_ONCE = 1000
+AT_ONCE = 500
 """Customers whose lines are worked out and written in one step: a change that is told meanwhile waits for one."""
 MENDED = 4096
 """Places that are mended one by one; where more is wrong, all is read and written while nothing else is."""
@@ -94,7 +94,7 @@ class Lines:
         self._looking: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
         self._sweep_at = 0.0
-        self._draining = False
+        self._draining = self._writing = False
         self._failing = ""
         self.repairs: Counter[str] = Counter()
         """Steps taken since the start because something else was found than was there before, by `tables` and `classes`."""
@@ -221,9 +221,24 @@ class Lines:
                 return
             if self._unsure and ticks >= self._look_at:
                 await self._look()
-        while self._dirty and not self._unsure:
-            async with self._lock:
-                await self._change()
+        writing: asyncio.Task[None] | None = None
+        self._writing = True
+        try:
+            while self._dirty and not self._unsure:
+                async with self._lock:
+                    change = self._change()
+                    tables, where, names = self._known.tables, self._where, names_of(settings)
+                    # The kernel's side takes one after the other: the next part is worked out while this one is written.
+                    if writing is not None:
+                        await writing
+                    kernel = self._kernel
+                    writing = asyncio.create_task(kernel.apply(change, tables, where, names)) if kernel and change.size else None
+                # It begins now, and others have their turn.
+                await asyncio.sleep(0)
+            if writing is not None:
+                await writing
+        finally:
+            self._writing = False
         if self._draining and ticks >= self._sweep_at:
             async with self._lock:
                 await self._sweep(ticks)
@@ -363,13 +378,10 @@ class Lines:
         if self._touched is not None:
             self._touched.add(change)
 
-    async def _change(self) -> None:
-        """Write what some customers' lines are now, from what the kernel is known to hold. Those told last come first."""
-        kernel, settings = self._kernel, self._settings
-        if kernel is None or settings is None:
-            return
+    def _change(self) -> Change:
+        """What some customers' lines need now, from what the kernel is known to hold; it is known as done. Those told last come first."""
         customers = [self._dirty.popitem()[0] for _ in range(min(AT_ONCE, len(self._dirty)))]
-        counted = settings.lines is not None and settings.lines.counters
+        counted = self.settings is not None and self.settings.counters
         fresh = {one: self.wants.line(one, counted=counted) for one in customers}
         # Who has an address that is somebody else's now is looked at too: it may have gone from one to the other.
         for one in self._concerned(fresh):
@@ -383,7 +395,6 @@ class Lines:
         change = difference(found, wanted, read=False)
         if change.size:
             self._noted(change)
-            await kernel.apply(change, self._known.tables | change.put_tables, self._where, names_of(settings))
             self._known.take(change)
         self._moved(fresh)
         for before in old:
@@ -399,6 +410,7 @@ class Lines:
         if disputed:
             self._rivals |= rivals_in(fresh, disputed)
         self._draining |= DRAIN in change.put_classes.values()
+        return change
 
     def _concerned(self, fresh: Mapping[str, Line | None]) -> set[str]:
         """Other customers who have, or had, one of the addresses of these or of what these were."""

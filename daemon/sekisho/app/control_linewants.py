@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Protocol
 
 from sekisho.enforce.state import MOST_NUMBERS, NO_NUMBER, Class, State
-from sekisho.enforce.wanted import Line, line_of, needs_number, numbers_found
+from sekisho.enforce.wanted import Line, line_of, needs_number, numbers_found, outermost
 from sekisho.model.customers import Customer, Prefix
 from sekisho.model.measures import NONE, Enforcement
 
@@ -111,9 +111,10 @@ class LineWants:
                 self._numbers[customer] = number
             else:
                 self.unnumbered += 1
-        else:
+        elif self._numbers:
             self._numbers.pop(customer, None)
-        return line_of(self._prefixes(customer), what, number, counted=counted)
+        prefixes = self._prefixes(customer)
+        return Line(prefixes if len(prefixes) < 2 else outermost(prefixes), what, number, counted)
 
     def _new_number(self, *, slowed: bool) -> int:
         """A number no line has, and no class that is still there; 0: there is none. Who is not slowed needs none that a class can have."""
