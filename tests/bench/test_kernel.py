@@ -110,8 +110,8 @@ def test_everybody_at_once_one_alone_and_the_reading_back(kind: str) -> None:
             await until(lambda: one.lines._where.roles and not one.lines._lock.locked(), "a start")
             await asyncio.sleep(1)
             first = await timed(one_change(one, alone[0], what))
+            one.wanted.update(dict.fromkeys(names, what))
             async with beating() as beat:
-                one.wanted.update(dict.fromkeys(names, what))
                 one.lines.follow(names)
                 began, cpu = time.perf_counter(), time.process_time()
                 await done(one)

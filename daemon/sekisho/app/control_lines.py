@@ -38,12 +38,14 @@ log = structlog.get_logger("sekisho.lines")
 
 DRAIN_AFTER = 1.0
 """Seconds after which a class nothing is put in any more is looked at again."""
-AT_ONCE = 500
+AT_ONCE = 1000
 """Customers whose lines are worked out and written in one step: a change that is told meanwhile waits for one."""
 MENDED = 4096
 """Places that are mended one by one; where more is wrong, all is read and written while nothing else is."""
 LOOK_AGAIN = 1.0
-"""Seconds after which a look that told too little is repeated."""
+"""Seconds after which a look that told too little is repeated,"""
+REPEATED = 3
+"""as often at most: then all is read while nothing is written."""
 _TURN = 1000
 _SILENCE, _MAIL, _SHAPE = frozenset({Role.SILENCE}), frozenset({Role.MAIL, Role.NO_MAIL}), frozenset({Role.DOWN, Role.UP})
 
@@ -91,6 +93,7 @@ class Lines:
         """Whether what the kernel is known to hold is to be found out anew, while nothing is written."""
         self._touched: Places | None = None
         """What was written since the look that is under way began."""
+        self._repeated = 0
         self._looking: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
         self._sweep_at = 0.0
@@ -350,11 +353,14 @@ class Lines:
         if other or (found := found.less(touched)).size > MENDED:
             # Rules that were ours to write meanwhile, and what may be missing in this reading alone, are looked at anew; else it takes
             # more than to mend a place.
-            again = touched.rules if other else not sight.whole
+            again = (not sight.whole or (touched.rules and other)) and self._repeated < REPEATED
             self._unsure, self._look_at = not again, time.monotonic() + LOOK_AGAIN if again else 0.0
-        elif found.size:
-            async with self._lock:
-                await self._mend(kernel, found.less(touched))
+            self._repeated = self._repeated + 1 if again else 0
+        else:
+            self._repeated = 0
+            if found.size:
+                async with self._lock:
+                    await self._mend(kernel, found.less(touched))
         counted = settings.lines.counters
         for customer in await self.wants.changed(self._lines, self._known.classes, counted=counted):
             self._dirty[customer] = None

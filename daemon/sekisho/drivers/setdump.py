@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +29,12 @@ _SET_COUNT = 20
 _OBJECT_TYPE, _OBJECT_DATA = 3, 4
 LIMIT = 4
 """NFT_OBJECT_LIMIT."""
+_LIMIT_KIND = LIMIT.to_bytes(4, "big")
 _BODY = 4
 """Octets of the header of a message of nfnetlink, in which there is a number of the last change to anything."""
 FAMILIES = {"inet": 1, "netdev": 5}
 _TRIES = 5
+_TURN = 256
 _AT_ONCE = 64
 
 
@@ -83,6 +86,8 @@ class SetDump:
             self._netlink = Netlink(NETFILTER)
         except OSError as error:
             raise UnavailableError(f"nftables: no netlink socket ({error.strerror}); see RestrictAddressFamilies= of the unit") from error
+        self.torn = False
+        """Whether something changed while anything was read, since whoever reads took this back."""
 
     def close(self) -> None:
         self._netlink.close()
@@ -114,7 +119,7 @@ class SetDump:
         found: dict[str, Limit] = {}
         others = len([one for one in self._dump(family, _GETFLOWTABLE).parts if _word(table_of(one, _BODY)[_TABLE]) == table])
         name = text(_TABLE, table)
-        for one in self._dump(family, _GETOBJ, name).parts:
+        for number, one in enumerate(self._dump(family, _GETOBJ, name, torn=True).parts):
             if one[_BODY : _BODY + len(name)] != name:
                 continue
             limit = _limit(one)
@@ -122,6 +127,8 @@ class SetDump:
                 others += 1
             else:
                 found[limit[0]] = limit[1]
+            if not number % _TURN:
+                time.sleep(0)
         return found, others
 
     def read(self, family: str, table: str, name: str, width: int) -> Dumped:
@@ -169,16 +176,18 @@ class SetDump:
             yield from answers.told.values()
 
     def _dump(self, family: str, asked: int, given: bytes = b"", *, torn: bool = False) -> Told:
+        """`torn`: it takes long, and is not tried again where something changed meanwhile."""
         try:
-            for _ in range(_TRIES):
+            for _ in range(1 if torn else _TRIES):
                 told = self._netlink.dump(asked, _header(family) + given)
-                if told.whole or torn:
+                if told.whole:
                     return told
         except OSError as error:
             if error.errno == _NOTHING:
                 return Told([])
             raise _unread(error) from error
-        raise UnavailableError("nftables: the tables change faster than they can be read; it is tried again")
+        self.torn = True
+        return told
 
 
 _NOTHING = 2
@@ -201,10 +210,17 @@ def _word(content: bytes) -> str:
 def _limit(told: bytes) -> tuple[str, Limit] | None:
     """Name and content of an object that is a limit."""
     known = table_of(told, _BODY)
-    if int.from_bytes(known.get(_OBJECT_TYPE, b""), "big") != LIMIT or _OBJECT_DATA not in known:
+    if known.get(_OBJECT_TYPE) != _LIMIT_KIND or _OBJECT_DATA not in known:
         return None
-    rate, unit, burst, kind, flags = (int.from_bytes(table_of(known[_OBJECT_DATA]).get(one, b""), "big") for one in range(1, 6))
-    return _word(known[_NAME]), Limit(rate, unit, burst, flags, kind)
+    return _word(known[_NAME]), _content(known[_OBJECT_DATA])
+
+
+@lru_cache
+def _content(told: bytes) -> Limit:
+    """Most limits are the same."""
+    known = table_of(told)
+    rate, unit, burst, kind, flags = (int.from_bytes(known.get(one, b""), "big") for one in range(1, 6))
+    return Limit(rate, unit, burst, flags, kind)
 
 
 def decode(part: bytes, width: int) -> Iterator[Elements]:

@@ -87,9 +87,11 @@ class TableReader:
         for family in FAMILIES:
             if NAME not in there[family]:
                 continue
+            self._dump.torn = False
             prints[family], chains_[family] = self.print_(family)
             tables = self._sets(family)
             known, others = self._dump.limits(family, NAME)
+            whole &= not self._dump.torn
             good = {name: one.rate for name, one in known.items() if _is_ours(name, one)}
             if there[family][NAME] or tables is None or others or len(good) != len(known):
                 broken.add(family)
