@@ -96,6 +96,7 @@ class Lines:
         self._repeated = 0
         self._looking: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
+        self._fault: BaseException | None = None
         self._sweep_at = 0.0
         self._draining = self._writing = False
         self._failing = ""
@@ -132,6 +133,8 @@ class Lines:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._pause())
             self._wake.clear()
+            if self._fault is not None:
+                raise self._fault
             await self._turn()
 
     async def step(self) -> None:
@@ -147,11 +150,18 @@ class Lines:
         ticks, begun = time.monotonic(), []
         if ticks >= self._look_at and self._looking is None and self._works():
             self._looking = asyncio.create_task(self._look_beside())
+            self._looking.add_done_callback(self._ended)
             begun.append(self._looking)
         if self._counting is None and self._works() and (due := self._readings.due(self.settings, self._where, ticks)):
             self._counting = asyncio.create_task(self._count(due))
+            self._counting.add_done_callback(self._ended)
             begun.append(self._counting)
         return begun
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """What is no sentence to an operator is a fault of ours, and `run` ends with it."""
+        if not task.cancelled():
+            self._fault = task.exception()
 
     async def _guarded(self, doing: Coroutine[None, None, None]) -> bool:
         """Whether it could be done."""
