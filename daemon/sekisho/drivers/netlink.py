@@ -13,6 +13,7 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 NETFILTER, ROUTE = 12, 0
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
@@ -33,8 +34,7 @@ _SECONDS = 10
 Span = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A request: its kind, flags, and what follows the header."""
 
     kind: int

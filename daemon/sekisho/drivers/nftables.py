@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from sekisho.drivers.netlink import Message
-from sekisho.drivers.setwrite import SetWrite, elements_in, elements_out, limit_in, limit_out
+from sekisho.drivers.setwrite import SetWrite, elements_in, elements_out, limit_out, limits_in
 from sekisho.drivers.tableread import FoundTables, TableReader, limit_of
 from sekisho.enforce.difference import Change
 from sekisho.enforce.rules import NAME, Chain, Json, Names, chains, family_of, set_body
@@ -181,8 +181,8 @@ def _contents(change: Change, used: set[str], kept: set[str]) -> Iterator[list[M
     transaction.
     """
     limits = iter(change.put_limits.items())
-    while some := list(islice(limits, _AT_ONCE)):
-        yield [limit_in("inet", NAME, name, limit_of(many)) for name, many in some]
+    while some := dict(islice(limits, _AT_ONCE)):
+        yield list(limits_in("inet", NAME, some, limit_of))
     for table in {**change.drop_entries, **change.put_entries}:
         family = family_of(table.role)
         put = change.put_entries.get(table, {})

@@ -7,7 +7,7 @@ Sets, chains and rules are its to make (`nftables`). The layout is that of linux
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from sekisho.drivers.netlink import CREATE, NESTED, NETFILTER, Message, Netlink, attribute, text
@@ -71,10 +71,12 @@ def elements_out(family: str, table: str, name: str, keys: Iterable[bytes]) -> I
     yield from _elements(_DELSETELEM, 0, family, table, name, ((key, b"") for key in keys))
 
 
-def limit_in(family: str, table: str, name: str, limit: Limit) -> Message:
-    """A limit to be there."""
+def limits_in(family: str, table: str, given: Mapping[str, int], limit_of: Callable[[int], Limit]) -> Iterator[Message]:
+    """Limits to be there, by name; `limit_of` says what a number stands for."""
     head, kind = _object(family, table)
-    return Message(_NEWOBJ, CREATE, head + text(_NAME, name) + kind + _content(limit))
+    tails = {many: kind + _content(limit_of(many)) for many in set(given.values())}
+    for name, many in given.items():
+        yield Message(_NEWOBJ, CREATE, head + text(_NAME, name) + tails[many])
 
 
 def limit_out(family: str, table: str, name: str) -> Message:
@@ -88,7 +90,6 @@ def _object(family: str, table: str) -> tuple[bytes, bytes]:
     return _head(family) + text(_TABLE, table), attribute(_TYPE, LIMIT.to_bytes(4, "big"))
 
 
-@lru_cache
 def _content(limit: Limit) -> bytes:
     numbers = ((1, limit.rate, 8), (2, limit.unit, 8), (3, limit.burst, 4), (4, limit.kind, 4), (5, limit.flags, 4))
     return attribute(_CONTENT | NESTED, b"".join(attribute(kind, value.to_bytes(width, "big")) for kind, value, width in numbers))

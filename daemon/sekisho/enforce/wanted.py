@@ -93,13 +93,12 @@ def state_of(lines: Iterable[Line], where: Where, but: Collection[Prefix] = ()) 
                 known[key] = word
         if not placed or not number:
             continue
-        roles = dict(given)
-        if Role.MAIL in roles and what.mail is not None:
-            limits[roles[Role.MAIL]] = what.mail
-        if what.rate is not None:
-            if Role.DOWN in roles:
+        for role, word in given:
+            if role is Role.MAIL and what.mail is not None:
+                limits[word] = what.mail
+            elif role is Role.DOWN and what.rate is not None:
                 classes.update({Class(device, number): on_wire(what.rate[0]) for device in where.down})
-            if Role.UP in roles:
+            elif role is Role.UP and what.rate is not None:
                 classes[Class(where.up, number)] = on_wire(what.rate[1])
     return State(entries, limits, classes)
 
@@ -119,7 +118,7 @@ def _given(line: Line, where: Where) -> tuple[tuple[Role, str], ...]:
         given += ((Role.DOWN, word), (Role.UP, word))
     if line.counted:
         given += _COUNTED
-    return tuple(one for one in given if one[0] in where.roles)
+    return tuple([one for one in given if one[0] in where.roles])
 
 
 _COUNTED = ((Role.COUNT_DOWN, ""), (Role.COUNT_UP, ""), (Role.COUNT_MAIL, ""))
