@@ -9,7 +9,7 @@ import pytest
 from kernel.heavyuse import control, pack, sekisho
 from scenarios.harness import Site, folders, write_site
 from support import wait_until
-from support.netns import CUSTOMER, DOWN, NEIGHBOUR, SERVER, Field, keeps_rate, rate_of, transfer
+from support.netns import CUSTOMER, DOWN, NEIGHBOUR, SERVER, Field, flows_freely, keeps_rate, transfer
 
 pytestmark = pytest.mark.kernel
 
@@ -35,9 +35,9 @@ def site(field: Field, tmp_path) -> Iterator[Site]:
 def test_a_slowed_customer_has_the_promised_rate_and_gets_full_speed_back(field, site):
     with control(site) as (_, api):
         with transfer(field, CUSTOMER, SERVER, up=False) as arrived:
-            assert rate_of(arrived) > 100e6
+            assert flows_freely(arrived)
             measure = api.post("/v1/measures", customer="c-1", clause="heavy/1", reason="a test", urgent=False)
-            wait_until(lambda: "5ec1:1" in field.gw("nft", "list", "ruleset"), what="the line in the kernel")
+            wait_until(lambda: "5ec1:1" in field.gw("nft", "list", "ruleset"), deadline=60, what="the line in the kernel")
             assert keeps_rate(arrived, 10e6)
             (row,) = api.get("/v1/lines")["customers"]
             assert (row["customer"], row["clauses"], row["difference"], row["observed"]) == ("c-1", ["heavy/1"], [], False)
@@ -48,6 +48,6 @@ def test_a_slowed_customer_has_the_promised_rate_and_gets_full_speed_back(field,
         with transfer(field, CUSTOMER, SERVER, up=True) as arrived:
             assert keeps_rate(arrived, 5e6)
             api.post("/v1/measures/corrected", measure=measure["id"], reason="paid by patience")
-            wait_until(lambda: "5ec1:1" not in field.gw("nft", "list", "ruleset"), what="the line as it was")
-            assert rate_of(arrived) > 100e6
+            wait_until(lambda: "5ec1:1" not in field.gw("nft", "list", "ruleset"), deadline=60, what="the line as it was")
+            assert flows_freely(arrived)
     assert "sekisho" not in field.gw("nft", "list", "tables") + field.gw("tc", "qdisc") + field.gw("ip", "link")

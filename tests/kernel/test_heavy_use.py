@@ -20,7 +20,7 @@ from kernel.heavyuse import control, pack, sekisho
 from scenarios.harness import Site, folders, write_site
 from sekisho.cli.client import Client
 from support import free_port, radius, wait_until
-from support.netns import CUSTOMER, CUSTOMER6, DOWN, NEIGHBOUR, SERVER, SERVER6, Field, keeps_rate, rate_of, transfer
+from support.netns import CUSTOMER, CUSTOMER6, DOWN, NEIGHBOUR, SERVER, SERVER6, Field, flows_freely, keeps_rate, transfer
 
 pytestmark = pytest.mark.kernel
 
@@ -108,22 +108,22 @@ def test_who_downloads_too_much_for_too_long_is_slowed_and_gets_full_speed_back(
         nas.tell(radius.START, "s1", "hana@ppp.example", radius.address(CUSTOMER) + radius.prefix6("2001:db8:0:10::/120"))
         (session,) = it.api.get("/v1/sessions", customer="c-1")["sessions"]
         assert sorted(session["prefixes"]) == [f"{CUSTOMER}/32", "2001:db8:0:10::/120"]
-        wait_until(lambda: CUSTOMER in field.gw("nft", "list", "ruleset"), what="a line that is counted")
+        wait_until(lambda: CUSTOMER in field.gw("nft", "list", "ruleset"), deadline=60, what="a line that is counted")
 
         # Others use the segment as usual; then somebody takes too much of it.
         with transfer(field, NEIGHBOUR, SERVER, up=False) as usual:
-            wait_until(lambda: usual() > 20_000_000, what="a neighbour's page")
+            wait_until(lambda: usual() > 20_000_000, deadline=60, what="a neighbour's page")
         with transfer(field, CUSTOMER, SERVER, up=False) as arrived:
-            assert rate_of(arrived, 0.5, 0.1) > 100e6
-            wait_until(lambda: bool(it.measure()), 60, "a measure nobody opened")
-            wait_until(lambda: "5ec1:1" in field.gw("nft", "list", "ruleset"), what="the line in the kernel")
+            assert flows_freely(arrived)
+            wait_until(lambda: bool(it.measure()), 240, "a measure nobody opened")
+            wait_until(lambda: "5ec1:1" in field.gw("nft", "list", "ruleset"), deadline=60, what="the line in the kernel")
             taken = arrived()
             assert taken > DOWNLOAD
             assert keeps_rate(arrived, 10e6)
         with transfer(field, CUSTOMER6, SERVER6, up=False) as arrived:
             assert keeps_rate(arrived, 10e6)
         with transfer(field, NEIGHBOUR, SERVER, up=False) as usual:
-            assert rate_of(usual, 0.3, 0.1) > 100e6
+            assert flows_freely(usual)
 
         # The support desk reads out why.
         assert (it.measure()["state"], it.measure()["detector"]) == ("in-force", "bandwidth")
@@ -134,7 +134,11 @@ def test_who_downloads_too_much_for_too_long_is_slowed_and_gets_full_speed_back(
 
         # What accounting tells of the same octets is not counted once more.
         nas.tell(radius.INTERIM, "s1", "hana@ppp.example", radius.octets(1000, taken) + radius.integer(46, 30))
-        wait_until(lambda: it.api.get("/v1/sessions", customer="c-1")["sessions"][0]["down"] == taken, what="the octets of the session")
+        wait_until(
+            lambda: it.api.get("/v1/sessions", customer="c-1")["sessions"][0]["down"] == taken,
+            deadline=60,
+            what="the octets of the session",
+        )
         used = it.api.get("/v1/usage", customer="c-1")
         assert used["source"] == "counters"
         assert taken <= used["days"][-1]["down_bytes"] + (1 << 20) < 1.5 * taken
@@ -142,21 +146,21 @@ def test_who_downloads_too_much_for_too_long_is_slowed_and_gets_full_speed_back(
         # Whoever logs in anew is as slow with the addresses of the new session; whose the old ones are is not.
         nas.tell(radius.STOP, "s1", "hana@ppp.example")
         nas.tell(radius.START, "s2", "hana@ppp.example", radius.address(LATER))
-        wait_until(lambda: f"{LATER} : 5ec1:1" in field.gw("nft", "list", "ruleset"), what="the limit on the new address")
+        wait_until(lambda: f"{LATER} : 5ec1:1" in field.gw("nft", "list", "ruleset"), deadline=60, what="the limit on the new address")
         with transfer(field, LATER, SERVER, up=False) as arrived:
             assert keeps_rate(arrived, 10e6)
         assert CUSTOMER not in field.gw("nft", "list", "ruleset")
 
         # The condition ends, and the measure after its delay; until then the line is slow.
         it.process.send_signal(WINDOW_PASSES)
-        wait_until(lambda: it.measure()["state"] == "ending", what="the end of the condition")
+        wait_until(lambda: it.measure()["state"] == "ending", deadline=60, what="the end of the condition")
         with transfer(field, LATER, SERVER, up=False) as arrived:
             assert keeps_rate(arrived, 10e6)
         it.process.send_signal(DELAY_PASSES)
-        wait_until(lambda: it.measure()["state"] == "lifted", what="the end of the measure")
-        wait_until(lambda: "5ec1:1" not in field.gw("nft", "list", "ruleset"), what="the line as it was")
+        wait_until(lambda: it.measure()["state"] == "lifted", deadline=60, what="the end of the measure")
+        wait_until(lambda: "5ec1:1" not in field.gw("nft", "list", "ruleset"), deadline=60, what="the line as it was")
         with transfer(field, LATER, SERVER, up=False) as arrived:
-            assert rate_of(arrived, 0.5, 0.1) > 100e6
+            assert flows_freely(arrived)
         assert "not limited" in it.sekisho("explain", "--customer", "c-1")
     nas.close()
     assert "sekisho" not in field.gw("nft", "list", "tables") + field.gw("tc", "qdisc") + field.gw("ip", "link")

@@ -51,7 +51,18 @@ def test_what_somebody_takes_away_comes_back_and_what_somebody_adds_goes(field):
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("harm", [("delete", "table", "inet", "sekisho"), ("add", "set", "inet", "sekisho", "x", "{ type mark; }")])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        ("delete", "table", "inet", "sekisho"),
+        ("add", "set", "inet", "sekisho", "x", "{ type mark; }"),
+        ("add", "set", "inet", "sekisho", "silence4_24", "{ type ipv4_addr; }"),
+        ("add", "limit", "inet", "sekisho", "m9_5", "{ rate 5/second; }"),
+        ("add", "table", "inet", "sekisho", "{ flags dormant; }"),
+        ("chain", "inet", "sekisho", "forward", "{ policy drop; }"),
+        ("insert", "rule", "inet", "sekisho", "silence", "accept"),
+    ],
+)
 def test_a_table_that_is_gone_or_not_as_we_make_it_is_made_anew(field, harm):
     async def story():
         async with gateway(field) as one:

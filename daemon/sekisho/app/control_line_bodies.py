@@ -6,16 +6,16 @@ and marked: that is what would be done.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from sekisho.app.control_core import Core
 from sekisho.app.control_linekernel import ENFORCERS, HTB, NFTABLES
 from sekisho.app.control_lines import roles_of
 from sekisho.config.lines import LineMode, LineSettings
-from sekisho.enforce.difference import Change, both, difference
-from sekisho.enforce.state import COUNTING, Entry, Role, State
+from sekisho.enforce.difference import Change, difference
+from sekisho.enforce.state import COUNTING, Role, State, prefix_of
 from sekisho.enforce.wanted import Line, Where, contested, state_of
 from sekisho.model.errors import RefusedError, UnavailableError
 from sekisho.model.measures import NONE, Enforcement, MeasureState
@@ -47,15 +47,18 @@ async def show(core: Core, customer: str | None, limit: int) -> Json:
         "repairs": dict(core.lines.repairs),
         "customers": [],
     }
-    claimed = State()
-    for identity, line in lines.items():
-        state = state_of([line], where, shared)
-        claimed = both(claimed, state)
-        if len(body["customers"]) < limit:
-            body["customers"].append(_row(core, identity, line, state, found))
+    claimed = state_of(lines.values(), where, shared)
+    for identity, line in islice(lines.items(), limit):
+        body["customers"].append(_row(core, identity, line, state_of([line], where, shared), found))
     body["more"] = max(0, len(lines) - limit)
-    ghosts = [one for one in found.entries if one not in claimed.entries and one.role not in COUNTING]
-    body["unwanted"] = [{"what": one.role.value, "prefix": str(one.prefix)} for one in ghosts[:limit]] if customer is None else []
+    ghosts = (
+        {"what": table.role.value, "prefix": str(prefix_of(table, key))}
+        for table, keys in found.entries.items()
+        if table.role not in COUNTING
+        for key in keys
+        if key not in claimed.entries.get(table, {})
+    )
+    body["unwanted"] = list(islice(ghosts, limit)) if customer is None else []
     return body
 
 
@@ -75,10 +78,9 @@ def observation(core: Core) -> LineObservation | None:
     if core.site.settings.lines is None:
         return None
     known = core.lines.known
-    held = Counter(entry.role.value for entry in known.entries)
     return LineObservation(
         enforcers={one["enforcer"]: one["reason"] is None for one in enforcers(core) if one["on"]},
-        entries={role.value: held[role.value] for role in Role},
+        entries={role.value: known.state.role(role) for role in Role},
         slowed=len({one.number for one in known.classes}),
         repairs=dict(core.lines.repairs),
         dropped=core.lines.counts.dropped,
@@ -129,10 +131,9 @@ def _row(core: Core, identity: str, line: Line, state: State, found: State) -> J
     done = in_force if settings is not None and settings.mode is LineMode.ENFORCE else NONE
     open_ = (one for one in core.measures.book.of(identity) if one.state in {MeasureState.IN_FORCE, MeasureState.ENDING})
     part = State(
-        {one: word for one, word in found.entries.items() if one in state.entries},
+        {table: _both(keys, found.entries.get(table, {})) for table, keys in state.entries.items()},
         {one: many for one, many in found.limits.items() if one in state.limits},
         {one: rate for one, rate in found.classes.items() if one in state.classes},
-        found.tables,
     )
     return {
         "customer": identity,
@@ -143,6 +144,10 @@ def _row(core: Core, identity: str, line: Line, state: State, found: State) -> J
         "found": _found(part),
         "difference": _missing(difference(part, state)),
     }
+
+
+def _both(keys: Iterable[bytes], there: Mapping[bytes, str]) -> dict[bytes, str]:
+    return {key: there[key] for key in keys if key in there}
 
 
 def _words(what: Enforcement) -> Json:
@@ -160,9 +165,6 @@ def _missing(change: Change) -> list[str]:
 
 
 def _entries(change: Change) -> Iterator[str]:
-    for entry in {**dict.fromkeys(change.drop_entries), **change.put_entries}:
-        yield _name(entry)
-
-
-def _name(entry: Entry) -> str:
-    return f"{entry.role} {entry.prefix}"
+    for table, keys in change.entries().items():
+        for key in sorted(keys):
+            yield f"{table.role} {prefix_of(table, key)}"

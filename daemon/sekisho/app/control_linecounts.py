@@ -13,11 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sekisho.app.control_traffic import Traffic
+from sekisho.drivers.tableread import Counted
+from sekisho.enforce.state import Table, prefix_of
 from sekisho.model.customers import Prefix
 from sekisho.model.usage import Source
 
-Counts = Mapping[Prefix, tuple[int, int]]
-"""Packets and bytes by address."""
+Counts = Mapping[Table, Counted]
+"""Packets and bytes by table."""
+Grown = dict[Prefix, int]
+"""What was counted since the last reading, by address."""
 
 
 class Unanswered(Protocol):
@@ -33,20 +37,21 @@ class LineCounts:
         self._row_of = row_of
         self._queries = queries
         self.traffic = usage
-        self._silenced: dict[Prefix, int] | None = None
-        self._seen: tuple[dict[Prefix, int], dict[Prefix, int], dict[Prefix, int]] = {}, {}, {}
+        self._silenced: Counts | None = None
+        self._seen: tuple[Counts, Counts, Counts] = {}, {}, {}
         self._moved: set[Prefix] = set()
         self._began = False
         self.dropped = 0
         """Queries of silenced customers dropped since the start."""
 
-    def silenced(self, counts: Counts, owners: Mapping[Prefix, str]) -> None:
-        """Queries dropped so far, by address: they count as asked and not answered. The first reading is where counting begins."""
-        now, before = _column(counts, 0), self._silenced
-        self._silenced = now
-        if before is None:
-            return
-        found = _by_row(_new(now, before), owners, self._row_of)
+    def silenced_since(self, counts: Counts) -> Grown:
+        """Queries dropped since the last reading, which is remembered. The first is where counting begins."""
+        before, self._silenced = self._silenced, _after(counts, self._silenced)
+        return _grown(self._silenced, before, "packets") if before is not None else {}
+
+    def silenced(self, new: Grown, owners: Mapping[Prefix, str]) -> None:
+        """Queries dropped count as asked and not answered."""
+        found = _by_row(new, owners, self._row_of)
         self.dropped += sum(found.values())
         if found and self._queries is not None:
             self._queries.dropped(np.array(list(found), np.int64), np.array(list(found.values()), np.uint64).astype(np.uint32))
@@ -55,26 +60,50 @@ class LineCounts:
         """Addresses that were one customer's and are another's now."""
         self._moved.update(prefixes)
 
-    def usage(self, at: float, down: Counts, up: Counts, mail: Counts, owners: Mapping[Prefix, str]) -> None:
-        """Octets in both directions and connections to ports of mail so far, by address. The first reading is where counting begins."""
-        now = _column(down, 1), _column(up, 1), _column(mail, 0)
-        parts = [_by_row(_new(one, seen, self._moved), owners, self._row_of) for one, seen in zip(now, self._seen, strict=True)]
-        self._moved.clear()
-        self._seen, began, self._began = now, self._began, True
+    def usage_since(self, down: Counts, up: Counts, mail: Counts) -> tuple[Grown, Grown, Grown] | None:
+        """Octets in both directions and connections to ports of mail since the last reading, which is remembered; None: it is the first."""
+        moved, self._moved = self._moved, set()
+        before, began, self._began = self._seen, self._began, True
+        self._seen = (_after(down, before[0]), _after(up, before[1]), _after(mail, before[2]))
+        units = ("bytes_", "bytes_", "packets")
+        found = [_grown(now, seen, which, moved) for now, seen, which in zip(self._seen, before, units, strict=True)]
+        return (found[0], found[1], found[2]) if began else None
+
+    def usage(self, at: float, new: tuple[Grown, Grown, Grown] | None, owners: Mapping[Prefix, str]) -> None:
+        """Hand on what was used."""
+        parts = [_by_row(one, owners, self._row_of) for one in new or ()]
         rows = sorted(set().union(*parts))
-        if began and rows and self.traffic is not None:
+        if rows and self.traffic is not None:
             columns = [np.array([part.get(row, 0) for row in rows], np.uint64) for part in parts]
             self.traffic.add(Source.COUNTERS, at, np.array(rows, np.int64), columns[0], columns[1], columns[2].astype(np.uint32))
 
 
-def _column(counts: Counts, which: int) -> dict[Prefix, int]:
-    return {one: pair[which] for one, pair in counts.items()}
+def _after(counts: Counts, before: Counts | None) -> Counts:
+    return {table: now.after((before or {}).get(table)) for table, now in counts.items()}
 
 
-def _new(counts: Mapping[Prefix, int], before: Mapping[Prefix, int], moved: Collection[Prefix] = ()) -> dict[Prefix, int]:
+def _grown(counts: Counts, before: Counts, which: str, moved: Collection[Prefix] = ()) -> Grown:
     """What was counted since; only where something was, and of `moved` only by a counter that began anew for whose it is now."""
-    grown = ((one, many - last if many >= last else many) for one, many in counts.items() if (last := before.get(one, 0)) != many)
-    return {one: many for one, many in grown if many and (one not in moved or counts[one] < before.get(one, 0))}
+    found: Grown = {}
+    for table, now in counts.items():
+        values: NDArray[np.uint64] = getattr(now, which)
+        last = _aligned(now, before.get(table), which)
+        for row in np.flatnonzero((values != last) & (values > 0)).tolist():
+            prefix, many, was = prefix_of(table, now.keys[row].tobytes()), int(values[row]), int(last[row])
+            if prefix not in moved or many < was:
+                found[prefix] = many - was if many >= was else many
+    return found
+
+
+def _aligned(now: Counted, last: Counted | None, which: str) -> NDArray[np.uint64]:
+    """What was counted last, in the order of what is counted now; 0: nothing was."""
+    if last is None:
+        return np.zeros(len(now.keys), np.uint64)
+    values: NDArray[np.uint64] = getattr(last, which)
+    if now.keys.tobytes() == last.keys.tobytes():
+        return values
+    known = dict(zip(last.keys.tolist(), values.tolist(), strict=True))
+    return np.fromiter((known.get(key, 0) for key in now.keys.tolist()), np.uint64, len(now.keys))
 
 
 def _by_row(counts: Mapping[Prefix, int], owners: Mapping[Prefix, str], row_of: Callable[[str], int | None]) -> dict[int, int]:

@@ -6,14 +6,16 @@ tried again at the next look; the others go on. Decides nothing about what is wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from sekisho.config.settings import Settings
 from sekisho.drivers.capabilities import has_interface, has_net_admin
+from sekisho.drivers.classes import Classes
 from sekisho.drivers.netspace import NetworkThread
 from sekisho.drivers.nftables import Nftables
-from sekisho.drivers.shaping import UP_DEVICE, Shaping
+from sekisho.drivers.shaping import UP_DEVICE, FoundClasses, Shaping, opened_classes, read_classes
+from sekisho.drivers.tableread import Counted, FoundTables, TableReader
 from sekisho.enforce.difference import Change
 from sekisho.enforce.rules import Names
 from sekisho.enforce.state import DRAIN, Class, Role, State, Table
@@ -28,11 +30,17 @@ _SHAPING = frozenset({Role.DOWN, Role.UP})
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What was read, and where something can be done at all now. `broken`: families that are made anew."""
+    """What was read, and where something can be done at all now. `broken`: families that are made anew.
+
+    `sound`: chains, rules and devices are as they were left by what was written last.
+    """
 
     state: State
     where: Where
     broken: frozenset[str] = frozenset()
+    sound: bool = False
+    whole: bool = True
+    """Whether nothing that is there may be missing."""
 
 
 def names_of(settings: Settings) -> Names:
@@ -51,30 +59,48 @@ def names_of(settings: Settings) -> Names:
 
 
 class LineKernel:
-    """One network namespace's tables and classes."""
+    """One network namespace's tables and classes.
+
+    What is written is so from one thread. Another one reads beside it, by sockets of its own: what is looked at keeps nobody waiting.
+    """
 
     def __init__(self, namespace: str) -> None:
         """`namespace` is empty for the daemon's own."""
         self.namespace = namespace
         self._thread = NetworkThread(namespace or None)
+        self._beside = NetworkThread(namespace or None)
         self._tables: Nftables | None = None
         self._shaping: Shaping | None = None
+        self._reader: TableReader | None = None
+        self._classes_reader: Classes | None = None
         self.reasons: dict[str, str] = {}
         """Why an enforcer cannot be used, by its name."""
         self.problems: tuple[str, ...] = ()
         """What keeps a part of one from its work."""
 
     async def read(self, where: Where) -> Sight:
-        """What there is of ours. Raises UnavailableError if nothing can be read at all."""
+        """What there is of ours, while nothing is written. Raises UnavailableError if nothing can be read at all."""
         return await self._thread.run(lambda: self._read(where))
+
+    async def look(self, where: Where) -> Sight:
+        """The same beside what is written: what changes meanwhile may be missing, or be told as it was. Raises UnavailableError."""
+        return await self._beside.run(lambda: self._look(where))
+
+    async def some(self, tables: Mapping[Table, Collection[bytes]], limits: Collection[str], classes: Collection[Class]) -> State:
+        """What there is of some entries, limits and classes. Raises UnavailableError."""
+        return await self._thread.run(lambda: self._some(tables, limits, classes))
+
+    async def prepare(self, where: Where, names: Names) -> None:
+        """Have ready what the first change needs. Raises UnavailableError."""
+        await self._thread.run(lambda: self._prepare(where, names))
 
     async def apply(self, change: Change, tables: frozenset[Table], where: Where, names: Names, broken: Iterable[str] = ()) -> None:
         """Take the steps; `tables` are those there are afterwards. Raises UnavailableError: how far it came is to be read."""
         await self._thread.run(lambda: self._apply(change, tables, where, names, broken))
 
-    async def counts(self, role: Role, tables: frozenset[Table]) -> dict[Prefix, tuple[int, int]]:
+    async def counts(self, role: Role, tables: frozenset[Table]) -> dict[Table, Counted]:
         """Packets and bytes of each address of a role. Raises UnavailableError."""
-        return await self._thread.run(lambda: self._tables.counts(role, tables) if self._tables is not None else {})
+        return await self._beside.run(lambda: self._read_beside().counts(role, tables))
 
     async def sweep(self, where: Where) -> tuple[Class, ...]:
         """Take away the classes that nothing is put in any more and nothing waits in; which. Raises UnavailableError."""
@@ -87,7 +113,10 @@ class LineKernel:
     async def close(self) -> None:
         if self._tables is not None or self._shaping is not None:
             await self._thread.run(self._close)
+        if self._reader is not None:
+            await self._beside.run(self._close_beside)
         self._thread.close()
+        self._beside.close()
 
     def _read(self, where: Where) -> Sight:
         self.reasons, self.problems = {}, ()
@@ -102,23 +131,47 @@ class LineKernel:
         if not where.roles & _SHAPING:
             if has_interface(UP_DEVICE) and has_net_admin():
                 self._classes().remove()
-            return Sight(tables.state, replace(where, down=(), up=""), tables.broken)
+            return Sight(tables.state, replace(where, down=(), up=""), tables.broken, whole=tables.whole)
         where = replace(where, up=UP_DEVICE)
         try:
-            shaping = self._classes()
-            found = shaping.read(where)
-            shaping.device(UP_DEVICE)
+            found = self._classes().read(where)
         except UnavailableError as error:
             self.reasons[HTB] = str(error)
-            return Sight(tables.state, replace(where, down=(), up="", roles=where.roles - _SHAPING), tables.broken)
+            return Sight(tables.state, replace(where, down=(), up="", roles=where.roles - _SHAPING), tables.broken, whole=tables.whole)
         self.problems = found.problems
-        usable = tuple(device for device in where.down if device in found.usable)
-        state = replace(tables.state, classes=found.classes, busy=found.busy)
-        return Sight(state, replace(where, down=usable), tables.broken)
+        return _sight(tables, found, where)
+
+    def _look(self, where: Where) -> Sight:
+        found = self._read_beside().read()
+        sound = self._tables is not None and self._tables.is_as_written(found)
+        if not where.roles & _SHAPING:
+            return Sight(found.state, replace(where, down=(), up=""), found.broken, sound, found.whole)
+        if self._shaping is None:
+            # There was no use of it at the last reading, and why is told.
+            return Sight(found.state, replace(where, down=(), up="", roles=where.roles - _SHAPING), found.broken, sound, found.whole)
+        self._classes_reader = self._classes_reader or opened_classes()
+        where = replace(where, up=UP_DEVICE)
+        classes = read_classes(self._classes_reader, where)
+        sound &= not classes.left and (classes.ready or not any(table.role is Role.UP for table in found.state.entries))
+        return replace(_sight(found, classes, where), sound=sound and classes.problems == self.problems)
+
+    def _some(self, tables: Mapping[Table, Collection[bytes]], limits: Collection[str], classes: Collection[Class]) -> State:
+        found = self._tables.some(tables, limits) if self._tables is not None else State()
+        return replace(found, classes=self._shaping.some(classes)) if self._shaping is not None and classes else found
+
+    def _prepare(self, where: Where, names: Names) -> None:
+        if self._shaping is not None and Role.UP in where.roles and where.up:
+            self._shaping.prepare()
+        if self._tables is not None and where.roles:
+            self._tables.prepare(where, names)
 
     def _apply(self, change: Change, tables: frozenset[Table], where: Where, names: Names, broken: Iterable[str]) -> None:
-        if self._shaping is not None and change.put_classes:
-            self._shaping.make(change)
+        if self._shaping is not None:
+            if any(table.role is Role.UP for table in tables) and self._shaping.device() and self._tables is not None:
+                # What leads to a device that is gone leads nowhere.
+                self._tables.forget()
+            if change.put_classes:
+                self._shaping.make(change)
         if self._tables is not None:
             self._tables.apply(change, tables, where, names, broken)
         if self._shaping is not None and change.drop_classes:
@@ -145,9 +198,26 @@ class LineKernel:
         self._shaping = self._shaping or Shaping()
         return self._shaping
 
+    def _read_beside(self) -> TableReader:
+        self._reader = self._reader or TableReader()
+        return self._reader
+
     def _close(self) -> None:
         if self._tables is not None:
             self._tables.close()
         if self._shaping is not None:
             self._shaping.close()
         self._tables = self._shaping = None
+
+    def _close_beside(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        if self._classes_reader is not None:
+            self._classes_reader.close()
+        self._reader = self._classes_reader = None
+
+
+def _sight(tables: FoundTables, found: FoundClasses, where: Where) -> Sight:
+    usable = tuple(device for device in where.down if device in found.usable)
+    state = replace(tables.state, classes=found.classes, busy=found.busy)
+    return Sight(state, replace(where, down=usable), tables.broken, whole=tables.whole)

@@ -6,11 +6,12 @@ Owns the numbers: one line's for as long as it needs one, and found again in the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Protocol
 
-from sekisho.enforce.state import MOST_NUMBERS, NO_NUMBER, State
-from sekisho.enforce.wanted import Line, line_of, needs_number, numbers_found
+from sekisho.enforce.state import MOST_NUMBERS, NO_NUMBER, Class, State
+from sekisho.enforce.wanted import Line, line_of, needs_number, numbers_found, outermost
 from sekisho.model.customers import Customer, Prefix
 from sekisho.model.measures import NONE, Enforcement
 
@@ -45,6 +46,7 @@ class LineWants:
         self._numbers: dict[str, int] = {}
         self._used: set[int] = set()
         self._last = 0
+        self._unslowed = itertools.count(MOST_NUMBERS + 1)
         self.unnumbered = 0
         """Lines that cannot be slowed, since all numbers are taken."""
 
@@ -55,9 +57,16 @@ class LineWants:
     async def all(self, found: State, *, counted: bool) -> dict[str, Line]:
         """Every line something is done to, or that is counted."""
         enforced = dict(self._enforced())
-        numbered = {one: self._prefixes(one) for one, what in enforced.items() if needs_number(what)}
-        kept = numbers_found(found, numbered)
+        numbered: dict[str, tuple[Prefix, ...]] = {}
+        for number, (one, what) in enumerate(enforced.items(), start=1):
+            if needs_number(what):
+                numbered[one] = self._prefixes(one)
+            if not number % _TURN:
+                await asyncio.sleep(0)
+        kept = await asyncio.to_thread(numbers_found, found, numbered)
         self._numbers = {one: kept.get(one) or self._numbers[one] for one in numbered if one in kept or one in self._numbers}
+        for one in [one for one, number in self._numbers.items() if number > MOST_NUMBERS and enforced[one].rate is not None]:
+            del self._numbers[one]
         taken: dict[int, str] = {}
         for one, number in list(self._numbers.items()):
             if taken.setdefault(number, one) != one:
@@ -74,6 +83,19 @@ class LineWants:
                 await asyncio.sleep(0)
         return lines
 
+    async def changed(self, lines: Mapping[str, Line], classes: Collection[Class], *, counted: bool) -> list[str]:
+        """Customers whose line is another one than in `lines`; `classes` are there. Numbers nobody has any more are free again."""
+        self._used = {*self._numbers.values(), *(one.number for one in classes)}
+        self.unnumbered = 0
+        customers = self._people().ids() if counted else iter(())
+        found: list[str] = []
+        for number, customer in enumerate(dict.fromkeys([*customers, *self._enforced(), *lines]), start=1):
+            if self.line(customer, counted=counted) != lines.get(customer):
+                found.append(customer)
+            if not number % _TURN:
+                await asyncio.sleep(0)
+        return found
+
     def line(self, customer: str, *, counted: bool) -> Line | None:
         """A line as it is to be now; None: nothing is done to it, nor is it counted."""
         what = self._enforced().get(customer, NONE)
@@ -82,17 +104,25 @@ class LineWants:
             return None
         number = 0
         if needs_number(what):
-            number = self._numbers.get(customer) or self._new_number()
+            number = self._numbers.get(customer, 0)
+            if not number or (number > MOST_NUMBERS and what.rate is not None):
+                number = self._new_number(slowed=what.rate is not None)
             if number:
                 self._numbers[customer] = number
             else:
                 self.unnumbered += 1
-        else:
+        elif self._numbers:
             self._numbers.pop(customer, None)
-        return line_of(self._prefixes(customer), what, number, counted=counted)
+        prefixes = self._prefixes(customer)
+        return Line(prefixes if len(prefixes) < 2 else outermost(prefixes), what, number, counted)
 
-    def _new_number(self) -> int:
-        """A number no line has, and no class that is still there; 0: there is none."""
+    def _new_number(self, *, slowed: bool) -> int:
+        """A number no line has, and no class that is still there; 0: there is none. Who is not slowed needs none that a class can have."""
+        if not slowed:
+            while (number := next(self._unslowed)) in self._used:
+                pass
+            self._used.add(number)
+            return number
         for _ in range(MOST_NUMBERS):
             self._last = self._last % MOST_NUMBERS + 1
             if self._last not in self._used and self._last != NO_NUMBER:

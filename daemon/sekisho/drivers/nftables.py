@@ -1,63 +1,37 @@
-"""Our tables of nftables, read and written through libnftables as JSON: every change is one transaction.
+"""Our tables of nftables: chains, rules and sets through libnftables as JSON, what is in the sets through netlink.
 
 Owns the two tables named `sekisho` (`enforce.rules`) and never names another one. The library does what its program `nft`
-does, without a process for each change. All calls from one thread: a handle of the library is not shared.
+does, without a process for each change; it is asked only when sets or rules change, since it reads all there is each time.
+A handle is used by one thread.
 """
 
 from __future__ import annotations
 
 import ctypes
 import json
-import socket
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sekisho.drivers.setdump import SetDump
+from sekisho.drivers.netlink import Message
+from sekisho.drivers.setwrite import SetWrite, elements_in, elements_out, limit_out, limits_in
+from sekisho.drivers.tableread import FoundTables, TableReader, limit_of
 from sekisho.enforce.difference import Change
-from sekisho.enforce.rules import FAMILIES, NAME, Chain, Json, Names, chains, family_of, set_body, table_named
-from sekisho.enforce.state import Entry, Role, State, Table, limit_name, number_of
+from sekisho.enforce.rules import NAME, Chain, Json, Names, chains, family_of, set_body
+from sekisho.enforce.state import Role, State, Table
 from sekisho.enforce.wanted import Where
-from sekisho.model.customers import V4_MAPPED, Prefix
 from sekisho.model.errors import UnavailableError
 
 _LIBRARY = "libnftables.so.1"
-_JSON, _TERSE = 1 << 4, 1 << 11
-"""NFT_CTX_OUTPUT_JSON, NFT_CTX_OUTPUT_TERSE (nftables/libnftables.h)."""
-_SAME = 10
-"""Connections at once that a limit lets through at most, before its rate counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundTables:
-    """What was read. `broken`: families whose table is not as we make it, and is made anew; nothing of it is in `state`."""
-
-    state: State
-    broken: frozenset[str] = frozenset()
-
-
-@dataclass(slots=True)
-class _Family:
-    """One of our tables as it was read."""
-
-    present: bool = False
-    broken: bool = False
-    chains: dict[str, Json] = field(default_factory=dict)
-    rules: bytes = b""
-    tables: set[Table] = field(default_factory=set)
-    entries: dict[Entry, str] = field(default_factory=dict)
-    limits: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def print_(self) -> str:
-        return _print(self.chains, self.rules)
+_JSON = 1 << 4
+"""NFT_CTX_OUTPUT_JSON (nftables/libnftables.h)."""
+_AT_ONCE = 16_384
+"""Elements of a transaction: what else is to be written waits no longer than for one."""
 
 
 class Nftables:
-    """The tables, through one handle of the library."""
+    """The tables, written through one handle of the library and one socket."""
 
     def __init__(self) -> None:
         """Raises UnavailableError if there is no library, or no handle to be had."""
@@ -65,129 +39,111 @@ class Nftables:
         self._handle = self._library.nft_ctx_new(0)
         if not self._handle or self._library.nft_ctx_buffer_output(self._handle) or self._library.nft_ctx_buffer_error(self._handle):
             raise UnavailableError("libnftables gives no handle; see that there is memory")
-        self._dump = SetDump()
-        self._present: dict[str, dict[str, Json]] = {}
+        self._reader, self._writer = TableReader(), SetWrite()
+        self._present: dict[str, frozenset[str]] = {}
         """Our families that are there, with the chains of each."""
         self._written: tuple[Chain, ...] | None = None
         """Chains and rules as they stand in the kernel; None: not known."""
-        self._prints: dict[str, str] = {}
+        self._prints: Mapping[str, bytes] = {}
 
     def close(self) -> None:
         if self._handle:
             self._library.nft_ctx_free(self._handle)
             self._handle = None
-            self._dump.close()
+            self._reader.close()
+            self._writer.close()
 
     def read(self) -> FoundTables:
         """All of ours. Raises UnavailableError, such as for want of CAP_NET_ADMIN."""
-        found = self._families()
-        for name, one in found.items():
-            if not one.broken:
-                for table in one.tables:
-                    one.entries |= self._entries(name, table)
-        if {name: one.print_ for name, one in found.items() if one.present} != self._prints:
+        found = self._reader.read()
+        if not self.is_as_written(found):
             self._written = None
-        self._present = {name: one.chains for name, one in found.items() if one.present}
-        good = [one for one in found.values() if not one.broken]
-        state = State(
-            {entry: word for one in good for entry, word in one.entries.items()},
-            {name: many for one in good for name, many in one.limits.items()},
-            {},
-            frozenset(table for one in good for table in one.tables),
-        )
-        return FoundTables(state, frozenset(name for name, one in found.items() if one.broken))
+        self._present = dict(found.chains)
+        return found
+
+    def is_as_written(self, found: FoundTables) -> bool:
+        """Whether chains and rules that were read are those that were written last."""
+        return self._written is not None and not found.broken and found.prints == self._prints
+
+    def some(self, keys: Mapping[Table, Iterable[bytes]], limits: Iterable[str]) -> State:
+        """What there is of some entries and limits. Raises UnavailableError."""
+        return self._reader.some(keys, limits)
 
     def apply(self, change: Change, tables: frozenset[Table], where: Where, names: Names, broken: Iterable[str] = ()) -> bool:
         """Take the steps on tables; `tables` are those there are afterwards. Whether anything was written.
 
-        All or nothing. Raises UnavailableError with what the kernel says.
+        Sets and rules all or nothing, and so are entries, `_AT_ONCE` at a time. Raises UnavailableError with what the kernel says.
         """
         wanted = chains(tables, where, names)
         rewrite = wanted != self._written or bool(set(broken) & self._present.keys())
         if not rewrite and not change.on_tables:
             return False
         used = {family_of(table.role) for table in tables}
-        commands: list[Json] = [_of("delete", "table", name) for name in self._present if name not in used or name in broken]
         kept = {name for name in self._present if name in used and name not in broken}
+        commands: list[Json] = []
         if rewrite:
+            commands += [_of("delete", "table", name) for name in self._present if name not in used or name in broken]
             commands += [_of("flush", "chain", family, name) for family in kept for name in self._present[family]]
             commands += [_of("delete", "chain", family, name) for family in kept for name in self._present[family]]
             commands += [_of("add", "table", family) for family in sorted(used)]
             commands += [_of("add", "chain", one.family, one.name, **(one.hook or {})) for one in wanted]
-        commands += _contents(change, used, kept)
+        made = sorted(tables if broken else change.put_tables)
+        commands += [{"add": {kind: body}} for kind, body in map(set_body, made)]
         if rewrite:
             commands += [{"add": {"rule": _rule(one, rule)}} for one in wanted for rule in one.rules]
-        self._run(commands)
+        if commands:
+            self._run(commands)
         if rewrite:
             self._remember(wanted)
+        for transaction in _contents(change, used, kept):
+            self._writer.commit(transaction)
+        dropped = sorted(table for table in change.drop_tables if family_of(table.role) in kept)
+        if dropped:
+            self._run([_of("delete", set_body(table)[0], family_of(table.role), table.name) for table in dropped])
         return True
 
-    def counts(self, role: Role, tables: Iterable[Table]) -> dict[Prefix, tuple[int, int]]:
-        """Packets and bytes counted for each address of a role."""
-        found: dict[Prefix, tuple[int, int]] = {}
-        for table in tables:
-            if table.role is role:
-                read = self._dump.read(family_of(role), NAME, table.name, _width(table))
-                found |= zip(_prefixes(read.keys, table), zip(read.packets.tolist(), read.bytes_.tolist(), strict=True), strict=True)
-        return found
+    def prepare(self, where: Where, names: Names) -> None:
+        """Go once through all that the first change asks of the library, and write nothing. Raises UnavailableError."""
+        tables = [Table(role, six, bits) for role in where.roles for six, bits in ((False, 32), (True, 56))]
+        made = chains(tables, where, names)
+        commands = [_of("add", "table", family) for family in sorted({one.family for one in made})]
+        commands += [_of("add", "chain", one.family, one.name, **(one.hook or {})) for one in made]
+        commands += [{"add": {kind: body}} for kind, body in map(set_body, sorted(tables))]
+        commands += [{"add": {"rule": _rule(one, rule)}} for one in made for rule in one.rules]
+        self._library.nft_ctx_set_dry_run(self._handle, True)
+        try:
+            self._run(commands)
+        finally:
+            self._library.nft_ctx_set_dry_run(self._handle, False)
+
+    def forget(self) -> None:
+        """Write chains and rules anew with the next step."""
+        self._written = None
 
     def remove(self) -> None:
         """Take our tables away, whatever is in them."""
-        there = [name for name, one in self._families().items() if one.present]
+        there = self._reader.families()
         if there:
             self._run([_of("delete", "table", name) for name in there])
         self._present, self._written, self._prints = {}, None, {}
 
     def _remember(self, wanted: tuple[Chain, ...]) -> None:
         """How the kernel tells what was written: what it tells later is compared with that."""
-        self._present = {one.family: {} for one in wanted}
-        for one in wanted:
-            self._present[one.family][one.name] = {}
-        self._prints = {name: _print(known, self._dump.rules(name, NAME)) for name, known in self._present.items()}
+        told = {family: self._reader.print_(family) for family in sorted({one.family for one in wanted})}
+        self._present = {family: names for family, (_, names) in told.items()}
+        self._prints = {family: print_ for family, (print_, _) in told.items()}
         self._written = wanted
 
-    def _entries(self, family: str, table: Table) -> dict[Entry, str]:
-        read = self._dump.read(family, NAME, table.name, _width(table))
-        if table.role is Role.MAIL:
-            words: Iterable[str] = read.names
-        elif table.role in {Role.DOWN, Role.UP}:
-            words = (f"{one >> 16:x}:{one & 0xFFFF:x}" for one in read.data.tolist())
-        else:
-            words = ("",) * len(read.keys)
-        return {Entry(table.role, prefix): word for prefix, word in zip(_prefixes(read.keys, table), words, strict=True)}
-
-    def _families(self) -> dict[str, _Family]:
-        """Our tables but for their elements."""
-        found = {name: _Family() for name in FAMILIES}
-        for item in self._run([{"list": {"tables": None}}]):
-            table = item.get("table", {})
-            if table.get("name") == NAME and table.get("family") in found:
-                found[table["family"]].present = True
-        for name, one in found.items():
-            if one.present:
-                for item in self._run([{"list": {"table": {"family": name, "name": NAME}}}], _JSON | _TERSE):
-                    _take(one, item)
-                one.rules = self._dump.rules(name, NAME)
-        return found
-
-    def _run(self, commands: list[Json], flags: int = _JSON) -> list[Json]:
+    def _run(self, commands: list[Json]) -> None:
         """Raises UnavailableError with the library's first words."""
-        self._library.nft_ctx_output_set_flags(self._handle, flags)
+        self._library.nft_ctx_output_set_flags(self._handle, _JSON)
         failed = self._library.nft_run_cmd_from_buffer(self._handle, json.dumps({"nftables": commands}).encode())
-        told = self._library.nft_ctx_get_output_buffer(self._handle)
+        self._library.nft_ctx_get_output_buffer(self._handle)
         wrong = (self._library.nft_ctx_get_error_buffer(self._handle) or b"").decode(errors="replace")
         if failed:
             first = next((line.strip() for line in wrong.splitlines() if line.strip()), "no reason given")
             hint = "give the daemon CAP_NET_ADMIN" if "not permitted" in wrong else "see `nft list ruleset`"
             raise UnavailableError(f"nftables: {first[:200]}; {hint}")
-        body: Json = json.loads(told) if told else {}
-        items: list[Json] = body.get("nftables", [])
-        return items
-
-
-def _print(chains_: Iterable[str], rules: bytes) -> str:
-    """Equal for chains and rules that are the same; a rule that is written anew has another number in the kernel."""
-    return json.dumps([sorted(chains_), rules.hex()])
 
 
 def _load() -> Any:
@@ -203,6 +159,7 @@ def _load() -> Any:
         getattr(library, name).argtypes, getattr(library, name).restype = [handle], ctypes.c_int
     for name in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
         getattr(library, name).argtypes, getattr(library, name).restype = [handle], text
+    library.nft_ctx_set_dry_run.argtypes, library.nft_ctx_set_dry_run.restype = [handle, ctypes.c_bool], None
     library.nft_run_cmd_from_buffer.argtypes, library.nft_run_cmd_from_buffer.restype = [handle, text], ctypes.c_int
     return library
 
@@ -217,82 +174,34 @@ def _rule(chain: Chain, rule: tuple[Json, ...]) -> Json:
     return {"family": chain.family, "table": NAME, "chain": chain.name, "expr": list(rule)}
 
 
-def _contents(change: Change, used: set[str], kept: set[str]) -> list[Json]:
-    """Tables, limits and entries, in the order the kernel takes them. What was in a table that goes as a whole is gone with it."""
-    commands: list[Json] = []
-    for table in sorted(change.put_tables):
-        kind, body = set_body(table)
-        commands.append({"add": {kind: body}})
-    limits = {"family": "inet", "table": NAME, "per": "minute", "inv": True}
-    commands += [
-        {"add": {"limit": {**limits, "name": name, "rate": many, "burst": min(many, _SAME)}}} for name, many in change.put_limits.items()
-    ]
-    dropped: dict[Table, list[object]] = {}
-    for entry in change.drop_entries:
-        dropped.setdefault(entry.table, []).append(_address(entry.prefix))
-    put: dict[Table, list[object]] = {}
-    for entry, word in change.put_entries.items():
-        address = _address(entry.prefix)
-        put.setdefault(entry.table, []).append([address, word] if word else address)
-    for verb, given in (("delete", dropped), ("add", put)):
-        for table, elements in given.items():
-            if family_of(table.role) in (kept if verb == "delete" else used):
-                commands.append(_of(verb, "element", family_of(table.role), table.name, elem=elements))
-    if "inet" in kept:
-        commands += [_of("delete", "limit", "inet", name) for name in change.drop_limits]
-    for table in sorted(change.drop_tables):
-        if family_of(table.role) in kept:
-            commands.append(_of("delete", set_body(table)[0], family_of(table.role), table.name))
-    return commands
+def _contents(change: Change, used: set[str], kept: set[str]) -> Iterator[list[Message]]:
+    """Limits and entries, a transaction at a time, in the order the kernel takes them.
+
+    What was in a table that went as a whole is gone with it. An entry that comes to stand for something else does so in one
+    transaction.
+    """
+    limits = iter(change.put_limits.items())
+    while some := dict(islice(limits, _AT_ONCE)):
+        yield list(limits_in("inet", NAME, some, limit_of))
+    for table in {**change.drop_entries, **change.put_entries}:
+        family = family_of(table.role)
+        put = change.put_entries.get(table, {})
+        drop = list(change.drop_entries.get(table, ())) if family in kept else []
+        gone = iter([key for key in drop if key not in put])
+        while keys := list(islice(gone, _AT_ONCE)):
+            yield list(elements_out(family, NAME, table.name, keys))
+        changed = set(drop) & put.keys()
+        due = iter(put.items() if family in used else ())
+        while given := dict(islice(due, _AT_ONCE)):
+            words = {word: _value(word) for word in set(given.values())} if table.role in {Role.DOWN, Role.UP} else None
+            first = elements_out(family, NAME, table.name, [key for key in given if key in changed])
+            yield [*first, *elements_in(family, NAME, table.name, given, words)]
+    over = iter(change.drop_limits if "inet" in kept else ())
+    while names := list(islice(over, _AT_ONCE)):
+        yield [limit_out("inet", NAME, name) for name in names]
 
 
-def _take(one: _Family, item: Json) -> None:
-    """An object of our table, as the kernel tells it; what we never make there breaks it."""
-    kind, body = next(iter(item.items()))
-    if kind in {"metainfo", "table", "rule"}:
-        return
-    body = {key: value for key, value in body.items() if key != "handle"}
-    if kind == "chain":
-        one.chains[body["name"]] = body
-    elif kind == "limit":
-        one.broken |= not _take_limit(one, body)
-    elif kind in {"set", "map"}:
-        one.broken |= not _take_set(one, kind, body)
-    else:
-        one.broken = True
-
-
-def _take_limit(one: _Family, body: Json) -> bool:
-    number, rate = number_of(body["name"]), body.get("rate")
-    if number is None or not isinstance(rate, int) or body["name"] != limit_name(number, rate):
-        return False
-    if body.get("per") != "minute" or not body.get("inv"):
-        return False
-    one.limits[body["name"]] = rate
-    return True
-
-
-def _take_set(one: _Family, kind: str, body: Json) -> bool:
-    table = table_named(body["name"])
-    if table is None or set_body(table) != (kind, body):
-        return False
-    one.tables.add(table)
-    return True
-
-
-def _width(table: Table) -> int:
-    return 16 if table.six else 4
-
-
-def _prefixes(keys: NDArray[np.uint8], table: Table) -> list[Prefix]:
-    """Addresses of a table as the prefixes they stand for."""
-    if table.six:
-        halves = keys.view(">u8").astype(np.uint64).tolist()
-        return [Prefix(high << 64 | low, table.bits) for high, low in halves]
-    return [Prefix(V4_MAPPED | one, table.bits + 96) for one in keys.view(">u4")[:, 0].tolist()]
-
-
-def _address(prefix: Prefix) -> str:
-    if prefix.length >= 96 and prefix.value >> 32 == V4_MAPPED >> 32:
-        return socket.inet_ntop(socket.AF_INET, (prefix.value & 0xFFFFFFFF).to_bytes(4, "big"))
-    return socket.inet_ntop(socket.AF_INET6, prefix.value.to_bytes(16, "big"))
+def _value(word: str) -> bytes:
+    """A class as the kernel has it in a map: in the machine's order."""
+    major, _, minor = word.partition(":")
+    return (int(major, 16) << 16 | int(minor, 16)).to_bytes(4, sys.byteorder)

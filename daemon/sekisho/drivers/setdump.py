@@ -1,47 +1,80 @@
-"""The elements of a set of nftables, read from netlink as arrays: a hundred thousand with their counters in a moment.
+"""What our tables of nftables hold, read from netlink: a hundred thousand elements with their counters in a moment.
 
-libnftables writes each element as text, which takes seconds for as many. Reads only. The layout is that of
-linux/netfilter/nf_tables.h; all elements of one set have the same, so that it is worked out once a message.
+libnftables makes an object of each element and writes it as text, which takes seconds for as many. Reads only. The layout is
+that of linux/netfilter/nf_tables.h; elements of one length are laid out alike, so that it is worked out once for them.
 """
 
 from __future__ import annotations
 
-import socket
+import os
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sekisho.drivers.netlink import NETFILTER, Message, Netlink, Told, attribute, attributes, table_of, text, within
 from sekisho.model.errors import UnavailableError
 
-_NETFILTER, _GETRULE, _GETSETELEM = 12, 10 << 8 | 7, 10 << 8 | 13
-_RULE_TABLE = 1
-_REQUEST_DUMP, _INTERRUPTED = 0x301, 0x10
-_ERROR, _DONE = 2, 3
-_LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
+SUBSYSTEM = 10 << 8
+_GETTABLE, _GETCHAIN, _GETRULE, _GETSET, _GETSETELEM, _GETOBJ, _GETFLOWTABLE = (SUBSYSTEM | one for one in (1, 4, 7, 10, 13, 19, 23))
+_TABLE, _NAME = 1, 2
+_LIST_ELEMENTS, _ELEMENT = 3, 1
 _KEY, _DATA, _EXPR, _OBJECT = 1, 2, 7, 9
 _VALUE, _EXPR_DATA, _BYTES, _PACKETS = 1, 2, 1, 2
-_HEADERS = 20
-_FAMILIES = {"inet": 1, "netdev": 5}
+_SET_COUNT = 20
+_OBJECT_TYPE, _OBJECT_DATA = 3, 4
+LIMIT = 4
+"""NFT_OBJECT_LIMIT."""
+_LIMIT_KIND = LIMIT.to_bytes(4, "big")
+_BODY = 4
+"""Octets of the header of a message of nfnetlink, in which there is a number of the last change to anything."""
+FAMILIES = {"inet": 1, "netdev": 5}
 _TRIES = 5
-_BUFFER = 1 << 20
-
-Span = tuple[int, int]
+_TURN = 256
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Elements:
-    """`keys` uint8 (n, 4 or 16): addresses. `data` uint32 (n) in the machine's order, of a map of values; `names` of a map of objects;
-    `packets` and `bytes_` uint64 (n), zero without counters.
+    """`keys` void of 4 or 16 octets (n): addresses. `data` uint32 (n) in the machine's order, of a map of values; `names` of a map of
+    objects; `packets` and `bytes_` uint64 (n), zero without counters.
     """
 
-    keys: NDArray[np.uint8]
+    keys: NDArray[np.void]
     data: NDArray[np.uint32]
     names: tuple[str, ...]
     packets: NDArray[np.uint64]
     bytes_: NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Dumped:
+    """Elements of a set. `whole` is false where something changed meanwhile: some may be missing, and others be told twice.
+
+    That is so too, and not told by the kernel, while it gives a set that grew more room: then there are as many as there should
+    be, some of them twice and others not.
+    """
+
+    parts: list[Elements]
+    whole: bool
+
+    def __len__(self) -> int:
+        return sum(len(one.keys) for one in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit as it is: so many in so many seconds, at once, and whether it holds beyond them (`inverse`)."""
+
+    rate: int
+    unit: int
+    burst: int
+    flags: int
+    kind: int
 
 
 class SetDump:
@@ -50,127 +83,183 @@ class SetDump:
     def __init__(self) -> None:
         """Raises UnavailableError."""
         try:
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETFILTER)
-            self._socket.bind((0, 0))
-            self._socket.settimeout(10)
+            self._netlink = Netlink(NETFILTER)
         except OSError as error:
             raise UnavailableError(f"nftables: no netlink socket ({error.strerror}); see RestrictAddressFamilies= of the unit") from error
+        self.torn = False
+        """Whether something changed while anything was read, since whoever reads took this back."""
 
     def close(self) -> None:
-        self._socket.close()
+        self._netlink.close()
 
-    def read(self, family: str, table: str, name: str, width: int) -> Elements:
-        """The elements of a set, whose keys have `width` bytes. Raises UnavailableError."""
-        try:
-            for _ in range(_TRIES):
-                parts = self._read(family, table, name)
-                if parts is not None:
-                    return _together([_decode(part, width) for part in parts], width)
-        except OSError as error:
-            raise UnavailableError(f"nftables: the set {name} cannot be read ({error.strerror}); see `nft list ruleset`") from error
-        except (struct.error, IndexError, ValueError) as error:
-            raise UnavailableError(f"nftables: the set {name} is told in a form that is not known; see `nft list ruleset`") from error
-        raise UnavailableError(f"nftables: the set {name} changes faster than it can be read; it is tried again")
+    def tables(self) -> dict[str, dict[str, int]]:
+        """Names of the tables that are there, by family, and the flags of each. Raises UnavailableError."""
+        found: dict[str, dict[str, int]] = {}
+        for family in FAMILIES:
+            parts = [table_of(one, _BODY) for one in self._dump(family, _GETTABLE).parts]
+            found[family] = {_word(one[_TABLE]): int.from_bytes(one.get(2, b""), "big") for one in parts}
+        return found
+
+    def chains(self, family: str, table: str) -> dict[str, bytes]:
+        """The chains of a table, by name, and how the kernel tells each. Raises UnavailableError."""
+        parts = [(one, table_of(one, _BODY)) for one in self._dump(family, _GETCHAIN).parts]
+        return {_word(known[3]): one[_BODY:] for one, known in parts if _word(known[_TABLE]) == table}
 
     def rules(self, family: str, table: str) -> bytes:
         """The rules of a table as the kernel tells them: equal for as long as nobody writes them. Raises UnavailableError."""
+        return b"".join(one[_BODY:] for one in self._dump(family, _GETRULE, text(_TABLE, table)).parts)
+
+    def sets(self, family: str, table: str) -> dict[str, dict[int, bytes]]:
+        """The sets of a table that have names, by name: attributes by kind. Raises UnavailableError."""
+        parts = [table_of(one, _BODY) for one in self._dump(family, _GETSET, text(_TABLE, table)).parts]
+        return {_word(one[_NAME]): one for one in parts if _word(one[_TABLE]) == table}
+
+    def limits(self, family: str, table: str) -> tuple[dict[str, Limit], int]:
+        """The limits of a table by name, and how many objects of other kinds it has. Raises UnavailableError."""
+        found: dict[str, Limit] = {}
+        others = len([one for one in self._dump(family, _GETFLOWTABLE).parts if _word(table_of(one, _BODY)[_TABLE]) == table])
+        name = text(_TABLE, table)
+        for number, one in enumerate(self._dump(family, _GETOBJ, name, torn=True).parts):
+            if one[_BODY : _BODY + len(name)] != name:
+                continue
+            limit = _limit(one)
+            if limit is None:
+                others += 1
+            else:
+                found[limit[0]] = limit[1]
+            if not number % _TURN:
+                time.sleep(0)
+        return found, others
+
+    def read(self, family: str, table: str, name: str, width: int) -> Dumped:
+        """The elements of a set, whose keys have `width` bytes. Raises UnavailableError."""
+        told = self._dump(family, _GETSETELEM, text(_TABLE, table) + text(_NAME, name), torn=True)
+        parts: list[Elements] = []
         try:
-            told = self._messages(family, _GETRULE, _text(_RULE_TABLE, table))
+            for part in told.parts:
+                # Whoever waits for the interpreter has it now, and not after its interval.
+                time.sleep(0)
+                for what, first, last in attributes(part, _BODY):
+                    if what == _LIST_ELEMENTS:
+                        parts += decode(part[first:last], width)
+        except (struct.error, IndexError, ValueError) as error:
+            raise UnavailableError(f"nftables: the set {name} is told in a form that is not known; see `nft list ruleset`") from error
+        return Dumped(parts, told.whole)
+
+    def some(self, family: str, table: str, name: str, width: int, keys: Sequence[bytes]) -> Iterator[Elements]:
+        """Those of some elements that are there. Raises UnavailableError."""
+        head = _header(family) + text(_TABLE, table) + text(_NAME, name)
+        requests = [
+            Message(_GETSETELEM, 0, head + attribute(_LIST_ELEMENTS, attribute(_ELEMENT, attribute(_KEY, attribute(_VALUE, key)))))
+            for key in keys
+        ]
+        for told in self._ask(requests):
+            for what, first, last in attributes(told, _BODY):
+                if what == _LIST_ELEMENTS:
+                    yield from decode(told[first:last], width)
+
+    def some_limits(self, family: str, table: str, names: Iterable[str]) -> dict[str, Limit]:
+        """Those of some limits that are there. Raises UnavailableError."""
+        kind = attribute(_OBJECT_TYPE, LIMIT.to_bytes(4, "big"))
+        requests = [Message(_GETOBJ, 0, _header(family) + text(_TABLE, table) + text(_NAME, name) + kind) for name in names]
+        return dict(limit for told in self._ask(requests) if (limit := _limit(told)) is not None)
+
+    def _ask(self, requests: Sequence[Message]) -> Iterator[bytes]:
+        for first in range(0, len(requests), _AT_ONCE):
+            try:
+                answers = self._netlink.ask(requests[first : first + _AT_ONCE])
+            except OSError as error:
+                raise _unread(error) from error
+            for code in answers.errors.values():
+                if code != _NOTHING:
+                    raise _unread(OSError(code, os.strerror(code)))
+            yield from answers.told.values()
+
+    def _dump(self, family: str, asked: int, given: bytes = b"", *, torn: bool = False) -> Told:
+        """`torn`: it takes long, and is not tried again where something changed meanwhile."""
+        try:
+            for _ in range(1 if torn else _TRIES):
+                told = self._netlink.dump(asked, _header(family) + given)
+                if told.whole:
+                    return told
         except OSError as error:
-            raise UnavailableError(f"nftables: the rules cannot be read ({error.strerror}); see `nft list ruleset`") from error
-        return b"".join(told or [])
-
-    def _read(self, family: str, table: str, name: str) -> list[bytes] | None:
-        """The nested attributes of elements, a message each; None: something changed meanwhile."""
-        told = self._messages(family, _GETSETELEM, _text(_LIST_TABLE, table) + _text(_LIST_SET, name))
-        if told is None:
-            return None
-        return [one[first:last] for one in told for what, first, last in _attributes(one, 0, len(one)) if what == _LIST_ELEMENTS]
-
-    def _messages(self, family: str, asked: int, attributes: bytes) -> list[bytes] | None:
-        """The attributes of every message of a dump; None: something changed meanwhile."""
-        body = struct.pack("=BBH", _FAMILIES[family], 0, 0) + attributes
-        self._socket.send(struct.pack("=IHHII", 16 + len(body), asked, _REQUEST_DUMP, 1, 0) + body)
-        parts: list[bytes] = []
-        whole = True
-        while True:
-            data = self._socket.recv(_BUFFER)
-            at = 0
-            while at < len(data):
-                length, kind, flags, _, _ = struct.unpack_from("=IHHII", data, at)
-                whole &= not flags & _INTERRUPTED
-                if kind == _ERROR:
-                    code = -struct.unpack_from("=i", data, at + 16)[0]
-                    raise OSError(code, f"error {code}")
-                if kind == _DONE:
-                    return parts if whole else None
-                parts.append(data[at + _HEADERS : at + length])
-                at += length + 3 & ~3
+            if error.errno == _NOTHING:
+                return Told([])
+            raise _unread(error) from error
+        self.torn = True
+        return told
 
 
-def _text(kind: int, value: str) -> bytes:
-    data = value.encode() + b"\0"
-    return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
+_NOTHING = 2
+"""ENOENT: there is no such table, set or element."""
 
 
-def _attributes(data: bytes, first: int, last: int) -> Iterator[tuple[int, int, int]]:
-    """Kind, and where its content begins and ends, of each attribute."""
-    while first + 4 <= last:
-        length, kind = struct.unpack_from("=HH", data, first)
-        if length < 4 or first + length > last:
-            raise ValueError
-        yield kind & 0x3FFF, first + 4, first + length
-        first += length + 3 & ~3
+def _unread(error: OSError) -> UnavailableError:
+    hint = "give the daemon CAP_NET_ADMIN" if error.errno in {1, 13} else "see `nft list ruleset`"
+    return UnavailableError(f"nftables: the tables cannot be read ({error.strerror}); {hint}")
 
 
-def _within(data: bytes, span: Span, *path: int) -> Span | None:
-    """Where the content of an attribute within others lies."""
-    for wanted in path:
-        found = next(((first, last) for kind, first, last in _attributes(data, *span) if kind == wanted), None)
-        if found is None:
-            return None
-        span = found
-    return span
+def _header(family: str) -> bytes:
+    return struct.pack("=BBH", FAMILIES[family], 0, 0)
 
 
-def _decode(part: bytes, width: int) -> Elements:
-    """The elements of one message: at once where all are of one length, else one after the other."""
+def _word(content: bytes) -> str:
+    return content.partition(b"\0")[0].decode(errors="replace")
+
+
+def _limit(told: bytes) -> tuple[str, Limit] | None:
+    """Name and content of an object that is a limit."""
+    known = table_of(told, _BODY)
+    if known.get(_OBJECT_TYPE) != _LIMIT_KIND or _OBJECT_DATA not in known:
+        return None
+    return _word(known[_NAME]), _content(known[_OBJECT_DATA])
+
+
+@lru_cache
+def _content(told: bytes) -> Limit:
+    """Most limits are the same."""
+    known = table_of(told)
+    rate, unit, burst, kind, flags = (int.from_bytes(known.get(one, b""), "big") for one in range(1, 6))
+    return Limit(rate, unit, burst, flags, kind)
+
+
+def decode(part: bytes, width: int) -> Iterator[Elements]:
+    """The elements of one message: those of one length at once. Raises ValueError for a form that is not known."""
     if not part:
-        return _together([], width)
+        return
     size = struct.unpack_from("=H", part)[0] + 3 & ~3
-    rows = len(part) // size
-    cells = np.frombuffer(part, np.uint8, rows * size).reshape(rows, size)
-    head = struct.unpack_from("=I", part)[0]
-    if rows * size == len(part) and bool((cells[:, :4].copy().view(np.uint32) == head).all()) and not _within(part, (4, size), _OBJECT):
-        return _rows(part, cells, (4, size), width)
-    each = [part[first:last] for _, first, last in _attributes(part, 0, len(part))]
-    return _together([_rows(one, np.frombuffer(one, np.uint8).reshape(1, -1), (0, len(one)), width) for one in each], width)
+    rows = len(part) // size if size else 0
+    cells = np.frombuffer(part, np.uint8)
+    if rows * size == len(part):
+        table = cells.reshape(rows, size)
+        if bool((table[:, :4] == table[0, :4]).all()):
+            yield _rows(part, table, (4, size), width)
+            return
+    by_size: dict[int, list[int]] = {}
+    for _, first, last in attributes(part):
+        by_size.setdefault(last - first + 7 & ~3, []).append(first - 4)
+    for length, starts in by_size.items():
+        table = cells[np.array(starts)[:, None] + np.arange(length)]
+        yield _rows(table[0].tobytes(), table, (4, length), width)
 
 
-def _rows(part: bytes, cells: NDArray[np.uint8], span: Span, width: int) -> Elements:
+def _rows(part: bytes, cells: NDArray[np.uint8], span: tuple[int, int], width: int) -> Elements:
     """Elements that are laid out as the first is, which lies in `span`."""
-    key = _within(part, span, _KEY, _VALUE)
-    if key is None or key[1] - key[0] != width:
+    key = within(part, span, _KEY, _VALUE)
+    if key is None or key[1] - key[0] != width or not bool((cells[:, span[0] : key[0]] == cells[0, span[0] : key[0]]).all()):
         raise ValueError
-    data, counter, name = _within(part, span, _DATA, _VALUE), _within(part, span, _EXPR, _EXPR_DATA), _within(part, span, _OBJECT)
+    data, counter, name = within(part, span, _DATA, _VALUE), within(part, span, _EXPR, _EXPR_DATA), within(part, span, _OBJECT)
     count = len(cells)
     numbers = [np.zeros(count, np.uint64), np.zeros(count, np.uint64)]
     for place, kind in enumerate((_PACKETS, _BYTES)):
-        at = _within(part, counter, kind) if counter is not None else None
+        at = within(part, counter, kind) if counter is not None else None
         if at is not None:
             numbers[place] = cells[:, at[0] : at[1]].copy().view(">u8")[:, 0].astype(np.uint64)
     values = cells[:, data[0] : data[0] + 4].copy().view(np.uint32)[:, 0] if data is not None else np.zeros(count, np.uint32)
-    names = (part[name[0] : name[1]].rstrip(b"\0").decode(),) * count if name is not None else ("",) * count
-    return Elements(cells[:, key[0] : key[1]].copy(), values, names, numbers[0], numbers[1])
-
-
-def _together(parts: list[Elements], width: int) -> Elements:
-    if not parts:
-        return Elements(np.zeros((0, width), np.uint8), np.zeros(0, np.uint32), (), np.zeros(0, np.uint64), np.zeros(0, np.uint64))
-    return Elements(
-        np.concatenate([one.keys for one in parts]),
-        np.concatenate([one.data for one in parts]),
-        tuple(name for one in parts for name in one.names),
-        np.concatenate([one.packets for one in parts]),
-        np.concatenate([one.bytes_ for one in parts]),
-    )
+    names: tuple[str, ...] = ()
+    if name is not None:
+        # Names end with a zero; the last may be one of filling up.
+        words = cells[:, name[0] : name[1] + 3 & ~3].copy()
+        names = tuple(one.partition(b"\0")[0].decode() for one in words.view(f"V{words.shape[1]}")[:, 0].tolist())
+    keys = cells[:, key[0] : key[1]].copy().view(f"V{width}")[:, 0]
+    return Elements(keys, values, names, numbers[0], numbers[1])

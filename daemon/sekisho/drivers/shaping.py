@@ -1,46 +1,90 @@
-"""HTB classes of slowed lines, through pyroute2: on the devices towards the customers, and on one of our own for the other direction.
+"""HTB classes of slowed lines: on the devices towards the customers, and on one of our own for the other direction.
 
 What goes to a customer waits in its class where it leaves towards the customers. What comes from one is led to our device of kind
 ifb as soon as it comes in (nftables does that, for slowed customers alone) and waits there. A packet without a class passes as if
-there were no HTB. Owns the roots with our handle and that device; a root of somebody else's is left as it is, and told.
-All calls from one thread.
+there were no HTB. Owns the roots with our handle and that device, which pyroute2 makes; a root of somebody else's is left as it is,
+and told. All calls from one thread.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterator
+import fcntl
+import socket
+import struct
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
+from sekisho.drivers.classes import HANDLE, ROOT, Classes
 from sekisho.enforce.difference import Change
-from sekisho.enforce.state import DRAIN, MAJOR, Class
+from sekisho.enforce.state import Class
 from sekisho.enforce.wanted import Where
 from sekisho.model.errors import UnavailableError
 
 UP_DEVICE = "sekisho-up"
-_HANDLE = MAJOR << 16
-_ROOT = 0xFFFFFFFF
-_QUEUE_SECONDS = 0.25
-"""Time a full frame waits at most at the rate of its class, where the kernel has no fq_codel."""
-_FRAME = 1514
-_FEW, _MANY = 64, 10_000
-"""Frames that may wait, whatever the rate."""
-_BURST_SECONDS = 0.01
 _QUEUE_LENGTH = 1000
+_GET_FLAGS, _UP = 0x8913, 0x1
+"""SIOCGIFFLAGS, IFF_UP."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundClasses:
-    """What was read. `problems`: a sentence for each device nothing can be done on."""
+    """What was read. `problems`: a sentence for each device nothing can be done on; `left`: indexes of devices lines are not limited on
+    any more, with a root of ours.
+    """
 
     classes: dict[Class, int]
     busy: frozenset[Class]
     usable: frozenset[str]
     """Devices that are there and have no root of somebody else's."""
-    problems: tuple[str, ...] = ()
+    problems: tuple[str, ...]
+    indexes: Mapping[str, int]
+    rooted: frozenset[str]
+    left: tuple[int, ...]
+    ready: bool
+    """Whether our device is there, and up."""
+
+
+def read_classes(classes: Classes, where: Where) -> FoundClasses:
+    """Our classes on every device. Raises UnavailableError."""
+    with told():
+        indexes = {name: number for number, name in socket.if_nameindex()}
+        roots = classes.roots(list(indexes.values()))
+        wanted = {*where.down, where.up}
+        usable, problems, rooted, left = {where.up}, [], set(), []
+        for device, index in indexes.items():
+            root = roots.get(index)
+            ours = root is not None and root.handle == HANDLE and root.kind == "htb"
+            if ours and device not in wanted:
+                left.append(index)
+            elif ours:
+                rooted.add(device)
+            if device in where.down and (ours or root is None or root.handle == 0):
+                usable.add(device)
+            elif device in where.down and root is not None:
+                known = f"{root.kind} {root.handle >> 16:x}:"
+                problems.append(f"HTB: {device} has a queueing discipline of somebody else's ({known}), which is left as it is")
+        missing = [device for device in where.down if device not in indexes]
+        problems += [f"HTB: there is no interface {device}; mend `lines: customers`" for device in missing]
+        found: dict[Class, int] = {}
+        busy = set()
+        for device in rooted:
+            for number, (rate, waits) in classes.read(indexes[device]).items():
+                found[Class(device, number)] = rate
+                if waits:
+                    busy.add(Class(device, number))
+    ready = _is_up(UP_DEVICE)
+    return FoundClasses(found, frozenset(busy), frozenset(usable), tuple(problems), indexes, frozenset(rooted), tuple(left), ready)
+
+
+def opened_classes() -> Classes:
+    """Raises UnavailableError."""
+    try:
+        return Classes()
+    except OSError as error:
+        raise UnavailableError(f"HTB: no netlink socket ({error.strerror}); see RestrictAddressFamilies= of the unit") from error
 
 
 class Shaping:
@@ -48,159 +92,120 @@ class Shaping:
 
     def __init__(self) -> None:
         """Raises UnavailableError."""
-        # Takes most of a second to import, and only those who slow lines need it.
-        try:
-            from pyroute2 import IPRoute  # noqa: PLC0415
-            from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
-        except ImportError as error:
-            raise UnavailableError("HTB: pyroute2 is not installed; install Sekisho with its dependencies") from error
-        self._error: type[Exception] = NetlinkError
-        try:
-            self._route: Any = IPRoute()
-        except OSError as error:
-            raise UnavailableError(f"HTB: no netlink socket ({error.strerror}); see RestrictAddressFamilies= of the unit") from error
-        self._fair = True
+        self._classes = opened_classes()
+        self._pyroute: Any = None
         self._indexes: dict[str, int] = {}
         self._rooted: set[str] = set()
+        self._ready = False
 
     def close(self) -> None:
-        self._route.close()
+        self._classes.close()
+        if self._pyroute is not None:
+            self._pyroute.close()
 
     def read(self, where: Where) -> FoundClasses:
         """Our classes on every device; what is on devices lines are not limited on any more goes. Raises UnavailableError."""
-        with self._told():
-            self._indexes = {one.get_attr("IFLA_IFNAME"): one["index"] for one in self._route.get_links()}
-            roots = {one["index"]: one for one in self._route.get_qdiscs() if one["parent"] == _ROOT}
-            wanted = {*where.down, where.up}
-            usable, problems = {where.up}, []
-            self._rooted = set()
-            for device, index in self._indexes.items():
-                root = roots.get(index)
-                ours = root is not None and root["handle"] == _HANDLE and root.get_attr("TCA_KIND") == "htb"
-                if ours and device not in wanted:
-                    self._route.tc("del", index=index, handle=_HANDLE, parent=_ROOT)
-                elif ours:
-                    self._rooted.add(device)
-                if device in where.down and (ours or root is None or root["handle"] == 0):
-                    usable.add(device)
-                elif device in where.down and root is not None:
-                    known = f"{root.get_attr('TCA_KIND')} {root['handle'] >> 16:x}:"
-                    problems.append(f"HTB: {device} has a queueing discipline of somebody else's ({known}), which is left as it is")
-            missing = [device for device in where.down if device not in self._indexes]
-            problems += [f"HTB: there is no interface {device}; mend `lines: customers`" for device in missing]
-            classes, busy = self._classes()
-        return FoundClasses(classes, busy, frozenset(usable), tuple(problems))
+        found = read_classes(self._classes, where)
+        with told():
+            for index in found.left:
+                self._route().tc("del", index=index, handle=HANDLE, parent=ROOT)
+        self._indexes, self._rooted = dict(found.indexes), set(found.rooted)
+        self._ready = found.ready
+        return found
+
+    def some(self, classes: Iterable[Class]) -> dict[Class, int]:
+        """The rates of those of some classes that are there. Raises UnavailableError."""
+        places = {(self._indexes[one.device], one.number): one for one in classes if one.device in self._indexes}
+        with told():
+            return {places[place]: rate for place, rate in self._classes.some(places).items()}
 
     def make(self, change: Change) -> None:
         """Make the classes a change wants there, and change the rates of those there are. Raises UnavailableError."""
-        with self._told():
-            for one, rate in change.put_classes.items():
-                self._root(one.device)
-                self._put(one, rate)
+        with told():
+            for device in {one.device for one in change.put_classes}:
+                self._root(device)
+            self._classes.put({(self._indexes[one.device], one.number): rate for one, rate in change.put_classes.items()})
 
     def drop(self, change: Change) -> None:
         """Take away the classes a change does not want any more. Raises UnavailableError."""
-        with self._told():
-            for one in change.drop_classes:
-                index = self._indexes.get(one.device)
-                if index is not None:
-                    self._gone(partial(self._route.tc, "del-class", index=index, handle=_HANDLE | one.number, parent=_HANDLE))
+        with told():
+            known = (one for one in change.drop_classes if one.device in self._indexes)
+            self._classes.drop((self._indexes[one.device], one.number) for one in known)
 
     def remove(self) -> None:
         """Take away every root of ours, and our device. Raises UnavailableError."""
-        with self._told():
-            for one in self._route.get_qdiscs():
-                if one["parent"] == _ROOT and one["handle"] == _HANDLE and one.get_attr("TCA_KIND") == "htb":
-                    self._route.tc("del", index=one["index"], handle=_HANDLE, parent=_ROOT)
-            for one in self._route.get_links():
-                if one.get_attr("IFLA_IFNAME") == UP_DEVICE:
-                    self._route.link("del", index=one["index"])
-        self._indexes, self._rooted = {}, set()
+        with told():
+            devices = {name: number for number, name in socket.if_nameindex()}
+            for index, root in self._classes.roots(list(devices.values())).items():
+                if root.handle == HANDLE and root.kind == "htb":
+                    self._route().tc("del", index=index, handle=HANDLE, parent=ROOT)
+            if UP_DEVICE in devices:
+                self._route().link("del", index=devices[UP_DEVICE])
+        self._indexes, self._rooted, self._ready = {}, set(), False
 
-    def device(self, name: str) -> None:
-        """See that our device is there: rules name it. Raises UnavailableError."""
-        with self._told():
-            if name not in self._indexes:
-                self._route.link("add", ifname=name, kind="ifb", txqlen=_QUEUE_LENGTH)
-                self._indexes[name] = self._route.link_lookup(ifname=name)[0]
-            self._route.link("set", index=self._indexes[name], state="up")
+    def prepare(self) -> None:
+        """Make our device, with its root: nothing passes it yet. Raises UnavailableError."""
+        with told():
+            self.device()
+            self._root(UP_DEVICE)
 
-    def _classes(self) -> tuple[dict[Class, int], frozenset[Class]]:
-        classes: dict[Class, int] = {}
-        busy = set()
-        for device in self._rooted:
-            for one in self._route.get_classes(index=self._indexes[device]):
-                if one["handle"] >> 16 != MAJOR:
-                    continue
-                known = Class(device, one["handle"] & 0xFFFF)
-                options = one.get_attr("TCA_OPTIONS")
-                classes[known] = options.get_attr("TCA_HTB_RATE64") or options.get_attr("TCA_HTB_PARMS")["rate"]
-                if one.get_attr("TCA_STATS2").get_attr("TCA_STATS_QUEUE")["qlen"]:
-                    busy.add(known)
-        return classes, frozenset(busy)
+    def device(self) -> bool:
+        """See that our device is there: rules name it. Whether it was made now. Raises UnavailableError."""
+        if self._ready:
+            return False
+        made = UP_DEVICE not in self._indexes
+        with told():
+            if made:
+                self._route().link("add", ifname=UP_DEVICE, kind="ifb", txqlen=_QUEUE_LENGTH)
+                self._indexes[UP_DEVICE] = socket.if_nametoindex(UP_DEVICE)
+            self._route().link("set", index=self._indexes[UP_DEVICE], state="up")
+        self._ready = True
+        return made
 
     def _root(self, device: str) -> None:
         if device in self._rooted:
             return
         if device == UP_DEVICE:
-            self.device(device)
+            self.device()
         if device not in self._indexes:
             raise UnavailableError(f"HTB: there is no interface {device}; mend `lines: customers`")
         # Class 0 does not exist: what has no class of its own goes straight on.
-        self._route.tc("add", "htb", self._indexes[device], _HANDLE, default=0)
+        self._route().tc("add", "htb", self._indexes[device], HANDLE, default=0)
         self._rooted.add(device)
 
-    def _put(self, one: Class, rate: int) -> None:
-        """Make or change a class; what waits in it stays."""
-        burst = int(max(2 * _FRAME, rate * _BURST_SECONDS))
-        quantum = int(min(60_000, max(_FRAME, rate * _BURST_SECONDS)))
-        shape = {"rate": rate, "ceil": rate, "burst": burst, "cburst": burst, "quantum": quantum}
-        self._route.tc("replace-class", "htb", self._indexes[one.device], _HANDLE | one.number, parent=_HANDLE, **shape)
-        if rate != DRAIN:
-            self._queue(one, rate)
-
-    def _queue(self, one: Class, rate: int) -> None:
-        """The queue in a class: fq_codel where the kernel has it, else one that holds a quarter of a second."""
-        parent, handle, index = _HANDLE | one.number, one.number << 16, self._indexes[one.device]
-        if self._fair:
+    def _route(self) -> Any:
+        """pyroute2, of which only those who slow lines have need: it takes most of a second to import."""
+        if self._pyroute is None:
             try:
-                self._same(lambda: self._route.tc("add", "fq_codel", index, handle, parent=parent))
-            except self._error as error:
-                if getattr(error, "code", 0) != errno.ENOENT:
-                    raise
-                self._fair = False
-            else:
-                return
-        limit = int(min(_MANY, max(_FEW, rate * _QUEUE_SECONDS / _FRAME)))
-        try:
-            self._route.tc("add", "pfifo", index, handle, parent=parent, limit=limit)
-        except self._error as error:
-            if getattr(error, "code", 0) != errno.EEXIST:
-                raise
-            self._route.tc("change", "pfifo", index, handle, parent=parent, limit=limit)
+                from pyroute2 import IPRoute  # noqa: PLC0415
+            except ImportError as error:
+                raise UnavailableError("HTB: pyroute2 is not installed; install Sekisho with its dependencies") from error
+            self._pyroute = IPRoute()
+        return self._pyroute
 
-    def _same(self, step: Any) -> None:
-        """Do a step; that it is done already is right."""
-        try:
-            step()
-        except self._error as error:
-            if getattr(error, "code", 0) != errno.EEXIST:
-                raise
 
-    def _gone(self, step: Any) -> None:
-        """Take something away; that it is gone already is right."""
+def _is_up(device: str) -> bool:
+    """Whether a device of this namespace is there, and up (netdevice(7))."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         try:
-            step()
-        except self._error as error:
-            if getattr(error, "code", 0) != errno.ENOENT:
-                raise
+            told = fcntl.ioctl(asking, _GET_FLAGS, struct.pack("16sh14x", device.encode(), 0))
+        except OSError:
+            return False
+    return bool(struct.unpack_from("h", told, 16)[0] & _UP)
 
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except (self._error, OSError) as error:
-            code = getattr(error, "code", None) or getattr(error, "errno", None)
-            denied = code in {errno.EPERM, errno.EACCES}
-            hint = "give the daemon CAP_NET_ADMIN" if denied else "see `tc qdisc` and whether the kernel has HTB and ifb"
-            raise UnavailableError(f"HTB: {error}; {hint}") from error
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """What the kernel refuses, as a sentence."""
+    try:
+        yield
+    except UnavailableError:
+        raise
+    except Exception as error:
+        # pyroute2's error is no OSError, and is not imported before it is needed.
+        code = getattr(error, "code", None) or getattr(error, "errno", None)
+        if code is None:
+            raise
+        denied = code in {errno.EPERM, errno.EACCES}
+        hint = "give the daemon CAP_NET_ADMIN" if denied else "see `tc qdisc` and whether the kernel has HTB and ifb"
+        raise UnavailableError(f"HTB: {error}; {hint}") from error

@@ -7,18 +7,18 @@ and of what was found, so that the two can be compared.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sekisho.model.customers import Prefix
+from sekisho.model.customers import V4_MAPPED, Prefix
 
 MAJOR = 0x5EC1
 """Our HTB qdiscs have this handle: a root with another one is not ours."""
 MOST_NUMBERS = 0xFFFE
-"""Lines have numbers from 1 to this: minor numbers of classes, and handles of the queues in them,"""
+"""Slowed lines have numbers from 1 to this: minor numbers of classes, and handles of the queues in them,"""
 NO_NUMBER = MAJOR
-"""of which this is taken."""
+"""of which this is taken. Other lines have greater ones, in the names of their limits."""
 HEADERS = 1.035
 """The kernel counts whole frames; with full ones this leaves the promised rate to what they carry, less 1 % to 2.5 %."""
 DRAIN = 1_250_000_000
@@ -65,16 +65,6 @@ class Table(NamedTuple):
         return f"{self.role}{6 if self.six else 4}_{self.bits}"
 
 
-class Entry(NamedTuple):
-    role: Role
-    prefix: Prefix
-
-    @property
-    def table(self) -> Table:
-        six = is_six(self.prefix)
-        return Table(self.role, six, self.prefix.length if six else self.prefix.length - 96)
-
-
 class Class(NamedTuple):
     """An HTB class: its device, and the minor number."""
 
@@ -82,26 +72,55 @@ class Class(NamedTuple):
     number: int
 
 
+Entries = Mapping[Table, Mapping[bytes, str]]
+"""Addresses by table, in the order of the network (4 or 16 bytes, as the kernel has them), and what each stands for."""
+
+
 @dataclass(frozen=True, slots=True)
 class State:
-    """`entries`: what each stands for - a class (`5ec1:2`), the name of a limit, or nothing."""
+    """`entries`: what each address stands for - a class (`5ec1:2`), the name of a limit, or nothing. A table that is there and
+    empty has no addresses.
+    """
 
-    entries: Mapping[Entry, str] = field(default_factory=dict)
+    entries: Entries = field(default_factory=dict)
     limits: Mapping[str, int] = field(default_factory=dict)
     """Limits of mail by name: connections a minute."""
     classes: Mapping[Class, int] = field(default_factory=dict)
     """Rate of each, bytes/s of frames (`on_wire`)."""
-    tables: frozenset[Table] = frozenset()
     busy: frozenset[Class] = frozenset()
     """Classes, as found, in which packets wait."""
 
+    @property
+    def tables(self) -> frozenset[Table]:
+        return frozenset(self.entries)
+
     def role(self, role: Role) -> int:
         """Entries of a role."""
-        return sum(entry.role is role for entry in self.entries)
+        return sum(len(known) for table, known in self.entries.items() if table.role is role)
+
+    def word(self, role: Role, prefix: Prefix) -> str | None:
+        """What an address stands for; None: it is not in a table of the role."""
+        six, bits, key = place_of(prefix)
+        return self.entries.get(Table(role, six, bits), {}).get(key)
+
+    def each(self) -> Iterator[tuple[Role, Prefix, str]]:
+        """Role, address and what it stands for, of every entry."""
+        for table, known in self.entries.items():
+            for key, word in known.items():
+                yield table.role, prefix_of(table, key), word
 
 
-def is_six(prefix: Prefix) -> bool:
-    return not (prefix.length >= 96 and prefix.value >> 32 == 0xFFFF)
+def place_of(prefix: Prefix) -> tuple[bool, int, bytes]:
+    """Which tables an address is in: whether of IPv6, the length of its prefix there, and its key."""
+    value, length = prefix
+    if length >= 96 and value >> 32 == 0xFFFF:
+        return False, length - 96, (value & 0xFFFFFFFF).to_bytes(4, "big")
+    return True, length, value.to_bytes(16, "big")
+
+
+def prefix_of(table: Table, key: bytes) -> Prefix:
+    value = int.from_bytes(key, "big")
+    return Prefix(value, table.bits) if table.six else Prefix(V4_MAPPED | value, table.bits + 96)
 
 
 def on_wire(rate: int) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from sekisho.app.control_linecounts import LineCounts
+from sekisho.drivers.tableread import Counted
+from sekisho.enforce.state import Role, Table, place_of
 from sekisho.model.customers import Prefix
 from sekisho.model.usage import Source
 
@@ -27,17 +29,35 @@ class Heard:
         self.usage.append((source, at, rows.tolist(), down.tolist(), up.tolist(), mail.tolist()))
 
 
+TABLE = Table(Role.SILENCE, False, 32)
+
+
+def counters(given, *, whole=True):
+    """As the kernel tells counters: packets and bytes by address."""
+    keys = np.frombuffer(b"".join(place_of(one)[2] for one in given), "V4")
+    packets, octets = (np.array([pair[place] for pair in given.values()], np.uint64) for place in (0, 1))
+    return {TABLE: Counted(keys, packets, octets, whole)} if given else {}
+
+
+class Told(LineCounts):
+    def dropped_so_far(self, given, owners, *, whole=True):
+        self.silenced(self.silenced_since(counters(given, whole=whole)), owners)
+
+    def used_so_far(self, at, down, up, mail, owners):
+        self.usage(at, self.usage_since(*map(counters, (down, up, mail))), owners)
+
+
 def counts():
     heard = Heard()
-    return LineCounts(ROWS.get, heard, heard), heard
+    return Told(ROWS.get, heard, heard), heard
 
 
 def test_queries_dropped_are_added_up_over_the_addresses_of_a_customer():
     one, heard = counts()
-    one.silenced({A: (7, 0)}, OWNERS)
+    one.dropped_so_far({A: (7, 0)}, OWNERS)
     assert heard.queries == [], "what was dropped before this daemon looked was told by another"
-    one.silenced({A: (10, 0), B: (2, 0), C: (0, 0)}, OWNERS)
-    one.silenced({A: (10, 0), B: (2, 0)}, OWNERS)
+    one.dropped_so_far({A: (10, 0), B: (2, 0), C: (0, 0)}, OWNERS)
+    one.dropped_so_far({A: (10, 0), B: (2, 0)}, OWNERS)
     assert heard.queries == [{5: 5}]
     assert one.dropped == 5
 
@@ -45,31 +65,39 @@ def test_queries_dropped_are_added_up_over_the_addresses_of_a_customer():
 def test_a_table_that_was_made_anew_counts_from_nothing():
     one, heard = counts()
     for many in (100, 150, 20, 30):
-        one.silenced({C: (many, 0)}, OWNERS)
+        one.dropped_so_far({C: (many, 0)}, OWNERS)
     assert heard.queries == [{9: 50}, {9: 20}, {9: 10}]
+
+
+def test_what_a_reading_that_was_torn_leaves_out_is_counted_once_with_the_next():
+    one, heard = counts()
+    one.dropped_so_far({A: (100, 0), C: (50, 0)}, OWNERS)
+    one.dropped_so_far({A: (107, 0)}, OWNERS, whole=False)
+    one.dropped_so_far({C: (53, 0), A: (107, 0)}, OWNERS)
+    assert heard.queries == [{5: 7}, {9: 3}]
 
 
 def test_an_address_that_is_nobodys_now_is_nobodys_usage():
     one, heard = counts()
-    one.usage(0.0, {}, {}, {}, OWNERS)
-    one.usage(1.0, {A: (1, 1000), Prefix.parse("192.0.2.9"): (1, 5)}, {A: (1, 10)}, {A: (3, 0)}, OWNERS)
+    one.used_so_far(0.0, {}, {}, {}, OWNERS)
+    one.used_so_far(1.0, {A: (1, 1000), Prefix.parse("192.0.2.9"): (1, 5)}, {A: (1, 10)}, {A: (3, 0)}, OWNERS)
     assert heard.usage == [(Source.COUNTERS, 1.0, [5], [1000], [10], [3])]
 
 
 def test_the_first_reading_is_where_counting_begins_and_nothing_new_is_no_batch():
     one, heard = counts()
     for at in (0.0, 1.0):
-        one.usage(at, {A: (9, 9000)}, {}, {}, OWNERS)
+        one.used_so_far(at, {A: (9, 9000)}, {}, {}, OWNERS)
     assert heard.usage == []
-    one.usage(2.0, {A: (10, 9500)}, {C: (1, 7)}, {}, OWNERS)
+    one.used_so_far(2.0, {A: (10, 9500)}, {C: (1, 7)}, {}, OWNERS)
     assert heard.usage == [(Source.COUNTERS, 2.0, [5, 9], [500, 0], [0, 7], [0, 0])]
 
 
 def test_what_an_address_was_used_for_while_it_went_to_another_customer_is_nobodys():
     one, heard = counts()
-    one.usage(0.0, {A: (9, 9000), B: (9, 9000)}, {}, {}, OWNERS)
+    one.used_so_far(0.0, {A: (9, 9000), B: (9, 9000)}, {}, {}, OWNERS)
     one.moved([A, B])
-    one.usage(1.0, {A: (10, 9500), B: (1, 300)}, {}, {}, OWNERS | {A: "c-2", B: "c-2"})
+    one.used_so_far(1.0, {A: (10, 9500), B: (1, 300)}, {}, {}, OWNERS | {A: "c-2", B: "c-2"})
     assert heard.usage == [(Source.COUNTERS, 1.0, [9], [300], [0], [0])], "a counter that began anew is the new customer's alone"
-    one.usage(2.0, {A: (11, 9700), B: (1, 300)}, {}, {}, OWNERS | {A: "c-2", B: "c-2"})
+    one.used_so_far(2.0, {A: (11, 9700), B: (1, 300)}, {}, {}, OWNERS | {A: "c-2", B: "c-2"})
     assert heard.usage[1:] == [(Source.COUNTERS, 2.0, [9], [200], [0], [0])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sekisho.enforce.state import Class, Entry, Role, on_wire
+from sekisho.enforce.state import Class, Role, State, Table, on_wire, place_of
 from sekisho.enforce.wanted import Where, contested, line_of, numbers_found, outermost, state_of
 from sekisho.model.customers import Prefix
 from sekisho.model.measures import NONE, Enforcement
@@ -15,13 +15,21 @@ SLOW = Enforcement(rate=(10_000_000, 5_000_000))
 
 
 def roles(state):
-    return {entry.role for entry in state.entries}
+    return {role for role, _, _ in state.each()}
+
+
+def words(state):
+    return {word for _, _, word in state.each()}
+
+
+def prefixes(state):
+    return {prefix for _, prefix, _ in state.each()}
 
 
 def test_a_slowed_line_has_one_class_for_all_its_addresses_in_each_direction():
     state = state_of([line_of([FOUR, SIX], SLOW, 7)], WHERE)
-    assert set(state.entries.values()) == {"5ec1:7"}
-    assert {(entry.role, entry.prefix) for entry in state.entries} == {(role, one) for role in (Role.DOWN, Role.UP) for one in (FOUR, SIX)}
+    assert words(state) == {"5ec1:7"}
+    assert {(role, prefix) for role, prefix, _ in state.each()} == {(role, one) for role in (Role.DOWN, Role.UP) for one in (FOUR, SIX)}
     assert state.classes == {
         Class("cust0", 7): on_wire(10_000_000),
         Class("cust1", 7): on_wire(10_000_000),
@@ -60,7 +68,7 @@ def test_what_is_in_force_says_which_tables_an_address_is_in(what, number, expec
 def test_a_limit_of_mail_is_shared_by_all_addresses_of_the_line():
     state = state_of([line_of([FOUR, SIX], Enforcement(mail=5), 3)], WHERE)
     assert state.limits == {"m3_5": 5}
-    assert set(state.entries.values()) == {"m3_5"}
+    assert words(state) == {"m3_5"}
 
 
 def test_what_is_switched_off_is_not_done():
@@ -74,7 +82,7 @@ def test_what_is_switched_off_is_not_done():
 def test_an_address_that_two_customers_have_is_left_alone():
     lines = [line_of([FOUR, SIX], SLOW, 1), line_of([FOUR], Enforcement(silenced=True))]
     state = state_of(lines, WHERE, contested(lines))
-    assert {entry.prefix for entry in state.entries} == {SIX}
+    assert prefixes(state) == {SIX}
 
 
 def test_a_prefix_within_another_of_the_same_customer_is_one_with_it():
@@ -97,6 +105,6 @@ def test_numbers_that_the_kernel_has_are_kept_and_are_one_customers():
 
 def test_numbers_that_are_not_ours_are_nobodys():
     state = state_of([line_of([FOUR], SLOW, 9)], WHERE)
-    strange = type(state)(dict.fromkeys(state.entries, "1:10"))
+    strange = State({table: dict.fromkeys(keys, "1:10") for table, keys in state.entries.items()})
     assert numbers_found(strange, {"a": [FOUR]}) == {}
-    assert numbers_found(type(state)({Entry(Role.MAIL, FOUR): "mx_1"}), {"a": [FOUR]}) == {}
+    assert numbers_found(State({Table(Role.MAIL, False, 29): {place_of(FOUR)[2]: "mx_1"}}), {"a": [FOUR]}) == {}

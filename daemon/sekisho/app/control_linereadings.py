@@ -1,0 +1,66 @@
+"""When the kernel's counters of lines are read, beside what is written.
+
+Owns the rhythm. What becomes of the counts is `control_linecounts`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sekisho.app.control_linecounts import LineCounts
+from sekisho.app.control_linekernel import LineKernel
+from sekisho.config.lines import LineSettings
+from sekisho.enforce.state import Role, Table
+from sekisho.enforce.wanted import Where
+from sekisho.model.customers import Prefix
+
+SILENCED_EVERY = 2.0
+"""Seconds between two readings of the queries dropped: several in each window of `detection:`."""
+_REST = 4.0
+"""Of the time a reading took, what passes at least until the next: a hundred thousand counters take the kernel most of a second."""
+
+
+class Due(NamedTuple):
+    """What is to be read: queries dropped, and usage."""
+
+    silenced: bool
+    usage: bool
+
+
+class LineReadings:
+    """The readings of one daemon's lines."""
+
+    def __init__(self, counts: LineCounts) -> None:
+        self._counts = counts
+        self.silenced_at = self.usage_at = 0.0
+        """Monotonic seconds of the next readings."""
+
+    def times(self, settings: LineSettings | None, where: Where) -> list[float]:
+        """When the next ones are."""
+        found = [self.silenced_at] if Role.SILENCE in where.roles else []
+        return [*found, self.usage_at] if settings is not None and settings.counters else found
+
+    def due(self, settings: LineSettings | None, where: Where, ticks: float) -> Due | None:
+        """What is to be read now, and then not for a while; None: nothing."""
+        silenced = Role.SILENCE in where.roles and ticks >= self.silenced_at
+        usage = settings is not None and settings.counters and ticks >= self.usage_at
+        if silenced:
+            self.silenced_at = ticks + SILENCED_EVERY
+        if usage and settings is not None:
+            self.usage_at = ticks + settings.count_every
+        return Due(silenced, usage) if silenced or usage else None
+
+    async def read(self, due: Due, kernel: LineKernel, tables: frozenset[Table], owners: Mapping[Prefix, str]) -> None:
+        """Read what is due, and hand it on. Raises UnavailableError."""
+        if due.silenced:
+            began = time.monotonic()
+            counted = await kernel.counts(Role.SILENCE, tables)
+            self._counts.silenced(await asyncio.to_thread(self._counts.silenced_since, counted), owners)
+            ended = time.monotonic()
+            self.silenced_at = max(self.silenced_at, ended + _REST * (ended - began))
+        if due.usage:
+            parts = [await kernel.counts(role, tables) for role in (Role.COUNT_DOWN, Role.COUNT_UP, Role.COUNT_MAIL)]
+            self._counts.usage(time.time(), await asyncio.to_thread(self._counts.usage_since, *parts), owners)
