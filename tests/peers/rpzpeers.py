@@ -21,6 +21,7 @@ KEY = "sekisho.key.test"
 SECRET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 ZONE = "rpz.test"
 OTHER_KEY = "recursor.key.test"
+KNOT_KEY = "knot.key.test"
 
 
 @dataclass
@@ -117,9 +118,28 @@ daemon=no
     return [require_binary("pdns_recursor"), f"--config-dir={folder}", "--write-pid=no"]
 
 
+KNOT_DNS = """
+server:
+    rundir: "{folder}"
+    listen: 127.0.0.1@{port}
+database:
+    storage: "{folder}"
+log:
+  - target: stderr
+    any: info
+"""
+
+
+def knot_dns(site: Checkpoint, folder: Path, port: int) -> list[str]:
+    """Beside Knot Resolver: takes NOTIFY at `port`, transfers, and writes files."""
+    (folder / "zones").mkdir(exist_ok=True)
+    (folder / "sekisho.key").write_text(f"key:\n  - id: {KNOT_KEY}\n    algorithm: hmac-sha256\n    secret: {SECRET}\n")
+    transfer = config(site, "knot", "--part", "transfer", "--folder", str(folder / "zones"), "--key-file", str(folder / "sekisho.key"))
+    (folder / "knot.conf").write_text(KNOT_DNS.format(folder=folder, port=port) + transfer)
+    return [require_binary("knotd"), "-c", str(folder / "knot.conf")]
+
+
 def knot(site: Checkpoint, folder: Path, port: int, upstream: int) -> list[str]:
-    zones = folder / "zones"
-    site.sekisho("rpz", "export", str(zones))
     (folder / "conf").write_text(f"""
 modules.unload('ta_signal_query'); modules.unload('priming'); modules.unload('detect_time_jump')
 modules.unload('detect_time_skew'); modules.unload('ta_update')
@@ -127,7 +147,7 @@ trust_anchors.remove('.')
 net.ipv6 = false
 net.listen('127.0.0.1', {port}, {{ kind = 'dns' }})
 cache.size = 10 * MB
-{config(site, "knot", "--folder", str(zones))}
+{config(site, "knot", "--part", "zones", "--folder", str(folder / "zones"))}
 policy.add(policy.all(policy.FORWARD('127.0.0.1@{upstream}')))
 """)
     return [require_binary("kresd"), "-n", "-c", str(folder / "conf"), str(folder)]
@@ -147,11 +167,49 @@ KINDS: dict[str, Callable[[Checkpoint, Path, int, int], list[str]]] = {
 
 
 @contextlib.contextmanager
+def beside(name: str, site: Checkpoint, folder: Path, notify: int) -> Iterator[None]:
+    """What runs beside a resolver: of Knot Resolver, who transfers for it."""
+    if name != "knot" or not notify:
+        yield
+        return
+    with (folder / "knotd.log").open("wb") as log:
+        process = subprocess.Popen(
+            knot_dns(site, folder, notify), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=folder
+        )
+    try:
+        yield
+        assert process.poll() is None, (folder / "knotd.log").read_text("utf-8", "replace")[-3000:]
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
 def running_peer(
-    name: str, site: Checkpoint, folder: Path, port: int, upstream: int, snippet: Callable[[str], str] = lambda text: text
+    name: str,
+    site: Checkpoint,
+    folder: Path,
+    port: int,
+    upstream: int,
+    snippet: Callable[[str], str] = lambda text: text,
+    notify: int = 0,
 ) -> Iterator[Peer]:
-    """Start a resolver and wait until it answers; `snippet` may change its configuration."""
+    """Start a resolver and wait until it answers; `snippet` may change its configuration, `notify` is where its Knot DNS listens."""
     folder.mkdir(parents=True, exist_ok=True)
+    with beside(name, site, folder, notify), _running(name, site, folder, port, upstream, snippet) as peer:
+        yield peer
+
+
+@contextlib.contextmanager
+def _running(name: str, site: Checkpoint, folder: Path, port: int, upstream: int, snippet: Callable[[str], str]) -> Iterator[Peer]:
     argv = KINDS[name](site, folder, port, upstream)
     for written in (folder / "conf", folder / "recursor.conf"):
         if written.exists():
@@ -168,9 +226,4 @@ def running_peer(
         wait_until(up, deadline=60, what=f"{name} to answer")
         yield peer
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)

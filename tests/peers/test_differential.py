@@ -80,7 +80,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         ports = free_ports(CHOSEN)
         publication = running.enter_context(publishing(folder, ports))
         publication.publish(make_world(10**9), 1)
-        resolvers = [running.enter_context(rpz_front(name, publication, place, port)) for name, port in ports.items()]
+        resolvers = [running.enter_context(rpz_front(name, publication, place, one)) for name, one in ports.items()]
         yield Stand(place, writer, fronts, publication, resolvers)
 
 

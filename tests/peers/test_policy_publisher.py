@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from peers.rpzpeers import KEY, KINDS, OTHER_KEY, SECRET, ZONE, Peer, running_peer
+from peers.rpzpeers import KEY, KINDS, KNOT_KEY, OTHER_KEY, SECRET, ZONE, Peer, running_peer
 from scenarios.harness import Checkpoint, Resolver, ede_code, folders, running, soa_name, write_site
 from support import free_port, wait_until
 
@@ -32,7 +32,7 @@ def upstream() -> Iterator[Resolver]:
 
 @pytest.fixture(scope="session")
 def ports() -> dict[str, int]:
-    return {name: free_port() for name in KINDS}
+    return {name: free_port() for name in (*KINDS, "knotd")}
 
 
 @pytest.fixture(scope="session")
@@ -43,10 +43,11 @@ def publisher(upstream: Resolver, ports: dict[str, int], tmp_path_factory: pytes
         zones = {
             "zone": ZONE,
             "listen": f"127.0.0.1:{free_port()}",
-            "keys": [{"name": KEY, "secret_file": "secret"}, {"name": OTHER_KEY, "secret_file": "secret"}],
+            "keys": [{"name": name, "secret_file": "secret"} for name in (KEY, OTHER_KEY, KNOT_KEY)],
             "secondaries": [
                 {"id": "bind-1", "resolver": "bind", "address": "127.0.0.1", "key": KEY, "notify": f"127.0.0.1:{ports['bind']}"},
                 {"id": "recursor-1", "resolver": "recursor", "address": "127.0.0.1", "key": OTHER_KEY},
+                {"id": "knot-1", "resolver": "knot", "address": "127.0.0.1", "key": KNOT_KEY, "notify": f"127.0.0.1:{ports['knotd']}"},
                 {
                     "id": "unbound-1",
                     "resolver": "unbound",
@@ -73,20 +74,14 @@ def peer(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Peer]:
     name = request.param
-    with running_peer(name, publisher, tmp_path_factory.mktemp(name), ports[name], upstream.port) as one:
+    with running_peer(name, publisher, tmp_path_factory.mktemp(name), ports[name], upstream.port, notify=ports["knotd"]) as one:
         wait_until(
-            lambda: settle(publisher, one) or all(one.gives("127.0.0.1", f"{name}.example") == "NXDOMAIN" for name in ("abuse", "c2")),
+            lambda: all(one.gives("127.0.0.1", f"{name}.example") == "NXDOMAIN" for name in ("abuse", "c2")),
             deadline=30,
             what="the zones of names, which come one by one",
             interval=0.1,
         )
         yield one
-
-
-def settle(site: Checkpoint, peer: Peer) -> None:
-    """What a timer does for a resolver that reads files."""
-    if peer.name == "knot":
-        site.api.post("/v1/rpz/export", folder=str(peer.folder / "zones"))
 
 
 def comes_to(site: Checkpoint, peer: Peer, source: str, name: str, wanted: str, deadline: float = 10.0) -> float:
@@ -95,7 +90,6 @@ def comes_to(site: Checkpoint, peer: Peer, source: str, name: str, wanted: str, 
     seen = []
 
     def there() -> bool:
-        settle(site, peer)
         seen.append(peer.gives(source, name))
         return seen[-1] == wanted
 
@@ -169,13 +163,11 @@ def test_a_sealed_list_is_withheld_and_the_refusal_says_why(publisher: Checkpoin
     assert "policy_zones.sealed" in withheld["reason"]
 
 
-TRANSFERS = {"bind": ("bind-1", "ixfr"), "unbound": ("unbound-1", "axfr"), "recursor": ("recursor-1", "ixfr")}
+TRANSFERS = {"bind": ("bind-1", "ixfr"), "unbound": ("unbound-1", "axfr"), "recursor": ("recursor-1", "ixfr"), "knot": ("knot-1", "ixfr")}
 """How each transfers a zone of client triggers that changed: of Unbound because we give it no difference."""
 
 
 def test_what_changed_comes_as_a_difference_where_the_resolver_can_use_it(publisher: Checkpoint, peer: Peer) -> None:
-    if peer.name == "knot":
-        pytest.skip("Knot Resolver reads files")
     site = publisher
     customer = site.customer("gunma", "nbnet")
     site.sekisho("optout", "add", customer.id, "c2")
