@@ -56,6 +56,8 @@ def bind(site: Checkpoint, folder: Path, port: int, upstream: int) -> list[str]:
     (folder / "sekisho.key").write_text(f'key "{KEY}" {{ algorithm hmac-sha256; secret "{SECRET}"; }};\n')
     policy = config(site, "bind", "--part", "policy")
     zones = config(site, "bind", "--part", "zones", "--key-file", str(folder / "sekisho.key"))
+    # Where there are entitlement classes the policy is views, which stand by themselves.
+    within, views = ("", policy) if policy.startswith("view ") else (policy, "")
     (folder / "conf").write_text(f"""
 options {{
     directory "{folder}"; pid-file none; session-keyfile none; managed-keys-directory "{folder}";
@@ -63,16 +65,19 @@ options {{
     recursion yes; allow-query {{ any; }}; allow-recursion {{ any; }};
     forward only; forwarders port {upstream} {{ 127.0.0.1; }};
     dnssec-validation no; empty-zones-enable no; qname-minimization off; minimal-responses yes;
-    {policy}
+    {within}
 }};
 controls {{ }};
 {zones}
+{views}
 """)
     return [require_binary("named"), "-g", "-c", str(folder / "conf")]
 
 
 def unbound(site: Checkpoint, folder: Path, port: int, upstream: int) -> list[str]:
-    zones = config(site, "unbound", "--folder", str(folder)).replace("respip validator iterator", "respip iterator")
+    zones = config(site, "unbound", "--folder", str(folder), "--clients", "127.0.0.0/8").replace(
+        "respip validator iterator", "respip iterator"
+    )
     (folder / "conf").write_text(f"""
 server:
     username: ""
@@ -98,6 +103,8 @@ forward-zone:
 def recursor(site: Checkpoint, folder: Path, port: int, upstream: int) -> list[str]:
     (folder / "sekisho.secret").write_text(f"{SECRET}\n")
     (folder / "rpz.lua").write_text(config(site, "recursor", "--part", "zones", "--key-file", str(folder / "sekisho.secret")))
+    script = config(site, "recursor", "--part", "script")
+    (folder / "classes.lua").write_text(script)
     (folder / "recursor.conf").write_text(f"""
 local-address=127.0.0.1
 local-port={port}
@@ -114,6 +121,7 @@ lua-config-file={folder}/rpz.lua
 socket-dir={socket_folder()}
 daemon=no
 {config(site, "recursor", "--part", "conf")}
+{f"lua-dns-script={folder}/classes.lua" if "prerpz" in script else ""}
 """)
     return [require_binary("pdns_recursor"), f"--config-dir={folder}", "--write-pid=no"]
 
