@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import dns.query
 import dns.rcode
 
 from scenarios.harness import Checkpoint
-from support import require_binary, wait_until
+from support import free_port, require_binary, wait_until
 from support.sockets import socket_folder
 
 KEY = "sekisho.key.test"
@@ -22,6 +23,25 @@ SECRET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 ZONE = "rpz.test"
 OTHER_KEY = "recursor.key.test"
 KNOT_KEY = "knot.key.test"
+
+
+def fed(folder: Path, ports: Mapping[str, int], **more: object) -> dict[str, object]:
+    """`policy_zones:` of a site that feeds all four resolvers; `ports` by KINDS, and `knotd` where Knot DNS hears of changes."""
+    (folder / "secret").write_text(SECRET + "\n")
+    local = "127.0.0.1"
+    secondaries: list[dict[str, object]] = [
+        {"id": "bind-1", "resolver": "bind", "key": KEY, "notify": f"{local}:{ports['bind']}"},
+        {"id": "recursor-1", "resolver": "recursor", "key": OTHER_KEY},
+        {"id": "knot-1", "resolver": "knot", "key": KNOT_KEY, "notify": f"{local}:{ports['knotd']}"},
+        {"id": "unbound-1", "resolver": "unbound", "unsigned": True, "notify": f"{local}:{ports['unbound']}"},
+    ]
+    return {
+        "zone": ZONE,
+        "listen": f"{local}:{free_port()}",
+        "keys": [{"name": name, "secret_file": "secret"} for name in (KEY, OTHER_KEY, KNOT_KEY)],
+        "secondaries": [one | {"address": local} for one in secondaries],
+        "ttl": "5s",
+    } | more
 
 
 @dataclass
@@ -36,7 +56,8 @@ class Peer:
     def ask(self, source: str, name: str, rdtype: str = "A", timeout: float = 2.0, tries: int = 5) -> dns.message.Message:
         for _ in range(tries):
             with contextlib.suppress(dns.exception.Timeout):
-                return dns.query.udp(dns.message.make_query(name, rdtype), "127.0.0.1", port=self.port, source=source, timeout=timeout)
+                query = dns.message.make_query(name, rdtype, use_edns=0)
+                return dns.query.udp(query, "127.0.0.1", port=self.port, source=source, timeout=timeout)
         raise AssertionError(f"{self.name} gave no answer for {name} from {source}:\n{self.log()[-2000:]}")
 
     def gives(self, source: str, name: str) -> str:
@@ -156,7 +177,7 @@ net.ipv6 = false
 net.listen('127.0.0.1', {port}, {{ kind = 'dns' }})
 cache.size = 10 * MB
 {config(site, "knot", "--part", "zones", "--folder", str(folder / "zones"))}
-policy.add(policy.all(policy.FORWARD('127.0.0.1@{upstream}')))
+policy.add(policy.all(policy.STUB({{'127.0.0.1@{upstream}'}})))
 """)
     return [require_binary("kresd"), "-n", "-c", str(folder / "conf"), str(folder)]
 
@@ -219,7 +240,7 @@ def running_peer(
 @contextlib.contextmanager
 def _running(name: str, site: Checkpoint, folder: Path, port: int, upstream: int, snippet: Callable[[str], str]) -> Iterator[Peer]:
     argv = KINDS[name](site, folder, port, upstream)
-    for written in (folder / "conf", folder / "recursor.conf"):
+    for written in (folder / "conf", folder / "recursor.conf", folder / "rpz.lua"):
         if written.exists():
             written.write_text(snippet(written.read_text()))
     with (folder / "log").open("wb") as log:
@@ -235,3 +256,19 @@ def _running(name: str, site: Checkpoint, folder: Path, port: int, upstream: int
         yield peer
     finally:
         end(process)
+
+
+def comes_to(site: Checkpoint, peer: Peer, source: str, name: str, wanted: str, deadline: float = 30.0) -> float:
+    """Wait until a name is to a customer what it should be; seconds it took."""
+    began = time.monotonic()
+    seen = []
+
+    def there() -> bool:
+        seen.append(peer.gives(source, name))
+        return seen[-1] == wanted
+
+    try:
+        wait_until(there, deadline=deadline, what=f"{wanted} for {name} on {peer.name}", interval=0.05)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; seen {seen[-3:]}\n{site.say('rpz', 'show')}\n{peer.log()[-1500:]}") from None
+    return time.monotonic() - began

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from peers.rpzpeers import KEY, KINDS, KNOT_KEY, OTHER_KEY, SECRET, ZONE, Peer, running_peer
+from peers.rpzpeers import KINDS, Peer, fed, running_peer
 from scenarios.harness import Checkpoint, Customer, Resolver, folders, running, write_site
 from support import free_port, wait_until
 
@@ -73,16 +73,8 @@ def ports() -> dict[str, int]:
 @pytest.fixture(scope="module")
 def site(upstream: Resolver, ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with folders(tmp_path_factory.mktemp("classes")) as (folder, runtime):
-        (folder / "secret").write_text(SECRET + "\n")
         (folder / "wide.yaml").write_text(pack("wide", "c2", "fraud", "abuse"), encoding="utf-8")
         (folder / "narrow.yaml").write_text(pack("narrow", "fraud", "abuse"), encoding="utf-8")
-        local = "127.0.0.1"
-        secondaries = [
-            {"id": "bind-1", "resolver": "bind", "key": KEY, "notify": f"{local}:{ports['bind']}"},
-            {"id": "recursor-1", "resolver": "recursor", "key": OTHER_KEY},
-            {"id": "knot-1", "resolver": "knot", "key": KNOT_KEY, "notify": f"{local}:{ports['knotd']}"},
-            {"id": "unbound-1", "resolver": "unbound", "unsigned": True, "notify": f"{local}:{ports['unbound']}"},
-        ]
         written = write_site(
             folder,
             runtime,
@@ -90,14 +82,7 @@ def site(upstream: Resolver, ports: dict[str, int], tmp_path_factory: pytest.Tem
             lists=LISTS,
             sources=SOURCES,
             terms=["./wide.yaml", "./narrow.yaml"],
-            policy_zones={
-                "zone": ZONE,
-                "listen": f"{local}:{free_port()}",
-                "keys": [{"name": name, "secret_file": "secret"} for name in (KEY, OTHER_KEY, KNOT_KEY)],
-                "secondaries": [one | {"address": local} for one in secondaries],
-                "classes": [{"id": "narrow", "terms": "narrow"}],
-                "ttl": "5s",
-            },
+            policy_zones=fed(folder, ports, classes=[{"id": "narrow", "terms": "narrow"}]),
             measures={"mode": "enforce"},
             workers=1,
         )

@@ -189,6 +189,8 @@ policy.add(function (request, query)
             local found = zone.held(request, query)
             -- policy.DROP is not silence: it answers SERVFAIL.
             if found == policy.DROP then return policy.NO_ANSWER end
+            -- Who is let through goes on to the rules that follow, forwarding for example; policy.PASS would end them.
+            if found == policy.PASS or (found == policy.TC and request.qsource.flags.tcp) then return nil end
             if found ~= nil then return found end
         end
     end
