@@ -245,10 +245,11 @@ def test_a_flood_at_unbound_is_found_and_silenced_there_and_released_when_it_end
 
             def unanswered() -> dict[str, Any] | None:
                 evidence: dict[str, Any] = stands()["evidence"]
-                return evidence if evidence.get("unanswered_share", 0) > 0.9 else None
+                # A busy machine floods less in one window than in another.
+                return evidence if evidence.get("unanswered_share", 0) > 0.9 and evidence["rate"] > evidence["limit"] else None
 
-            evidence = wait_until(unanswered, deadline=30, what="queries known to be unanswered")
-            assert evidence["rate"] > evidence["limit"] >= evidence["floor"]
+            evidence = wait_until(unanswered, deadline=60, what="queries known to be unanswered, above the limit")
+            assert evidence["limit"] >= evidence["floor"]
             assert evidence["elsewhere_share"] == pytest.approx(1, abs=0.05)
             assert "new_name_share" not in evidence, "what nobody knows is not said"
             assert stands()["load"]["queries"]["value"] == 40
