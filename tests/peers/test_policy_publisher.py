@@ -35,7 +35,7 @@ def peer(
     with running_peer(name, publisher, tmp_path_factory.mktemp(name), ports[name], upstream.port, notify=ports["knotd"]) as one:
         wait_until(
             lambda: all(one.gives("127.0.0.1", f"{name}.example") == "NXDOMAIN" for name in ("abuse", "c2")),
-            deadline=30,
+            deadline=90,
             what="the zones of names, which come one by one",
             interval=0.1,
         )
