@@ -14,8 +14,10 @@ import dns.message
 import dns.query
 import pytest
 
-from scenarios.harness import Checkpoint, folders, running, write_site
+from peers.rpzpeers import KINDS, fed
+from scenarios.harness import Checkpoint, Resolver, folders, running, write_site
 from support import free_port, require_binary, wait_until
+from support.radius import SECRET as RADIUS_SECRET
 
 UNBOUND = """\
 server:
@@ -122,5 +124,49 @@ def site(unbound: Unbound, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A checkpoint before Unbound, on IPv4 and, where there is any, IPv6."""
     with folders(tmp_path_factory.mktemp("peers")) as (folder, runtime):
         written = write_site(folder, runtime, [unbound.port], lists=LISTS, sources=SOURCES, ipv6=has_ipv6())
+        with running(written) as one:
+            yield one
+
+
+POLICY_LISTS = [
+    {"id": "c2", "category": "c2", "source": "c2.txt", "format": "domains", "scope": "subtree"},
+    {"id": "abuse", "category": "child-abuse", "source": "abuse.txt", "format": "domains", "scope": "exact"},
+    {"id": "sealed", "category": "child-abuse", "source": "sealed.txt", "format": "domains", "scope": "exact", "sealed": True},
+]
+POLICY_SOURCES = {
+    "c2.txt": "c2.example\na.b.tree.example\n",
+    "abuse.txt": "abuse.example\nboth.example\n",
+    "sealed.txt": "withheld.example\n",
+}
+NAS = {"id": "bras-1", "address": "127.0.0.1", "secret_file": "radius"}
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[Resolver]:
+    with Resolver(address="198.51.100.7").running() as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def ports() -> dict[str, int]:
+    return {name: free_port() for name in (*KINDS, "knotd", "radius")}
+
+
+@pytest.fixture(scope="session")
+def publisher(upstream: Resolver, ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkpoint]:
+    """A checkpoint that publishes zones for the four resolvers."""
+    with folders(tmp_path_factory.mktemp("rpz")) as (folder, runtime):
+        (folder / "radius").write_bytes(RADIUS_SECRET)
+        written = write_site(
+            folder,
+            runtime,
+            [upstream.port],
+            lists=POLICY_LISTS,
+            sources=POLICY_SOURCES,
+            policy_zones=fed(folder, ports),
+            measures={"mode": "enforce"},
+            workers=1,
+        )
+        written.edit(radius={"listen": [f"127.0.0.1:{ports['radius']}"], "nas": [NAS]})
         with running(written) as one:
             yield one

@@ -20,6 +20,8 @@ done
 
 # A library of Python's, not a program: Unbound's interface to its Python module.
 [ -z "$whole" ] || [ -e /usr/lib/python3/dist-packages/unboundmodule.py ] || missing="$missing python3-unbound"
+# A module of Knot DNS.
+[ -z "$whole" ] || ls /usr/lib/*/knot/modules-*/dnstap.so >/dev/null 2>&1 || missing="$missing knot-module-dnstap"
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ]; then

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +15,33 @@ import dns.query
 import dns.rcode
 
 from scenarios.harness import Checkpoint
-from support import require_binary, wait_until
+from support import free_port, require_binary, wait_until
 from support.sockets import socket_folder
 
 KEY = "sekisho.key.test"
 SECRET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 ZONE = "rpz.test"
 OTHER_KEY = "recursor.key.test"
+KNOT_KEY = "knot.key.test"
+
+
+def fed(folder: Path, ports: Mapping[str, int], **more: object) -> dict[str, object]:
+    """`policy_zones:` of a site that feeds all four resolvers; `ports` by KINDS, and `knotd` where Knot DNS hears of changes."""
+    (folder / "secret").write_text(SECRET + "\n")
+    local = "127.0.0.1"
+    secondaries: list[dict[str, object]] = [
+        {"id": "bind-1", "resolver": "bind", "key": KEY, "notify": f"{local}:{ports['bind']}"},
+        {"id": "recursor-1", "resolver": "recursor", "key": OTHER_KEY},
+        {"id": "knot-1", "resolver": "knot", "key": KNOT_KEY, "notify": f"{local}:{ports['knotd']}"},
+        {"id": "unbound-1", "resolver": "unbound", "unsigned": True, "notify": f"{local}:{ports['unbound']}"},
+    ]
+    return {
+        "zone": ZONE,
+        "listen": f"{local}:{free_port()}",
+        "keys": [{"name": name, "secret_file": "secret"} for name in (KEY, OTHER_KEY, KNOT_KEY)],
+        "secondaries": [one | {"address": local} for one in secondaries],
+        "ttl": "5s",
+    } | more
 
 
 @dataclass
@@ -35,7 +56,8 @@ class Peer:
     def ask(self, source: str, name: str, rdtype: str = "A", timeout: float = 2.0, tries: int = 5) -> dns.message.Message:
         for _ in range(tries):
             with contextlib.suppress(dns.exception.Timeout):
-                return dns.query.udp(dns.message.make_query(name, rdtype), "127.0.0.1", port=self.port, source=source, timeout=timeout)
+                query = dns.message.make_query(name, rdtype, use_edns=0)
+                return dns.query.udp(query, "127.0.0.1", port=self.port, source=source, timeout=timeout)
         raise AssertionError(f"{self.name} gave no answer for {name} from {source}:\n{self.log()[-2000:]}")
 
     def gives(self, source: str, name: str) -> str:
@@ -55,6 +77,8 @@ def bind(site: Checkpoint, folder: Path, port: int, upstream: int) -> list[str]:
     (folder / "sekisho.key").write_text(f'key "{KEY}" {{ algorithm hmac-sha256; secret "{SECRET}"; }};\n')
     policy = config(site, "bind", "--part", "policy")
     zones = config(site, "bind", "--part", "zones", "--key-file", str(folder / "sekisho.key"))
+    # Where there are entitlement classes the policy is views, which stand by themselves.
+    within, views = ("", policy) if policy.startswith("view ") else (policy, "")
     (folder / "conf").write_text(f"""
 options {{
     directory "{folder}"; pid-file none; session-keyfile none; managed-keys-directory "{folder}";
@@ -62,16 +86,19 @@ options {{
     recursion yes; allow-query {{ any; }}; allow-recursion {{ any; }};
     forward only; forwarders port {upstream} {{ 127.0.0.1; }};
     dnssec-validation no; empty-zones-enable no; qname-minimization off; minimal-responses yes;
-    {policy}
+    {within}
 }};
 controls {{ }};
 {zones}
+{views}
 """)
     return [require_binary("named"), "-g", "-c", str(folder / "conf")]
 
 
 def unbound(site: Checkpoint, folder: Path, port: int, upstream: int) -> list[str]:
-    zones = config(site, "unbound", "--folder", str(folder)).replace("respip validator iterator", "respip iterator")
+    zones = config(site, "unbound", "--folder", str(folder), "--clients", "127.0.0.0/8").replace(
+        "respip validator iterator", "respip iterator"
+    )
     (folder / "conf").write_text(f"""
 server:
     username: ""
@@ -97,6 +124,8 @@ forward-zone:
 def recursor(site: Checkpoint, folder: Path, port: int, upstream: int) -> list[str]:
     (folder / "sekisho.secret").write_text(f"{SECRET}\n")
     (folder / "rpz.lua").write_text(config(site, "recursor", "--part", "zones", "--key-file", str(folder / "sekisho.secret")))
+    script = config(site, "recursor", "--part", "script")
+    (folder / "classes.lua").write_text(script)
     (folder / "recursor.conf").write_text(f"""
 local-address=127.0.0.1
 local-port={port}
@@ -113,13 +142,33 @@ lua-config-file={folder}/rpz.lua
 socket-dir={socket_folder()}
 daemon=no
 {config(site, "recursor", "--part", "conf")}
+{f"lua-dns-script={folder}/classes.lua" if "prerpz" in script else ""}
 """)
     return [require_binary("pdns_recursor"), f"--config-dir={folder}", "--write-pid=no"]
 
 
+KNOT_DNS = """
+server:
+    rundir: "{folder}"
+    listen: 127.0.0.1@{port}
+database:
+    storage: "{folder}"
+log:
+  - target: stderr
+    any: info
+"""
+
+
+def knot_dns(site: Checkpoint, folder: Path, port: int) -> list[str]:
+    """Beside Knot Resolver: takes NOTIFY at `port`, transfers, and writes files."""
+    (folder / "zones").mkdir(exist_ok=True)
+    (folder / "sekisho.key").write_text(f"key:\n  - id: {KNOT_KEY}\n    algorithm: hmac-sha256\n    secret: {SECRET}\n")
+    transfer = config(site, "knot", "--part", "transfer", "--folder", str(folder / "zones"), "--key-file", str(folder / "sekisho.key"))
+    (folder / "knot.conf").write_text(KNOT_DNS.format(folder=folder, port=port) + transfer)
+    return [require_binary("knotd"), "-c", str(folder / "knot.conf")]
+
+
 def knot(site: Checkpoint, folder: Path, port: int, upstream: int) -> list[str]:
-    zones = folder / "zones"
-    site.sekisho("rpz", "export", str(zones))
     (folder / "conf").write_text(f"""
 modules.unload('ta_signal_query'); modules.unload('priming'); modules.unload('detect_time_jump')
 modules.unload('detect_time_skew'); modules.unload('ta_update')
@@ -127,8 +176,8 @@ trust_anchors.remove('.')
 net.ipv6 = false
 net.listen('127.0.0.1', {port}, {{ kind = 'dns' }})
 cache.size = 10 * MB
-{config(site, "knot", "--folder", str(zones))}
-policy.add(policy.all(policy.FORWARD('127.0.0.1@{upstream}')))
+{config(site, "knot", "--part", "zones", "--folder", str(folder / "zones"))}
+policy.add(policy.all(policy.STUB({{'127.0.0.1@{upstream}'}})))
 """)
     return [require_binary("kresd"), "-n", "-c", str(folder / "conf"), str(folder)]
 
@@ -147,13 +196,51 @@ KINDS: dict[str, Callable[[Checkpoint, Path, int, int], list[str]]] = {
 
 
 @contextlib.contextmanager
+def beside(name: str, site: Checkpoint, folder: Path, notify: int) -> Iterator[None]:
+    """What runs beside a resolver: of Knot Resolver, who transfers for it."""
+    if name != "knot" or not notify:
+        yield
+        return
+    with (folder / "knotd.log").open("wb") as log:
+        process = subprocess.Popen(
+            knot_dns(site, folder, notify), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=folder
+        )
+    try:
+        yield
+        assert process.poll() is None, (folder / "knotd.log").read_text("utf-8", "replace")[-3000:]
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
 def running_peer(
-    name: str, site: Checkpoint, folder: Path, port: int, upstream: int, snippet: Callable[[str], str] = lambda text: text
+    name: str,
+    site: Checkpoint,
+    folder: Path,
+    port: int,
+    upstream: int,
+    snippet: Callable[[str], str] = lambda text: text,
+    notify: int = 0,
 ) -> Iterator[Peer]:
-    """Start a resolver and wait until it answers; `snippet` may change its configuration."""
+    """Start a resolver and wait until it answers; `snippet` may change its configuration, `notify` is where its Knot DNS listens."""
     folder.mkdir(parents=True, exist_ok=True)
+    with beside(name, site, folder, notify), _running(name, site, folder, port, upstream, snippet) as peer:
+        yield peer
+
+
+@contextlib.contextmanager
+def _running(name: str, site: Checkpoint, folder: Path, port: int, upstream: int, snippet: Callable[[str], str]) -> Iterator[Peer]:
     argv = KINDS[name](site, folder, port, upstream)
-    for written in (folder / "conf", folder / "recursor.conf"):
+    for written in (folder / "conf", folder / "recursor.conf", folder / "rpz.lua"):
         if written.exists():
             written.write_text(snippet(written.read_text()))
     with (folder / "log").open("wb") as log:
@@ -168,9 +255,20 @@ def running_peer(
         wait_until(up, deadline=60, what=f"{name} to answer")
         yield peer
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
+
+
+def comes_to(site: Checkpoint, peer: Peer, source: str, name: str, wanted: str, deadline: float = 30.0) -> float:
+    """Wait until a name is to a customer what it should be; seconds it took."""
+    began = time.monotonic()
+    seen = []
+
+    def there() -> bool:
+        seen.append(peer.gives(source, name))
+        return seen[-1] == wanted
+
+    try:
+        wait_until(there, deadline=deadline, what=f"{wanted} for {name} on {peer.name}", interval=0.05)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; seen {seen[-3:]}\n{site.say('rpz', 'show')}\n{peer.log()[-1500:]}") from None
+    return time.monotonic() - began

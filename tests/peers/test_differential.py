@@ -21,6 +21,7 @@ from sekisho.drivers.tables import TableWriter
 from sekisho.model.lists import ActionKind
 from sekisho.snapshot import layout
 from sekisho.snapshot.sections import Kind
+from support.differential.directed import OTHERWISE, QUESTIONS, directed_world
 from support.differential.fronts import FRONTS, Asked, Front, Place, follow
 from support.differential.limits import said_by, said_by_zones
 from support.differential.model import SILENCE, Verdict, expected
@@ -80,8 +81,13 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         ports = free_ports(CHOSEN)
         publication = running.enter_context(publishing(folder, ports))
         publication.publish(make_world(10**9), 1)
-        resolvers = [running.enter_context(rpz_front(name, publication, place, port)) for name, port in ports.items()]
+        resolvers = [running.enter_context(rpz_front(name, publication, place, one)) for name, one in ports.items()]
         yield Stand(place, writer, fronts, publication, resolvers)
+
+
+def said_instead(front: Asked, world: World, question: Question, verdict: Verdict) -> Verdict | None:
+    """What a front says where this is the verdict; None where it is not asked."""
+    return said_by_zones(front.name, world, question) if front.name in PORTS else said_by(front.name, question, verdict)
 
 
 def ask_all(stand: Stand, front: Asked, world: World, wanted: list[Verdict]) -> list[str]:
@@ -90,7 +96,7 @@ def ask_all(stand: Stand, front: Asked, world: World, wanted: list[Verdict]) -> 
     differences = []
 
     def one(question: Question, verdict: Verdict) -> str | None:
-        said = said_by_zones(front.name, world, question) if front.name in PORTS else said_by(front.name, question, verdict)
+        said = said_instead(front, world, question, verdict)
         if said is None:
             return None
         verdict = said
@@ -108,6 +114,19 @@ def ask_all(stand: Stand, front: Asked, world: World, wanted: list[Verdict]) -> 
                 stand.spend(world)
             differences += [found for found in pool.map(lambda pair: one(*pair), pairs[start : start + 8]) if found]
     return differences
+
+
+def test_each_row_of_the_table_of_what_fronts_cannot_express_is_true(stand: Stand) -> None:
+    """And nothing else: a front that came to say what it could not, or no longer says what it could, is a difference."""
+    world = directed_world()
+    stand.enter(world)
+    wanted = [expected(world, question) for question in world.questions]
+    for front in (*stand.fronts, *stand.resolvers):
+        said = {what: said_instead(front, world, question, expected(world, question)) for what, question in QUESTIONS.items()}
+        otherwise = {what for what, question in QUESTIONS.items() if said[what] != expected(world, question)}
+        assert otherwise == OTHERWISE[front.name], f"{front.name}: what is asked is not what the table says"
+        differences = ask_all(stand, front, world, wanted)
+        assert not differences, "\n".join(differences)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -67,9 +67,34 @@ modules.load('dnstap')
 dnstap.config({{ socket_path = "{socket}", client = {{ log_queries = true, log_responses = true }} }})
 policy.add(policy.all(policy.FORWARD('127.0.0.1@{upstream}')))
 """
+KNOT_DNS = """\
+server:
+    rundir: "{folder}"
+    listen: 127.0.0.1@{port}
+database:
+    storage: "{folder}"
+log:
+  - target: stderr
+    any: info
+mod-dnstap:
+  - id: sekisho
+    sink: "unix:{socket}"
+    log-queries: on
+    log-responses: on
+template:
+  - id: default
+    storage: "{folder}"
+    semantic-checks: off
+    global-module: mod-dnstap/sekisho
+zone:
+  - domain: harmless.example
+    file: zone
+"""
+KNOT_ZONE = f"@ 300 SOA localhost. host.localhost. 1 3600 900 604800 300\n@ NS localhost.\n* A {ANSWER}\n"
 KINDS: dict[str, tuple[str, Callable[[Path], list[str]]]] = {
     "named": (BIND, lambda conf: ["-g", "-c", str(conf)]),
     "kresd": (KRESD, lambda conf: ["-n", "-c", str(conf), str(conf.parent)]),
+    "knotd": (KNOT_DNS, lambda conf: ["-c", str(conf)]),
     "dnsdist": (DNSDIST, lambda conf: ["--supervised", "--disable-syslog", "-C", str(conf)]),
 }
 
@@ -220,10 +245,11 @@ def test_a_flood_at_unbound_is_found_and_silenced_there_and_released_when_it_end
 
             def unanswered() -> dict[str, Any] | None:
                 evidence: dict[str, Any] = stands()["evidence"]
-                return evidence if evidence.get("unanswered_share", 0) > 0.9 else None
+                # A busy machine floods less in one window than in another.
+                return evidence if evidence.get("unanswered_share", 0) > 0.9 and evidence["rate"] > evidence["limit"] else None
 
-            evidence = wait_until(unanswered, deadline=30, what="queries known to be unanswered")
-            assert evidence["rate"] > evidence["limit"] >= evidence["floor"]
+            evidence = wait_until(unanswered, deadline=60, what="queries known to be unanswered, above the limit")
+            assert evidence["limit"] >= evidence["floor"]
             assert evidence["elsewhere_share"] == pytest.approx(1, abs=0.05)
             assert "new_name_share" not in evidence, "what nobody knows is not said"
             assert stands()["load"]["queries"]["value"] == 40
@@ -239,7 +265,7 @@ def test_a_flood_at_unbound_is_found_and_silenced_there_and_released_when_it_end
         assert name not in site.log + site.metrics_text() + site.say("status") + site.say("measures", "list", flooder.id, "--closed")
 
 
-@pytest.mark.parametrize("program", KINDS)
+@pytest.mark.parametrize("program", [name for name in KINDS if name != "knotd"])
 def test_each_resolver_tells_of_each_query_once(program: str, site: Checkpoint, upstream: Resolver, tmp_path: Path) -> None:
     customer = site.customer("gunma")
     with telling(program, site, tmp_path, upstream.port) as peer:
@@ -249,4 +275,20 @@ def test_each_resolver_tells_of_each_query_once(program: str, site: Checkpoint, 
             assert peer.gives(customer.address, f"n{number}.harmless.example") == ANSWER
         wait_until(lambda: counted(site) == before + 25, deadline=20, what="each query counted")
         wait_until(lambda: counted(site, "responded") == answered + 25, deadline=20, what="each response counted")
+        assert counted(site, "damaged") + counted(site, "addressless") == lost
+
+
+def test_knot_dns_tells_of_what_an_authoritative_server_answers_which_is_no_customers_query(
+    site: Checkpoint, upstream: Resolver, tmp_path: Path
+) -> None:
+    """Its stream is taken, its messages are of other types (AUTH_QUERY, AUTH_RESPONSE), and are counted apart."""
+    (tmp_path / "zone").write_text(KNOT_ZONE)
+    customer = site.customer("gunma")
+    with telling("knotd", site, tmp_path, upstream.port) as peer:
+        wait_until(lambda: resolvers(site) >= 1, deadline=60, what="knotd at the socket")
+        before, others, lost = counted(site), counted(site, "other"), counted(site, "damaged") + counted(site, "addressless")
+        for number in range(25):
+            assert peer.gives(customer.address, f"n{number}.harmless.example") == ANSWER
+        wait_until(lambda: counted(site, "other") >= others + 50, deadline=30, what="each query and response")
+        assert counted(site) == before
         assert counted(site, "damaged") + counted(site, "addressless") == lost

@@ -73,7 +73,15 @@ class Operations(MeasureOperations, NasOperations, NoticeOperations, SessionOper
     async def show_policy_zones(self) -> Json: ...
 
     async def policy_zone_configuration(
-        self, resolver: str, *, part: str, secondary: str | None, primary: str | None, key_file: str | None, folder: str | None
+        self,
+        resolver: str,
+        *,
+        part: str,
+        secondary: str | None,
+        primary: str | None,
+        key_file: str | None,
+        folder: str | None,
+        clients: str | None,
     ) -> Json: ...
 
     async def export_policy_zones(self, folder: str, zone: str | None, *, actor: str) -> Json:

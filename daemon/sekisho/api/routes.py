@@ -13,7 +13,7 @@
     GET    /v1/events?customer=&list=&since=&limit=
     GET    /v1/audit/events?after=&limit=&customer=
     GET    /v1/rpz
-    GET    /v1/rpz/config?resolver=&part=&secondary=&primary=&key_file=&folder=
+    GET    /v1/rpz/config?resolver=&part=&secondary=&primary=&key_file=&folder=&clients=
     POST   /v1/rpz/export {folder, zone}
     POST   /v1/backup {folder}
     POST   /v1/reload
@@ -188,10 +188,10 @@ async def show_policy_zones(operations: Operations, fields: Fields, _actor: str)
 async def policy_zone_configuration(operations: Operations, fields: Fields, _actor: str) -> Json:
     resolver, part = fields.text("resolver"), fields.optional_text("part") or ""
     secondary, primary = fields.optional_text("secondary"), fields.optional_text("primary")
-    key_file, folder = fields.optional_text("key_file"), fields.optional_text("folder")
+    key_file, folder, clients = fields.optional_text("key_file"), fields.optional_text("folder"), fields.optional_text("clients")
     fields.end()
     return await operations.policy_zone_configuration(
-        resolver, part=part, secondary=secondary, primary=primary, key_file=key_file, folder=folder
+        resolver, part=part, secondary=secondary, primary=primary, key_file=key_file, folder=folder, clients=clients
     )
 
 

@@ -145,10 +145,18 @@ class Control(MeasureControl, NoticeControl, SessionControl):
         return control_policyshow.show(self._core)
 
     async def policy_zone_configuration(
-        self, resolver: str, *, part: str, secondary: str | None, primary: str | None, key_file: str | None, folder: str | None
+        self,
+        resolver: str,
+        *,
+        part: str,
+        secondary: str | None,
+        primary: str | None,
+        key_file: str | None,
+        folder: str | None,
+        clients: str | None,
     ) -> Json:
         return control_policyshow.configuration(
-            self._core, resolver, part=part, secondary=secondary, primary=primary, key_file=key_file, folder=folder
+            self._core, resolver, part=part, secondary=secondary, primary=primary, key_file=key_file, folder=folder, clients=clients
         )
 
     async def export_policy_zones(self, folder: str, zone: str | None, *, actor: str) -> Json:  # noqa: ARG002 - nothing is recorded

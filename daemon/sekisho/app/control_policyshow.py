@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from sekisho.app.control_policystanding import withheld
 from sekisho.app.control_policyzones import Publisher
 from sekisho.config.policyzones import PolicyZones, Secondary
 from sekisho.drivers.durable import write_file
+from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError, UnavailableError
 from sekisho.model.observation import ZONE_TRANSFERS, PolicyZoneObservation, PrimaryObservation
 from sekisho.rpz.order import DEFAULT, GARDEN, SILENCED, Class, Plan
-from sekisho.rpz.snippets import PARTS, Told, View, ZoneTold, snippet
+from sekisho.rpz.snippets import PARTS, snippet
 from sekisho.rpz.text import master_lines
+from sekisho.rpz.told import Told, View, ZoneTold
 from sekisho.rpz.zone import Zone
 
 Json = dict[str, Any]
@@ -119,7 +122,15 @@ def observed(core: Core) -> PrimaryObservation | None:
 
 
 def configuration(
-    core: Core, resolver: str, *, part: str, secondary: str | None, primary: str | None, key_file: str | None, folder: str | None
+    core: Core,
+    resolver: str,
+    *,
+    part: str,
+    secondary: str | None,
+    primary: str | None,
+    key_file: str | None,
+    folder: str | None,
+    clients: str | None,
 ) -> Json:
     """The configuration of a resolver, as text. Raises RefusedError."""
     settings, made = _settings(core.zones), _plan(core.zones)
@@ -139,13 +150,29 @@ def configuration(
         host, _, digits = primary.strip("[]").rpartition(":") if primary.count(":") == 1 or "]" in primary else (primary, "", "")
         host, port = host.strip("[]"), int(digits) if digits.isdigit() else port
     views = tuple(_view(core, one, made, settings) for one in made.classes)
+    if resolver == "unbound" and len(views) > 1:
+        views = (*views[:-1], replace(views[-1], networks=_networks(clients)))
     told = Told(
         host, port, views, (key.name, key.algorithm) if key is not None else None, key_file or "sekisho.key", folder or _FOLDERS[resolver]
     )
     return {"resolver": resolver, "text": snippet(resolver, told, part)}
 
 
-_FOLDERS = {"bind": "", "unbound": "", "recursor": "", "knot": "/var/lib/knot-resolver/sekisho"}
+def _networks(clients: str | None) -> tuple[str, ...]:
+    """Networks whose clients get the tag of everybody else. Raises RefusedError."""
+    try:
+        found = [str(Prefix.parse(one.strip())) for one in (clients or "").split(",") if one.strip()]
+    except ValueError as error:
+        raise RefusedError(f"--clients: {error}") from None
+    if not found:
+        raise RefusedError(
+            "Unbound tags clients by network, and there are entitlement classes: name the networks it serves, as its access-control has"
+            " them: --clients 192.0.2.0/24,2001:db8::/32"
+        )
+    return tuple(found)
+
+
+_FOLDERS = {"bind": "", "unbound": "", "recursor": "", "knot": "/var/lib/knot-sekisho"}
 
 
 def _view(core: Core, one: Class, made: Plan, settings: PolicyZones) -> View:

@@ -29,11 +29,14 @@ def rpz_show() -> None:
 
 @rpz.command("config", cls=Verb)
 @click.argument("resolver", type=click.Choice(["bind", "unbound", "recursor", "knot"]))
-@click.option("--part", metavar="NAME", help="One piece alone: policy or zones (bind), conf or zones (recursor).")
+@click.option("--part", metavar="NAME", help="One piece: policy, zones (bind); conf, zones, script (recursor); transfer, zones (knot).")
 @click.option("--secondary", metavar="ID", help="Whose key is used; default: the first that is such a resolver.")
 @click.option("--primary", metavar="ADDRESS[:PORT]", help="Where the resolver reaches us; default: the first of `listen`.")
-@click.option("--key-file", metavar="PATH", help="File of the key on the resolver's machine: a key clause (bind) or the secret (recursor).")
+@click.option(
+    "--key-file", metavar="PATH", help="File on the machine of the resolver: its `key` clause (bind, knot) or the secret (recursor)."
+)
 @click.option("--folder", metavar="PATH", help="Where the resolver keeps the zones, or finds them (knot).")
+@click.option("--clients", metavar="NETWORK,...", help="Whom it serves, as its access-control has it (unbound, where there are classes).")
 def rpz_config(resolver: str, **options: str | None) -> None:
     """The configuration of RESOLVER (bind, unbound, recursor, knot) to include in its own.
 
@@ -41,7 +44,8 @@ def rpz_config(resolver: str, **options: str | None) -> None:
       sekisho rpz config bind --part policy > /etc/bind/sekisho-policy.conf
       sekisho rpz config unbound > /etc/unbound/unbound.conf.d/sekisho.conf
       sekisho rpz config recursor --key-file /etc/powerdns/sekisho.secret
-      sekisho rpz config knot --folder /var/lib/knot-resolver/sekisho
+      sekisho rpz config knot --part transfer --folder /var/lib/knot-sekisho
+      sekisho rpz config knot --part zones --folder /var/lib/knot-sekisho
     """
     body = client().get("/v1/rpz/config", resolver=resolver, **options)
     answer(body, lambda it: it["text"].splitlines())
@@ -51,9 +55,10 @@ def rpz_config(resolver: str, **options: str | None) -> None:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--zone", metavar="NAME", help="This zone alone.")
 def rpz_export(folder: Path, zone: str | None) -> None:
-    """Write the zones as files into DIR, those that changed since: for Knot Resolver, which reads files.
+    """Write the zones as files into DIR, those that changed since: for what reads files.
 
-    The daemon writes them, so DIR must be where the daemon may write. Run it again and again, with a timer for example.
+    The daemon writes them, so DIR must be where the daemon may write. Knot Resolver has them by transfer too
+    (`sekisho rpz config knot`); from here it has what was written last.
 
     \b
       sekisho rpz export /var/lib/sekisho/rpz

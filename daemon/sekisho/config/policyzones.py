@@ -48,6 +48,8 @@ class ResolverKind(enum.StrEnum):
     UNBOUND = "unbound"
     """Up to 1.17 it goes on with triggers on clients that a difference took away: it gets those zones whole."""
     RECURSOR = "recursor"
+    KNOT = "knot"
+    """Knot DNS beside Knot Resolver, for which it writes files."""
     OTHER = "other"
 
 
@@ -59,7 +61,7 @@ class Secondary(FileModel):
     address: Network
     """Address its questions come from, or the network."""
     resolver: ResolverKind = ResolverKind.OTHER
-    """What it is: bind, unbound, recursor, or other."""
+    """What it is: bind, unbound, recursor, knot, or other."""
     key: Domain | None = None
     """Key it signs with; it is refused without, unless it is `unsigned`."""
     unsigned: Flag = False

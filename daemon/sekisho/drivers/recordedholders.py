@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from sekisho.drivers.sessionhistory import SCHEMA_VERSION
+from sekisho.drivers.sessionrows import SCHEMA_VERSION
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import LedgerError
 from sekisho.model.sessions import Ports, Session, SessionEnd

@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 from sekisho.drivers.tablerows import CustomerRow
 from sekisho.model.lists import ActionKind, Trigger
 from support.differential.model import ANSWERED, NXDOMAIN, SILENCE, Verdict, answer, customer_of, held_by
-from support.differential.world import CHASE, LOCAL, Question, World
+from support.differential.world import CHASE, LOCAL, Held, Question, World
 from support.plane import PAGE
 
 
@@ -45,19 +45,21 @@ def said_by_zones(front: str, world: World, question: Question) -> Verdict | Non
         return ANSWERED
     if customer.silenced:
         return SILENCE
-    found = answer(PAGE, question, 10, (15, "")) if customer.garden else _by_lists(world, question, customer)
+    known = _without_aliases(world) if front == "rpz-knot" else world
+    found = answer(PAGE, question, 10, (15, "")) if customer.garden else _by_lists(world, known, question, customer)
     if front == "rpz-recursor" and found.action is ActionKind.LOCAL_DATA:
         # One TTL for all data of a name: that of its first record.
         found = replace(found, records=frozenset((rtype, LOCAL.records[0].ttl, rdata) for rtype, _, rdata in found.records))
-    return _without_reasons(found, question)
+    return _by_knot(found, question) if front == "rpz-knot" else _without_reasons(found, question)
 
 
-def _by_lists(world: World, question: Question, customer: CustomerRow) -> Verdict:
+def _by_lists(world: World, known: World, question: Question, customer: CustomerRow) -> Verdict:
+    """`known` has the entries that the resolver understands."""
     name, terms = question.name.lower(), world.terms[customer.profile]
     for order in _order(world):
         if not customer.mask >> order & 1 or terms[order] is None:
             return ANSWERED
-        decided, action = held_by(world, order, name)
+        decided, action = held_by(known, order, name)
         if decided:
             action = action or world.lists[order].answer or NXDOMAIN
             passed = action.kind is ActionKind.PASSTHRU or (action.kind is ActionKind.TCP_ONLY and question.tcp)
@@ -89,6 +91,29 @@ def _excepted_below_a_wildcard(world: World, order: int, name: str) -> bool:
             return True
         excepted = excepted or lifted
     return False
+
+
+KNOT_EDE = {"blocked": (15, ""), "forged": (4, "5DO5")}
+KNOT_SOA = 10800
+
+
+def _without_aliases(world: World) -> World:
+    """Knot Resolver leaves out what leads to another name."""
+
+    def kept(one: Held) -> Held:
+        chased = {name for name, (_, action) in one.entries.items() if action is not None and action.kind is ActionKind.CHASE}
+        return replace(one, entries={name: entry for name, entry in one.entries.items() if name not in chased})
+
+    return replace(world, lists=tuple(map(kept, world.lists)))
+
+
+def _by_knot(found: Verdict, question: Question) -> Verdict:
+    """Knot Resolver: a SOA of its own where there is no data, and an EDE that says what it did, by no clause."""
+    if found.kind != "ours" or found.tc:
+        return found
+    rcode = 0 if found.action is ActionKind.REFUSED else found.rcode
+    soa = found.soa if rcode else None if found.records else KNOT_SOA
+    return replace(found, rcode=rcode, soa=soa, ede=KNOT_EDE["blocked" if rcode else "forged"] if question.edns else None)
 
 
 def _without_reasons(verdict: Verdict, question: Question) -> Verdict:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from peers.rpzpeers import KEY as SIGNED_BY
-from peers.rpzpeers import OTHER_KEY, SECRET, ZONE, running_peer
+from peers.rpzpeers import KNOT_KEY, OTHER_KEY, SECRET, ZONE, running_peer
 from sekisho.app.control_policyclients import Clients
 from sekisho.app.control_policystanding import records
 from sekisho.config.policyzones import PolicyZones
@@ -28,7 +28,8 @@ from sekisho.rpz.journal import Change
 from sekisho.rpz.listzone import list_content
 from sekisho.rpz.order import GARDEN, SILENCED, Plan, Standing, answer_of, plan, standing
 from sekisho.rpz.records import DROP, PASSTHRU, cname, tails
-from sekisho.rpz.snippets import Told, View, ZoneTold, snippet
+from sekisho.rpz.snippets import snippet
+from sekisho.rpz.told import Told, View, ZoneTold
 from sekisho.rpz.zone import Content, Few, Timers, Zone
 from sekisho.snapshot.digest import digest_name
 from sekisho.snapshot.entries import CompiledList
@@ -135,7 +136,7 @@ class Publication:
         zones = [ZoneTold(f"{SILENCED}.{ZONE}", True, "drop"), ZoneTold(f"{GARDEN}.{ZONE}", True, "garden")]
         for place in range(PLACES):
             zones += [ZoneTold(f"pass-{place}.{ZONE}", True, "pass"), ZoneTold(f"list-{place}.{ZONE}", False)]
-        key = {"bind": (SIGNED_BY, "hmac-sha256"), "recursor": (OTHER_KEY, "hmac-sha256")}.get(resolver)
+        key = {"bind": (SIGNED_BY, "hmac-sha256"), "recursor": (OTHER_KEY, "hmac-sha256"), "knot": (KNOT_KEY, "hmac-sha256")}.get(resolver)
         told = Told("127.0.0.1", self.port, (View("", tuple(zones)),), key, options.get("--key-file", ""), options.get("--folder", ""))
         return {"text": snippet(resolver, told, options.get("--part", ""))}
 
@@ -154,25 +155,30 @@ class Publication:
         wait_until(there, deadline=60, what=f"the zones at {front.name}", interval=0.1)
 
 
-PORTS: Mapping[str, str] = {"rpz-bind": "bind", "rpz-unbound": "unbound", "rpz-recursor": "recursor"}
-"""The resolvers that transfer zones, by the names of their fronts."""
+PORTS: Mapping[str, str] = {"rpz-bind": "bind", "rpz-unbound": "unbound", "rpz-recursor": "recursor", "rpz-knot": "knot"}
+"""The resolvers that are fed zones, by the names of their fronts."""
+
+
+Ports = tuple[int, int]
+"""Where a resolver is asked, and where it hears of changes."""
 
 
 @contextlib.contextmanager
-def publishing(folder: Path, ports: Mapping[str, int]) -> Iterator[Publication]:
-    """A primary for resolvers that will listen at `ports`, by the names of their fronts."""
+def publishing(folder: Path, ports: Mapping[str, Ports]) -> Iterator[Publication]:
+    """A primary for resolvers that will listen at these ports, by the names of their fronts."""
     (folder / "rpz.secret").write_text(SECRET + "\n")
     local = "127.0.0.1"
     secondaries: dict[str, dict[str, object]] = {
         "rpz-bind": {"id": "bind", "resolver": "bind", "address": local, "key": SIGNED_BY},
         "rpz-recursor": {"id": "recursor", "resolver": "recursor", "address": local, "key": OTHER_KEY},
+        "rpz-knot": {"id": "knot", "resolver": "knot", "address": local, "key": KNOT_KEY},
         "rpz-unbound": {"id": "unbound", "resolver": "unbound", "address": local, "unsigned": True},
     }
     document = {
         "zone": ZONE,
         "listen": [f"{local}:0"],
-        "keys": [{"name": name, "secret_file": "rpz.secret"} for name in (SIGNED_BY, OTHER_KEY)],
-        "secondaries": [secondaries[name] | {"notify": f"{local}:{port}"} for name, port in ports.items()],
+        "keys": [{"name": name, "secret_file": "rpz.secret"} for name in (SIGNED_BY, OTHER_KEY, KNOT_KEY)],
+        "secondaries": [secondaries[name] | {"notify": f"{local}:{port}"} for name, (_, port) in ports.items()],
     }
     primary = Primary(PolicyZones.model_validate(document, context={"folder": folder}), time.time)
     with serving(primary) as (thread, (port,)):
@@ -180,13 +186,18 @@ def publishing(folder: Path, ports: Mapping[str, int]) -> Iterator[Publication]:
 
 
 @contextlib.contextmanager
-def rpz_front(name: str, publication: Publication, place: Place, port: int) -> Iterator[Front]:
-    folder = place.folder / name
-    with running_peer(PORTS[name], publication, folder, port, place.upstream) as peer:  # type: ignore[arg-type]
+def rpz_front(name: str, publication: Publication, place: Place, ports: Ports) -> Iterator[Front]:
+    folder, (port, notify) = place.folder / name, ports
+    with running_peer(PORTS[name], publication, folder, port, place.upstream, notify=notify) as peer:  # type: ignore[arg-type]
         front = Front(name, port, peer.process, folder / "log")
         publication.follow(front)
         yield front
 
 
-def free_ports(names: list[str]) -> dict[str, int]:
-    return {name: free_port() for name in names if name in PORTS}
+def free_ports(names: list[str]) -> dict[str, Ports]:
+    found = {}
+    for name in names:
+        if name in PORTS:
+            port = free_port()
+            found[name] = port, free_port() if PORTS[name] == "knot" else port
+    return found

@@ -215,7 +215,9 @@ def test_a_reload_publishes_no_more_and_again(folder):
             assert held(control, "pass-c2.gunma") == sorted(map(client, ["192.0.2.4", "192.0.2.5"]))
             assert held(control, "pass-c2") == [client("192.0.2.3")]
             text = (
-                await control.policy_zone_configuration("bind", part="policy", secondary=None, primary=None, key_file=None, folder=None)
+                await control.policy_zone_configuration(
+                    "bind", part="policy", secondary=None, primary=None, key_file=None, folder=None, clients=None
+                )
             )["text"]
             assert 'view "sekisho-gunma"' in text
             assert "192.0.2.1/32" in text

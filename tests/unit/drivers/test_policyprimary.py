@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import concurrent.futures
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import dns.exception
 import dns.flags
@@ -175,6 +177,37 @@ def test_many_secondaries_transfer_at_once(served: Served) -> None:
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         assert list(pool.map(one, range(4))) == [5000] * 4
+
+
+def test_secondaries_are_served_in_turn_and_one_that_does_not_read_holds_up_nobody(served: Served) -> None:
+    """Two dozen transfers under way at once, read a message at a time."""
+
+    def asked() -> bytes:
+        query = dns.message.make_query(NAME, "AXFR")
+        query.use_tsig(KEYS)
+        wire = query.to_wire()
+        return len(wire).to_bytes(2, "big") + wire
+
+    def records(reader: BinaryIO) -> int:
+        return int.from_bytes(reader.read(int.from_bytes(reader.read(2), "big"))[6:8], "big")
+
+    with contextlib.ExitStack() as open_:
+        idle = open_.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        idle.connect(("127.0.0.1", served.port))
+        idle.sendall(asked() * 40)
+        readers = []
+        for _ in range(24):
+            one = open_.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=60))
+            one.sendall(asked())
+            readers.append(open_.enter_context(one.makefile("rb")))
+        got = [0] * len(readers)
+        while any(count < 5003 for count in got):
+            for number, reader in enumerate(readers):
+                if got[number] < 5003:
+                    got[number] += records(reader)
+        assert got == [5003] * 24
+        assert served.primary.connections == 25
 
 
 def test_who_is_no_secondary_or_has_no_key_is_refused(served: Served) -> None:

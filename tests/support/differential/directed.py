@@ -1,0 +1,100 @@
+"""A world that asks each front what the table of daemon/README.md says of it: a row that stopped being true is a difference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sekisho.drivers.tablerows import CustomerRow
+from sekisho.model.clauses import Ede
+from sekisho.model.customers import Prefix
+from sekisho.model.lists import Action, ActionKind, Trigger
+from support.differential.world import CHASE, CLAUSES, LET_OUT, LOCAL, Held, Question, Said, World
+from support.plane import BOTH
+
+_ENTRIES = {
+    "cut.one.example": (BOTH, Action(ActionKind.NXDOMAIN)),
+    "nodata.one.example": (BOTH, Action(ActionKind.NODATA)),
+    "refused.one.example": (BOTH, Action(ActionKind.REFUSED)),
+    "drop.one.example": (BOTH, Action(ActionKind.DROP)),
+    "tcp.one.example": (BOTH, Action(ActionKind.TCP_ONLY)),
+    "passed.one.example": (BOTH, Action(ActionKind.PASSTHRU)),
+    "local.one.example": (BOTH, LOCAL),
+    "alias.one.example": (BOTH, CHASE),
+    "tree.one.example": (Trigger.BELOW, Action(ActionKind.NXDOMAIN)),
+}
+_LATER = {"x.tree.one.example": (BOTH, Action(ActionKind.NXDOMAIN)), "later.one.example": (BOTH, Action(ActionKind.NXDOMAIN))}
+_PLAIN, _WITHOUT, _OVER, _GARDEN, _SILENCED = (f"127.30.{number}.9" for number in range(5))
+QUESTIONS: Mapping[str, Question] = {
+    "why": Question(_PLAIN, "cut.one.example", "A", tcp=False, edns=True),
+    "negative": Question(_PLAIN, "cut.one.example", "A", tcp=False, edns=False),
+    "no data": Question(_PLAIN, "nodata.one.example", "A", tcp=False, edns=False),
+    "refused": Question(_PLAIN, "refused.one.example", "A", tcp=False, edns=False),
+    "why refused": Question(_PLAIN, "refused.one.example", "A", tcp=False, edns=True),
+    "alias": Question(_PLAIN, "alias.one.example", "A", tcp=False, edns=False),
+    "alias by TCP": Question(_PLAIN, "alias.one.example", "A", tcp=True, edns=False),
+    "data": Question(_PLAIN, "local.one.example", "A", tcp=False, edns=False),
+    "data of another TTL": Question(_PLAIN, "local.one.example", "TXT", tcp=False, edns=False),
+    "drop": Question(_PLAIN, "drop.one.example", "A", tcp=False, edns=False),
+    "drop by TCP": Question(_PLAIN, "drop.one.example", "A", tcp=True, edns=False),
+    "TCP alone": Question(_PLAIN, "tcp.one.example", "A", tcp=False, edns=False),
+    "TCP, by TCP": Question(_PLAIN, "tcp.one.example", "A", tcp=True, edns=False),
+    "passed": Question(_PLAIN, "passed.one.example", "A", tcp=False, edns=True),
+    "exception below a wildcard": Question(_PLAIN, "x.tree.one.example", "A", tcp=False, edns=False),
+    "a list after one that does not reach": Question(_WITHOUT, "later.one.example", "A", tcp=False, edns=False),
+    "budget": Question(_OVER, "www.harmless.example", "A", tcp=False, edns=False),
+    "let out of the garden": Question(_GARDEN, LET_OUT[0], "A", tcp=False, edns=False),
+    "garden": Question(_GARDEN, "www.two.example", "A", tcp=False, edns=False),
+    "silence": Question(_SILENCED, "www.two.example", "A", tcp=False, edns=False),
+}
+"""By what they are asked for."""
+
+_ALL_ZONES = {
+    "why",
+    "no data",
+    "refused",
+    "why refused",
+    "exception below a wildcard",
+    "a list after one that does not reach",
+    "budget",
+    "let out of the garden",
+}
+_OTHERS = _ALL_ZONES | {"negative", "alias"}
+OTHERWISE: Mapping[str, set[str]] = {
+    "plane": set(),
+    "reader": set(),
+    "unbound": set(),
+    "dnsdist": {"why refused"},
+    "recursor": {"alias"},
+    "knot": set(),
+    "rpz-bind": _OTHERS,
+    "rpz-unbound": _OTHERS,
+    "rpz-recursor": _OTHERS | {"data of another TTL"},
+    "rpz-knot": _ALL_ZONES | {"alias", "alias by TCP"},
+}
+"""By front, the questions it answers otherwise than the model does."""
+
+
+def directed_world() -> World:
+    lists = (Held(_ENTRIES, sealed=False, answer=None), Held(_LATER, sealed=False, answer=None))
+    said = Said(CLAUSES[0], mandatory=False, ede=Ede.BLOCKED)
+    return World(
+        -1,
+        lists,
+        ((said, said), (said, said)),
+        ((0, "x.tree.one.example", BOTH),),
+        (
+            _customer(0),
+            _customer(1, mask=0b10),
+            _customer(2, budget_rate=1, budget_burst=1000),
+            _customer(3, garden=True, measure=2),
+            _customer(4, silenced=True, measure=1),
+        ),
+        frozenset({"c-2"}),
+        tuple(QUESTIONS.values()),
+    )
+
+
+def _customer(number: int, mask: int = 0b11, **more: object) -> CustomerRow:
+    row: dict[str, object] = {"silenced": False, "garden": False, "measure": 0, "limiter": 0, "budget_rate": 0, "budget_burst": 0}
+    prefixes = (Prefix.parse(f"127.30.{number}.0/24"),)
+    return CustomerRow(f"c-{number}", prefixes, mask, 0, **(row | {"over_truncate": False} | more))  # type: ignore[arg-type]
