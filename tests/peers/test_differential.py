@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -24,7 +24,7 @@ from sekisho.snapshot.sections import Kind
 from support.differential.directed import OTHERWISE, QUESTIONS, directed_world
 from support.differential.fronts import FRONTS, Asked, Front, Place, follow
 from support.differential.limits import said_by, said_by_zones
-from support.differential.model import SILENCE, Verdict, expected
+from support.differential.model import ANSWERED, SILENCE, Verdict, expected
 from support.differential.policyzones import PORTS, Publication, free_ports, publishing, rpz_front
 from support.differential.world import Question, World, make_world, spend
 
@@ -33,6 +33,8 @@ pytestmark = [pytest.mark.peers, pytest.mark.slow]
 SEEDS = range(int(os.environ.get("FIRST_SEED", "0")), int(os.environ.get("FIRST_SEED", "0")) + int(os.environ.get("SEEDS", "2")))
 CHOSEN = [name for name in os.environ.get("FRONTS", ",".join([*FRONTS, *PORTS])).split(",") if name]
 PATIENCE, QUIET = 10.0, 0.6
+LONG = 120
+"""Characters of a name that stands twice in an answer of 512 octets beside a text of 202, and leaves no room."""
 
 
 @dataclass
@@ -101,6 +103,9 @@ def ask_all(stand: Stand, front: Asked, world: World, wanted: list[Verdict]) -> 
             return None
         verdict = said
         got = front.ask(question, QUIET if verdict == SILENCE else PATIENCE)
+        if verdict == ANSWERED and got.tc and not question.edns and len(question.name) > LONG:
+            # BIND compresses an owner of another spelling than the question's not at all: the answer is over 512 octets.
+            got = front.ask(replace(question, tcp=True), PATIENCE)
         if verdict.action is ActionKind.CHASE and question.tcp:
             got, verdict = Verdict(got.kind, got.rcode, records=got.records), Verdict(verdict.kind, verdict.rcode, records=verdict.records)
         if got == verdict:
