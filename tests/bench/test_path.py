@@ -22,6 +22,7 @@ from sekisho.lists.compile import compile_feed
 from sekisho.model.customers import V4_MAPPED, Prefix
 from sekisho.model.lists import ListDefinition, ListFormat, Scope
 from sekisho.plane import cache as packets
+from sekisho.plane.addresses import source_of
 from sekisho.plane.answer import dress, room_of
 from sekisho.plane.loop import look_up, serve_query
 from sekisho.plane.sketch import is_new
@@ -83,8 +84,9 @@ def pass_through(what, snapshot, customers, buckets, key, cache, counts, hits, d
                 is_new(desk.sketch, desk.seen, desk.packet, desk.lower, desk.labels, desk.question[Q_LABELS], now)
                 continue
             if what >= VERDICT:
+                high, low = source_of(desk.sources, row * SOURCE)
                 decide(
-                    snapshot, customers, buckets, key, desk.who[row], desk.lower, desk.labels, desk.question[Q_LABELS],
+                    snapshot, customers, buckets, key, desk.who[row], high, low, desk.lower, desk.labels, desk.question[Q_LABELS],
                     now, True, False, desk.masks, desk.combos, desk.prints, desk.ruling,
                 )  # fmt: skip
             if what >= KEYED:

@@ -114,7 +114,7 @@ tcp.example CNAME rpz-tcp-only.
 data.example A 192.0.2.1
 data.example AAAA 2001:db8::1
 *.garden.test.example CNAME *.walled.example.
-32.1.2.0.192.rpz-ip CNAME .
+32.1.2.0.192.rpz-nsip CNAME .
 test CNAME .
 """
 
@@ -210,7 +210,7 @@ def test_a_zone_is_transferred_whole_and_every_action_keeps_its_meaning(primary:
     assert meaning(compiled, "tcp.example") == {Trigger.EXACT: ActionKind.TCP_ONLY}
     assert meaning(compiled, "data.example") == {Trigger.EXACT: ActionKind.LOCAL_DATA}
     assert meaning(compiled, "garden.test.example") == {Trigger.BELOW: ActionKind.CHASE}
-    assert dict(report.kinds) == {"rpz-ip trigger": 1}
+    assert dict(report.kinds) == {"rpz-nsip trigger": 1}
     assert report.refused == 1, "`test` is a public suffix"
 
 

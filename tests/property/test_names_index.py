@@ -16,7 +16,20 @@ from sekisho.model.verdicts import Step
 from sekisho.plane.names import PRINT_WORDS
 from sekisho.plane.verdict import R_KIND, R_LIST, R_MATCH, R_SLOTS, ask_lists
 from sekisho.snapshot.digest import digest_name
-from support.plane import KEY, UNCOMPILED, at, compile_entries, definition, exempt, make_customers, make_snapshot, profile, rule, wire
+from support.plane import (
+    KEY,
+    UNCOMPILED,
+    address,
+    at,
+    compile_entries,
+    definition,
+    exempt,
+    make_customers,
+    make_snapshot,
+    profile,
+    rule,
+    wire,
+)
 
 pytestmark = UNCOMPILED
 
@@ -111,7 +124,23 @@ def test_the_index_says_what_dictionaries_say(
             labels[index] = labels[index - 1] + octets[labels[index - 1]] + 1
         ruling[:] = 0
         ruling[R_LIST] = -1
-        step = Step(ask_lists(snapshot.view, customers.view, KEY, mask + 1, lower, labels, count, tcp, masks, combos, prints, ruling))
+        step = Step(
+            ask_lists(
+                snapshot.view,
+                customers.view,
+                KEY,
+                mask + 1,
+                *address("192.0.2.1"),
+                lower,
+                labels,
+                count,
+                tcp,
+                masks,
+                combos,
+                prints,
+                ruling,
+            )
+        )
         expected = model.verdict(name, mask & (1 << len(lists)) - 1, tcp=tcp)
         assert (step, int(ruling[R_LIST]), ActionKind(int(ruling[R_KIND]))) == expected[:3]
         if expected[3]:

@@ -55,6 +55,7 @@ class Reader:
             decide(
                 *tables,
                 find_customer(customers.tables.view, *source),
+                *source,
                 self.lower,
                 self.labels,
                 3,

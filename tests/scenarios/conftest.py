@@ -30,7 +30,7 @@ data.policy.example AAAA 2001:db8::80
 *.tree.policy.example CNAME .
 pass.tree.policy.example CNAME rpz-passthru.
 garden.policy.example CNAME walled.harmless.example.
-7.0.2.0.192.rpz-ip CNAME .
+32.7.2.0.192.rpz-nsip CNAME .
 """
 
 LISTS: list[dict[str, object]] = [

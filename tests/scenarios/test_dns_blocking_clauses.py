@@ -336,7 +336,7 @@ def test_a_walled_garden_is_an_alias_and_what_it_leads_to(field: Checkpoint, cus
 def test_what_cannot_be_kept_of_a_policy_zone_is_counted_and_named(field: Checkpoint) -> None:
     one = field.sekisho("lists", "show", "policy")["lists"][0]
     assert one["unkept"] == 1
-    assert "rpz-ip" in str(one["kinds"]) + str(one["faults"])
+    assert "rpz-nsip" in str(one["kinds"]) + str(one["faults"])
 
 
 def test_a_sinkhole_answers_with_its_addresses(field: Checkpoint, customer: Customer) -> None:

@@ -22,6 +22,8 @@ import numpy as np
 import pytest
 
 from sekisho.drivers.tablerows import STANDING, CustomerRow, standings
+from sekisho.model.addresses import key_of as key_of_prefix
+from sekisho.model.addresses import prefix_of
 from sekisho.model.clauses import BlockRule, BudgetRule, Ede, NoticeTime, OptOut, OverBudget, Profile, Record
 from sekisho.model.counters import Counter
 from sekisho.model.customers import Prefix
@@ -57,11 +59,14 @@ def wire(name: str) -> bytes:
     return dns.name.from_text(name).canonicalize().to_wire() or b""
 
 
-def rule(clause: str, *, mandatory: bool = False, ede: Ede = Ede.BLOCKED, answer: Action | None = None) -> BlockRule:
+def rule(
+    clause: str, *, mandatory: bool = False, ede: Ede = Ede.BLOCKED, answer: Action | None = None, check_cnames: bool = False
+) -> BlockRule:
     opt_out = OptOut.NOBODY if mandatory else OptOut.CUSTOMER
     return BlockRule(
-        clause, ("c2",), answer, opt_out, consent_required=False, consent_versions=(), notice=NoticeTime.NONE, ede=ede, record=RECORD
-    )
+        clause, ("c2",), answer, opt_out, consent_required=False, consent_versions=(), notice=NoticeTime.NONE, ede=ede, record=RECORD,
+        check_cnames=check_cnames,
+    )  # fmt: skip
 
 
 def profile(*rules: BlockRule | None, budget: str | None = None) -> Profile:
@@ -93,9 +98,20 @@ def compile_entries(entries: Iterable[Entry]) -> CompiledList:
         np.array([entry.triggers for entry in rows], np.uint8),
         np.array([number(entry.exact) for entry in rows], np.uint32),
         np.array([number(entry.below) for entry in rows], np.uint32),
-        np.array([dns.name.from_wire(entry.name, 0)[0].__len__() - 1 for entry in rows], np.uint8),
+        np.array([depth_of(entry.name) for entry in rows], np.uint8),
         tuple(actions),
     )
+
+
+def depth_of(name: bytes) -> int:
+    """Labels of a name; of the key of a prefix its length."""
+    found = prefix_of(name)
+    return found[0].length if found else dns.name.from_wire(name, 0)[0].__len__() - 1
+
+
+def prefix_entry(prefix: str, action: Action | None = None, kind: Trigger = Trigger.ADDRESS) -> Entry:
+    """An entry that holds answers which lead there, or (CLIENT) who asks from there."""
+    return Entry(key_of_prefix(Prefix.parse(prefix), kind), Trigger.EXACT | kind, action)
 
 
 def entry(name: str, action: Action | None = None, triggers: Trigger = BOTH) -> Entry:
@@ -199,13 +215,22 @@ ENTRIES: Mapping[str, Action | None] = {
 GARDEN = Garden(PAGE, tuple(wire(name) for name in LET_OUT))
 
 
-def checkpoint_snapshot(garden: Garden | None = GARDEN) -> Snapshot:
-    open_list = compile_entries(entry(name, action) for name, action in ENTRIES.items())
+def checkpoint_snapshot(garden: Garden | None = GARDEN, *more: Entry, check_cnames: bool = False) -> Snapshot:
+    open_list = compile_entries([*(entry(name, action) for name, action in ENTRIES.items()), *more])
     second = compile_entries([entry("pass.example"), entry("second.example")])
     sealed = compile_entries([entry("sealed.example"), entry("bad.example")])
-    terms = profile(rule(CLAUSE), rule(CLAUSE), rule(MANDATORY_CLAUSE, mandatory=True, ede=Ede.CENSORED), budget=BUDGET_CLAUSE)
+    terms = profile(
+        rule(CLAUSE, check_cnames=check_cnames), rule(CLAUSE, check_cnames=check_cnames),
+        rule(MANDATORY_CLAUSE, mandatory=True, ede=Ede.CENSORED), budget=BUDGET_CLAUSE,
+    )  # fmt: skip
     lists = [(definition(0), open_list), (definition(1), second), (definition(2, sealed=True), sealed)]
     return make_snapshot(lists, [terms], grounds=GROUNDS, garden=garden)
+
+
+def looking_snapshot() -> Snapshot:
+    """The same where answers are looked through: for addresses, an IPv4 and an IPv6 prefix, and for aliases."""
+    prefixes = ("203.0.113.0/28", "203.0.113.66", "2001:db8:bad::/48", "c000::/16")
+    return checkpoint_snapshot(GARDEN, *(prefix_entry(one) for one in prefixes), check_cnames=True)
 
 
 def sockaddr(host: str, port: int) -> bytes:
@@ -254,6 +279,11 @@ class Plane:
             for one in pair:
                 one.close()
 
+    @property
+    def tables(self) -> tuple[Any, ...]:
+        """What a function that looks at answers is given, before the desk."""
+        return self.snapshot.view, self.customers.view, KEY, self.epoch, self.cache.view, self.counts.view, self.hits.view
+
     def ask(self, packet: bytes, source: str = CUSTOMER, *, port: int = 40000, whole: bool = True) -> bytes | None:
         """The answer to a client's packet, or None: silence, or the question went on to a resolver (`asked`)."""
         desk, name = self.desk, sockaddr(source, port)
@@ -294,15 +324,13 @@ class Plane:
         # Not the row that `ask` uses, as the kernel would not either.
         base = 5 * desks.ROW
         self.desk.packets[base : base + len(packet)] = np.frombuffer(packet, np.uint8)
-        take_answer(
-            self.desk, self.cache.view, self.counts.view, number, self.desk.packets, base, len(packet), self.now, self.now // SECOND
-        )
+        take_answer(*self.tables, self.desk, number, self.desk.packets, base, len(packet), self.now, self.now // SECOND)
         return self.sent()
 
     def wait(self, seconds: float) -> list[bytes]:
         """Let time pass; returns what clients are sent because of it."""
         self.now += int(seconds * SECOND)
-        expire(self.desk, self.cache.view, self.now, self.now // SECOND)
+        expire(*self.tables, self.desk, self.now, self.now // SECOND)
         return self.sent()
 
     def resolve(self, packet: bytes, answer: dns.message.Message | None = None, *records: str, source: str = CUSTOMER) -> bytes | None:

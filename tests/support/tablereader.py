@@ -19,7 +19,7 @@ K1, K2, K3, K4 = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD
 ACTIVE, SILENCED, TRUNCATE, WALLED_GARDEN = 1, 2, 4, 16
 NOERROR, NXDOMAIN, REFUSED, EDE_BLOCKED, EDE_PROHIBITED = 0, 3, 5, 15, 18
 TOTAL_TRUNCATED, TOTAL_PASSTHRU, TTL_LIST, TTL_GARDEN = 28, 31, 60, 10
-KINDS: Final = {"snapshot": (1, 2), "customers": (2, 3), "head": (5, 1), "budgets": (7, 1)}  # kind, layout version
+KINDS: Final = {"snapshot": (1, 3), "customers": (2, 3), "head": (5, 1), "budgets": (7, 1)}  # kind, layout version
 CODES: Final[dict[bytes, Literal["B", "H", "I", "Q"]]] = {b"|u1": "B", b"<u2": "H", b"<u4": "I", b"<u8": "Q"}
 
 

@@ -1,4 +1,4 @@
-"""One over-blocked name let through on one list, at once (`nbnet/21-2`).
+"""One over-blocked name, or prefix of addresses, let through on one list, at once (`nbnet/21-2`).
 
 On a sealed list the exception is its keyed digest and nothing more: the name comes in, is digested
 and forgotten. No answer, no record, no log line and no error says it again.
@@ -6,12 +6,15 @@ and forgotten. No answer, no record, no log line and no error says it again.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import structlog
 
 from sekisho.app.control_core import Core
 from sekisho.lists.idn import split, to_text, to_wire
+from sekisho.model.addresses import key_of, prefix_of
+from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError
 from sekisho.model.events import ExceptionAdded, ExceptionRemoved
 from sekisho.model.lists import Trigger
@@ -31,10 +34,15 @@ async def add(core: Core, list_id: str, text: str, subtree: bool, reason: str, a
     if definition.sealed and _repeats(reason, text, wire):
         raise RefusedError("the reason repeats the name, which may stand in no record of a sealed list; word it without the name")
     first, second = digest_name(wire, core.key)
+    prefix = prefix_of(wire)
+    if prefix is not None and subtree:
+        raise RefusedError("an address has nothing below it; give a prefix such as 192.0.2.0/24 instead of --subtree")
     triggers = Trigger.EXACT | Trigger.BELOW if subtree else Trigger.EXACT
+    triggers |= prefix[1] if prefix is not None else Trigger(0)
+    depth = prefix[0].length if prefix is not None else len(labels)
     name = "" if definition.sealed else to_text(wire)
     entry = entry_id(first, second)
-    act = ExceptionAdded(list_id, entry, len(labels), int(triggers), name, reason)
+    act = ExceptionAdded(list_id, entry, depth, int(triggers), name, reason)
     recorded = await core.ledger.append(act, actor, core.clock())
     await core.tables.rebuild(core.clock())
     log.info("exception-added", list=list_id, number=recorded.number)
@@ -56,6 +64,8 @@ async def remove(core: Core, list_id: str, text: str, actor: str) -> Json:
 
 def holds(compiled: CompiledList, wire: bytes, core: Core) -> bool:
     """Whether a list holds a name now: as itself, or below an entry for a sub-tree."""
+    if prefix_of(wire) is not None:
+        return compiled.find(*digest_name(wire, core.key)) is not None
     labels = split(wire)
     for depth in range(len(labels)):
         suffix = b"".join(bytes((len(label),)) + label for label in labels[depth:]) + b"\0"
@@ -67,10 +77,12 @@ def holds(compiled: CompiledList, wire: bytes, core: Core) -> bool:
 
 
 def _wire(text: str) -> bytes:
+    with contextlib.suppress(ValueError):
+        return key_of(Prefix.parse(text))
     try:
         return to_wire(text)
     except ValueError as error:
-        raise RefusedError(f"what was given is no domain name: {error}; give one such as www.example.com") from None
+        raise RefusedError(f"what was given is no domain name: {error}; give one such as www.example.com, or an address") from None
 
 
 def _repeats(reason: str, text: str, wire: bytes) -> bool:

@@ -110,6 +110,8 @@ class Lists:
         return {
             "source": source_shown(definition),
             "entries": status.entries,
+            "addresses": status.addresses,
+            "clients": status.clients,
             "version": status.version or None,
             "fetched": status.fetched_at,
             "age": status.age,

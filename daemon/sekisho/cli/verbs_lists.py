@@ -68,7 +68,7 @@ def lists_accept(list_id: str) -> None:
 @click.option("--reason", metavar="TEXT", help="Why, for the record; not the name.")
 @click.option("--remove", is_flag=True, help="Take the exception back.")
 def lists_except(list_id: str, name: str, subtree: bool, reason: str | None, remove: bool) -> None:
-    """Let NAME through on LIST, at once; other lists still may hold it.
+    """Let NAME, or an address, through on LIST, at once; other lists still may hold it.
 
     Works on a sealed list too: only the keyed digest of the name is kept and the name is not
     repeated. NAME - reads it from standard input, so that no shell history has it.
@@ -111,6 +111,14 @@ def _one_list(one: Json) -> Iterable[str]:
         f"entries    {number(one['entries'])} in force; {number(one['skipped'])} lines skipped, "
         f"{number(one['refused'])} refused by a guard, {number(one['unkept'])} of a kind that cannot be kept"
     )
+    if one["addresses"] or one["clients"]:
+        names = one["entries"] - one["addresses"] - one["clients"]
+        yield (
+            f"triggers   {number(names)} names, {number(one['addresses'])} prefixes looked for in answers, "
+            f"{number(one['clients'])} prefixes of clients"
+        )
+    for kind, count in one["kinds"].items():
+        yield f"not kept   {plain(kind)}: {number(count)}"
     yield f"matches    {number(one['matches'])} since the plane started"
     yield f"opted out  {number(one['opted_out'])} customers"
     yield f"clauses    {plain(', '.join(one['clauses'])) or 'none: no terms in use authorise this category, so it reaches nobody'}"

@@ -41,6 +41,7 @@ SINKHOLE_TTL = 60
 _WORDS = {kind.name.lower(): kind for kind in (ActionKind.NXDOMAIN, ActionKind.NODATA, ActionKind.REFUSED, ActionKind.DROP)}
 _ALGORITHMS = ("hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
 _ZONED = {ListFormat.RPZ, ListFormat.AXFR}
+_SCOPELESS = _ZONED | {ListFormat.ADDRESSES}
 _KEYED = {ListFormat.CSV, ListFormat.JSON}
 _PRIMARY = re.compile(r"(?:axfr|dns)://([^/\s]+)(?:/([^/\s?#]*))?")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)")
@@ -232,10 +233,15 @@ def _contradictions(entry: ListEntry) -> Iterator[tuple[str, str]]:
             zoned and entry.scope is not None,
             f"leave it out: the zone of an {kind} list says which names are held with what is below",
         ),
+        (
+            "scope",
+            kind is ListFormat.ADDRESSES and entry.scope is not None,
+            "leave it out: an address list has prefixes, which say how far they reach",
+        ),
         ("answer", zoned and entry.answer is not None, f"leave it out: the zone of an {kind} list says what is answered"),
         (
             "scope",
-            not zoned and entry.scope is None,
+            kind not in _SCOPELESS and entry.scope is None,
             "say how far an entry reaches: exact (the name itself) or subtree (with all below it)",
         ),
         ("column", keyed and entry.column is None, f"a {kind} list needs the name of the {word} that holds the domain"),

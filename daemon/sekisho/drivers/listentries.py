@@ -6,9 +6,11 @@ import asyncio
 import random
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from sekisho.drivers.listversions import NOTHING, Identity, Stored
 from sekisho.model.errors import Fault
-from sekisho.model.lists import ListDefinition
+from sekisho.model.lists import ListDefinition, Trigger
 
 FIRST_RETRY = 5.0
 """Seconds before a failed fetch is tried again; doubled each time, up to the list's `refresh`."""
@@ -36,6 +38,10 @@ class ListStatus:
     sealed: bool
     entries: int = 0
     """Entries in force."""
+    addresses: int = 0
+    """Of these, prefixes that are looked for in answers."""
+    clients: int = 0
+    """Of these, prefixes of clients."""
     skipped: int = 0
     refused: int = 0
     unkept: int = 0
@@ -119,6 +125,8 @@ class ListEntry:
         return replace(
             status,
             entries=len(stored.compiled),
+            addresses=int(np.count_nonzero(stored.compiled.triggers & Trigger.ADDRESS)),
+            clients=int(np.count_nonzero(stored.compiled.triggers & Trigger.CLIENT)),
             skipped=stored.report.skipped,
             refused=stored.report.refused,
             unkept=stored.report.unkept,

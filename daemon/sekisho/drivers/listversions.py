@@ -55,7 +55,7 @@ class Identity:
 
     @classmethod
     def of(cls, definition: ListDefinition, key: Key, never_block: Collection[bytes] = ()) -> Identity:
-        guarded = json.dumps([sorted(name.hex() for name in never_block), sorted(definition.never_block), suffixes_version()])
+        guarded = json.dumps([sorted(name.hex() for name in never_block), sorted(definition.never_block), suffixes_version(), "prefixes"])
         guard = hashlib.blake2b(guarded.encode(), digest_size=16).hexdigest()
         origin = json.dumps([definition.source, definition.format, definition.column, definition.zone])
         source = hashlib.blake2b(origin.encode(), digest_size=16).hexdigest()
@@ -88,7 +88,7 @@ def fitting(stored: Stored, identity: Identity) -> Stored | None:
     if stored.identity.key != identity.key or (identity.sealed and not stored.identity.sealed):
         return None
     if identity.scope == Scope.EXACT and stored.identity.scope == Scope.SUBTREE:
-        triggers = (stored.compiled.triggers & Trigger.EXACT).astype(np.uint8)
+        triggers = (stored.compiled.triggers & ~Trigger.BELOW).astype(np.uint8)
         narrowed = replace(stored.compiled, triggers=triggers)
         return replace(stored, compiled=select(narrowed, triggers != 0))
     return stored

@@ -16,7 +16,7 @@ from sekisho.drivers.tcpcontext import TcpContext
 from sekisho.drivers.tcpverdict import Judge
 from sekisho.drivers.warmup import empty
 from sekisho.model.errors import UnavailableError
-from sekisho.plane.asking import rule_on
+from sekisho.plane.asking import ANSWER_AT, rule_on
 from sekisho.plane.verdict import R_ACTION, R_ROW
 from sekisho.plane.worker import DESK, make_desk
 from sekisho.snapshot import layout
@@ -33,7 +33,7 @@ def write_plugin_code(path: Path) -> None:
     Judge(TcpContext((snapshot, customers, buckets, key, 1), counts, hits, desk)).compile()
     word = np.uint64(0)
     arguments = (
-        snapshot.view, customers.view, buckets, key, 1, counts.view, hits.view, desk, 0, word, word, True, True, 0,
+        snapshot.view, customers.view, buckets, key, 1, counts.view, hits.view, desk, 0, word, word, True, True, 0, 0,
     )  # fmt: skip
     kept = Kept.of(rule_on.py_func, kinds_of(arguments))
     found = read_code(kept.path) if kept else None
@@ -65,9 +65,11 @@ def about() -> dict[str, Any]:
             "size": DESK.itemsize,
             "packets": fields["packets"][1],
             "answers": fields["answers"][1],
+            "answer_at": ANSWER_AT,
             "row": ruling + 8 * R_ROW,
             "action": ruling + 8 * R_ACTION,
         },
+        "watched": (layout.WATCH_LISTS, layout.WATCH_CHAINS),
         "row_words": layout.ROW_WORDS,
         "numbers": layout.PLUGINS,
         "counts": _shapes(empty_counts(1), ("customers", "patterns")),

@@ -25,7 +25,7 @@ from sekisho.plane.verdict import R_KIND, R_LIST, R_RULE, R_SLOTS, decide
 from sekisho.plane.wire import NAME_ROOM
 from sekisho.snapshot import layout
 from sekisho.snapshot.build import Exemption, build
-from sekisho.snapshot.digest import Key
+from sekisho.snapshot.digest import U64, Key
 from sekisho.snapshot.entries import CompiledList
 from sekisho.snapshot.layout import Customers, Snapshot
 from sekisho.snapshot.people import build_customers, fields_of
@@ -116,7 +116,8 @@ class NamesJudge:
         masks, combos, prints = self._work
         view, people = self._snapshot.view, self._customers.view
         step = Step(int(decide(
-            view, people, self._buckets, self._key, number, lower, labels, count, 0, False, False, masks, combos, prints, ruling
+            view, people, self._buckets, self._key, number, U64(0), U64(0), lower, labels, count, 0, False, False, masks, combos, prints,
+            ruling
         )))  # fmt: skip
         if step not in _BLOCKED:
             return None

@@ -174,14 +174,18 @@ class Client:
         if self._pool is None:
             target = self._writer.get_extra_info("sockname")
             self._pool = self._forwarder.pool_for((self._source.host, self._source.port), target[:2])
+        answer, told = b"", snapshot
         if match is None:
-            answer = await self._forwarder.answer(self._pool, query)
-        else:
+            outcome, answer, told_by = await self._forwarder.answer(self._pool, query, self._source.high, self._source.low)
+            if outcome is Outcome.CHASE and told_by is not None:
+                match, told = self._judge.match(), told_by
+        if match is not None:
             # dnspython takes long to import, and only an alias that a list answers with needs it.
             from sekisho.drivers.tcpchase import chase  # noqa: PLC0415
 
-            answer = await chase(self._forwarder, self._pool, snapshot, query, match)
-        await self._send(answer)
+            answer = await chase(self._forwarder, self._pool, told, query, match)
+        if answer:
+            await self._send(answer)
 
     async def _send(self, answer: bytes) -> None:
         """Hand an answer to the connection. Raises TimeoutError if the client does not read."""

@@ -11,12 +11,16 @@ import ipaddress
 import time
 from collections.abc import Sequence
 
+import numpy as np
+
 from sekisho.drivers.tcpcontext import TcpSettings
 from sekisho.drivers.tcpupstream import Health, Pool
-from sekisho.drivers.tcpverdict import Judge, Query, Reply
+from sekisho.drivers.tcpverdict import Judge, Query, Reply, opt_of
 from sekisho.model.counters import Counter
-from sekisho.plane.answer import EDE_NETWORK, SERVFAIL, UDP_SIZE
-from sekisho.plane.wire import AD, CD, HEADER, RD, TYPE_OPT
+from sekisho.plane.answer import EDE_NETWORK, SERVFAIL
+from sekisho.plane.asking import Outcome
+from sekisho.plane.wire import AD, CD, HEADER, RD
+from sekisho.snapshot.layout import Snapshot
 
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _STREAM4, _STREAM6 = b"\x21\x11\x00\x0c", b"\x21\x21\x00\x24"
@@ -39,8 +43,7 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 def make_question(head: bytes, flags: int, dnssec: int) -> bytes:
     """The query for a resolver, less its id: the client's question as spelled, RD and CD, DO, and AD set."""
     counts = b"\x00\x01\x00\x00\x00\x00\x00\x01"
-    opt = b"\0" + TYPE_OPT.to_bytes(2, "big") + UDP_SIZE.to_bytes(2, "big") + (dnssec << 15).to_bytes(4, "big") + b"\0\0"
-    return b"\0\0" + (flags & (RD | CD) | AD).to_bytes(2, "big") + counts + head[HEADER:] + opt
+    return b"\0\0" + (flags & (RD | CD) | AD).to_bytes(2, "big") + counts + head[HEADER:] + opt_of(dnssec)
 
 
 class Forwarder:
@@ -67,12 +70,18 @@ class Forwarder:
     async def close(self) -> None:
         await self._shared.close()
 
-    async def answer(self, pool: Pool, query: Query) -> bytes:
-        """The answer for a client: the resolver's, or SERVFAIL."""
+    async def answer(self, pool: Pool, query: Query, high: np.uint64, low: np.uint64) -> tuple[Outcome, bytes, Snapshot | None]:
+        """The answer for the client at an address: the resolver's, that of a list which holds something in it, or SERVFAIL.
+
+        CHASE: what decided is the judge's `match` until it is asked again, on the snapshot returned.
+        """
         reply = await self.resolve(pool, query.head, query.flags, query.dnssec)
         if reply is None:
-            return self.give_up(query)
-        return self._judge.dress(query, reply)
+            return Outcome.ANSWER, self.give_up(query), None
+        outcome, answer, tables = self._judge.rule_on_answer(query, reply, high, low)
+        if outcome is Outcome.FORWARD:
+            return Outcome.ANSWER, self._judge.dress(query, reply), None
+        return outcome, answer, tables[0]
 
     def give_up(self, query: Query) -> bytes:
         """No resolver answered (RFC 8914 section 4.24)."""

@@ -17,8 +17,8 @@ import numpy as np
 from sekisho.drivers.tcpcontext import Tables, TcpContext
 from sekisho.model.counters import Counter
 from sekisho.plane.addresses import find_customer
-from sekisho.plane.answer import dress, write_error
-from sekisho.plane.asking import LIMIT, Outcome, rule_on
+from sekisho.plane.answer import UDP_SIZE, dress, write_error
+from sekisho.plane.asking import ANSWER_AT, LIMIT, Outcome, rule_on
 from sekisho.plane.forward import note_latency
 from sekisho.plane.recording import count_pattern, publish
 from sekisho.plane.reply import A_LENGTH, A_NOTED, read_answer, same_question
@@ -31,10 +31,13 @@ from sekisho.plane.wire import (
     Q_END,
     Q_FLAGS,
     Q_TYPE,
+    TYPE_OPT,
 )
 from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.layout import (
     PATTERN_NXDOMAIN,
+    WATCH_CHAINS,
+    WATCH_LISTS,
     WORKER_HEARTBEAT,
 )
 
@@ -102,14 +105,19 @@ class Match:
     order: int
 
 
+def opt_of(dnssec: int) -> bytes:
+    """An OPT record without options (RFC 6891 section 6.1.2)."""
+    return b"\0" + TYPE_OPT.to_bytes(2, "big") + UDP_SIZE.to_bytes(2, "big") + (dnssec << 15).to_bytes(4, "big") + b"\0\0"
+
+
 class Judge:
     """Asks the compiled functions, on the work space of one desk. Nothing is kept from call to call."""
 
     def __init__(self, context: TcpContext) -> None:
         self._context, desk = context, context.desk
         self._packet_view, self._out_view, self._asked_view = (memoryview(desk[name]) for name in ("packets", "answers", "held"))
-        if min(len(self._packet_view), len(self._out_view)) < LIMIT:
-            raise ValueError(f"a desk's packets and answers must have room for {LIMIT} bytes")
+        if len(self._packet_view) < ANSWER_AT + LIMIT or len(self._out_view) < LIMIT:
+            raise ValueError(f"a desk's packets must have room for two messages of {LIMIT} bytes, its answers for one")
         self._ttls = np.zeros(_RECORDS, np.int64)
         self._question, self._ruling, self._notes, self._facts = desk["question"], desk["ruling"], desk["notes"], desk["facts"]
         self.totals = desk["totals"]
@@ -149,7 +157,24 @@ class Judge:
         snapshot, customers, buckets, key, epoch = tables
         outcome, length = rule_on(
             snapshot.view, customers.view, buckets, key, epoch, self._context.counts.view, self._context.hits.view, self._context.desk,
-            size, high, low, four, True, time.monotonic_ns(),
+            size, high, low, four, True, time.monotonic_ns(), 0,
+        )  # fmt: skip
+        return Outcome(outcome), bytes(self._out_view[:length]), tables
+
+    def rule_on_answer(self, query: Query, reply: Reply, high: np.uint64, low: np.uint64) -> tuple[Outcome, bytes, Tables]:
+        """The outcome for a resolver's answer to a query let through, FORWARD: it stands; the list's answer, and the tables asked."""
+        tables = self._context.tables
+        snapshot, customers, buckets, key, epoch = tables
+        if not (snapshot.watched[WATCH_LISTS] | snapshot.watched[WATCH_CHAINS]) or len(reply.message) < HEADER:
+            return Outcome.FORWARD, b"", tables
+        # The query as it was, less what its EDNS had besides DO.
+        head = query.head[:2] + query.flags.to_bytes(2, "big") + b"\0\1\0\0\0\0\0" + bytes((query.edns,)) + query.head[HEADER:]
+        message = head + opt_of(query.dnssec) if query.edns else head
+        self._packet_view[: len(message)] = message
+        self._packet_view[ANSWER_AT : ANSWER_AT + len(reply.message)] = reply.message
+        outcome, length = rule_on(
+            snapshot.view, customers.view, buckets, key, epoch, self._context.counts.view, self._context.hits.view, self._context.desk,
+            len(message), high, low, False, True, 0, len(reply.message),
         )  # fmt: skip
         return Outcome(outcome), bytes(self._out_view[:length]), tables
 

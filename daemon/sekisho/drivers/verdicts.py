@@ -110,13 +110,16 @@ def _decide(
     except TableError:
         buckets = np.zeros(1, np.uint64)
     buckets.flags.writeable = True
+    high, low = U64(number >> 64), U64(number & (2**64 - 1))
     return int(
         decide(
             snapshot.tables.view,
             customers.tables.view,
             buckets,
             key,
-            find_customer(customers.tables.view, U64(number >> 64), U64(number & (2**64 - 1))),
+            find_customer(customers.tables.view, high, low),
+            high,
+            low,
             lower,
             labels,
             count,

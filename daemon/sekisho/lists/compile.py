@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sekisho.lists import adblock, domains, hosts, idn, jsonfeed, tabular
+from sekisho.lists import adblock, addresslist, domains, hosts, idn, jsonfeed, tabular
 from sekisho.lists.guard import REFUSALS, Guard, build_guard, digest_rows
 from sekisho.lists.merge import merge
 from sekisho.lists.names import names_of
@@ -133,6 +133,8 @@ def _read(definition: ListDefinition, data: NDArray[np.uint8], tally: Tally) -> 
             tabular.read(data, scope, definition.column, rows, tally)
         case ListFormat.JSON:
             jsonfeed.read(data, scope, definition.column, rows, tally)
+        case ListFormat.ADDRESSES:
+            addresslist.read(data, rows, tally)
         case ListFormat.RPZ:
             # dnspython takes long to import, and only zones need it.
             from sekisho.lists import zonefile  # noqa: PLC0415

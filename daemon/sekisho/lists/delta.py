@@ -18,7 +18,7 @@ from sekisho.lists.guard import REFUSALS, Guard, digest_rows, select
 from sekisho.lists.names import compacted
 from sekisho.lists.rows import FIXED, Rows, Tally
 from sekisho.lists.zonetransfer import Difference
-from sekisho.model.lists import Action, ActionKind, Trigger
+from sekisho.model.lists import PREFIXES, Action, ActionKind, Trigger
 from sekisho.snapshot.digest import Key
 from sekisho.snapshot.entries import CompiledList
 
@@ -31,6 +31,8 @@ class _Working:
 
     name: bytes
     depth: int
+    kind: int
+    """ADDRESS or CLIENT, of a prefix; 0: a name."""
     actions: dict[int, Action]
 
 
@@ -53,12 +55,12 @@ def apply(compiled: CompiledList, differences: Sequence[Difference], key: Key, g
             digest = int(digests[row, 0]), int(digests[row, 1])
             working = touched.get(digest)
             if working is None:
-                working = touched[digest] = _load(compiled, digest, name, int(depths[row]))
-            action = _action(rows, row)
+                working = touched[digest] = _load(compiled, digest, name, int(depths[row]), int(rows.triggers[row] & PREFIXES))
+            action, trigger = _action(rows, row), int(rows.triggers[row] & ~PREFIXES)
             if difference.adding:
-                _add(working, int(rows.triggers[row]), action)
+                _add(working, trigger, action)
             else:
-                _delete(working, int(rows.triggers[row]), action)
+                _delete(working, trigger, action)
     return _rebuilt(compiled, touched)
 
 
@@ -67,8 +69,8 @@ def _action(rows: Rows, row: int) -> Action:
     return FIXED[number] if number < len(FIXED) else rows.extra[number - len(FIXED)]
 
 
-def _load(compiled: CompiledList, digest: tuple[int, int], name: bytes, depth: int) -> _Working:
-    working = _Working(name, depth, {})
+def _load(compiled: CompiledList, digest: tuple[int, int], name: bytes, depth: int, kind: int) -> _Working:
+    working = _Working(name, depth, kind, {})
     row = compiled.find(*digest)
     if row is not None:
         for trigger, column in ((Trigger.EXACT, compiled.exact), (Trigger.BELOW, compiled.below)):
@@ -120,7 +122,7 @@ def _rebuilt(compiled: CompiledList, touched: dict[tuple[int, int], _Working]) -
     return _pruned(
         CompiledList(
             digests=digests[order],
-            triggers=np.concatenate((base.triggers, np.array([sum(w.actions) for _, w in added], np.uint8)))[order],
+            triggers=np.concatenate((base.triggers, np.array([sum(w.actions) | w.kind for _, w in added], np.uint8)))[order],
             exact=_column(mapping[base.exact], added, numbers, Trigger.EXACT)[order],
             below=_column(mapping[base.below], added, numbers, Trigger.BELOW)[order],
             depths=np.concatenate((base.depths, np.array([w.depth for _, w in added], np.uint8)))[order],

@@ -8,7 +8,8 @@ An entry is refused when it is
   one label is a public suffix, listed or not (the list's default rule `*`);
 * a name of the operator's *never-block* list or below one, since a never-block name is meant with
   everything under it;
-* with the BELOW trigger, an ancestor of a never-block name, which it would cover.
+* with the BELOW trigger, an ancestor of a never-block name, which it would cover;
+* of addresses, a prefix so wide that it covers what it cannot mean.
 
 An entry that blocks nothing (PASSTHRU, an exception) is let through. The lists of names are held
 as first words of keyed digests, so that sealed lists are guarded like any other, also when they
@@ -31,7 +32,7 @@ from numpy.typing import NDArray
 
 from sekisho.lists import idn
 from sekisho.lists.rows import EXCEPT, PASSTHRU, Rows
-from sekisho.model.lists import ActionKind, Trigger
+from sekisho.model.lists import PREFIXES, ActionKind, Trigger
 from sekisho.snapshot import compiling
 from sekisho.snapshot.digest import Key, absorb, digest_names, finish, finish_second, start
 from sekisho.snapshot.entries import CompiledList
@@ -45,9 +46,12 @@ REFUSALS = (
     "it is a public suffix: blocking it would block everyone under it",
     "it is on the never-block list, or below a name that is",
     "it would cover a name of the never-block list",
+    "it is wider than an IPv4 /8 or an IPv6 /16",
 )
 """Why an entry is refused, by the code that `judge` gives; 0: it is not."""
 
+_PREFIXES = int(PREFIXES)
+_WIDEST_V4, _WIDEST_V6, _V4 = 96 + 8, 16, 96
 _LETTING = frozenset({ActionKind.PASSTHRU, ActionKind.EXCEPT})
 
 
@@ -83,7 +87,7 @@ def build_guard(key: Key, never_block: Iterable[bytes] = ()) -> Guard:
 
 
 def digest_rows(rows: Rows, key: Key, guard: Guard) -> tuple[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.uint8]]:
-    """Digest every row and judge it: digests uint64 (n, 2), depths uint8, codes of REFUSALS uint8."""
+    """Digest every row and judge it: digests uint64 (n, 2), depths uint8 (labels; of a prefix its length), codes of REFUSALS uint8."""
     count = rows.count
     digests = np.empty((count, 2), np.uint64)
     depths, codes = np.empty(count, np.uint8), np.empty(count, np.uint8)
@@ -111,7 +115,8 @@ def reguard(compiled: CompiledList, guard: Guard) -> tuple[CompiledList, int]:
     Works on digests alone; what lies below a never-block name is found only in lists with names.
     """
     flags = _look_up(compiled.digests[:, 0].copy(), guard.keys, guard.flags)
-    suffix = ((flags & (SUFFIX | WILDCARD)) != 0) & ((flags & EXCEPTION) == 0) | (compiled.depths == 1)
+    named = (compiled.triggers & PREFIXES) == 0
+    suffix = ((flags & (SUFFIX | WILDCARD)) != 0) & ((flags & EXCEPTION) == 0) | ((compiled.depths == 1) & named)
     bad = suffix | ((flags & PROTECTED) != 0)
     letting = np.array([False] + [action.kind in _LETTING for action in compiled.actions])
     lost = np.where(bad & ~letting[compiled.exact], compiled.triggers & Trigger.EXACT, 0)
@@ -216,6 +221,17 @@ def _look_up(words: NDArray[np.uint64], keys: NDArray[np.uint64], flags: NDArray
 
 
 @compiling.compiled
+def _widest(blob, position, length):  # type: ignore[no-untyped-def]
+    """The shortest length that a prefix of the family of the one at `position` may have in a list."""
+    if length < _V4 or blob[position + 10] != 255 or blob[position + 11] != 255:
+        return _WIDEST_V6
+    for index in range(position, position + 10):
+        if blob[index] != 0:
+            return _WIDEST_V6
+    return _WIDEST_V4
+
+
+@compiling.compiled
 def judge(blob, offsets, triggers, actions, k0, k1, keys, flags, protects, digests, depths, codes, labels):  # type: ignore[no-untyped-def]
     """Digest names (see `snapshot.digest.digest_names`) and give each the code of its refusal, in one pass.
 
@@ -243,6 +259,12 @@ def judge(blob, offsets, triggers, actions, k0, k1, keys, flags, protects, diges
         digests[row, 1] = finish_second(a, b, c, d)
         depths[row] = count
         codes[row] = 0
+        if triggers[row] & _PREFIXES:
+            length = blob[offsets[row] + 1]
+            depths[row] = length
+            if length < _widest(blob, offsets[row] + 2, length) and actions[row] != PASSTHRU and actions[row] != EXCEPT:
+                codes[row] = 4
+            continue
         if actions[row] != PASSTHRU and actions[row] != EXCEPT:
             marks = _flags_of(first, keys, flags)
             if count <= 1 or (((marks & (SUFFIX | WILDCARD)) != 0 or (parent & WILDCARD) != 0) and (marks & EXCEPTION) == 0):

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import idna
 
+from sekisho.model.addresses import text_of
+
 MAX_NAME = 255
 MAX_LABEL = 63
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_")
@@ -43,10 +45,13 @@ def to_wire(text: str) -> bytes:
 
 
 def to_text(wire: bytes, *, unicode: bool = False) -> str:
-    """A wire name as text without the trailing dot; octets outside names as `\\DDD` (RFC 1035).
+    """A wire name as text without the trailing dot, octets outside names as `\\DDD` (RFC 1035); the key of a prefix as the prefix.
 
     With `unicode`, valid A-labels are shown as what they stand for.
     """
+    address = text_of(wire)
+    if address is not None:
+        return address
     labels = [_label_text(label, unicode=unicode) for label in split(wire)]
     return ".".join(labels) or "."
 

@@ -10,9 +10,10 @@ Kept: QNAME triggers (a name: EXACT; `*.` and a name: BELOW) with every action:
 The target of a CHASE is kept as it stands, `*.garden.example` with its `*` label: whoever answers
 puts the query name in the star's place (section 4.1.6 of the draft).
 
-Not kept, counted and named: triggers on addresses and name servers (rpz-ip, rpz-nsdname, rpz-nsip,
-rpz-client-ip), actions and triggers under other `rpz-` names, NS, DS and DNAME records. Records at the
-apex and those of DNSSEC are the zone's upkeep and no policy.
+Kept likewise: triggers on addresses with the same actions: those in answers (`rpz-ip`) and those of clients (`rpz-client-ip`).
+
+Not kept, counted and named: triggers on name servers (rpz-nsdname, rpz-nsip), actions and triggers under other
+`rpz-` names, NS, DS and DNAME records. Records at the apex and those of DNSSEC are the zone's upkeep and no policy.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 
 from sekisho.lists import idn
 from sekisho.lists.rows import DROP, NODATA, NXDOMAIN, PASSTHRU, TCP_ONLY, Rows, Tally
+from sekisho.model import addresses
 from sekisho.model.lists import Action, ActionKind, LocalRecord, Trigger
 
 CNAME = 5
@@ -37,7 +39,8 @@ TARGETS = {
     b"\x08rpz-drop\0": DROP,
     b"\x0crpz-tcp-only\0": TCP_ONLY,
 }
-_TRIGGERS = frozenset({b"rpz-ip", b"rpz-nsdname", b"rpz-nsip", b"rpz-client-ip"})
+_TRIGGERS = frozenset({b"rpz-nsdname", b"rpz-nsip"})
+_ADDRESSES = {b"rpz-ip": Trigger.ADDRESS, b"rpz-client-ip": Trigger.CLIENT}
 
 
 @dataclass(slots=True)
@@ -55,12 +58,21 @@ class PolicyZone:
         """One record: `labels` of its owner without the zone's, in lower case; `rdata` in uncompressed wire form."""
         if not labels or rtype in _UPKEEP:
             return
-        kind = _unkept(labels, rtype)
+        unkept = _unkept(labels, rtype)
         shown = "" if self.tally.sealed else ".".join(label.decode("ascii", "backslashreplace") for label in labels)
-        if kind is not None:
-            self.tally.leave(line, kind, shown)
+        if unkept is not None:
+            self.tally.leave(line, unkept, shown)
             return
         trigger = Trigger.EXACT
+        kind = _ADDRESSES.get(labels[-1])
+        if kind is not None:
+            try:
+                name = addresses.key_of(addresses.read_trigger(labels[:-1]), kind)
+            except ValueError as error:
+                self.tally.skip(line, str(error), shown)
+                return
+            self._act(name, trigger | kind, line, rtype, ttl, rdata, shown)
+            return
         if labels[0] == b"*":
             trigger, labels = Trigger.BELOW, labels[1:]
             if not labels:
@@ -69,7 +81,10 @@ class PolicyZone:
         if labels[-1].isdigit():
             self.tally.skip(line, "it is an address or ends in a number, not a name", shown)
             return
-        name = idn.join(labels)
+        self._act(idn.join(labels), trigger, line, rtype, ttl, rdata, shown)
+
+    def _act(self, name: bytes, trigger: Trigger, line: int, rtype: int, ttl: int, rdata: bytes, shown: str) -> None:
+        """Write what the record says is done with a name or prefix."""
         if rtype != CNAME:
             self._keep(name, trigger, line, LocalRecord(rtype, ttl, rdata))
             return
@@ -106,7 +121,7 @@ class PolicyZone:
 
 
 def _unkept(labels: list[bytes], rtype: int) -> str | None:
-    if labels[-1].startswith(b"rpz-"):
+    if labels[-1].startswith(b"rpz-") and labels[-1] not in _ADDRESSES:
         return f"{labels[-1].decode()} trigger" if labels[-1] in _TRIGGERS else "trigger under an unknown rpz- name"
     if rtype in _UNKEPT_TYPES:
         return f"{_UNKEPT_TYPES[rtype]} record"

@@ -75,6 +75,8 @@ class BlockRule:
     """The clause that gives the opt-out, where it is another one (`gunma/別記-3`)."""
     consent_clause: str | None = None
     """The clause that requires the consent, likewise (`gunma/別記-2`)."""
+    check_cnames: bool = False
+    """Whether the aliases (CNAME) an answer goes through are looked up in the lists as the name itself is."""
 
     @property
     def mandatory(self) -> bool:

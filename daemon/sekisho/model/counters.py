@@ -63,6 +63,8 @@ class Counter(enum.IntEnum):
     STEP_GARDEN = 38
     BUSY_NS = 39
     """Nanoseconds in which workers had packets to deal with; the rest of the time they waited for some."""
+    ANSWERS_BLOCKED = 40
+    """Of STEP_CACHE and STEP_FORWARD: a list held an address or alias in the answer, and the customer got the list's answer."""
 
 
 TOTALS = 64

@@ -14,10 +14,17 @@ MAX_LISTS = 64
 
 
 class Trigger(enum.IntFlag):
-    """Which query names an entry holds. Scope `exact` is EXACT; scope `subtree` is both."""
+    """What an entry holds. Of names: EXACT, BELOW, or (scope `subtree`) both. Of a prefix: EXACT and one of ADDRESS and CLIENT."""
 
     EXACT = 1
     BELOW = 2
+    ADDRESS = 4
+    """The prefix holds an address in the answer (RPZ `rpz-ip`)."""
+    CLIENT = 8
+    """The prefix holds the address the query came from (RPZ `rpz-client-ip`)."""
+
+
+PREFIXES = Trigger.ADDRESS | Trigger.CLIENT
 
 
 class ActionKind(enum.IntEnum):
@@ -69,6 +76,7 @@ class Entry:
     """
 
     name: bytes
+    """Or the key of a prefix (`model.addresses`)."""
     triggers: Trigger
     exact: Action | None = None
     """Action of the EXACT trigger; None means the list's own."""
@@ -84,6 +92,7 @@ class ListFormat(enum.StrEnum):
     AXFR = "axfr"
     CSV = "csv"
     JSON = "json"
+    ADDRESSES = "addresses"
 
 
 class Scope(enum.StrEnum):

@@ -13,7 +13,7 @@ from sekisho.snapshot.digest import U64
 from sekisho.snapshot.layout import NOBODY, SLOT_STATE, SLOT_WORDS
 from sekisho.snapshot.people import find_slot
 
-_V4 = U64(0xFFFF) << U64(32)
+V4 = U64(0xFFFF) << U64(32)
 _ONE, _R32, _ALL = U64(1), U64(32), U64(0xFFFFFFFFFFFFFFFF)
 AF_INET, AF_INET6 = 2, 10
 SHORTEST_V4 = 96
@@ -23,7 +23,7 @@ SHORTEST_V4 = 96
 def source_of(names, base):  # type: ignore[no-untyped-def]
     """High and low word of the address in the sockaddr at `base` of `names` (uint8)."""
     if names[base] == AF_INET:
-        return U64(0), _V4 | U64(get32(names, base + 4))
+        return U64(0), V4 | U64(get32(names, base + 4))
     high = (U64(get32(names, base + 8)) << _R32) | U64(get32(names, base + 12))
     low = (U64(get32(names, base + 16)) << _R32) | U64(get32(names, base + 20))
     return high, low

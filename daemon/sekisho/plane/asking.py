@@ -27,6 +27,7 @@ from sekisho.plane.answer import (
     write_gardened,
     write_truncated,
 )
+from sekisho.plane.answers import examine, reconsider, watches
 from sekisho.plane.recording import count_customer, count_pattern, count_rule, count_step, publish, record_match
 from sekisho.plane.sketch import is_new
 from sekisho.plane.verdict import R_KIND, R_ROW, R_RULE, decide, flags_of
@@ -45,12 +46,14 @@ from sekisho.snapshot.layout import (
 
 LIMIT = 65535
 """Bytes of the longest message (RFC 1035 section 4.2.2)."""
+ANSWER_AT = LIMIT + 1
+"""Where in `packets` an answer that is to be judged stands, behind its query."""
 _UDP4, _UDP6 = int(Counter.QUERIES_UDP4), int(Counter.QUERIES_UDP6)
 _TCP4, _TCP6 = int(Counter.QUERIES_TCP4), int(Counter.QUERIES_TCP6)
 _AT_MALFORMED, _AT_FORWARD = int(Counter.STEP_MALFORMED), int(Counter.STEP_FORWARD)
 _DROPPED, _FORMERR = int(Counter.MALFORMED_DROPPED), int(Counter.MALFORMED_FORMERR)
 _NOTIMP, _BADVERS, _REFUSED = int(Counter.MALFORMED_NOTIMP), int(Counter.MALFORMED_BADVERS), int(Counter.MALFORMED_REFUSED)
-_PASSTHRU, _TRUNCATED = int(Counter.PASSTHRU), int(Counter.TRUNCATED)
+_PASSTHRU, _TRUNCATED, _ANSWERS = int(Counter.PASSTHRU), int(Counter.TRUNCATED), int(Counter.ANSWERS_BLOCKED)
 _S_SOURCE, _S_SILENCED, _S_BUDGET = int(Step.SOURCE), int(Step.SILENCED), int(Step.BUDGET)
 _S_GARDEN, _S_CACHE = int(Step.GARDEN), int(Step.CACHE)
 _PASS, _CHASE_KIND = int(ActionKind.PASSTHRU), int(ActionKind.CHASE)
@@ -76,16 +79,50 @@ _CLOSE, _FORWARD, _CHASE = int(Outcome.CLOSE), int(Outcome.FORWARD), int(Outcome
 @compiled
 def rule_on(
     snapshot: Any, customers: Any, buckets: Any, key: Any, epoch: Any, counts: Any, hits: Any,
-    desk: Any, length: Any, high: Any, low: Any, four: Any, stream: Any, now: Any,
+    desk: Any, length: Any, high: Any, low: Any, four: Any, stream: Any, now: Any, answered: Any,
 ) -> Any:  # fmt: skip
     """Take the query of `length` bytes in the desk's `packets` through the verdict, and publish that it was counted.
 
-    `high`, `low`: the source's address; `four`: it is IPv4; `stream`: it came over TCP; `now`: monotonic ns.
+    `high`, `low`: the source's address; `four`: it is IPv4; `stream`: it came over TCP; `now`: monotonic ns. With `answered`, the
+    verdict is on the resolver's answer of so many bytes at ANSWER_AT of `packets`, to a query that was let through before: FORWARD
+    means that it stands.
     Returns (outcome, bytes of answer in the desk's `answers`).
     """
-    ruled = _rule_on(snapshot, customers, buckets, key, epoch, counts, hits, desk, length, high, low, four, stream, now)
+    if answered > 0:
+        ruled = _rule_on_answer(snapshot, customers, key, epoch, counts, hits, desk, length, high, low, stream, answered)
+    else:
+        ruled = _rule_on(snapshot, customers, buckets, key, epoch, counts, hits, desk, length, high, low, four, stream, now)
     publish(counts, desk)
     return ruled
+
+
+@compiled
+def _rule_on_answer(
+    snapshot: Any, customers: Any, key: Any, epoch: Any, counts: Any, hits: Any,
+    desk: Any, length: Any, high: Any, low: Any, stream: Any, answered: Any,
+) -> Any:  # fmt: skip
+    question, packet = desk.question, desk.packets
+    if watches(snapshot) == U64(0) or parse_query(packet, 0, length, question, desk.lower, desk.labels) != PROCEED:
+        return _FORWARD, 0
+    step = reconsider(snapshot, customers, key, desk, packet, 0, question[Q_END], high, low, stream)
+    if step == _S_CACHE and desk.ruling[R_ROW] >= 0:
+        step = examine(snapshot, customers, key, desk, packet, ANSWER_AT, answered, question[Q_END], stream)
+    if step == _S_CACHE:
+        return _FORWARD, 0
+    desk.totals[_ANSWERS] += U64(1)
+    return _answer_of_list(snapshot, epoch, counts, hits, desk, stream)
+
+
+@compiled
+def _answer_of_list(snapshot: Any, epoch: Any, counts: Any, hits: Any, desk: Any, stream: Any) -> Any:
+    """Count and record what a list decided, and answer the query in `packets` as the list says."""
+    count_customer(counts, desk.ruling[R_ROW], COUNT_BLOCKED)
+    record_match(counts, hits, desk, epoch, 1 if stream else 0)
+    if stream and desk.ruling[R_KIND] == _CHASE_KIND:
+        return _CHASE, 0
+    room = LIMIT if stream else room_of(desk.question)
+    size = write_blocked(snapshot, desk.ruling, desk.packets, 0, desk.question, desk.answers, 0, room)
+    return _ANSWER if size > 0 else _SILENCE, size
 
 
 @compiled
@@ -102,7 +139,7 @@ def _rule_on(
     if code != PROCEED:
         return refuse_malformed(desk, code)
     step = decide(
-        snapshot, customers, buckets, key, find_customer(customers, high, low), desk.lower, desk.labels, question[Q_LABELS],
+        snapshot, customers, buckets, key, find_customer(customers, high, low), high, low, desk.lower, desk.labels, question[Q_LABELS],
         now, True, stream, desk.masks, desk.combos, desk.prints, desk.ruling,
     )  # fmt: skip
     customer = desk.ruling[R_ROW]
@@ -128,12 +165,7 @@ def _rule_on(
             desk.totals[_TRUNCATED] += U64(1)
             return _ANSWER, write_truncated(packet, 0, question, out, 0)
         return _SILENCE, 0
-    count_customer(counts, customer, COUNT_BLOCKED)
-    record_match(counts, hits, desk, epoch, 1 if stream else 0)
-    if stream and desk.ruling[R_KIND] == _CHASE_KIND:
-        return _CHASE, 0
-    size = write_blocked(snapshot, desk.ruling, packet, 0, question, out, 0, room)
-    return _ANSWER if size > 0 else _SILENCE, size
+    return _answer_of_list(snapshot, epoch, counts, hits, desk, stream)
 
 
 @compiled

@@ -8,8 +8,8 @@ Only NOERROR and NXDOMAIN are stored; negative answers by their SOA (RFC 2308 se
 Entries lie in a ring of bytes, oldest overwritten first; an index of four-way buckets points into
 it. A position is a count of bytes ever written: one more than the ring's size behind the head is
 gone. Entry layout, 8-byte aligned: words 0 hash, 1 stored (s), 2 expires (s),
-3 key length | answer length << 16 | notes length << 32 | TTL count << 48; then key, notes
-(Extended DNS Errors of the resolver), TTL offsets (u16), answer.
+3 key length | answer length << 16 | notes length << 32 | TTL count << 48, 4 epoch, 5 lists that hold something in the answer, as
+`answers.classify` found under that epoch; then key, notes (Extended DNS Errors of the resolver), TTL offsets (u16), answer.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from sekisho.snapshot.layout import Bundle
 
 WAYS = 4
 KEY_ROOM = 288
-_WORDS = 4
-_HEAD_BYTES = 32
+_EPOCH, _LISTS = 4, 5
+_HEAD_BYTES = 48
 _R32, _K = U64(32), U64(0x9E3779B97F4A7C15)
 _STORED, _EVICTED = int(Counter.CACHE_STORED), int(Counter.CACHE_EVICTED)
 MASK16 = 0xFFFF
@@ -120,6 +120,29 @@ def notes_of(cache, at):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def answer_of(cache, at):  # type: ignore[no-untyped-def]
+    """Start in `cache.data` and length of the answer kept in an entry."""
+    lengths = i64s(cache.words)[at // 8 + 3]
+    start = at + _HEAD_BYTES + (lengths & MASK16) + ((lengths >> 32) & MASK16) + 2 * ((lengths >> 48) & MASK16)
+    return start, (lengths >> 16) & MASK16
+
+
+@compiled
+def lists_of(cache, at, epoch):  # type: ignore[no-untyped-def]
+    """Whether the answer was classified under this epoch, and the lists that hold something in it."""
+    words = i64s(cache.words)
+    return words[at // 8 + _EPOCH] == epoch, U64(words[at // 8 + _LISTS])
+
+
+@compiled
+def keep_lists(cache, at, epoch, lists):  # type: ignore[no-untyped-def]
+    """Keep what an answer was classified as."""
+    words = i64s(cache.words)
+    words[at // 8 + _EPOCH] = epoch
+    words[at // 8 + _LISTS] = np.int64(lists)
+
+
+@compiled
 def read(cache, at, out, base, now, stale_ttl):  # type: ignore[no-untyped-def]
     """Copy the answer at `at` to `out`, its TTLs counted down, or set to `stale_ttl` if it expired.
 
@@ -142,7 +165,7 @@ def read(cache, at, out, base, now, stale_ttl):  # type: ignore[no-untyped-def]
 
 @compiled
 def store(cache, key, length, mixed, now, ttl, packet, base, size, ttls, count, notes, start, noted, totals):  # type: ignore[no-untyped-def]
-    """Keep an answer of `size` bytes for `ttl` seconds from `now`.
+    """Keep an answer of `size` bytes for `ttl` seconds from `now`; returns where it lies in the ring, -1: it is not kept.
 
     `ttls` int64 (count): offsets of its TTL fields; `noted` bytes at `start` of `notes`: errors to
     repeat. An answer larger than a quarter of the ring is not kept.
@@ -152,7 +175,7 @@ def store(cache, key, length, mixed, now, ttl, packet, base, size, ttls, count, 
     ring = data.shape[0]
     need = (_HEAD_BYTES + length + noted + 2 * count + size + 7) // 8 * 8
     if need > ring // 4 or ttl <= 0 or count > MASK16 >> 1:
-        return
+        return -1
     head = state[0]
     if head % ring + need > ring:
         head += ring - head % ring
@@ -174,6 +197,8 @@ def store(cache, key, length, mixed, now, ttl, packet, base, size, ttls, count, 
     words[word + 1] = now
     words[word + 2] = now + ttl
     words[word + 3] = length | (size << 16) | (noted << 32) | (count << 48)
+    words[word + _EPOCH] = 0
+    words[word + _LISTS] = 0
     position = at + _HEAD_BYTES
     copy(data, position, key, 0, length)
     copy(data, position + length, notes, start, noted)
@@ -185,6 +210,7 @@ def store(cache, key, length, mixed, now, ttl, packet, base, size, ttls, count, 
     positions[chosen] = head
     state[0] = head + need
     totals[_STORED] += U64(1)
+    return at
 
 
 def usage(cache: Cache) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from sekisho.model.counters import LATENCY_BOUNDS_US, Counter
+from sekisho.model.verdicts import Step
 from sekisho.plane import cache as packets
 from sekisho.plane.answer import EDE_NETWORK, SERVFAIL, UDP_SIZE, dress, room_of, stale_error, write_error
 from sekisho.plane.native import copy, put16, put32, refill, send, u8s
@@ -19,6 +20,7 @@ from sekisho.plane.recording import count_pattern
 from sekisho.plane.reply import A_LENGTH, A_NOTED, A_RCODE, A_TTL, A_TTLS, read_answer, same_question
 from sekisho.plane.sending import answer_room, enqueue, next_row
 from sekisho.plane.wire import AD, CD, HEADER, NXDOMAIN, Q_DO, Q_END, Q_FLAGS, QR, RD, TYPE_OPT
+from sekisho.plane.withholding import judge_come, write_withheld
 from sekisho.plane.worker import (
     C_FREE,
     C_QUEUE_HEAD,
@@ -65,6 +67,7 @@ _SERVFAIL, _FULL, _STALE = int(Counter.UPSTREAM_SERVFAIL), int(Counter.PENDING_F
 _LATENCY = int(Counter.LATENCY_SUM_US)
 _BOUNDS = np.array(LATENCY_BOUNDS_US, np.int64)
 _BILLION = 1_000_000_000
+_CACHE = int(Step.CACHE)
 _FAILS_DOWN = 3
 _DOWN_FOR = 2 * _BILLION
 _QUESTION_SLOTS = Q_END + 1
@@ -254,7 +257,7 @@ def note_failure(desk, number, now):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def take_answer(desk, cache, counts, socket, packet, base, length, now, seconds):  # type: ignore[no-untyped-def]
+def take_answer(snapshot, customers, key, epoch, cache, counts, hits, desk, socket, packet, base, length, now, seconds):  # type: ignore[no-untyped-def]
     """One datagram from a resolver: match it to its query, cache it, answer the client."""
     totals = desk.totals
     slot = -1
@@ -284,16 +287,20 @@ def take_answer(desk, cache, counts, socket, packet, base, length, now, seconds)
     copy(desk.cache_key, 0, desk.held, held + P_KEY, key_length)
     for index in range(key_length, key_length + 8):
         desk.cache_key[index] = 0
-    if desk.facts[A_RCODE] == SERVFAIL and answer_stale(desk, cache, slot, seconds):
+    if desk.facts[A_RCODE] == SERVFAIL and answer_stale(snapshot, customers, key, epoch, cache, counts, hits, desk, slot, seconds):
         return
+    at = -1
     if desk.facts[A_TTL] > 0:
-        packets.store(
+        at = packets.store(
             cache, desk.cache_key, key_length, mixed, seconds, desk.facts[A_TTL], packet, base, desk.facts[A_LENGTH],
             desk.ttls, desk.facts[A_TTLS], desk.notes, 0, desk.facts[A_NOTED], totals,
         )  # fmt: skip
     row = next_row(desk, state[slot, F_FD])
     out = answer_room(row)
     size = desk.facts[A_LENGTH]
+    if judge_come(snapshot, customers, key, epoch, cache, at, desk, packet, base, size, held, held + P_SOURCE) != _CACHE:
+        _finish(desk, slot, row, write_withheld(snapshot, epoch, counts, hits, desk, desk.held, held, out))
+        return
     copy(desk.answers, out, packet, base, size)
     size = dress(desk.answers, out, size, desk.held, held, desk.question, desk.notes, 0, desk.facts[A_NOTED], -1, room_of(desk.question))
     _finish(desk, slot, row, size)
@@ -301,13 +308,14 @@ def take_answer(desk, cache, counts, socket, packet, base, length, now, seconds)
 
 @compiled
 def _finish(desk, slot, row, size):  # type: ignore[no-untyped-def]
-    """Queue the answer in `row` for the client of `slot`, and free the slot."""
+    """Queue the answer in `row` for the client of `slot`, unless it is silence (0 bytes), and free the slot."""
     state = desk.pending
     held = slot * PENDING_ROW
-    enqueue(
-        desk, row, size, desk.held, held + P_SOURCE, state[slot, F_SOURCE_LENGTH],
-        desk.held, held + P_CONTROL, state[slot, F_CONTROL_LENGTH],
-    )  # fmt: skip
+    if size > 0:
+        enqueue(
+            desk, row, size, desk.held, held + P_SOURCE, state[slot, F_SOURCE_LENGTH],
+            desk.held, held + P_CONTROL, state[slot, F_CONTROL_LENGTH],
+        )  # fmt: skip
     release(desk, slot)
 
 
@@ -323,7 +331,7 @@ def note_latency(desk, elapsed):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def answer_stale(desk, cache, slot, seconds):  # type: ignore[no-untyped-def]
+def answer_stale(snapshot, customers, key, epoch, cache, counts, hits, desk, slot, seconds):  # type: ignore[no-untyped-def]
     """Answer with an expired entry, if one is held (RFC 8767); the key and question are in the work space."""
     state = desk.pending
     held = slot * PENDING_ROW
@@ -334,12 +342,15 @@ def answer_stale(desk, cache, slot, seconds):  # type: ignore[no-untyped-def]
     row = next_row(desk, state[slot, F_FD])
     out = answer_room(row)
     size = packets.read(cache, at, desk.answers, out, seconds, desk.settings[S_STALE_TTL])
+    desk.totals[_STALE] += U64(1)
+    if judge_come(snapshot, customers, key, epoch, cache, at, desk, desk.answers, out, size, held, held + P_SOURCE) != _CACHE:
+        _finish(desk, slot, row, write_withheld(snapshot, epoch, counts, hits, desk, desk.held, held, out))
+        return True
     start, noted = packets.notes_of(cache, at)
     size = dress(
         desk.answers, out, size, desk.held, held, desk.question, u8s(cache.data), start, noted,
         stale_error(desk.answers, out), room_of(desk.question),
     )  # fmt: skip
-    desk.totals[_STALE] += U64(1)
     _finish(desk, slot, row, size)
     return True
 
@@ -356,12 +367,12 @@ def give_up(desk, slot):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def retry_or_give_up(desk, cache, slot, now, seconds):  # type: ignore[no-untyped-def]
+def retry_or_give_up(snapshot, customers, key, epoch, cache, counts, hits, desk, slot, now, seconds):  # type: ignore[no-untyped-def]
     """A try failed: serve stale, else try again, else give up."""
     recall(desk, slot)
     length = desk.pending[slot, F_KEY_LENGTH]
     copy(desk.cache_key, 0, desk.held, slot * PENDING_ROW + P_KEY, length)
-    if answer_stale(desk, cache, slot, seconds):
+    if answer_stale(snapshot, customers, key, epoch, cache, counts, hits, desk, slot, seconds):
         return
     if desk.pending[slot, F_TRIES] < desk.settings[S_TRIES]:
         ask_upstream(desk, slot, now)
@@ -370,7 +381,7 @@ def retry_or_give_up(desk, cache, slot, now, seconds):  # type: ignore[no-untype
 
 
 @compiled
-def expire(desk, cache, now, seconds):  # type: ignore[no-untyped-def]
+def expire(snapshot, customers, key, epoch, cache, counts, hits, desk, now, seconds):  # type: ignore[no-untyped-def]
     """Deal with every try whose time is over; returns how many queries are still outstanding."""
     while desk.cells[C_QUEUE_HEAD] < desk.cells[C_QUEUE_TAIL]:
         place = desk.cells[C_QUEUE_HEAD] % desk.queue.shape[0]
@@ -381,14 +392,14 @@ def expire(desk, cache, now, seconds):  # type: ignore[no-untyped-def]
             desk.cells[C_QUEUE_HEAD] += 1
             desk.totals[_TIMEOUTS] += U64(1)
             note_failure(desk, desk.pending[slot, F_UPSTREAM], now)
-            retry_or_give_up(desk, cache, slot, now, seconds)
+            retry_or_give_up(snapshot, customers, key, epoch, cache, counts, hits, desk, slot, now, seconds)
         else:
             desk.cells[C_QUEUE_HEAD] += 1
     return desk.cells[C_QUEUE_TAIL] - desk.cells[C_QUEUE_HEAD]
 
 
 @compiled
-def fail_socket(desk, cache, socket, now, seconds):  # type: ignore[no-untyped-def]
+def fail_socket(snapshot, customers, key, epoch, cache, counts, hits, desk, socket, now, seconds):  # type: ignore[no-untyped-def]
     """The kernel said a resolver's port is closed: what is outstanding there is tried elsewhere at once."""
     number = socket // desk.settings[S_SOCKETS]
     desk.health[number, H_FAILS] = _FAILS_DOWN
@@ -399,4 +410,4 @@ def fail_socket(desk, cache, socket, now, seconds):  # type: ignore[no-untyped-d
             if up and desk.pending[slot, F_TRIES] < desk.settings[S_TRIES]:  # no time is lost yet: nothing stale is needed
                 ask_upstream(desk, slot, now)
             else:
-                retry_or_give_up(desk, cache, slot, now, seconds)
+                retry_or_give_up(snapshot, customers, key, epoch, cache, counts, hits, desk, slot, now, seconds)

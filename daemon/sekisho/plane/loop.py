@@ -44,6 +44,7 @@ from sekisho.plane.wire import (
     TYPE_ANY,
     parse_query,
 )
+from sekisho.plane.withholding import judge_kept, write_withheld
 from sekisho.plane.worker import (
     BATCH,
     CONTROL,
@@ -115,9 +116,9 @@ def serve(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk): 
             if kind == KIND_LISTENER:
                 serve_listener(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk, desk.listeners[number], now, seconds)
             elif kind == KIND_UPSTREAM:
-                serve_upstream(desk, cache, counts, number, now, seconds)
+                serve_upstream(snapshot, customers, key, epoch, cache, counts, hits, desk, number, now, seconds)
         before = outstanding
-        outstanding = expire(desk, cache, now, seconds)
+        outstanding = expire(snapshot, customers, key, epoch, cache, counts, hits, desk, now, seconds)
         if before > 0 or outstanding > 0:
             # Listeners and resolvers' sockets have seen to theirs; what timed out is still to be told.
             publish(counts, desk)
@@ -174,20 +175,20 @@ def look_up(customers, buckets, counts, desk, got):  # type: ignore[no-untyped-d
 
 
 @compiled
-def serve_upstream(desk, cache, counts, socket, now, seconds):  # type: ignore[no-untyped-def]
+def serve_upstream(snapshot, customers, key, epoch, cache, counts, hits, desk, socket, now, seconds):  # type: ignore[no-untyped-def]
     """Take what a resolver sent to one socket."""
     for _ in range(_ROUNDS):
         got = receive(desk.sockets[socket], desk.messages, BATCH)
         if got < 0:
             if got != -EAGAIN:
-                fail_socket(desk, cache, socket, now, seconds)
+                fail_socket(snapshot, customers, key, epoch, cache, counts, hits, desk, socket, now, seconds)
             break
         for row in range(got):
             length = desk.messages[row, 7] & 0xFFFFFFFF
             if (desk.messages[row, 6] & _MSG_TRUNC) != 0:
                 desk.totals[_MISMATCHED] += U64(1)
                 continue
-            take_answer(desk, cache, counts, socket, desk.packets, row * ROW, length, now, seconds)
+            take_answer(snapshot, customers, key, epoch, cache, counts, hits, desk, socket, desk.packets, row * ROW, length, now, seconds)
         publish(counts, desk)
         flush(desk)
         prepare(desk, got)
@@ -207,8 +208,9 @@ def serve_query(snapshot, customers, buckets, key, epoch, cache, counts, hits, d
     if code != PROCEED:
         refuse_malformed(desk, fd, row, code)
         return
+    high, low = source_of(desk.sources, source)
     step = decide(
-        snapshot, customers, buckets, key, desk.who[row], desk.lower, desk.labels, question[Q_LABELS],
+        snapshot, customers, buckets, key, desk.who[row], high, low, desk.lower, desk.labels, question[Q_LABELS],
         now, True, False, desk.masks, desk.combos, desk.prints, desk.ruling,
     )  # fmt: skip
     customer = desk.ruling[R_ROW]
@@ -219,7 +221,7 @@ def serve_query(snapshot, customers, buckets, key, epoch, cache, counts, hits, d
         return
     if desk.ruling[R_KIND] == _PASS:
         desk.totals[_PASSTHRU] += U64(1)
-    serve_allowed(cache, counts, desk, fd, row, customer, now, seconds)
+    serve_allowed(snapshot, customers, key, epoch, cache, counts, hits, desk, fd, row, customer, now, seconds)
 
 
 @compiled
@@ -280,7 +282,7 @@ def answer_verdict(snapshot, customers, epoch, counts, hits, desk, fd, row, step
 
 
 @compiled
-def serve_allowed(cache, counts, desk, fd, row, customer, now, seconds):  # type: ignore[no-untyped-def]
+def serve_allowed(snapshot, customers, key, epoch, cache, counts, hits, desk, fd, row, customer, now, seconds):  # type: ignore[no-untyped-def]
     """Steps 8 and 9: from the cache, else from a resolver. ANY is sent to TCP (RFC 8482 section 4.4)."""
     settings = desk.settings
     question = desk.question
@@ -310,6 +312,11 @@ def serve_allowed(cache, counts, desk, fd, row, customer, now, seconds):  # type
         size = packets.read(cache, at, desk.answers, out, seconds, settings[S_STALE_TTL])
         if desk.answers[out + 3] & 0xF == NXDOMAIN:
             count_pattern(counts, customer, PATTERN_NXDOMAIN)
+        if judge_kept(snapshot, customers, key, epoch, cache, at, desk) != _S_CACHE:
+            size = write_withheld(snapshot, epoch, counts, hits, desk, desk.packets, base, out)
+            if size > 0:
+                reply(desk, row, out_row, size)
+            return
         start, noted = packets.notes_of(cache, at)
         ede = stale_error(desk.answers, out) if expired else -1
         size = dress(desk.answers, out, size, desk.packets, base, question, u8s(cache.data), start, noted, ede, room_of(question))

@@ -151,3 +151,19 @@ def choose(snapshot, masks, combos, found, within):  # type: ignore[no-untyped-d
                 break
         union &= ~bit
     return -1, -1, 0
+
+
+@compiled
+def excepted(snapshot, masks, combos, found):  # type: ignore[no-untyped-def]
+    """The lists, by bit, whose most specific entry for the name is an operator's exception."""
+    union = left = _ZERO
+    for row in range(found):
+        union |= masks[row]
+    while union != _ZERO:
+        order = lowest_bit(union)
+        bit = _ONE << U64(order)
+        one, _, _ = choose(snapshot, masks, combos, found, bit)
+        if one < 0:
+            left |= bit
+        union &= ~bit
+    return left

@@ -15,11 +15,23 @@ import numpy as np
 from sekisho.model.lists import ActionKind
 from sekisho.model.verdicts import Step
 from sekisho.plane.budgets import spend
-from sekisho.plane.names import choose, match
+from sekisho.plane.names import choose, excepted, match
 from sekisho.plane.native import u8s, u16s, u32s, u64s
+from sekisho.plane.prefixes import match_prefix
 from sekisho.snapshot.compiling import compiled, inlined
 from sekisho.snapshot.digest import U64
-from sekisho.snapshot.layout import ACTIVE, GARDEN, NO_RULE, ROW_BUDGET, ROW_MASK, ROW_STANDING, ROW_WORDS, SILENCED
+from sekisho.snapshot.layout import (
+    ACTIVE,
+    GARDEN,
+    NO_RULE,
+    ROW_BUDGET,
+    ROW_MASK,
+    ROW_STANDING,
+    ROW_WORDS,
+    SILENCED,
+    WATCH_CLIENTS,
+    WATCH_LISTS,
+)
 
 R_STEP = 0
 R_ROW = 1
@@ -34,7 +46,16 @@ R_KIND = 5
 R_MATCH = 6
 """Row of `prints` with the digest of the entry."""
 R_PROFILE = 7
-R_SLOTS = 8
+R_SPARED = 8
+"""Lists, by bit, that do not look into the answer, since an operator excepted the name from them."""
+R_RANK = 9
+"""Only lists asked before this one look into the answer: it lets the name, or the client, through. UNRANKED: none does."""
+R_SLOTS = 16
+
+UNRANKED = 128
+"""Behind every list: the ranks of mandatory lists are their orders, those of the others their orders and 64."""
+SAVED_PRINT = 129
+"""The last row of `prints`: the digest of what decided, where `names.match` was asked again since."""
 
 _MALFORMED, _SOURCE, _SILENCED = int(Step.MALFORMED), int(Step.SOURCE), int(Step.SILENCED)
 _BUDGET, _GARDEN = int(Step.BUDGET), int(Step.GARDEN)
@@ -62,10 +83,10 @@ def profile_of(customers, row):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def decide(snapshot, customers, buckets, key, row, lower, labels, count, now, charge, stream, masks, combos, prints, ruling):  # type: ignore[no-untyped-def]
+def decide(snapshot, customers, buckets, key, row, high, low, lower, labels, count, now, charge, stream, masks, combos, prints, ruling):  # type: ignore[no-untyped-def]
     """Reach the verdict on one well-formed query and write it to `ruling`; returns the step.
 
-    `snapshot` and `customers` are views; `row`: the source's customer, as `find_customer` gives it;
+    `snapshot` and `customers` are views; `row`: the customer of the source `high`, `low`, as `find_customer` gives it;
     `lower`, `labels`, `count`: the name; `now`:
     monotonic ns; `charge`: take the query from the budget; `stream`: it came over TCP; `masks`,
     `combos`, `prints`: work space of `names.match`. CACHE means: let through.
@@ -74,6 +95,8 @@ def decide(snapshot, customers, buckets, key, row, lower, labels, count, now, ch
     ruling[R_RULE] = NO_RULE
     ruling[R_ACTION] = 0
     ruling[R_KIND] = _DEFAULT
+    ruling[R_SPARED] = 0
+    ruling[R_RANK] = UNRANKED
     if not is_served(customers, row):
         row = -1
     ruling[R_ROW] = row
@@ -89,7 +112,7 @@ def decide(snapshot, customers, buckets, key, row, lower, labels, count, now, ch
         step = _GARDEN
         lead_to_garden(snapshot, customers, row, ruling)
     else:
-        step = ask_lists(snapshot, customers, key, row, lower, labels, count, stream, masks, combos, prints, ruling)
+        step = ask_lists(snapshot, customers, key, row, high, low, lower, labels, count, stream, masks, combos, prints, ruling)
     ruling[R_STEP] = step
     return step
 
@@ -167,33 +190,75 @@ def limiter_of(snapshot, customers, row):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def ask_lists(snapshot, customers, key, row, lower, labels, count, stream, masks, combos, prints, ruling):  # type: ignore[no-untyped-def]
+def ask_lists(snapshot, customers, key, row, high, low, lower, labels, count, stream, masks, combos, prints, ruling):  # type: ignore[no-untyped-def]
     """Steps 6 and 7: mandatory lists first, then those the customer is entitled to."""
     profile = profile_of(customers, row)
     ruling[R_PROFILE] = profile
     mask = mask_of(customers, row)
-    mandatory_of, rules, actions = u64s(snapshot.mandatory), u16s(snapshot.rules), u32s(snapshot.actions)
+    mandatory_of, watched = u64s(snapshot.mandatory), u64s(snapshot.watched)
     if mask == _ZERO or profile >= mandatory_of.shape[0]:
         return _CACHE
+    if watched[WATCH_CLIENTS + WATCH_LISTS] & mask != _ZERO:
+        return ask_with_clients(snapshot, key, profile, mask, high, low, lower, labels, count, stream, masks, combos, prints, ruling)
     found = match(snapshot, key[0], key[1], lower, labels, count, mask, masks, combos, prints)
     if found == 0:
         return _CACHE
-    mandatory = mandatory_of[profile]
-    step = _MANDATORY
-    order, where, action = choose(snapshot, masks, combos, found, mandatory)
-    if order < 0:
-        step = _ENTITLED
-        order, where, action = choose(snapshot, masks, combos, found, ~mandatory)
-    if order < 0 or rules[64 * profile + order] == NO_RULE:
+    ruling[R_SPARED] = np.int64(excepted(snapshot, masks, combos, found))
+    rank, order, where, action = first_list(snapshot, masks, combos, found, mandatory_of[profile])
+    if rank == UNRANKED or u16s(snapshot.rules)[64 * profile + order] == NO_RULE:
+        ruling[R_RANK] = rank
         return _CACHE
+    return write_ruling(snapshot, profile, rank, order, action, where, stream, ruling)
+
+
+@compiled
+def ask_with_clients(snapshot, key, profile, mask, high, low, lower, labels, count, stream, masks, combos, prints, ruling):  # type: ignore[no-untyped-def]
+    """The same where a list holds clients' addresses: of one list that trigger comes before the name's (RPZ section 5)."""
+    mandatory = u64s(snapshot.mandatory)[profile]
+    best, order, action, at = np.int64(UNRANKED), np.int64(0), np.int64(0), np.int64(SAVED_PRINT)
+    found = match_prefix(snapshot, key[0], key[1], WATCH_CLIENTS, high, low, mask, masks, combos, prints)
+    if found > 0:
+        best, order, where, action = first_list(snapshot, masks, combos, found, mandatory)
+        if best != UNRANKED:
+            prints[SAVED_PRINT, 0] = prints[where, 0]
+            prints[SAVED_PRINT, 1] = prints[where, 1]
+    found = match(snapshot, key[0], key[1], lower, labels, count, mask, masks, combos, prints)
+    if found > 0:
+        ruling[R_SPARED] = np.int64(excepted(snapshot, masks, combos, found))
+        rank, one, where, what = first_list(snapshot, masks, combos, found, mandatory)
+        if rank < best:
+            best, order, action, at = rank, one, what, where
+    if best == UNRANKED or u16s(snapshot.rules)[64 * profile + order] == NO_RULE:
+        ruling[R_RANK] = best
+        return _CACHE
+    return write_ruling(snapshot, profile, best, order, action, at, stream, ruling)
+
+
+@compiled
+def first_list(snapshot, masks, combos, found, mandatory):  # type: ignore[no-untyped-def]
+    """Of what `match` found the list that is asked first: (rank, order, row of the match, action); rank UNRANKED: none."""
+    order, where, action = choose(snapshot, masks, combos, found, mandatory)
+    if order >= 0:
+        return np.int64(order), np.int64(order), np.int64(where), action
+    order, where, action = choose(snapshot, masks, combos, found, ~mandatory)
+    if order >= 0:
+        return np.int64(order + 64), np.int64(order), np.int64(where), action
+    return np.int64(UNRANKED), np.int64(0), np.int64(0), action
+
+
+@compiled
+def write_ruling(snapshot, profile, rank, order, action, where, stream, ruling):  # type: ignore[no-untyped-def]
+    """Write what decided to `ruling`; returns the step, CACHE where the action lets through."""
+    actions = u32s(snapshot.actions)
     if np.int64(actions[4 * action]) == _DEFAULT:
         action = np.int64(u32s(snapshot.defaults)[64 * profile + order])
     kind = np.int64(actions[4 * action])
     ruling[R_LIST] = order
-    ruling[R_RULE] = np.int64(rules[64 * profile + order])
+    ruling[R_RULE] = np.int64(u16s(snapshot.rules)[64 * profile + order])
     ruling[R_ACTION] = action
     ruling[R_KIND] = kind
     ruling[R_MATCH] = where
     if kind == _PASSTHRU or (kind == _TCP_ONLY and stream):
+        ruling[R_RANK] = rank
         return _CACHE
-    return step
+    return _MANDATORY if rank < 64 else _ENTITLED

@@ -25,7 +25,7 @@ _ARRAY = (_P, _P, _I, _I, _P, _I, _I)
 _PARAMETERS = (
     _P, _P,  # result, exception
     _P, _P, *_ARRAY, _U, _U, _I, _P, _P, _P,  # snapshot, customers, buckets, key, epoch, counts, hits, desk
-    _I, _U, _U, _B, _B, _I,  # length, address, IPv4, stream, now
+    _I, _U, _U, _B, _B, _I, _I,  # length, address, IPv4, stream, now, answered
 )  # fmt: skip
 
 
@@ -45,12 +45,14 @@ class Judge:
         desk = self.about["desk"]
         self._memory = mmap.mmap(-1, desk["size"], flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._desk = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
-        self._packets, self._answers = desk["packets"], desk["answers"]
+        self._packets, self._answers, self._answer = desk["packets"], desk["answers"], desk["packets"] + desk["answer_at"]
         self._action = ctypes.c_int64.from_buffer(self._memory, desk["action"])
         self._row = ctypes.c_int64.from_buffer(self._memory, desk["row"])
         self._result, self._raised = (ctypes.c_int64 * 2)(), ctypes.c_void_p()
         self._head: tuple[Any, ...] = ()
         self._held: tuple[Any, ...] = ()
+        self.watches = False
+        """Whether anything in answers is looked up in lists."""
         self._lock = threading.Lock()
 
     @property
@@ -71,6 +73,8 @@ class Judge:
                 ctypes.addressof(self._result), ctypes.addressof(self._raised), at["snapshot"], at["customers"], *array, *key, epoch,
                 at["counts"], at["hits"], self._desk,
             )  # fmt: skip
+            watched = snapshot.section("watched").words()
+            self.watches = any(watched[place] for place in self.about["watched"])
             self._held = (made, snapshot, customers, buckets, counts, hits)
 
     def rule(self, message: bytes, high: int, low: int, *, four: bool, stream: bool) -> tuple[int, bytes, int]:
@@ -78,10 +82,18 @@ class Judge:
 
         `message` in wire form, `high` and `low` the source in the 128-bit space. Raises what the compiled code raised.
         """
-        size = len(message)
+        return self._ask(message, b"", high, low, four=four, stream=stream)
+
+    def rule_on_answer(self, message: bytes, answer: bytes, high: int, low: int, *, four: bool, stream: bool) -> tuple[int, bytes, int]:
+        """The same for a resolver's answer, of at most 65535 bytes, to a query that was let through; FORWARD: it stands."""
+        return self._ask(message, answer, high, low, four=four, stream=stream)
+
+    def _ask(self, message: bytes, answer: bytes, high: int, low: int, *, four: bool, stream: bool) -> tuple[int, bytes, int]:
+        size, answered = len(message), len(answer)
         with self._lock:
             self._memory[self._packets : self._packets + size] = message
-            status = self._enter(*self._head, size, high, low, four, stream, time.monotonic_ns())
+            self._memory[self._answer : self._answer + answered] = answer
+            status = self._enter(*self._head, size, high, low, four, stream, time.monotonic_ns(), answered)
             if status not in {0, GIVES_NOTHING}:
                 raise raised_by(self._raised.value)
             outcome, length = self._result

@@ -29,13 +29,14 @@ for _, declaration in ipairs{
 } do pcall(ffi.cdef, declaration) end
 
 local SNAPSHOT, CUSTOMERS, COUNTS, HITS, HEAD, BUDGETS = 1, 2, 3, 4, 5, 7
-local VERSIONS = {[SNAPSHOT] = 2, [CUSTOMERS] = 3, [COUNTS] = 1, [HITS] = 1, [HEAD] = 1, [BUDGETS] = 1}
+local VERSIONS = {[SNAPSHOT] = 3, [CUSTOMERS] = 3, [COUNTS] = 1, [HITS] = 1, [HEAD] = 1, [BUDGETS] = 1}
 local CELLS = {["<u8"] = "uint64_t", ["<u4"] = "uint32_t", ["<u2"] = "uint16_t", ["|u1"] = "uint8_t"}
 local WIDTHS = {["<u8"] = 8, ["<u4"] = 4, ["<u2"] = 2, ["|u1"] = 1}
 local ACTIVE, SILENCED, TRUNCATE, GARDEN = 1, 2, 4, 16
 local NXDOMAIN, NODATA, REFUSED, DROP, SINKHOLE, PASSTHRU, TCP_ONLY, LOCAL, CHASE, EXCEPT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local BLOCK_TTL, GARDEN_TTL = 60, 10
 local RING, ROOM = 65536, 15
+local CLIENTS = 4
 local NOBODY, NONE = 4294967295, 65535
 -- Slots of `totals`.
 local STEP = {source = 5, silenced = 6, budget = 7, mandatory = 8, entitled = 9, forward = 11, garden = 38}
@@ -192,7 +193,7 @@ local Checkpoint = {}
 Checkpoint.__index = Checkpoint
 
 local SNAPSHOT_SECTIONS = {"keys", "combo", "holders", "offsets", "choices", "depths", "actions", "records", "rdata", "rules",
-  "defaults", "ede", "notes", "spans", "text", "mandatory", "budgets", "garden", "passes", "grounds", "check"}
+  "defaults", "ede", "notes", "spans", "text", "mandatory", "chains", "watched", "budgets", "garden", "passes", "grounds", "check"}
 
 local function read_key(path)
   local file = io.open(path, "rb")
@@ -212,8 +213,9 @@ end
 function M.open(options)
   local self = setmetatable({options = options, said = {}, looked = 0LL, words = ffi.new("uint8_t[272]"), labels = ffi.new("int32_t[128]")},
     Checkpoint)
-  self.masks, self.combos = ffi.new("uint64_t[128]"), ffi.new("int32_t[128]")
-  self.first, self.second = ffi.new("uint64_t[128]"), ffi.new("uint64_t[128]")
+  self.masks, self.combos = ffi.new("uint64_t[130]"), ffi.new("int32_t[130]")
+  self.first, self.second = ffi.new("uint64_t[130]"), ffi.new("uint64_t[130]")
+  self.prefix = ffi.new("uint8_t[32]")
   self:follow(nanoseconds(1))
   return self
 end
@@ -498,6 +500,50 @@ function Checkpoint:match(count, mask)
   return found
 end
 
+-- Every prefix of a list of `mask` that holds a client's address, from the shortest; how many.
+function Checkpoint:match_client(high, low, mask)
+  local snapshot, key = self.snapshot, self.prefix
+  local watched, slots, found = snapshot.watched + CLIENTS, snapshot.keys_items / 2, 0
+  key[0], key[1], key[2], key[3] = 2, 67, 76, 17 -- the label CL, and the length of the next
+  local a0, b0, c0, d0 = start(self.key0, self.key1)
+  a0, b0, c0, d0 = absorb(key, 0, a0, b0, c0, d0)
+  for length = (high == 0 and rshift(low, 32) == 0xFFFFULL) and 96 or 0, 128 do
+    if band(rshift(watched[rshift(length, 6)], band(length, 63)), 1ULL) ~= 0 then
+      local h, l = high, low
+      if length == 0 then
+        h, l = 0ULL, 0ULL
+      elseif length <= 64 then
+        h, l = length < 64 and band(high, lshift(ALL, 64 - length)) or high, 0ULL
+      elseif length < 128 then
+        l = band(low, lshift(ALL, 128 - length))
+      end
+      key[4] = length
+      for index = 0, 7 do
+        key[5 + index] = tonumber(band(rshift(h, 56 - 8 * index), 255ULL))
+        key[13 + index] = tonumber(band(rshift(l, 56 - 8 * index), 255ULL))
+      end
+      local first, second = finish(absorb(key, 3, a0, b0, c0, d0))
+      local slot = place(first, slots)
+      for _ = 1, slots do
+        local stored = snapshot.keys[2 * slot]
+        if stored == 0 then break end
+        if stored == first and snapshot.keys[2 * slot + 1] == second then
+          local combo = snapshot.combo[slot]
+          local held = band(snapshot.holders[2 * combo], mask)
+          if held ~= 0 then
+            self.masks[found], self.combos[found], self.first[found], self.second[found] = held, 2 * combo + 1, first, second
+            found = found + 1
+          end
+          break
+        end
+        slot = slot + 1
+        if slot == slots then slot = 0 end
+      end
+    end
+  end
+  return found
+end
+
 local function bits_below(mask, limit)
   local rest, count = limit == 64 and mask or band(mask, lshift(1ULL, limit) - 1ULL), 0
   while rest ~= 0 do
@@ -577,7 +623,7 @@ function Checkpoint:judge(high, low, wire, qtype, stream)
     local span = rule < self.snapshot.grounds_items and self.snapshot.grounds[rule] or 0
     return self:phrase(self.snapshot.garden[0], qtype, stream, GARDEN_TTL, 15, span)
   end
-  return self:ask_lists(row, people, tonumber(band(standing, 0xFFFFULL)), count, qtype, stream)
+  return self:ask_lists(row, people, tonumber(band(standing, 0xFFFFULL)), count, high, low, qtype, stream)
 end
 
 -- Count a query that a measure or a budget decided.
@@ -591,17 +637,30 @@ function Checkpoint:decide(people, column, step, rule)
   end
 end
 
-function Checkpoint:ask_lists(row, people, profile, count, qtype, stream)
+-- Of what was found the list that is asked first: its rank, order, action and the digest of the match; nil if none.
+function Checkpoint:first_list(found, mandatory)
+  if found == 0 then return nil end
+  local order, at, action = self:choose(found, mandatory)
+  local rank = order
+  if not order then
+    order, at, action = self:choose(found, bit.bnot(mandatory))
+    if not order then return nil end
+    rank = order + 64
+  end
+  return rank, order, action, self.first[at], self.second[at]
+end
+
+function Checkpoint:ask_lists(row, people, profile, count, high, low, qtype, stream)
   local snapshot, mask = self.snapshot, self.customers.rows[4 * row]
   if mask == 0 or profile >= snapshot.mandatory_items then return self:pass(row) end
-  local found = self:match(count, mask)
-  if found == 0 then return self:pass(row) end
-  local mandatory, step = snapshot.mandatory[profile], "mandatory"
-  local order, at, action = self:choose(found, mandatory)
-  if not order then
-    step = "entitled"
-    order, at, action = self:choose(found, bit.bnot(mandatory))
+  local mandatory = snapshot.mandatory[profile]
+  -- Of one list the client's trigger comes before the name's.
+  local rank, order, action, first, second
+  if band(snapshot.watched[CLIENTS + 3], mask) ~= 0 then
+    rank, order, action, first, second = self:first_list(self:match_client(high, low, mask), mandatory)
   end
+  local other, list, what, one, two = self:first_list(self:match(count, mask), mandatory)
+  if other and (not rank or other < rank) then rank, order, action, first, second = other, list, what, one, two end
   if not order or snapshot.rules[64 * profile + order] == NONE then return self:pass(row) end
   if snapshot.actions[4 * action] == 0 then action = snapshot.defaults[64 * profile + order] end
   local kind = snapshot.actions[4 * action]
@@ -611,8 +670,9 @@ function Checkpoint:ask_lists(row, people, profile, count, qtype, stream)
   end
   people[1] = people[1] + 1
   local totals, rule = self.counts.totals, snapshot.rules[64 * profile + order]
-  totals[STEP[step]] = totals[STEP[step]] + 1
-  self:record(row, order, rule, kind, at, qtype, stream)
+  local step = STEP[rank < 64 and "mandatory" or "entitled"]
+  totals[step] = totals[step] + 1
+  self:record(row, order, rule, kind, first, second, qtype, stream)
   local here = 64 * profile + order
   return self:phrase(action, qtype, stream, BLOCK_TTL, snapshot.ede[here], snapshot.notes[here])
 end
@@ -630,7 +690,7 @@ function Checkpoint:missing(row)
   patterns[2] = patterns[2] + 1
 end
 
-function Checkpoint:record(row, order, rule, kind, at, qtype, stream)
+function Checkpoint:record(row, order, rule, kind, first, second, qtype, stream)
   local counts, half = self.counts, self.epoch % 2
   local list, by = 64 * half + order, 256 * half + rule
   counts.lists[list] = counts.lists[list] + 1
@@ -641,7 +701,7 @@ function Checkpoint:record(row, order, rule, kind, at, qtype, stream)
   ring[0] = 0
   ring[1] = ffi.cast("uint64_t", nanoseconds(0))
   ring[2] = bor(ffi.cast("uint64_t", row), lshift(ffi.cast("uint64_t", rule), 32), lshift(ffi.cast("uint64_t", order), 48))
-  ring[3], ring[4] = self.first[at], self.second[at]
+  ring[3], ring[4] = first, second
   ring[5] = bor(ffi.cast("uint64_t", qtype), lshift(ffi.cast("uint64_t", kind), 16), lshift(stream and 1ULL or 0ULL, 24),
     lshift(ffi.cast("uint64_t", self.epoch % 4294967296), 32))
   ring[0] = number + 1

@@ -1,7 +1,9 @@
 """The hooks of Unbound's Python module: the verdict at a query's arrival, before Unbound's own cache.
 
 Owns the way between a query state of Unbound and a message the compiled verdict reads, and what is made of its
-outcome: an answer with RCODE, records, SOA and Extended DNS Error; silence; or Unbound's own work.
+outcome: an answer with RCODE, records, SOA and Extended DNS Error; silence; or Unbound's own work. What that came to is judged
+again before it is sent, where lists hold addresses or a rule has aliases checked. Unbound caches what its resolvers said and not
+what a customer was answered, so this is done for each query, on the few records there are.
 
 Unbound looks into its message cache before any module, and lets queries that are alike share one state. Both would
 give one customer's answer to another. So Unbound is told that what it holds has still to be validated
@@ -14,6 +16,7 @@ one, `Unmarked` stands behind it, a second script, and keeps it from doing so.
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from typing import Any
 
 from sekisho.plugin.checkpoint import REFUSE, Checkpoint, Settings
@@ -27,10 +30,26 @@ _RECORD = struct.Struct(">HHIH")
 _ROOM = bytes.fromhex("00 0029 04d0 00000000 0000")
 """An OPT record: a query is judged as one with EDNS, and Unbound leaves out what the client does not read."""
 _OPT, _EDE, _CNAME = 41, 15, 5
-_ASKED = 0x0110
+_ASKED, _QR = 0x0110, 0x8000
+_TYPES = {"A": 1, "AAAA": 28, "CNAME": _CNAME}
+_MOST = 65000
+"""Octets of records of an answer that are judged; more no message holds."""
 _TC, _RCODE = 0x0200, 15
 _NXDOMAIN, _SERVFAIL, _REFUSED = 3, 2, 5
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A query that was let through."""
+
+    row: int
+    """Of who asked."""
+    message: bytes
+    high: int
+    low: int
+    four: bool
+    stream: bool
 
 
 class Plugin:
@@ -42,8 +61,8 @@ class Plugin:
         self._insides = Insides(self._log)
         self._new, self._pass = unbound.MODULE_EVENT_NEW, unbound.MODULE_EVENT_PASS
         self._go_on, self._finished = unbound.MODULE_WAIT_MODULE, unbound.MODULE_FINISHED
-        self._rows: dict[int, int] = {}
-        """By address of their state: who asked the queries that Unbound works on."""
+        self._asked: dict[int, _Asked] = {}
+        """By address of their state: the queries that Unbound works on."""
 
     def _log(self, sentence: str) -> None:
         self._unbound.log_warn(f"sekisho: {sentence}")
@@ -77,17 +96,19 @@ class Plugin:
             # Without a client it is Unbound's own question on the way to an answer, or a prefetch.
             state.set_ext_state(module, self._go_on if client is None else self._judge(state, client.query_reply))
         elif event == self._unbound.MODULE_EVENT_MODDONE:
-            row, message = self._rows.pop(int(state.this), -1), state.return_msg
+            asked, message = self._asked.pop(int(state.this), None), state.return_msg
             if message is not None:
                 reply = message.rep
-                if row >= 0 and reply.flags & _RCODE == _NXDOMAIN:
-                    self._checkpoint.count_missing(row)
+                if asked and asked.row > 0 and reply.flags & _RCODE == _NXDOMAIN:
+                    self._checkpoint.count_missing(asked.row)
                 # Of this answer alone: what is not validated would not be sent. In the cache it stays as it is.
                 if reply.security == self._unbound.sec_status_unchecked:
                     reply.security = self._unbound.sec_status_insecure
+                if asked and reply.an_numrrsets and self._checkpoint.watches:
+                    self._judge_answer(state, asked, reply)
             state.set_ext_state(module, self._finished)
         else:
-            self._rows.pop(int(state.this), None)
+            self._asked.pop(int(state.this), None)
             state.set_ext_state(module, self._unbound.MODULE_ERROR)
         return True
 
@@ -103,9 +124,39 @@ class Plugin:
         stream = self._insides.is_stream(client)
         outcome, answer, row = self._checkpoint.rule(message, high, low, four=four, stream=stream)
         if outcome == FORWARD:
-            if row > 0:
-                self._rows[int(state.this)] = row
+            if row >= 0:
+                self._asked[int(state.this)] = _Asked(row, message, high, low, four, stream)
             return int(self._go_on)
+        self._rule(state, name, outcome, answer)
+        return int(self._finished)
+
+    def _judge_answer(self, state: Any, asked: _Asked, reply: Any) -> None:
+        """Put the list's answer in place of the resolver's, if a list holds an address or alias in it."""
+        parts, count, size = [], 0, 0
+        for number in range(reply.an_numrrsets):
+            rrset = reply.rrsets[number]
+            rtype = _TYPES.get(rrset.rk.type_str)
+            data = rrset.entry.data
+            for row in range(data.count if rtype else 0):
+                # Its length comes first.
+                octets = data.rr_data[row]
+                # Who owns a record is of no account.
+                record = b"\0" + _RECORD.pack(rtype, 1, 0, len(octets) - 2) + octets[2:]
+                if size + len(record) <= _MOST:
+                    parts.append(record)
+                    count, size = count + 1, size + len(record)
+        if not count:
+            return
+        head = _HEAD.pack(0, _QR, 1, count, 0, 0) + asked.message[12 : len(asked.message) - len(_ROOM)]
+        answer = b"".join((head, *parts))
+        outcome, made, _ = self._checkpoint.rule_on_answer(
+            asked.message, answer, asked.high, asked.low, four=asked.four, stream=asked.stream
+        )
+        if outcome != FORWARD:
+            self._rule(state, state.qinfo.qname, outcome, made)
+
+    def _rule(self, state: Any, name: bytes, outcome: int, answer: bytes) -> None:
+        """Have Unbound do what was decided, `answer` being ours."""
         # Ours is of one customer: it is in no cache.
         state.no_cache_store = 1
         state.return_rcode = 0
@@ -118,7 +169,6 @@ class Plugin:
             self._answer(state, name, 0, [(_CNAME, *self._checkpoint.target())], [])
         else:
             self._repeat(state, name, answer)
-        return int(self._finished)
 
     def _repeat(self, state: Any, name: bytes, answer: bytes) -> None:
         """Have Unbound send our answer: its RCODE, records, SOA and Extended DNS Errors."""

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sekisho.model.lists import Action, ActionKind, Trigger
+from sekisho.model.lists import PREFIXES, Action, ActionKind, Trigger
 from sekisho.rpz.fillers import fillers
 from sekisho.rpz.journal import Change
-from sekisho.rpz.records import BLOCK, MAX_NAME, ZONE, blocks, split, tails
+from sekisho.rpz.records import BLOCK, MAX_NAME, PASSTHRU, ZONE, blocks, cname, split, tails, trigger_name
 from sekisho.snapshot.build import Exemption
 from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import Key, digest_name
@@ -100,7 +100,9 @@ def list_content(
     `excepted_names` are names (canonical wire form) of exceptions: one that is no entry and stands below one is
     known by its digest alone otherwise, and the zone has no record for it.
     """
-    entries = _with(entries, excepted_names, key)
+    # An exception to a prefix is a trigger of its own: a wider one may hold the address.
+    lifted = tuple(owner[:-1] + cname(PASSTHRU, ttl) for name in excepted_names if (owner := trigger_name(name)) is not None)
+    entries = _spelt(_with(entries, [name for name in excepted_names if trigger_name(name) is None], key))
     choices = (default, *entries.actions)
     numbers = [tails(action, ttl) for action in choices]
     made = _tails(numbers)
@@ -116,7 +118,7 @@ def list_content(
             gone = np.isin(column, np.array(own, np.uint32)) & ((triggers & bit) != 0)
             excepted[gone] |= np.uint8(bit)
             triggers[gone] &= np.uint8(0xFF ^ int(bit))
-    extra = fillers(entries, triggers, excepted, numbers, key, ttl)
+    extra = fillers(entries, triggers, excepted, numbers, key, ttl) + lifted
     left_out = 0
     room = MAX_NAME - len(origin)
     if len(entries):
@@ -131,6 +133,22 @@ def list_content(
         sizes[entries.exact][(triggers & Trigger.EXACT) != 0].sum() + sizes[entries.below][(triggers & Trigger.BELOW) != 0].sum()
     )
     return ListContent(entries, triggers, made, fitting, own_records, left_out)
+
+
+def _spelt(entries: CompiledList) -> CompiledList:
+    """The same list with the names that a policy zone has for prefixes."""
+    rows = np.flatnonzero(entries.triggers & PREFIXES)
+    if not len(rows) or not len(entries.offsets):
+        return entries
+    owners = [trigger_name(entries.name(row)) or b"\0" for row in rows.tolist()]
+    offsets = entries.offsets.copy()
+    offsets[rows] = len(entries.names) + np.cumsum([0, *(len(owner) for owner in owners[:-1])])
+    return replace(
+        entries,
+        triggers=entries.triggers & np.uint8(~PREFIXES & 0xFF),
+        names=np.concatenate([entries.names, np.frombuffer(b"".join(owners), np.uint8)]),
+        offsets=offsets,
+    )
 
 
 def _with(entries: CompiledList, names: Sequence[bytes], key: Key) -> CompiledList:

@@ -9,12 +9,12 @@ Actions are said as draft-vixie-dnsop-dns-rpz-00 section 3 has them.
 
 from __future__ import annotations
 
-import ipaddress
 import struct
 from collections.abc import Iterable, Iterator
 
+from sekisho.model.addresses import labels_of, prefix_of
 from sekisho.model.customers import Prefix
-from sekisho.model.lists import Action, ActionKind
+from sekisho.model.lists import Action, ActionKind, Trigger
 
 ZONE = b"\xc0\x0c"
 """The pointer to the question's name."""
@@ -23,6 +23,7 @@ BLOCK = 48 * 1024
 MAX_NAME = 255
 _IN = 1
 _NS, _CNAME, _SOA = 2, 5, 6
+_IP, _CLIENT_IP = "rpz-ip", "rpz-client-ip"
 
 NXDOMAIN = b"\0"
 NODATA = b"\1*\0"
@@ -75,16 +76,16 @@ def join(labels: Iterable[bytes]) -> bytes:
 
 def client_ip(prefix: Prefix) -> bytes:
     """The labels of an rpz-client-ip trigger (draft section 4.1.1): `24.0.2.0.192.rpz-client-ip`, `48.zz.db8.2001.rpz-client-ip`."""
-    if prefix.length >= 96 and prefix.value >> 32 == 0xFFFF:
-        length = prefix.length - 96
-        parts = str(ipaddress.IPv4Address(prefix.value & 0xFFFFFFFF)).split(".")
-    else:
-        length = prefix.length
-        # Canonical (RFC 5952): the first longest run of zero words is `zz`, which servers insist on.
-        text = str(ipaddress.IPv6Address(prefix.value))
-        parts = text.replace("::", ":zz:").strip(":").split(":")
-    labels = [str(length), *reversed(parts), "rpz-client-ip"]
-    return join(label.encode() for label in labels)
+    return join(label.encode() for label in (*labels_of(prefix), _CLIENT_IP))
+
+
+def trigger_name(key: bytes) -> bytes | None:
+    """The name in a policy zone, with the root's octet, of the key of a prefix (`model.addresses`); None for a name."""
+    found = prefix_of(key)
+    if found is None:
+        return None
+    prefix, trigger = found
+    return join(label.encode() for label in (*labels_of(prefix), _CLIENT_IP if trigger is Trigger.CLIENT else _IP)) + b"\0"
 
 
 def soa(origin: bytes, serial: int, *, refresh: int, retry: int, expire: int, minimum: int) -> bytes:

@@ -15,11 +15,21 @@ from numpy.typing import NDArray
 
 from sekisho.model.clauses import Profile
 from sekisho.model.errors import RefusedError
-from sekisho.model.lists import MAX_LISTS, Action, ActionKind, ListDefinition
+from sekisho.model.lists import MAX_LISTS, PREFIXES, Action, ActionKind, ListDefinition, Trigger
 from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64, Key, digest_name
 from sekisho.snapshot.entries import CompiledList
-from sekisho.snapshot.layout import CHECK_NAME, MAX_RULES, NO_RULE, SNAPSHOT_VERSION
+from sekisho.snapshot.layout import (
+    CHECK_NAME,
+    MAX_RULES,
+    NO_RULE,
+    SNAPSHOT_VERSION,
+    WATCH_ANSWERS,
+    WATCH_CHAINS,
+    WATCH_CLIENTS,
+    WATCH_LISTS,
+    WATCH_WORDS,
+)
 from sekisho.snapshot.sections import Array, Kind, pack
 
 _LOAD = 0.6
@@ -28,7 +38,10 @@ _R32 = U64(32)
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    """An operator's exception: the list of `order` does not hold the name of this digest."""
+    """An operator's exception: the list of `order` does not hold the name, or the prefix, of this digest.
+
+    `depth` and `triggers` as in `CompiledList`.
+    """
 
     order: int
     first: int
@@ -99,8 +112,10 @@ def build(
     actions = _Actions()
     rows = _gather(lists, exceptions, actions)
     sections = _index(rows)
+    sections["watched"] = _watched(rows)
     policy, directory = _policy(lists, profiles, actions, grounds)
     sections |= policy
+    sections["watched"][WATCH_CHAINS] = np.bitwise_or.reduce(policy["chains"])
     sections |= _walls(garden or Garden(Action(ActionKind.REFUSED)), actions)
     sections["actions"] = np.array(actions.rows, np.uint32).reshape(-1, 4)
     sections["records"] = np.array(actions.records, np.uint32).reshape(-1, 4)
@@ -164,7 +179,7 @@ def _index(rows: _Rows) -> dict[str, Array]:
     chain = np.zeros(count, np.uint32)
     signature = (
         rows.lists.astype(np.uint64)
-        | rows.triggers.astype(np.uint64) << np.uint64(6)
+        | (rows.triggers & 3).astype(np.uint64) << np.uint64(6)
         | rows.exact.astype(np.uint64) << np.uint64(8)
         | rows.below.astype(np.uint64) << np.uint64(36)
     )
@@ -187,7 +202,7 @@ def _index(rows: _Rows) -> dict[str, Array]:
         holders.append((sum(1 << order for order, _ in exact), sum(1 << order for order, _ in below)))
         choices += [action for _, action in exact] + [action for _, action in below]
     depths = np.zeros(2, np.uint64)
-    for depth in np.flatnonzero(np.bincount(rows.depths, minlength=1)):
+    for depth in np.flatnonzero(np.bincount(rows.depths[(rows.triggers & PREFIXES) == 0], minlength=1)):
         depths[int(depth) >> 6] |= np.uint64(1 << (int(depth) & 63))
     return {
         "keys": keys,
@@ -197,6 +212,17 @@ def _index(rows: _Rows) -> dict[str, Array]:
         "choices": np.array(choices or [0], np.uint32),
         "depths": depths,
     }
+
+
+def _watched(rows: _Rows) -> NDArray[np.uint64]:
+    """Which lengths the prefixes among the entries have, and which lists hold any; see `layout.WATCH_ANSWERS`."""
+    watched = [0] * WATCH_WORDS
+    for trigger, at in ((Trigger.ADDRESS, WATCH_ANSWERS), (Trigger.CLIENT, WATCH_CLIENTS)):
+        mine = (rows.triggers & trigger) != 0
+        for length in np.unique(rows.depths[mine]).tolist():
+            watched[at + (length >> 6)] |= 1 << (length & 63)
+        watched[at + WATCH_LISTS] = sum(1 << order for order in np.unique(rows.lists[mine]).tolist())
+    return np.array(watched, np.uint64)
 
 
 def _number_combinations(heads: NDArray[np.uint32], prints: NDArray[np.uint64], combo: NDArray[np.uint32]) -> NDArray[np.int64]:
@@ -280,7 +306,7 @@ def _policy(
     defaults = np.zeros((count, MAX_LISTS), np.uint32)
     ede = np.zeros((count, MAX_LISTS), np.uint16)
     notes = np.zeros((count, MAX_LISTS), np.uint32)
-    mandatory = np.zeros(count, np.uint64)
+    mandatory, chains = np.zeros(count, np.uint64), np.zeros(count, np.uint64)
     budgets = np.full(count, NO_RULE, np.uint16)
     clauses: list[str] = list(grounds)
     texts: list[str] = ["", *clauses]
@@ -301,6 +327,8 @@ def _policy(
             notes[number, order] = texts.index(note)
             if rule.mandatory:
                 mandatory[number] |= np.uint64(1 << order)
+            if rule.check_cnames:
+                chains[number] |= np.uint64(1 << order)
         if profile.budget is not None:
             if profile.budget.clause not in clauses:
                 clauses.append(profile.budget.clause)
@@ -316,6 +344,7 @@ def _policy(
         "ede": ede,
         "notes": notes,
         "mandatory": mandatory,
+        "chains": chains,
         "budgets": budgets,
         "grounds": np.arange(1, len(grounds) + 1, dtype=np.uint32),
         "spans": np.array([(start, len(text)) for start, text in zip(starts, encoded, strict=True)], np.uint32),

@@ -22,11 +22,11 @@ VERSION = 1
 class CompiledList:
     """One list, compiled. Rows are sorted by digest and no digest stands twice.
 
-    digests  uint64 (n, 2)   keyed digest of the name
+    digests  uint64 (n, 2)   keyed digest of the name, or of the key of a prefix (`model.addresses`)
     triggers uint8  (n)      `Trigger` bits
     exact    uint32 (n)      action of the EXACT trigger: 0 the list's own, else index into `actions` + 1
     below    uint32 (n)      action of the BELOW trigger, likewise
-    depths   uint8  (n)      labels of the name
+    depths   uint8  (n)      labels of the name; of a prefix its length
     names    uint8  (bytes)  canonical wire names one after another; empty for a sealed list
     offsets  int64  (n)      where the name of each row starts; empty for a sealed list
     """

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sekisho.model.counters import LATENCY_BOUNDS_US, TOTALS
 from sekisho.snapshot.compiling import COMPILED
 
-SNAPSHOT_VERSION = 2
+SNAPSHOT_VERSION = 3
 CUSTOMERS_VERSION = 3
 COUNTS_VERSION = 1
 HITS_VERSION = 1
@@ -53,6 +53,15 @@ NETWORK = 8
 """The row of the allowed networks: served unfiltered, no budget."""
 GARDEN = 16
 """A measure answers with the notice page, but for the names let out of the garden."""
+
+# Words of `watched`: from 0 for addresses in answers, from 4 for those of clients.
+WATCH_ANSWERS = 0
+WATCH_CLIENTS = 4
+WATCH_LISTS = 3
+"""The lists that hold prefixes at all; before it three words, bit n: some prefix has length n."""
+WATCH_CHAINS = 8
+"""The lists that aliases in answers are looked up in for any profile."""
+WATCH_WORDS = 12
 
 # Words of the head file.
 HEAD_EPOCH = 0
@@ -140,6 +149,8 @@ class Snapshot(Bundle):
     spans    uint32 (n, 2)       offset and length in `text`
     text     uint8
     mandatory uint64 (profiles)  lists no opt-out can lift
+    chains   uint64 (profiles)  lists that aliases (CNAME) in answers are looked up in
+    watched  uint64 (12)         prefixes: `WATCH_` words for those in answers, then for clients
     budgets  uint16 (profiles)   rule of the hard budget, or NO_RULE
     garden   uint32 (1)          action of the walled garden
     passes   uint32 (n, 3)       names let out of the garden, with all below: labels, offset in rdata, length
@@ -162,6 +173,8 @@ class Snapshot(Bundle):
     spans: NDArray[np.uint32]
     text: NDArray[np.uint8]
     mandatory: NDArray[np.uint64]
+    chains: NDArray[np.uint64]
+    watched: NDArray[np.uint64]
     budgets: NDArray[np.uint16]
     garden: NDArray[np.uint32]
     passes: NDArray[np.uint32]

@@ -142,8 +142,9 @@ def _block(rule: BlockRule) -> Words:
     consent = f" ({rule.consent_clause})" if rule.consent_clause else ""
     versions = f" to {', '.join(rule.consent_versions)}" if rule.consent_versions else ""
     answer = (rule.answer.kind if rule.answer else ActionKind.NXDOMAIN).name.lower()
+    aliases = ", and aliases of them" if rule.check_cnames else ""
     return [
-        ("blocks", f"names on lists of {', '.join(rule.categories)}; answer {answer}, {rule.ede.name.lower()}"),
+        ("blocks", f"names on lists of {', '.join(rule.categories)}{aliases}; answer {answer}, {rule.ede.name.lower()}"),
         ("opt-out", "nobody can lift it" if rule.mandatory else f"the customer can lift it at any time{by}"),
         ("consent", f"needs one on record{versions}{consent}" if rule.consent_required else "none is needed"),
         ("notice", _NOTICES[rule.notice]),

@@ -113,6 +113,8 @@ class BlockEntry(FileModel):
     """Whether the customer is told: none, before or after."""
     ede: Annotated[Ede, BeforeValidator(_as_ede), WithJsonSchema({"enum": list(_EDE)})]
     """Extended DNS Error of the answer (RFC 8914): blocked (15), censored (16) or filtered (17)."""
+    check_cnames: Flag = False
+    """Whether aliases (CNAME) in answers are looked up in the lists too: a name is cut off if it leads to one that is."""
     record: RecordEntry
     """What is kept of a match."""
 
@@ -160,6 +162,7 @@ def block_rule(clause: str, entry: BlockEntry) -> BlockRule:
         record=record_of(entry.record),
         opt_out_clause=entry.opt_out.clause,
         consent_clause=entry.consent.clause,
+        check_cnames=entry.check_cnames,
     )
 
 

@@ -78,6 +78,7 @@ _STEP_COUNT = len(Step)
 _MALFORMED, _MANDATORY, _ENTITLED = int(Step.MALFORMED) - 1, int(Step.MANDATORY) - 1, int(Step.ENTITLED) - 1
 _FORWARD = int(Step.FORWARD) - 1
 _STORED = int(Counter.CACHE_STORED)
+_WITHHELD = int(Counter.ANSWERS_BLOCKED)
 _SECOND = 1_000_000_000
 _ROOM = 1232
 _CANARIES = U64(0xA5A5A5A5A5A5A5A5)
@@ -129,10 +130,10 @@ def judge_packet(snapshot, customers, buckets, key, cache, counts, hits, desk, p
     if fault != OK:
         return fault
     if cells[AWAY] and choice >> 30 & 1:
-        fault = _answer_honestly(cache, counts, desk, path, desk.free[desk.cells[C_FREE]])
+        fault = _answer_honestly(snapshot, customers, key, cache, counts, hits, desk, path, desk.free[desk.cells[C_FREE]])
         if fault != OK:
             return fault
-    return _let_pass(cache, desk, path)
+    return _let_pass(snapshot, customers, key, cache, counts, hits, desk, path)
 
 
 @compiled
@@ -166,7 +167,8 @@ def _ask(snapshot, customers, buckets, key, cache, counts, hits, desk, path, pac
         return STEP
     if (step == _MALFORMED) != (code != 0):
         return DECIDED
-    if (u64s(hits.cursor)[0] != recorded) != (step == _MANDATORY or step == _ENTITLED):
+    withheld = desk.totals[_WITHHELD] != path.before[_WITHHELD]
+    if (u64s(hits.cursor)[0] != recorded) != (step == _MANDATORY or step == _ENTITLED or withheld):
         return RECORDED
     if i64s(cache.state)[0] != head:
         return LIED
@@ -226,7 +228,7 @@ def _mark_path(desk, path, code, step, queued):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _answer_honestly(cache, counts, desk, path, slot):  # type: ignore[no-untyped-def]
+def _answer_honestly(snapshot, customers, key, cache, counts, hits, desk, path, slot):  # type: ignore[no-untyped-def]
     """The question back, with one address record: it must reach the client."""
     base, end = _UPSTREAM_ROW * ROW, path.said[S_END]
     copy(desk.packets, base, desk.held, slot * PENDING_ROW, end)
@@ -239,7 +241,22 @@ def _answer_honestly(cache, counts, desk, path, slot):  # type: ignore[no-untype
     copy(desk.packets, base + end, record, 0, record.shape[0])
     now = path.clock[0]
     desk.queued[0] = 0
-    take_answer(desk, cache, counts, desk.pending[slot, F_SOCKET], desk.packets, base, end + record.shape[0], now, now // _SECOND)
+    take_answer(
+        snapshot,
+        customers,
+        key,
+        1,
+        cache,
+        counts,
+        hits,
+        desk,
+        desk.pending[slot, F_SOCKET],
+        desk.packets,
+        base,
+        end + record.shape[0],
+        now,
+        now // _SECOND,
+    )
     if desk.queued[0] != 1 or desk.pending[slot, F_STAMP] != 0:
         return LOST
     edns = path.said[S_EDNS]
@@ -255,11 +272,11 @@ def _patch(desk, base, slot):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _let_pass(cache, desk, path):  # type: ignore[no-untyped-def]
+def _let_pass(snapshot, customers, key, cache, counts, hits, desk, path):  # type: ignore[no-untyped-def]
     """Time-outs that are due; every answer they make is whole. The rows are taken back."""
     desk.queued[0] = 0
     now = path.clock[0]
-    expire(desk, cache, now, now // _SECOND)
+    expire(snapshot, customers, key, 1, cache, counts, hits, desk, now, now // _SECOND)
     for row in range(desk.queued[0]):
         fault = frame_fault(desk.answers, row * ROW, desk.vectors[row, 1], _end_of(desk.answers, row * ROW), -1)
         if fault != OK:
@@ -295,7 +312,7 @@ def judge_answer(snapshot, customers, buckets, key, cache, counts, hits, desk, p
     )
     if fault != OK or not cells[AWAY]:
         # From the cache, where a liar's answer may lie: it was judged like any other.
-        return fault if fault != OK else _let_pass(cache, desk, path)
+        return fault if fault != OK else _let_pass(snapshot, customers, key, cache, counts, hits, desk, path)
     slot = desk.free[desk.cells[C_FREE]]
     held = slot * PENDING_ROW
     end, edns = path.said[S_END], path.said[S_EDNS]
@@ -308,17 +325,20 @@ def judge_answer(snapshot, customers, buckets, key, cache, counts, hits, desk, p
         holder = np.int64(desk.ids[socket * 65536 + word(desk.packets, base)]) - 1
         if holder >= 0 and holder != slot:
             # By chance the lie is the truth of another query that is out.
-            return _let_pass(cache, desk, path)
+            return _let_pass(snapshot, customers, key, cache, counts, hits, desk, path)
     true = socket == desk.pending[slot, F_SOCKET] and _is_true(desk, base, length, slot, held, end)
     for index in range(desk.totals.shape[0]):
         path.before[index] = desk.totals[index]
     desk.queued[0] = 0
     head, now = i64s(cache.state)[0], path.clock[0]
-    take_answer(desk, cache, counts, socket, desk.packets, base, length, now, now // _SECOND)
+    take_answer(snapshot, customers, key, 1, cache, counts, hits, desk, socket, desk.packets, base, length, now, now // _SECOND)
     queued, moved = desk.queued[0], i64s(cache.state)[0] != head
     if (queued != 0 or moved) and not true:
         return LIED
-    if moved != (desk.totals[_STORED] != path.before[_STORED]) or queued > 1 or (queued == 1) != (desk.pending[slot, F_STAMP] == 0):
+    if moved != (desk.totals[_STORED] != path.before[_STORED]) or queued > 1:
+        return HELD
+    withheld = desk.totals[_WITHHELD] != path.before[_WITHHELD]
+    if (queued == 1 or withheld) != (desk.pending[slot, F_STAMP] == 0) or (withheld and not true):
         return HELD
     _mark_answer(desk, path, base, length, lie, queued, moved)
     if queued == 1:
@@ -330,7 +350,7 @@ def judge_answer(snapshot, customers, buckets, key, cache, counts, hits, desk, p
             return fault
         if load64(desk.answers, PACKET) != _CANARIES or load64(desk.answers, ROW - 8) != _CANARIES:
             return WRITTEN
-    return _let_pass(cache, desk, path)
+    return _let_pass(snapshot, customers, key, cache, counts, hits, desk, path)
 
 
 @compiled

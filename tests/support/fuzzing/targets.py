@@ -32,6 +32,7 @@ from support.plane import (
     STRANGER,
     TRUNCATING,
     Plane,
+    looking_snapshot,
     query,
     reply_to,
     sockaddr,
@@ -210,7 +211,7 @@ class _Desk(_Compiled):
         words = self.fence[1:-1].view(np.int64)
         words[:] = 0
         made = packets.make_cache(ring, 7)
-        self.plane = plane = Plane(upstreams=2, sockets=2)
+        self.plane = plane = Plane(looking_snapshot(), upstreams=2, sockets=2)
         plane.cache = packets.Cache(words.view(np.uint8), words, made.hashes, made.positions, made.state)
         for pair in plane.pairs:
             for one in pair:
@@ -296,12 +297,19 @@ class LyingUpstream(_Desk):
         errors = reply_to(question, "@ 300 IN A 198.51.100.7")
         errors.use_edns(0, options=[dns.edns.EDEOption(22, "no route"), dns.edns.GenericOption(10, bytes(24))])
         alias = reply_to(question, "@ 60 IN CNAME other.example.", "other.example 60 IN A 198.51.100.7")
+        listed = [
+            reply_to(question, "@ 60 IN A 198.51.100.7", "@ 60 IN A 203.0.113.66", "@ 60 IN AAAA 2001:db8:bad::1"),
+            reply_to(
+                question, "@ 60 IN CNAME a.bad.example.", "a.bad.example 60 IN CNAME local.example.", "local.example. 60 IN A 203.0.113.3"
+            ),
+            *(reply_to(question, f"@ 60 IN CNAME {name}.example.") for name in ("drop", "tcponly", "chase", "pass", "large", "sink")),
+        ]
         negative = reply_to(question, rcode=3, authority=[_SOA])
         glue = reply_to(question, authority=["example 60 IN NS ns.example."])
         failed = reply_to(question, rcode=2)
         # And as many octets as a client takes, or a few more or less.
         full = [reply_to(question, *_records(size)) for limit in (512, 1232) for size in range(limit - 24, limit + 48, 8)]
-        return [message.to_wire(max_size=4096) for message in (many, errors, alias, negative, glue, failed, *full)]
+        return [message.to_wire(max_size=4096) for message in (many, errors, alias, negative, glue, failed, *listed, *full)]
 
     def choices(self) -> Iterable[int]:
         for lie in range(5):

@@ -257,10 +257,8 @@ def test_what_a_policy_zone_says_that_cannot_be_kept_is_counted_by_name() -> Non
         "32.1.2.0.192.rpz-nsip CNAME .\nx.example CNAME rpz-log.\ny.example DNAME z.example.\nz.example CNAME .\n"
     )
     result = compiled(text, "rpz")
-    assert names(result.compiled) == {"z.example"}
+    assert names(result.compiled) == {"z.example", "192.0.2.1/32", "client 192.0.2.0/24"}
     assert dict(result.report.kinds) == {
-        "rpz-ip trigger": 1,
-        "rpz-client-ip trigger": 1,
         "rpz-nsdname trigger": 1,
         "rpz-nsip trigger": 1,
         "action rpz-log.": 1,
@@ -310,4 +308,4 @@ def test_the_samples_are_clean(root: Path) -> None:
         assert report.entries >= 5
         assert (report.skipped, report.refused, report.unkept) == (0, 0, 0)
     report = compiled((root / "blocklists" / "policy-sample.rpz").read_bytes(), "rpz").report
-    assert (report.entries, report.skipped, report.refused, report.unkept) == (7, 0, 0, 2)
+    assert (report.entries, report.skipped, report.refused, report.unkept) == (8, 0, 0, 1)

@@ -121,12 +121,12 @@ def test_differences_of_several_steps_end_at_the_last(size: int) -> None:
 
 
 def test_deleting_what_was_refused_or_not_kept_changes_nothing() -> None:
-    base = whole([entry("a.example", "CNAME ."), entry("com", "CNAME ."), entry("32.1.2.0.192.rpz-ip", "CNAME .")])
+    base = whole([entry("a.example", "CNAME ."), entry("com", "CNAME ."), entry("32.1.2.0.192.rpz-nsip", "CNAME .")])
     steps = [
         soa(2),
         soa(1),
         entry("com", "CNAME ."),
-        entry("32.1.2.0.192.rpz-ip", "CNAME ."),
+        entry("32.1.2.0.192.rpz-nsip", "CNAME ."),
         entry("z.example", "CNAME ."),
         soa(2),
         soa(2),

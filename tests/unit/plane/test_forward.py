@@ -213,7 +213,7 @@ def test_a_resolver_whose_port_is_closed_is_passed_over_at_once_though_an_expire
     plane.now += 400 * SECOND
     plane.ask(query("www.example"))
     ((first, _),) = plane.asked()
-    fail_socket(plane.desk, plane.cache.view, first, plane.now, plane.now // SECOND)
+    fail_socket(*plane.tables, plane.desk, first, plane.now, plane.now // SECOND)
     ((second, question),) = plane.asked()
     assert second // 2 == 1
     (found,) = plane.respond(second, reply_to(question, ADDRESS).to_wire())

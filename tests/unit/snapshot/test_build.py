@@ -26,6 +26,7 @@ from support.plane import (
     KEY,
     SINKHOLE,
     UNCOMPILED,
+    address,
     at,
     compile_entries,
     definition,
@@ -62,7 +63,7 @@ def ask(snapshot: Snapshot, name: str, mask: int = ALL_LISTS, *, tcp: bool = Fal
     ruling = np.zeros(R_SLOTS, np.int64)
     ruling[R_LIST], ruling[R_RULE] = -1, NO_RULE
     masks, combos, prints = np.zeros(130, np.uint64), np.zeros(130, np.int64), np.zeros((130, PRINT_WORDS), np.uint64)
-    step = ask_lists(snapshot.view, customers.view, KEY, 1, lower, labels, count, tcp, masks, combos, prints, ruling)
+    step = ask_lists(snapshot.view, customers.view, KEY, 1, *address("192.0.2.1"), lower, labels, count, tcp, masks, combos, prints, ruling)
     return Said(Step(step), int(ruling[R_LIST]), ActionKind(int(ruling[R_KIND])), int(ruling[R_ACTION]))
 
 
