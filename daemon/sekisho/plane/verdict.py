@@ -29,6 +29,7 @@ from sekisho.snapshot.layout import (
     ROW_STANDING,
     ROW_WORDS,
     SILENCED,
+    WATCH_CHAINS,
     WATCH_CLIENTS,
     WATCH_LISTS,
 )
@@ -203,7 +204,9 @@ def ask_lists(snapshot, customers, key, row, high, low, lower, labels, count, st
     found = match(snapshot, key[0], key[1], lower, labels, count, mask, masks, combos, prints)
     if found == 0:
         return _CACHE
-    ruling[R_SPARED] = np.int64(excepted(snapshot, masks, combos, found))
+    if watched[WATCH_LISTS] | watched[WATCH_CHAINS] != _ZERO:
+        # Nobody else asks for it.
+        ruling[R_SPARED] = np.int64(excepted(snapshot, masks, combos, found))
     rank, order, where, action = first_list(snapshot, masks, combos, found, mandatory_of[profile])
     if rank == UNRANKED or u16s(snapshot.rules)[64 * profile + order] == NO_RULE:
         ruling[R_RANK] = rank
