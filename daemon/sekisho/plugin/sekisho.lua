@@ -469,32 +469,37 @@ local function is_let_out(snapshot, words, labels, count)
   return false
 end
 
--- Every suffix of the name that a list of `mask` holds, from the shortest; how many, and a digest of the whole name.
+-- Note what stands under a digest for lists of `mask`, of the name itself (`exact` 1) or of one above it (0); how many are noted then.
+function Checkpoint:enter(found, first, second, mask, exact)
+  local snapshot = self.snapshot
+  local slots = snapshot.keys_items / 2
+  local slot = place(first, slots)
+  for _ = 1, slots do
+    local stored = snapshot.keys[2 * slot]
+    if stored == 0 then return found end
+    if stored == first and snapshot.keys[2 * slot + 1] == second then
+      local combo = snapshot.combo[slot]
+      local held = band(snapshot.holders[2 * combo + 1 - exact], mask)
+      if held == 0 then return found end
+      self.masks[found], self.combos[found], self.first[found], self.second[found] = held, 2 * combo + exact, first, second
+      return found + 1
+    end
+    slot = slot + 1
+    if slot == slots then slot = 0 end
+  end
+  return found
+end
+
+-- Every suffix of the name that a list of `mask` holds, from the shortest; how many.
 function Checkpoint:match(count, mask)
   local snapshot, words, labels = self.snapshot, self.words, self.labels
-  local slots, found = snapshot.keys_items / 2, 0
+  local found = 0
   local a, b, c, d = start(self.key0, self.key1)
   for depth = 1, count do
     a, b, c, d = absorb(words, labels[count - depth], a, b, c, d)
     if band(rshift(snapshot.depths[rshift(depth, 6)], band(depth, 63)), 1ULL) ~= 0 then
       local first, second = finish(a, b, c, d)
-      local slot = place(first, slots)
-      for _ = 1, slots do
-        local stored = snapshot.keys[2 * slot]
-        if stored == 0 then break end
-        if stored == first and snapshot.keys[2 * slot + 1] == second then
-          local exact = depth == count and 1 or 0
-          local combo = snapshot.combo[slot]
-          local held = band(snapshot.holders[2 * combo + 1 - exact], mask)
-          if held ~= 0 then
-            self.masks[found], self.combos[found], self.first[found], self.second[found] = held, 2 * combo + exact, first, second
-            found = found + 1
-          end
-          break
-        end
-        slot = slot + 1
-        if slot == slots then slot = 0 end
-      end
+      found = self:enter(found, first, second, mask, depth == count and 1 or 0)
     end
   end
   return found
@@ -503,7 +508,7 @@ end
 -- Every prefix of a list of `mask` that holds a client's address, from the shortest; how many.
 function Checkpoint:match_client(high, low, mask)
   local snapshot, key = self.snapshot, self.prefix
-  local watched, slots, found = snapshot.watched + CLIENTS, snapshot.keys_items / 2, 0
+  local watched, found = snapshot.watched + CLIENTS, 0
   key[0], key[1], key[2], key[3] = 2, 67, 76, 17 -- the label CL, and the length of the next
   local a0, b0, c0, d0 = start(self.key0, self.key1)
   a0, b0, c0, d0 = absorb(key, 0, a0, b0, c0, d0)
@@ -523,22 +528,7 @@ function Checkpoint:match_client(high, low, mask)
         key[13 + index] = tonumber(band(rshift(l, 56 - 8 * index), 255ULL))
       end
       local first, second = finish(absorb(key, 3, a0, b0, c0, d0))
-      local slot = place(first, slots)
-      for _ = 1, slots do
-        local stored = snapshot.keys[2 * slot]
-        if stored == 0 then break end
-        if stored == first and snapshot.keys[2 * slot + 1] == second then
-          local combo = snapshot.combo[slot]
-          local held = band(snapshot.holders[2 * combo], mask)
-          if held ~= 0 then
-            self.masks[found], self.combos[found], self.first[found], self.second[found] = held, 2 * combo + 1, first, second
-            found = found + 1
-          end
-          break
-        end
-        slot = slot + 1
-        if slot == slots then slot = 0 end
-      end
+      found = self:enter(found, first, second, mask, 1)
     end
   end
   return found
