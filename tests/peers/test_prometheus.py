@@ -48,11 +48,34 @@ class Prometheus:
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     program = require_binary("prometheus")
     base = tmp_path_factory.mktemp("prometheus")
-    events = {"sinks": [{"id": "archive", "kind": "file", "path": str(base / "events.jsonl")}]}
     with Resolver().running() as resolver, folders(base) as (folder, runtime):
-        site = write_site(folder, runtime, [resolver.port], lists=LISTS, sources=SOURCES, events=events)
+        settings = {
+            **everything(folder, runtime),
+            "events": {"sinks": [{"id": "archive", "kind": "file", "path": str(base / "events.jsonl")}]},
+        }
+        site = write_site(folder, runtime, [resolver.port], lists=LISTS, sources=SOURCES, **settings)
         with running(site) as checkpoint, running_prometheus(program, base, f"{site.host}:{site.metrics_port}") as port:
             yield Prometheus(port, checkpoint)
+
+
+def everything(folder: Path, runtime: Path) -> dict[str, Any]:
+    """Settings of a site that listens to all there is, and carries out measures in every way."""
+    local = "127.0.0.1"
+    (folder / "secret").write_text("c2VjcmV0IG9mIHRoZSB0ZXN0IG9mIHBhbmVscw==\n")
+    return {
+        "radius": {"listen": [f"{local}:{free_port()}"], "nas": [{"id": "bras-1", "address": local, "secret_file": "secret"}]},
+        "flows": {"listen": [f"{local}:{free_port()}"], "exporters": [local]},
+        "dnstap": {"socket": str(runtime / "dnstap.sock")},
+        "lines": {"mode": "observe", "customers": ["ppp0"]},
+        "coa": {"nas": [{"id": "bras-1", "address": f"{local}:{free_port()}", "secret_file": "secret", "vendor": "filter-id"}]},
+        "bandwidth": {"segments": [{"id": "uplink", "down": "10Gbit/s", "up": "10Gbit/s", "everybody": True}]},
+        "policy_zones": {
+            "zone": "rpz.example",
+            "listen": f"{local}:{free_port()}",
+            "keys": [{"name": "panels.example", "secret_file": "secret"}],
+            "secondaries": [{"id": "resolver-1", "address": local, "key": "panels.example", "notify": f"{local}:{free_port()}"}],
+        },
+    }
 
 
 @contextlib.contextmanager

@@ -172,7 +172,7 @@ class Teller:
         if line is None:
             return "nothing"
         state = state_of([line], Where(("cust0",), "sekisho-up"))
-        roles = sorted({entry.role.value for entry in state.entries if entry.prefix in line.prefixes})
+        roles = sorted({role.value for role, prefix, _ in state.each() if prefix in line.prefixes})
         rate = [f"{one / 1e6:g}" for one in line.what.rate or ()]
         mail = [f"{many}/min" for many in state.limits.values()]
         return " ".join([*roles, *mail, *(["/".join(rate) + " Mbit/s"] if rate else [])])

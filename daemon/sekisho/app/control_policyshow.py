@@ -117,7 +117,7 @@ def observed(core: Core) -> PrimaryObservation | None:
         notifies=dict(primary.notifier.counts),
         refused=dict(primary.answers.refused),
         octets=primary.answers.octets,
-        missed=zones.clients.missed(),
+        missed={one.id: 0 for one in core.people.lists if not withheld(one, settings)} | zones.clients.missed(),
     )
 
 

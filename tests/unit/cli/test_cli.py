@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from sekisho.api.application import application
 from sekisho.api.server import listen, server
-from sekisho.cli import verbs_usage, verbs_verdicts
+from sekisho.cli import verbs_verdicts
 from sekisho.cli.main import cli
 from sekisho.model.errors import RefusedError
 from sekisho.model.roles import Roles
@@ -422,7 +422,7 @@ def test_usage_is_exit_code_2(daemon, arguments):
         (["measures", "unexempt", "c-1", "nbnet/22-2-5"], "no longer exempt"),
         (["suspend", "c-1", "--clause", "nbnet/22-1", "--reason", "x", "--urgent"], "measure m-1 of c-1"),
         (["hold", "--reason", "drill"], "no measure is enforced"),
-        (["resume"], "2 customers"),
+        (["resume"], "done now: 2"),
         (["emergency", "start", "--until", "12h", "--priority", "hospitals", "--reason", "earthquake"], "limits nobody"),
         (["emergency", "show"], "hospitals"),
         (["emergency", "end"], "is over"),
@@ -578,13 +578,7 @@ def test_notices_and_calls_are_shown_and_moved(daemon, tmp_path):
     assert "is closed" in sekisho("attention", "close", "a-1", config=daemon.config).stdout
 
 
-def test_usage_and_the_reasons_of_a_slow_line_are_shown_in_words():
-    days = [{"date": "2026-04-01", "down_bytes": 15_300_000_000, "up_bytes": 2_000_000, "sources": ["counters", "flows"]}]
-    body = {"customer": "c-1", "source": "counters", "plan": {"down_mbps": 100.0, "up_mbps": 50.0}, "days": days, "limited": True}
-    text = "\n".join(verbs_usage._days(body))
-    assert "2026-04-01  15.3 GB  2.0 MB  counters flows" in text
-    assert "the plan is 100/50 Mbit/s; LIMITED" in text
-    assert "nobody has counted" in "".join(verbs_usage._days(body | {"days": []}))
+def test_the_reasons_of_a_slow_line_are_shown_in_words():
     limit = {
         "measure": "m-1",
         "effect": "limit-rate",
