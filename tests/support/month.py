@@ -26,7 +26,6 @@ from pathlib import Path
 
 from sekisho.app.control_measures import Measures
 from sekisho.app.control_notices import Desk as NoticeDesk
-from sekisho.app.control_notices import Limit
 from sekisho.app.control_ordering import before_order
 from sekisho.config.sections import MeasureSettings
 from sekisho.drivers import ledger as ledger_driver
@@ -37,7 +36,7 @@ from sekisho.ledger.acts import recorded
 from sekisho.ledger.chain import Verifier
 from sekisho.ledger.state import State
 from sekisho.measures.happenings import Delivered, Dismiss, Found, Lift
-from sekisho.measures.notices import Attempt, Outcome, Wait, next_step
+from sekisho.measures.notices import Attempt, Limit, Outcome, Wait, next_step
 from sekisho.model.clauses import Clause, EmergencyRule, MeasureRule, NoticeTime, Pack, Record
 from sekisho.model.customers import Customer
 from sekisho.model.events import OptOutAdded, OptOutRemoved

@@ -17,6 +17,8 @@ from sekisho.model.errors import UnavailableError
 
 BACKLOG = 1024
 """TCP connections waiting to be accepted."""
+ANY_PORT_TRIES = 20
+"""Tries for a port that both transports have free, where any will do."""
 
 
 def bind_listeners(addresses: Sequence[tuple[str, int]], workers: int) -> list[tuple[str, socket.socket]]:
@@ -27,11 +29,7 @@ def bind_listeners(addresses: Sequence[tuple[str, int]], workers: int) -> list[t
     bound: list[tuple[str, socket.socket]] = []
     try:
         for index, (host, port) in enumerate(addresses):
-            stream = _bind_stream(host, port)
-            bound.append((f"tcp-{index}", stream))
-            chosen = stream.getsockname()[1]  # port 0 asks for any: UDP then takes the same one
-            _refuse_if_taken(host, chosen)
-            bound.extend((f"udp-{index}-{worker}", _bind_datagram(host, chosen)) for worker in range(workers))
+            bound.extend(_bind_address(index, host, port, workers))
     except OSError as error:
         for _, one in bound:
             one.close()
@@ -59,6 +57,23 @@ def name_listeners(sockets: Iterable[socket.socket]) -> dict[str, socket.socket]
             worker = sum(1 for name in named if name.startswith(f"udp-{index}-"))
             named[f"udp-{index}-{worker}"] = one
     return named
+
+
+def _bind_address(index: int, host: str, port: int, workers: int, tries: int = ANY_PORT_TRIES) -> list[tuple[str, socket.socket]]:
+    """All sockets of one address. Port 0 asks for any that TCP and UDP have free. Raises OSError, and leaves nothing bound."""
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(_bind_stream(host, port))
+        chosen = stream.getsockname()[1]
+        try:
+            _refuse_if_taken(host, chosen)
+            datagrams = [stack.enter_context(_bind_datagram(host, chosen)) for _ in range(workers)]
+        except OSError as error:
+            if port or tries == 1 or error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            stack.pop_all()
+            return [(f"tcp-{index}", stream), *((f"udp-{index}-{worker}", one) for worker, one in enumerate(datagrams))]
+    return _bind_address(index, host, port, workers, tries - 1)
 
 
 def _bind_stream(host: str, port: int) -> socket.socket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from sekisho.drivers import listeners
 from sekisho.drivers.listeners import bind_listeners, name_listeners
 from sekisho.drivers.notify import Notifier, NotifyChannel, inherited_sockets
 from sekisho.drivers.processes import spawn
@@ -47,6 +49,25 @@ def test_an_address_another_process_serves_is_refused_with_advice(bound) -> None
     port = bound[0][1].getsockname()[1]
     with pytest.raises(UnavailableError, match=rf"127.0.0.1:{port}: another process serves this address"):
         bind_listeners([("127.0.0.1", port)], workers=1)
+
+
+def test_any_port_is_one_that_both_transports_have_free(monkeypatch) -> None:
+    """The first port that TCP has free is taken by another's UDP."""
+    seen = []
+
+    def refuse_first(host: str, port: int) -> None:
+        seen.append(port)
+        if len(seen) == 1:
+            raise OSError(errno.EADDRINUSE, "taken")
+
+    monkeypatch.setattr(listeners, "_refuse_if_taken", refuse_first)
+    found = bind_listeners([("127.0.0.1", 0)], workers=1)
+    try:
+        assert len(seen) == 2
+        assert {one.getsockname()[1] for _, one in found} == {seen[1]}
+    finally:
+        for _, one in found:
+            one.close()
 
 
 def test_a_udp_port_shared_by_so_reuseport_is_not_joined_by_mistake() -> None:
