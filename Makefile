@@ -70,8 +70,7 @@ peers-installed:
 
 # In two processes, a file of tests in one of them; compiled before, so that not both compile it.
 all-tests: venv
-	@$(BIN)/python -m sekisho.app.plane --compile
-	@$(BIN)/python -m sekisho.app.control --compile
+	@$(BIN)/python -m sekisho.app.plane --compile & plane=$$!; $(BIN)/python -m sekisho.app.control --compile && wait $$plane
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 uncompiled: venv ## tests marked so, with the compiled code run as plain Python
