@@ -23,7 +23,7 @@ _ENTRIES = {
     "tree.one.example": (Trigger.BELOW, Action(ActionKind.NXDOMAIN)),
 }
 _LATER = {"x.tree.one.example": (BOTH, Action(ActionKind.NXDOMAIN)), "later.one.example": (BOTH, Action(ActionKind.NXDOMAIN))}
-_PLAIN, _WITHOUT, _OVER, _GARDEN, _SILENCED = (f"127.30.{number}.9" for number in range(5))
+_PLAIN, _WITHOUT, _OVER, _GARDEN, _SILENCED, _LISTED = (f"127.30.{number}.9" for number in range(6))
 QUESTIONS: Mapping[str, Question] = {
     "why": Question(_PLAIN, "cut.one.example", "A", tcp=False, edns=True),
     "negative": Question(_PLAIN, "cut.one.example", "A", tcp=False, edns=False),
@@ -43,6 +43,7 @@ QUESTIONS: Mapping[str, Question] = {
     "a list after one that does not reach": Question(_WITHOUT, "later.one.example", "A", tcp=False, edns=False),
     "budget": Question(_OVER, "www.harmless.example", "A", tcp=False, edns=False),
     "let out of the garden": Question(_GARDEN, LET_OUT[0], "A", tcp=False, edns=False),
+    "client of a list": Question(_LISTED, "www.two.example", "A", tcp=False, edns=False),
     "garden": Question(_GARDEN, "www.two.example", "A", tcp=False, edns=False),
     "silence": Question(_SILENCED, "www.two.example", "A", tcp=False, edns=False),
 }
@@ -69,13 +70,13 @@ OTHERWISE: Mapping[str, set[str]] = {
     "rpz-bind": _OTHERS,
     "rpz-unbound": _OTHERS,
     "rpz-recursor": _OTHERS | {"data of another TTL"},
-    "rpz-knot": _ALL_ZONES | {"alias", "alias by TCP"},
+    "rpz-knot": _ALL_ZONES | {"alias", "alias by TCP", "client of a list"},
 }
 """By front, the questions it answers otherwise than the model does."""
 
 
 def directed_world() -> World:
-    lists = (Held(_ENTRIES, sealed=False, answer=None), Held(_LATER, sealed=False, answer=None))
+    lists = (Held(_ENTRIES, sealed=False, answer=None, clients={"127.30.5.0/24": LOCAL}), Held(_LATER, sealed=False, answer=None))
     said = Said(CLAUSES[0], mandatory=False, ede=Ede.BLOCKED)
     return World(
         -1,
@@ -88,6 +89,7 @@ def directed_world() -> World:
             _customer(2, budget_rate=1, budget_burst=1000),
             _customer(3, garden=True, measure=2),
             _customer(4, silenced=True, measure=1),
+            _customer(5),
         ),
         frozenset({"c-2"}),
         tuple(QUESTIONS.values()),

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 
 from sekisho.drivers.tablerows import CustomerRow
 from sekisho.model.lists import ActionKind, Trigger
-from support.differential.model import ANSWERED, NXDOMAIN, SILENCE, Verdict, answer, customer_of, held_by
+from support.differential.model import ANSWERED, NXDOMAIN, SILENCE, Verdict, answer, customer_of, said_of
 from support.differential.world import CHASE, LOCAL, Held, Question, World
 from support.plane import PAGE
 
@@ -45,7 +45,7 @@ def said_by_zones(front: str, world: World, question: Question) -> Verdict | Non
         return ANSWERED
     if customer.silenced:
         return SILENCE
-    known = _without_aliases(world) if front == "rpz-knot" else world
+    known = _read_by_knot(world) if front == "rpz-knot" else world
     found = answer(PAGE, question, 10, (15, "")) if customer.garden else _by_lists(world, known, question, customer)
     if front == "rpz-recursor" and found.action is ActionKind.LOCAL_DATA:
         # One TTL for all data of a name: that of its first record.
@@ -59,7 +59,7 @@ def _by_lists(world: World, known: World, question: Question, customer: Customer
     for order in _order(world):
         if not customer.mask >> order & 1 or terms[order] is None:
             return ANSWERED
-        decided, action = held_by(known, order, name)
+        decided, action = said_of(known, order, question.source, name)
         if decided:
             action = action or world.lists[order].answer or NXDOMAIN
             passed = action.kind is ActionKind.PASSTHRU or (action.kind is ActionKind.TCP_ONLY and question.tcp)
@@ -97,12 +97,12 @@ KNOT_EDE = {"blocked": (15, ""), "forged": (4, "5DO5")}
 KNOT_SOA = 10800
 
 
-def _without_aliases(world: World) -> World:
-    """Knot Resolver leaves out what leads to another name."""
+def _read_by_knot(world: World) -> World:
+    """Knot Resolver leaves out what leads to another name, and a list's clients."""
 
     def kept(one: Held) -> Held:
         chased = {name for name, (_, action) in one.entries.items() if action is not None and action.kind is ActionKind.CHASE}
-        return replace(one, entries={name: entry for name, entry in one.entries.items() if name not in chased})
+        return replace(one, entries={name: entry for name, entry in one.entries.items() if name not in chased}, clients={})
 
     return replace(world, lists=tuple(map(kept, world.lists)))
 
