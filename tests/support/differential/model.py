@@ -90,11 +90,16 @@ def customer_of(world: World, source: str) -> CustomerRow | None:
 
 
 def said_of(world: World, order: int, source: str, name: str) -> tuple[bool, Action | None]:
-    """Whether a list holds a client by its longest prefix, or else a name, and that entry's own action."""
-    within = [prefix for prefix in world.lists[order].clients if ip_address(source) in ip_network(prefix)]
-    if within:
-        return True, world.lists[order].clients[max(within, key=lambda prefix: ip_network(prefix).prefixlen)]
-    return held_by(world, order, name)
+    """Whether a list holds a client, or else a name, and that entry's own action."""
+    decided, action = client_held_by(world, order, source)
+    return (decided, action) if decided else held_by(world, order, name)
+
+
+def client_held_by(world: World, order: int, source: str) -> tuple[bool, Action | None]:
+    """Whether a list holds a client by its longest prefix, and that prefix's own action."""
+    clients = world.lists[order].clients
+    within = [prefix for prefix in clients if ip_address(source) in ip_network(prefix)]
+    return (True, clients[max(within, key=lambda prefix: ip_network(prefix).prefixlen)]) if within else (False, None)
 
 
 def held_by(world: World, order: int, name: str) -> tuple[bool, Action | None]:
