@@ -47,6 +47,8 @@ def test_an_answer_that_leads_to_a_listed_address_is_kept_back(publisher: Checkp
     cached, mandatory = peer.gives(leaving.address, other), peer.gives(leaving.address, fresh("abuse-server"))
     assert (cached, mandatory) == ((BLOCKED, ABUSE) if peer.name == "unbound" else (C2, BLOCKED))
     assert peer.gives(plain.address, fresh("abuse-server")) == BLOCKED
+    if peer.name != "bind":
+        return  # An exception is the publisher's matter: one resolver shows it.
     site.sekisho("lists", "except", "c2", C2)
     try:
         comes_to(site, peer, plain.address, name, C2)
