@@ -12,10 +12,12 @@ from pathlib import Path
 import dns.exception
 import dns.message
 import dns.query
+import dns.rrset
 import pytest
 
-from peers.rpzpeers import KINDS, fed
+from peers.rpzpeers import KINDS, Peer, fed, running_peer
 from scenarios.harness import Checkpoint, Resolver, folders, running, write_site
+from scenarios.harness.resolver import honest
 from support import free_port, require_binary, wait_until
 from support.radius import SECRET as RADIUS_SECRET
 
@@ -129,21 +131,52 @@ def site(unbound: Unbound, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 POLICY_LISTS = [
-    {"id": "c2", "category": "c2", "source": "c2.txt", "format": "domains", "scope": "subtree"},
-    {"id": "abuse", "category": "child-abuse", "source": "abuse.txt", "format": "domains", "scope": "exact"},
+    {"id": "c2", "category": "c2", "source": "c2.txt", "format": "rpz", "zone": "c2.feed.test"},
+    {"id": "abuse", "category": "child-abuse", "source": "abuse.txt", "format": "rpz", "zone": "abuse.feed.test"},
     {"id": "sealed", "category": "child-abuse", "source": "sealed.txt", "format": "domains", "scope": "exact", "sealed": True},
 ]
 POLICY_SOURCES = {
-    "c2.txt": "c2.example\na.b.tree.example\n",
-    "abuse.txt": "abuse.example\nboth.example\n",
+    "c2.txt": """\
+$ORIGIN c2.feed.test.
+c2.example CNAME .
+*.c2.example CNAME .
+a.b.tree.example CNAME .
+*.a.b.tree.example CNAME .
+32.66.113.0.203.rpz-ip CNAME .
+48.zz.bad.db8.2001.rpz-ip CNAME .
+"""
+    + "".join(f"n{number}.more.example CNAME .\n" for number in range(16)),
+    "abuse.txt": """\
+$ORIGIN abuse.feed.test.
+abuse.example CNAME .
+both.example CNAME .
+32.99.113.0.203.rpz-ip CNAME .
+""",
     "sealed.txt": "withheld.example\n",
 }
 NAS = {"id": "bras-1", "address": "127.0.0.1", "secret_file": "radius"}
 
 
+LEADS = {"c2-server": ("203.0.113.66", "2001:db8:bad::66"), "abuse-server": ("203.0.113.99",), "late-server": ("203.0.113.77",)}
+"""Where names with such a label lead."""
+
+
+def leading(packet: bytes) -> list[tuple[bytes, bool]]:
+    query = dns.message.from_wire(packet)
+    question = query.question[0]
+    found = [LEADS[text] for label in question.name.labels if (text := label.decode("latin-1").lower()) in LEADS]
+    if not found or question.rdtype not in (1, 28):
+        return honest(packet)
+    answer = dns.message.make_response(query, recursion_available=True)
+    data = [address for address in found[0] if (":" in address) == (question.rdtype == 28)]
+    if data:
+        answer.answer.append(dns.rrset.from_text_list(question.name, 300, "IN", question.rdtype, data))
+    return [(answer.to_wire(), False)]
+
+
 @pytest.fixture(scope="session")
 def upstream() -> Iterator[Resolver]:
-    with Resolver(address="198.51.100.7").running() as one:
+    with Resolver(address="198.51.100.7", behave=leading).running() as one:
         yield one
 
 
@@ -170,3 +203,22 @@ def publisher(upstream: Resolver, ports: dict[str, int], tmp_path_factory: pytes
         written.edit(radius={"listen": [f"127.0.0.1:{ports['radius']}"], "nas": [NAS]})
         with running(written) as one:
             yield one
+
+
+@pytest.fixture(scope="session", params=["bind", "unbound", "recursor", "knot"])
+def peer(
+    request: pytest.FixtureRequest,
+    publisher: Checkpoint,
+    upstream: Resolver,
+    ports: dict[str, int],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Peer]:
+    name = request.param
+    with running_peer(name, publisher, tmp_path_factory.mktemp(name), ports[name], upstream.port, notify=ports["knotd"]) as one:
+        wait_until(
+            lambda: all(one.gives("127.0.0.1", f"{name}.example") == "NXDOMAIN" for name in ("abuse", "c2")),
+            deadline=90,
+            what="the zones of names, which come one by one",
+            interval=0.1,
+        )
+        yield one

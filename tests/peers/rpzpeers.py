@@ -60,10 +60,10 @@ class Peer:
                 return dns.query.udp(query, "127.0.0.1", port=self.port, source=source, timeout=timeout)
         raise AssertionError(f"{self.name} gave no answer for {name} from {source}:\n{self.log()[-2000:]}")
 
-    def gives(self, source: str, name: str) -> str:
+    def gives(self, source: str, name: str, rdtype: str = "A") -> str:
         """What a customer sees: `silence`, an RCODE, or addresses."""
         try:
-            answer = self.ask(source, name, timeout=0.5, tries=1)
+            answer = self.ask(source, name, rdtype, timeout=0.5, tries=1)
         except AssertionError:
             return "silence"
         found = sorted(record.to_text() for rrset in answer.answer for record in rrset if rrset.rdtype in (1, 28))

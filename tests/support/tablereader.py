@@ -5,52 +5,33 @@ It writes nothing: what it would count stands in the verdict, what it spends it 
 
 import contextlib
 import ipaddress
-import mmap
 import struct
 import time
 from collections.abc import Iterator
 from enum import IntEnum
-from hashlib import blake2b
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import NamedTuple
 
-WORD, NOBODY, NONE16, MAPPED, ANY, SECOND = 2**64 - 1, 2**32 - 1, 0xFFFF, 0xFFFF, 255, 1_000_000_000
+from support.tablefiles import (
+    CLIENT,
+    WORD,
+    TablesDamagedError,
+    TablesError,
+    TablesMissingError,
+    TablesVersionError,
+    damage,
+    digests,
+    open_container,
+    prefix_labels,
+    require,
+    split_name,
+)
+
+NOBODY, NONE16, MAPPED, ANY, SECOND = 2**32 - 1, 0xFFFF, 0xFFFF, 255, 1_000_000_000
 K1, K2, K3, K4 = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93
 ACTIVE, SILENCED, TRUNCATE, WALLED_GARDEN = 1, 2, 4, 16
 NOERROR, NXDOMAIN, REFUSED, EDE_BLOCKED, EDE_PROHIBITED = 0, 3, 5, 15, 18
 TOTAL_TRUNCATED, TOTAL_PASSTHRU, TTL_LIST, TTL_GARDEN = 28, 31, 60, 10
-KINDS: Final = {"snapshot": (1, 3), "customers": (2, 3), "head": (5, 1), "budgets": (7, 1)}  # kind, layout version
-CODES: Final[dict[bytes, Literal["B", "H", "I", "Q"]]] = {b"|u1": "B", b"<u2": "H", b"<u4": "I", b"<u8": "Q"}
-
-
-class TablesError(Exception):
-    """The root of what this reader raises; its leaves follow."""
-
-
-class TablesMissingError(TablesError):
-    """No such file, or nothing published yet: answer nothing."""
-
-
-class TablesVersionError(TablesError):
-    """Another layout version, kind, byte order or list key."""
-
-
-class TablesDamagedError(TablesError):
-    """The bytes contradict their header, checksum or bounds."""
-
-
-def _require(holds: bool, error: type[TablesError], *message: object) -> None:
-    if not holds:
-        raise error(": ".join(map(str, message)))
-
-
-@contextlib.contextmanager
-def _damage() -> Iterator[None]:
-    """Call it damage when a number points outside its table, or at a section or kind that is not there."""
-    try:
-        yield
-    except (LookupError, TypeError, ValueError) as error:
-        raise TablesDamagedError(*error.args) from error
 
 
 class Kind(IntEnum):
@@ -80,63 +61,6 @@ class Verdict(NamedTuple):
     order: int | None = None  # the list's bit
     clause: int | None = None
     totals: tuple[int, ...] = ()  # the cells of `totals` the query raises
-
-
-@_damage()
-def open_container(path: Path) -> dict[str, memoryview]:
-    """Map a file read-only, check its header, checksum and sections, and return them by name (The container)."""
-    table, _, number = path.name.partition("-")
-    try:
-        with path.open("rb") as file:
-            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except FileNotFoundError as error:
-        raise TablesMissingError(path) from error
-    _require(len(data) >= 64 and bytes(data[:8]) == b"SEKISHO\0", TablesDamagedError, path, "not a table")
-    order, version, found, epoch, size, count, flags, checksum = struct.unpack_from("<IHHQQII16s", data, 8)
-    _require(order == data[8:12].cast("I")[0] == 0x01020304, TablesVersionError, path, "another byte order")
-    _require((found, version) == KINDS[table], TablesVersionError, path, f"kind {found}, version {version}")
-    fits = size == len(data) >= 64 + 64 * count and number in ("", str(epoch))
-    _require(fits, TablesDamagedError, path, f"{len(data)} bytes, said to have {size} and be number {epoch}")
-    good = not flags & 1 or blake2b(data[64:], digest_size=16).digest() == checksum
-    _require(good, TablesDamagedError, path, "checksum")
-    sections = {}
-    for entry in range(count):
-        raw, dtype, rows, columns, offset, length = struct.unpack_from("<24s8sQQQQ", data, 64 + 64 * entry)
-        name, code = raw.rstrip(b"\0").decode("latin-1"), CODES[dtype.rstrip(b"\0")]
-        fits = offset % 64 == 0 and offset + length <= size and length == rows * (columns or 1) * struct.calcsize(code)
-        _require(fits, TablesDamagedError, path, name, "does not fit")
-        flat = data[offset : offset + length]
-        sections[name] = flat.cast(code, [rows, columns]) if rows and columns else flat.cast(code)
-    return sections
-
-
-def split_name(wire: bytes) -> list[bytes]:
-    """Return the labels of an uncompressed name, lower case, leftmost first; the root has none."""
-    return [wire[1 : 1 + wire[0]].lower(), *split_name(wire[1 + wire[0] :])] if wire and wire[0] else []
-
-
-def _rounds(v0: int, v1: int, v2: int, v3: int, count: int) -> tuple[int, int, int, int]:
-    for _ in range(count):
-        v0, v2 = (v0 + v1) & WORD, (v2 + v3) & WORD
-        v1, v3 = (v1 << 13 | v1 >> 51) & WORD ^ v0, (v3 << 16 | v3 >> 48) & WORD ^ v2
-        v0, v2 = ((v0 << 32 | v0 >> 32) + v3) & WORD, (v2 + v1) & WORD
-        v3, v1 = (v3 << 21 | v3 >> 43) & WORD ^ v0, (v1 << 17 | v1 >> 47) & WORD ^ v2
-        v2 = (v2 << 32 | v2 >> 32) & WORD
-    return v0, v1, v2, v3
-
-
-def digests(labels: list[bytes], key: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the digest of each suffix, from the top label down (Names: the digest)."""
-    k0, k1 = struct.unpack("<QQ", key)
-    v0, v1, v2, v3 = k0 ^ 0x736F6D6570736575, k1 ^ 0x646F72616E646F83, k0 ^ 0x6C7967656E657261, k1 ^ 0x7465646279746573
-    for label in reversed(labels):
-        block = bytes([len(label)]) + label
-        for (word,) in struct.iter_unpack("<Q", block + bytes(-len(block) % 8)):
-            v0, v1, v2, v3 = _rounds(v0, v1, v2, v3 ^ word, 2)
-            v0 ^= word
-        f0, f1, f2, f3 = _rounds(v0, v1, v2 ^ 0xEE, v3, 4)
-        g0, g1, g2, g3 = _rounds(f0, f1 ^ 0xDD, f2, f3, 4)
-        yield f0 ^ f1 ^ f2 ^ f3 or 1, g0 ^ g1 ^ g2 ^ g3
 
 
 def _bits(mask: int) -> Iterator[int]:
@@ -175,15 +99,15 @@ class Tables:
         self._head = open_container(folder / "head")["values"]
         self._follow()
 
-    @_damage()
+    @damage()
     def _follow(self) -> None:
         """Map what the head names now; what cannot be read is refused, and the last good one stays in force."""
         while (words := (self._head[0], self._head[1])) != self._words:
-            _require(all(words), TablesMissingError, self.folder, "nothing is published yet")
+            require(all(words), TablesMissingError, self.folder, "nothing is published yet")
             try:
                 tables = open_container(self.folder / f"snapshot-{words[0]}")
                 *_, check = digests([b"sekisho-key", b"check", b"invalid"], self.key)
-                _require(check == tuple(tables["check"]), TablesVersionError, self.folder, "another list key")
+                require(check == tuple(tables["check"]), TablesVersionError, self.folder, "another list key")
                 customers = open_container(self.folder / f"customers-{words[1]}")
             except TablesError as error:
                 if words != (self._head[0], self._head[1]):
@@ -218,11 +142,30 @@ class Tables:
         """Return the action of each list that holds a name, by its bit: a longer suffix replaces a shorter one."""
         held: dict[int, int] = {}
         for depth, digest in enumerate(digests(labels, self.key), 1):
-            if self._tables["depths"][depth >> 6] >> (depth & 63) & 1 and (combo := self._find(digest)) is not None:
-                exact, below = (self._tables["holders"][combo, column] for column in (0, 1))
-                skipped, mask = (0, exact) if depth == len(labels) else (exact.bit_count(), below)
-                for place, order in enumerate(_bits(mask), self._tables["offsets"][combo] + skipped):
-                    held[order] = self._tables["choices"][place]
+            if self._tables["depths"][depth >> 6] >> (depth & 63) & 1:
+                held |= self._held_by(digest, whole=depth == len(labels))
+        return self._without_excepted(held)
+
+    def _client_holders(self, address: int) -> dict[int, int]:
+        """Return the action of each list that holds a client's address: a longer prefix replaces a shorter one (Prefixes)."""
+        held: dict[int, int] = {}
+        lengths = sum(word << 64 * place for place, word in enumerate(self._tables["watched"][4:7]))
+        for length in _bits(lengths):
+            if length >= 96 or address >> 32 != MAPPED:
+                *_, digest = digests(prefix_labels(address, length, CLIENT), self.key)
+                held |= self._held_by(digest, whole=True)
+        return self._without_excepted(held)
+
+    def _held_by(self, digest: tuple[int, int], *, whole: bool) -> dict[int, int]:
+        """Return the actions of the lists that hold a digest, as `whole` or for what is below it (Snapshot sections)."""
+        if (combo := self._find(digest)) is None:
+            return {}
+        exact, below = (self._tables["holders"][combo, column] for column in (0, 1))
+        skipped, mask = (0, exact) if whole else (exact.bit_count(), below)
+        places = enumerate(_bits(mask), self._tables["offsets"][combo] + skipped)
+        return {order: self._tables["choices"][place] for place, order in places}
+
+    def _without_excepted(self, held: dict[int, int]) -> dict[int, int]:
         return {order: action for order, action in held.items() if self._kind(action) != Kind.EXCEPT}
 
     def _kind(self, action: int) -> Kind:
@@ -230,7 +173,7 @@ class Tables:
 
     def _take(self, section: str, spans: str, row: int, column: int = 0) -> bytes:
         offset, length = (self._tables[spans][row, column + part] for part in (0, 1))
-        _require(offset + length <= len(self._tables[section]), TablesDamagedError, section, offset, length)
+        require(offset + length <= len(self._tables[section]), TablesDamagedError, section, offset, length)
         return bytes(self._tables[section][offset : offset + length])
 
     def _span(self, row: int) -> str:
@@ -251,7 +194,7 @@ class Tables:
             verdict = verdict._replace(records=((*verdict.records[0][:2], qname[:-1] + verdict.records[0][2][2:]),))
         return verdict._replace(totals=(2 * tcp + (address >> 32 != MAPPED), verdict.step, *verdict.totals))
 
-    @_damage()
+    @damage()
     def _decide(self, address: int, labels: list[bytes], qtype: int, tcp: bool, now: int) -> Verdict:
         row, lists, rate, burst, profile, measure, flags, limiter = find_customer(self._customers, address)
         if not flags & ACTIVE:
@@ -268,7 +211,7 @@ class Tables:
             text = "" if clause is None else self._span(tables["grounds"][clause])
             base = Verdict(Step.GARDEN, Kind.DEFAULT, soa_ttl=TTL_GARDEN, ede=EDE_BLOCKED, text=text, clause=clause)
             return self._act(base, tables["garden"][0], qtype, tcp)
-        held = self._holders(labels) if profile < len(tables["mandatory"]) else {}
+        held = self._holders(labels) | self._client_holders(address) if profile < len(tables["mandatory"]) else {}
         mandatory = tables["mandatory"][profile] if held else 0
         asked = ((Step.MANDATORY, lists & mandatory), (Step.ENTITLED, lists & ~mandatory))
         for step, order in ((step, order) for step, mask in asked for order in _bits(mask) if order in held):
@@ -296,5 +239,5 @@ class Tables:
             return full._replace(rcode=NOERROR, records=records, soa_ttl=None if records else base.soa_ttl)
         if kind in (Kind.PASSTHRU, Kind.TCP_ONLY):
             return Verdict(Step.LET_THROUGH, kind, forward=True, totals=(TOTAL_PASSTHRU,) * (kind == Kind.PASSTHRU))
-        _require(kind == Kind.DROP, TablesDamagedError, action, kind)
+        require(kind == Kind.DROP, TablesDamagedError, action, kind)
         return bare

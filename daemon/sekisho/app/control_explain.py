@@ -7,12 +7,13 @@ answer repeats the name: that a sealed list holds it must not be told along with
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dns.exception
 import dns.name
 import dns.rdatatype
+import numpy as np
 
 from sekisho.app.control_enforcement import enforcement_body
 from sekisho.app.control_reach import Reach
@@ -20,8 +21,10 @@ from sekisho.drivers.verdicts import Explanation
 from sekisho.lists.idn import to_wire
 from sekisho.model.clauses import Clause, Pack
 from sekisho.model.errors import RefusedError
+from sekisho.model.lists import Trigger
 from sekisho.model.measures import Enforcement
 from sekisho.model.verdicts import Step, Verdict
+from sekisho.snapshot.entries import CompiledList
 
 Json = dict[str, Any]
 
@@ -83,10 +86,29 @@ def reach_body(reach: Reach) -> Json:
     }
 
 
+def answer_lists(reaches: Sequence[Reach], compiled: Callable[[str], CompiledList]) -> list[str]:
+    """The lists in force that what an answer leads to is judged by: they hold addresses, or aliases are looked up in them."""
+    return [
+        one.list
+        for one in reaches
+        if one.in_force
+        and one.rule is not None
+        and (one.rule.check_cnames or bool((compiled(one.list).triggers & np.uint8(Trigger.ADDRESS)).any()))
+    ]
+
+
 def explanation_body(
-    explanation: Explanation, address: str, packs: Mapping[str, Pack], reaches: Sequence[Reach], enforcement: Enforcement
+    explanation: Explanation,
+    address: str,
+    packs: Mapping[str, Pack],
+    reaches: Sequence[Reach],
+    enforcement: Enforcement,
+    judging: Sequence[str] = (),
 ) -> Json:
-    """The answer to `explain`, from the plane's explanation and what measures have in force on the customer."""
+    """The answer to `explain`, from the plane's explanation and what measures have in force on the customer.
+
+    `judging`: `answer_lists`, which no explanation of a query asks.
+    """
     verdict, step = explanation.verdict, explanation.step
     return {
         "verdict": verdict.value,
@@ -97,6 +119,7 @@ def explanation_body(
         "list": explanation.list,
         "clause": explanation.clause,
         "summary": summary(verdict, step, explanation.customer, explanation.list, explanation.clause),
+        "answer_lists": list(judging) if verdict is Verdict.ANSWERED and explanation.list is None else [],
         "clause_words": clause_words(packs, explanation.clause),
         "steps": [
             {"step": int(one.step), "label": one.label, "question": one.question, "outcome": one.outcome, "decided": one.decided}

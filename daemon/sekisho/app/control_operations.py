@@ -18,7 +18,7 @@ from sekisho.app import (
     control_reload,
 )
 from sekisho.app.control_core import Core
-from sekisho.app.control_explain import explanation_body, question_name, question_type, source_address
+from sekisho.app.control_explain import answer_lists, explanation_body, question_name, question_type, source_address
 from sekisho.app.control_matches import retentions
 from sekisho.app.control_measure_operations import MeasureControl
 from sekisho.app.control_notice_operations import NoticeControl
@@ -97,7 +97,8 @@ class Control(MeasureControl, NoticeControl, SessionControl):
         who = core.people.find(explanation.customer) if explanation.customer else None
         reaches = core.people.reaches(who, core.clock()) if who is not None else []
         enforcement = core.tables.enforcements.of(explanation.customer or "")
-        return explanation_body(explanation, source, core.site.packs, reaches, enforcement)
+        judging = answer_lists(reaches, lambda list_id: core.lists.compiled(core.people.definition(list_id)))
+        return explanation_body(explanation, source, core.site.packs, reaches, enforcement, judging)
 
     async def explain_measure(self, *, customer: str) -> Json:
         return standing_body(self._core, customer)

@@ -6,7 +6,7 @@ published (`control_policyzones`), nor the order of the zones (`rpz.order`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,8 +15,11 @@ from sekisho.app.control_people import People
 from sekisho.app.control_policyclients import Clients
 from sekisho.config.policyzones import LONGEST_LABEL, PolicyZones
 from sekisho.ledger.state import State
+from sekisho.lists.idn import to_wire
+from sekisho.model.addresses import key_of
 from sekisho.model.customers import Prefix
-from sekisho.model.lists import ListDefinition
+from sekisho.model.events import ExceptionAdded
+from sekisho.model.lists import PREFIXES, ListDefinition
 from sekisho.model.measures import Enforcement
 from sekisho.rpz.order import GARDEN, SILENCED, Plan, plan, standing
 from sekisho.rpz.records import DROP, NODATA, PASSTHRU, client_ip, cname, tails
@@ -102,6 +105,12 @@ def behind(label: str, people: People, settings: PolicyZones) -> tuple[bytes, ..
 
 def records(prefixes: list[Prefix], tail: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return tuple(client_ip(prefix) + text for prefix in prefixes for text in tail)
+
+
+def excepted_names(acts: Iterable[ExceptionAdded]) -> list[bytes]:
+    """The wire names of exceptions, and the keys of prefixes; those of sealed lists are kept nowhere."""
+    named = [act for act in acts if act.name]
+    return [key_of(Prefix.parse(act.name)) if act.triggers & PREFIXES else to_wire(act.name) for act in named]
 
 
 def planned(sources: Sources, people: People, settings: PolicyZones) -> Plan:

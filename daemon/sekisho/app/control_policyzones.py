@@ -20,7 +20,7 @@ import structlog
 from sekisho.app.control_people import People
 from sekisho.app.control_policyclients import Clients
 from sekisho.app.control_policyserved import Served
-from sekisho.app.control_policystanding import Sources, behind, everybody, look_at, planned, records
+from sekisho.app.control_policystanding import Sources, behind, everybody, excepted_names, look_at, planned, records
 from sekisho.app.control_tables import exemptions
 from sekisho.config.policyzones import PolicyZones
 from sekisho.lists.compile import version_of
@@ -244,7 +244,7 @@ class Publisher:
                 continue
             named = await self._sources.lists.named(definition, compiled)
             origin = to_wire(f"{label}.{settings.zone}")
-            names = [to_wire(act.name) for act in self._sources.state.exceptions.get(list_id, {}).values() if act.name]
+            names = excepted_names(self._sources.state.exceptions.get(list_id, {}).values())
             content = await asyncio.to_thread(list_content, named, default, self._sources.key, origin, int(settings.ttl), excepted, names)
             # What renders it is compiled here, where nobody waits, and not at the first transfer.
             await asyncio.to_thread(next, content.blocks(), None)

@@ -79,6 +79,9 @@ def _explained(body: Json) -> Iterable[str]:
     who = f"customer {plain(body['customer'])}" if body["customer"] else "nobody's address"
     yield f"{body['verdict'].upper()}  for {who}, asked from {plain(body['address'])}"
     yield plain(body["summary"])
+    if body.get("answer_lists"):
+        lists = ", ".join(plain(one) for one in body["answer_lists"])
+        yield f"What the answer leads to (addresses, aliases) is judged when it arrives, and not here, by {lists}."
     yield ""
     for step in body["steps"]:
         mark = ">" if step["decided"] else " "

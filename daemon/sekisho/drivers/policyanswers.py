@@ -60,7 +60,7 @@ class Allowed:
     network: Prefix
     key: dns.tsig.Key | None
     clients_whole: bool = False
-    """Zones of triggers on clients are given whole, never by differences."""
+    """Zones of triggers on clients are given whole, never by differences; those of lists where such a trigger went."""
     seen_at: float | None = None
     zones: dict[str, Transferred] = field(default_factory=dict)
     """By the zone's name."""
@@ -135,7 +135,8 @@ class Answers:
             if not newer(zone.serial, theirs) or not tcp:
                 # Over UDP the serial alone: whoever is behind asks again by TCP (RFC 1995 section 2).
                 return self._told(query, zone, signer, apex)
-            runs = None if zone.clients and asker.clients_whole else zone.since(theirs)
+            whole = asker.clients_whole and (zone.clients or zone.loses_clients(theirs))
+            runs = None if whole else zone.since(theirs)
             return self._transfer(query, zone, asker, signer, zone.whole() if runs is None else runs, AXFR if runs is None else IXFR)
         if kind == dns.rdatatype.AXFR:
             if not tcp:

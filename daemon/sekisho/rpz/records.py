@@ -25,6 +25,9 @@ _IN = 1
 _NS, _CNAME, _SOA = 2, 5, 6
 _IP, _CLIENT_IP = "rpz-ip", "rpz-client-ip"
 
+CLIENT_OWNER = bytes((len(_CLIENT_IP),)) + _CLIENT_IP.encode() + ZONE
+"""How the owner of a trigger on clients ends."""
+
 NXDOMAIN = b"\0"
 NODATA = b"\1*\0"
 PASSTHRU = b"\x0crpz-passthru\0"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sekisho.rpz.journal import Change, Journal
-from sekisho.rpz.records import blocks, name_server, soa
+from sekisho.rpz.records import CLIENT_OWNER, blocks, name_server, soa
 
 
 class Content(Protocol):
@@ -102,6 +102,11 @@ class Zone:
         if change is None or len(change) > max(len(self.content), 1):
             return None
         return self._difference(serial, change, self.soa())
+
+    def loses_clients(self, serial: int) -> bool:
+        """Whether a trigger on clients went, or does otherwise, since a version; False too where the difference is not known."""
+        change = self.journal.since(serial)
+        return change is not None and any(CLIENT_OWNER in record for record in change.removed)
 
     def _difference(self, serial: int, change: Change, apex: bytes) -> Iterator[tuple[int, bytes]]:
         yield 2, apex + self.soa(serial)

@@ -23,7 +23,7 @@ _ENTRIES = {
     "tree.one.example": (Trigger.BELOW, Action(ActionKind.NXDOMAIN)),
 }
 _LATER = {"x.tree.one.example": (BOTH, Action(ActionKind.NXDOMAIN)), "later.one.example": (BOTH, Action(ActionKind.NXDOMAIN))}
-_PLAIN, _WITHOUT, _OVER, _GARDEN, _SILENCED = (f"127.30.{number}.9" for number in range(5))
+_PLAIN, _WITHOUT, _OVER, _GARDEN, _SILENCED, _LISTED, _LATER_LISTED, _LED = (f"127.30.{number}.9" for number in range(8))
 QUESTIONS: Mapping[str, Question] = {
     "why": Question(_PLAIN, "cut.one.example", "A", tcp=False, edns=True),
     "negative": Question(_PLAIN, "cut.one.example", "A", tcp=False, edns=False),
@@ -43,6 +43,9 @@ QUESTIONS: Mapping[str, Question] = {
     "a list after one that does not reach": Question(_WITHOUT, "later.one.example", "A", tcp=False, edns=False),
     "budget": Question(_OVER, "www.harmless.example", "A", tcp=False, edns=False),
     "let out of the garden": Question(_GARDEN, LET_OUT[0], "A", tcp=False, edns=False),
+    "client of a list": Question(_LISTED, "www.two.example", "A", tcp=False, edns=False),
+    "client of a later list": Question(_LATER_LISTED, "passed.one.example", "A", tcp=False, edns=False),
+    "client led to another name": Question(_LED, "www.two.example", "A", tcp=True, edns=False),
     "garden": Question(_GARDEN, "www.two.example", "A", tcp=False, edns=False),
     "silence": Question(_SILENCED, "www.two.example", "A", tcp=False, edns=False),
 }
@@ -67,15 +70,18 @@ OTHERWISE: Mapping[str, set[str]] = {
     "recursor": {"alias"},
     "knot": set(),
     "rpz-bind": _OTHERS,
-    "rpz-unbound": _OTHERS,
-    "rpz-recursor": _OTHERS | {"data of another TTL"},
-    "rpz-knot": _ALL_ZONES | {"alias", "alias by TCP"},
+    "rpz-unbound": _OTHERS | {"client led to another name"},
+    "rpz-recursor": _OTHERS | {"data of another TTL", "client of a later list"},
+    "rpz-knot": _ALL_ZONES | {"alias", "alias by TCP", "client of a list", "client led to another name"},
 }
 """By front, the questions it answers otherwise than the model does."""
 
 
 def directed_world() -> World:
-    lists = (Held(_ENTRIES, sealed=False, answer=None), Held(_LATER, sealed=False, answer=None))
+    lists = (
+        Held(_ENTRIES, sealed=False, answer=None, clients={"127.30.5.0/24": LOCAL, "127.30.7.0/24": CHASE}),
+        Held(_LATER, sealed=False, answer=None, clients={"127.30.6.0/24": LOCAL}),
+    )
     said = Said(CLAUSES[0], mandatory=False, ede=Ede.BLOCKED)
     return World(
         -1,
@@ -88,6 +94,9 @@ def directed_world() -> World:
             _customer(2, budget_rate=1, budget_burst=1000),
             _customer(3, garden=True, measure=2),
             _customer(4, silenced=True, measure=1),
+            _customer(5),
+            _customer(6),
+            _customer(7),
         ),
         frozenset({"c-2"}),
         tuple(QUESTIONS.values()),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from sekisho.drivers.tablerows import CustomerRow
-from sekisho.model.lists import ActionKind, Trigger
-from support.differential.model import ANSWERED, NXDOMAIN, SILENCE, Verdict, answer, customer_of, held_by
+from sekisho.model.lists import Action, ActionKind, Trigger
+from support.differential.model import ANSWERED, NXDOMAIN, SILENCE, Verdict, answer, client_held_by, customer_of, said_of
 from support.differential.world import CHASE, LOCAL, Held, Question, World
 from support.plane import PAGE
 
@@ -45,8 +46,10 @@ def said_by_zones(front: str, world: World, question: Question) -> Verdict | Non
         return ANSWERED
     if customer.silenced:
         return SILENCE
-    known = _without_aliases(world) if front == "rpz-knot" else world
+    known = _READ_BY[front](world) if front in _READ_BY else world
     found = answer(PAGE, question, 10, (15, "")) if customer.garden else _by_lists(world, known, question, customer)
+    if front == "rpz-recursor" and not customer.garden:
+        found = _by_clients(world, question, customer) or found
     if front == "rpz-recursor" and found.action is ActionKind.LOCAL_DATA:
         # One TTL for all data of a name: that of its first record.
         found = replace(found, records=frozenset((rtype, LOCAL.records[0].ttl, rdata) for rtype, _, rdata in found.records))
@@ -59,7 +62,7 @@ def _by_lists(world: World, known: World, question: Question, customer: Customer
     for order in _order(world):
         if not customer.mask >> order & 1 or terms[order] is None:
             return ANSWERED
-        decided, action = held_by(known, order, name)
+        decided, action = said_of(known, order, question.source, name)
         if decided:
             action = action or world.lists[order].answer or NXDOMAIN
             passed = action.kind is ActionKind.PASSTHRU or (action.kind is ActionKind.TCP_ONLY and question.tcp)
@@ -67,6 +70,19 @@ def _by_lists(world: World, known: World, question: Question, customer: Customer
         if _excepted_below_a_wildcard(world, order, name):
             return ANSWERED
     return ANSWERED
+
+
+def _by_clients(world: World, question: Question, customer: CustomerRow) -> Verdict | None:
+    """Recursor asks all zones for the client before it asks any for the name: what a list says of a client comes first."""
+    for order in _order(world):
+        if not customer.mask >> order & 1 or world.terms[customer.profile][order] is None:
+            return None
+        decided, action = client_held_by(world, order, question.source)
+        if decided:
+            action = action or world.lists[order].answer or NXDOMAIN
+            passed = action.kind is ActionKind.PASSTHRU or (action.kind is ActionKind.TCP_ONLY and question.tcp)
+            return None if passed else answer(action, question, 60, (15, ""))
+    return None
 
 
 def _order(world: World) -> list[int]:
@@ -97,14 +113,27 @@ KNOT_EDE = {"blocked": (15, ""), "forged": (4, "5DO5")}
 KNOT_SOA = 10800
 
 
-def _without_aliases(world: World) -> World:
-    """Knot Resolver leaves out what leads to another name."""
+def _read_by_knot(world: World) -> World:
+    """Knot Resolver leaves out what leads to another name, and a list's clients."""
 
     def kept(one: Held) -> Held:
         chased = {name for name, (_, action) in one.entries.items() if action is not None and action.kind is ActionKind.CHASE}
-        return replace(one, entries={name: entry for name, entry in one.entries.items() if name not in chased})
+        return replace(one, entries={name: entry for name, entry in one.entries.items() if name not in chased}, clients={})
 
     return replace(world, lists=tuple(map(kept, world.lists)))
+
+
+def _read_by_unbound(world: World) -> World:
+    """Unbound leads no client to another name: there is no data instead."""
+
+    def kept(one: Held) -> Held:
+        chased = {prefix for prefix, action in one.clients.items() if action is not None and action.kind is ActionKind.CHASE}
+        return replace(one, clients=one.clients | dict.fromkeys(chased, Action(ActionKind.NODATA)))
+
+    return replace(world, lists=tuple(map(kept, world.lists)))
+
+
+_READ_BY: Mapping[str, Callable[[World], World]] = {"rpz-knot": _read_by_knot, "rpz-unbound": _read_by_unbound}
 
 
 def _by_knot(found: Verdict, question: Question) -> Verdict:

@@ -66,7 +66,7 @@ def _verdict(world: World, question: Question) -> Verdict:
             said = terms[order]
             if not customer.mask >> order & 1 or (said is not None and said.mandatory) is not wanted:
                 continue
-            decided, action = held_by(world, order, name)
+            decided, action = said_of(world, order, question.source, name)
             if not decided:
                 continue
             if said is None:
@@ -87,6 +87,19 @@ def customer_of(world: World, source: str) -> CustomerRow | None:
             if ip_address(source) in net and net.prefixlen >= length:
                 best, length = one, net.prefixlen
     return best
+
+
+def said_of(world: World, order: int, source: str, name: str) -> tuple[bool, Action | None]:
+    """Whether a list holds a client, or else a name, and that entry's own action."""
+    decided, action = client_held_by(world, order, source)
+    return (decided, action) if decided else held_by(world, order, name)
+
+
+def client_held_by(world: World, order: int, source: str) -> tuple[bool, Action | None]:
+    """Whether a list holds a client by its longest prefix, and that prefix's own action."""
+    clients = world.lists[order].clients
+    within = [prefix for prefix in clients if ip_address(source) in ip_network(prefix)]
+    return (True, clients[max(within, key=lambda prefix: ip_network(prefix).prefixlen)]) if within else (False, None)
 
 
 def held_by(world: World, order: int, name: str) -> tuple[bool, Action | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
 import numpy as np
@@ -12,9 +12,23 @@ from sekisho.drivers.tablerows import CustomerRow
 from sekisho.drivers.tables import TableWriter
 from sekisho.model.clauses import Ede
 from sekisho.model.customers import Prefix
-from sekisho.model.lists import Action, ActionKind, LocalRecord, Trigger
+from sekisho.model.lists import Action, ActionKind, Entry, LocalRecord, Trigger
 from sekisho.snapshot.build import Garden, build
-from support.plane import BOTH, GROUNDS, KEY, PAGE, SINKHOLE, compile_entries, definition, exempt, profile, rule, wire
+from support.plane import (
+    BOTH,
+    GROUNDS,
+    KEY,
+    PAGE,
+    SINKHOLE,
+    compile_entries,
+    definition,
+    entry,
+    exempt,
+    prefix_entry,
+    profile,
+    rule,
+    wire,
+)
 
 LABELS = ("a", "b", "www", "mail", "x-1", "l" * 60)
 ZONES = ("one.example", "two.example", "deep.three.example", "four.example.net")
@@ -38,6 +52,13 @@ class Held:
     entries: dict[str, tuple[Trigger, Action | None]]
     sealed: bool
     answer: Action | None
+    clients: dict[str, Action | None] = field(default_factory=dict)
+    """By prefix, what who asks from there is told."""
+
+    def compiled(self) -> list[Entry]:
+        """Its entries as a feed's reader makes them."""
+        entries = [entry(name, action, triggers) for name, (triggers, action) in self.entries.items()]
+        return entries + [prefix_entry(prefix, action, Trigger.CLIENT) for prefix, action in self.clients.items()]
 
 
 @dataclass(frozen=True)
@@ -74,8 +95,7 @@ class World:
         """Put the world in force as `epoch`."""
         held = []
         for order, one in enumerate(self.lists):
-            entries = compile_entries(_entry(name, triggers, action) for name, (triggers, action) in one.entries.items())
-            held.append((definition(order, sealed=one.sealed, answer=one.answer), entries))
+            held.append((definition(order, sealed=one.sealed, answer=one.answer), compile_entries(one.compiled())))
         profiles = [
             profile(*(rule(said.clause, mandatory=said.mandatory, ede=said.ede) if said else None for said in terms), budget=CLAUSES[2])
             for terms in self.terms
@@ -84,12 +104,6 @@ class World:
         garden = Garden(PAGE, tuple(wire(name) for name in LET_OUT))
         writer.publish_snapshot(build(epoch, held, profiles, exemptions, KEY, grounds=GROUNDS, garden=garden), epoch)
         writer.replace_customers(self.customers, [Prefix.parse(ALLOWED)], len(self.customers))
-
-
-def _entry(name: str, triggers: Trigger, action: Action | None) -> object:
-    from support.plane import entry
-
-    return entry(name, action, triggers)
 
 
 def make_world(seed: int, questions: int = 60) -> World:
@@ -113,6 +127,7 @@ def make_world(seed: int, questions: int = 60) -> World:
     customers = tuple(_customer(dice, number, len(lists)) for number in range(12))
     over = frozenset(one.id for one in customers if one.budget_rate and dice.random() < 0.6)
     sources = [*(_address(dice, one) for one in customers for _ in range(2)), STRANGER, NETWORK]
+    lists = tuple(replace(one, clients=_clients(dice, sources)) for one in lists)
     asked = tuple(_question(dice, names, sources) for _ in range(questions))
     return World(seed, lists, terms, tuple((order, name, scope) for (order, name), scope in exceptions.items()), customers, over, asked)
 
@@ -135,6 +150,15 @@ def _customer(dice: random.Random, number: int, lists: int) -> CustomerRow:
     elif standing < 0.5:
         row |= {"budget_rate": 1, "budget_burst": 1000, "over_truncate": dice.random() < 0.5, "limiter": dice.randrange(2)}
     return CustomerRow(f"c-{number}", tuple(Prefix.parse(one) for one in prefixes), mask, dice.randrange(2), **row)
+
+
+def _clients(dice: random.Random, sources: list[str]) -> dict[str, Action | None]:
+    """Prefixes of clients that a list holds, some within others; mostly none."""
+    if dice.random() < 0.6:
+        return {}
+    lengths = (20, 23, 24, 29, 32, 32)
+    there = (ip_network(f"{dice.choice(sources)}/{dice.choice(lengths)}", strict=False) for _ in range(dice.randint(1, 4)))
+    return {str(prefix): dice.choice(ACTIONS) for prefix in there}
 
 
 def _address(dice: random.Random, one: CustomerRow) -> str:

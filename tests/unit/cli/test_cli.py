@@ -91,7 +91,7 @@ MEASURES = {
 }
 EXPLAINED = {
     "verdict": "blocked", "step": "entitled", "customer": "c-1", "address": "192.0.2.1", "list": "c2", "clause": "gunma/別記-1",
-    "summary": "List c2 holds the name.",
+    "summary": "List c2 holds the name.", "answer_lists": ["c2\x1b[2J"],
     "clause_words": {"id": "gunma/別記-1", "article": "別記 1", "title": "Gunma", "version": "1", "ja": "遮断します", "en": "cut off"},
     "steps": [{"step": 6, "label": "entitled", "question": "Does a list hold it?", "outcome": "yes", "decided": True}],
     "lists": [REACH], "measures": MEASURES,

@@ -7,7 +7,7 @@ import pytest
 from sekisho.app.control_explain import question_name, question_type, source_address, summary
 from sekisho.model.errors import RefusedError
 from sekisho.model.verdicts import Step, Verdict
-from unit.control.sites import run
+from unit.control.sites import LISTS, run
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,22 @@ def test_an_explanation_has_the_clauses_words_and_the_steps_in_order(folder):
     assert [step["step"] for step in body["steps"]] == [1, 2, 3, 4, 5, 6, 7]
     assert [step["decided"] for step in body["steps"]] == [False] * 6 + [True]
     assert "c2.example" not in repr(body)
+
+
+def test_lists_that_hold_addresses_are_said_to_judge_the_answer_later(folder):
+    folder.write("c2.txt", "203.0.113.66\n")
+    folder.lists([{"id": "c2", "category": "c2", "source": "c2.txt", "format": "addresses"}, LISTS[1]])
+
+    async def scenario(control):
+        def explained(name):
+            return control.explain(customer="c-1", address=None, port=0, name=name, qtype="A", tcp=False)
+
+        said = [await explained("www.example.org")]
+        await control.add_opt_out("c-1", "c2", until=None, by=None, actor="uid:0(root)")
+        said.append(await explained("www.example.org"))
+        return [(one["verdict"], one["answer_lists"]) for one in said]
+
+    assert run(folder, scenario) == [("answered", ["c2"]), ("answered", [])]
 
 
 def test_a_stranger_is_refused_and_told_why(folder):

@@ -16,7 +16,8 @@ from sekisho.snapshot import layout
 from sekisho.snapshot.build import build
 from sekisho.snapshot.sections import Kind
 from support.plane import KEY, compile_entries, definition, entry, profile, rule, wire
-from support.tablereader import Step, Tables, TablesDamagedError, TablesMissingError, TablesVersionError
+from support.tablefiles import TablesDamagedError, TablesMissingError, TablesVersionError
+from support.tablereader import Step, Tables
 
 SECRET = bytes(range(16))
 SOURCE, NAME = "192.0.2.2", wire("www.one.example")
