@@ -98,6 +98,9 @@ def test_a_shared_address_is_told_apart_by_ports_as_accounting_says(folder: Fold
             table.apply(one, customer, Changes())
 
         async def usage(*records):
+            # Opened anew it knows at once who has which port, and not a moment later.
+            await flows.adopt(None)
+            await flows.adopt(core.site.settings.flows)
             taker.taken.clear()
             packets = flows.body()["totals"]["packets"]
             send(flows.body(), v5(records, 0))
