@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from sekisho.drivers.notify import Notifier
 from sekisho.model.errors import ConfigError, SekishoError
 
 if TYPE_CHECKING:
-    from sekisho.drivers.site import Site
+    from sekisho.app.control_base import Base
 
 _FLAGS = {"compile": "compile what reads lists, flow records and dnstap, for a start that need not, and end"}
 
@@ -40,11 +41,11 @@ def run(config: Path) -> int:
     try:
         with loading():
             # Imported here, and not before `begin`: they bring compiled code, and the folder it is kept in had to be known.
-            from sekisho.app import control_base  # noqa: F401, PLC0415
+            from sekisho.app.control_base import in_force  # noqa: PLC0415
             from sekisho.drivers.site import load_site  # noqa: PLC0415
 
             site = load_site(config)
-        asyncio.run(_live(config, site, Notifier()))
+        asyncio.run(_live(config, in_force(site), Notifier()))
     except ConfigError as error:
         _tell(f"{error}\nsekishod: {len(error.faults)} faults in the configuration; correct them and start again")
         return 1
@@ -54,14 +55,12 @@ def run(config: Path) -> int:
     return 0
 
 
-async def _live(config: Path, site: Site, notifier: Notifier) -> None:
-    from sekisho.app.control_base import in_force  # noqa: PLC0415
-
+async def _live(config: Path, tables: AbstractAsyncContextManager[Base], notifier: Notifier) -> None:
     hang_up = asyncio.Event()
     # What changes while the files are read is read again afterwards.
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up.set)
     notifier.status("loading lists and customers")
-    async with in_force(site) as base:
+    async with tables as base:
         # All the rest takes as long to import again: the plane answers by the tables meanwhile.
         with loading():
             from sekisho.app.control_daemon import serve  # noqa: PLC0415
