@@ -7,7 +7,7 @@ them when they are added, or when a reload brings them. Each may still be opted 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sekisho.app import control_optouts
@@ -97,7 +97,7 @@ async def joined(core: Core, before: Mapping[str, frozenset[str]], actor: str) -
         await settle(core, group, [one for one in core.people.members(group) if one not in members], actor)
 
 
-async def settle(core: Core, group: str, customers: Iterable[str], actor: str) -> None:
+async def settle(core: Core, group: str, customers: Collection[str], actor: str) -> None:
     """Set for some members what is set for their group. Whom a list does not reach, or who are opted out already, are left as they are."""
     representative = core.site.settings.groups.get(group, "")
     for list_id, until in standing(core, group).items():
