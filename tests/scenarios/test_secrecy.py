@@ -69,6 +69,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             "never_block": ["protected.example"],
         },
         {"id": "listed", "category": "c2", "source": "listed.txt", "format": "domains", "scope": "subtree"},
+        # Every answer is looked through for these, and none of those asked for leads there.
+        {"id": "addresses", "category": "c2", "source": "addresses.txt", "format": "addresses"},
     ]
     bad = [
         f"{sealed} and more",
@@ -82,6 +84,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             [f"a.{sealed}.example", f"b.{sealed}.example", f"unasked.{sealed[::-1]}.example", *bad, "protected.example", "com"]
         ),
         "listed.txt": f"c.{listed}.example\nno name {listed}\n",
+        "addresses.txt": "203.0.113.66\n2001:db8:bad::/48\n",
     }
     with Resolver().running() as resolver, folders(base) as (folder, runtime):
         events = {"sinks": [{"id": "archive", "kind": "file", "path": "events.jsonl"}, {"id": "journal", "kind": "stdout"}]}
