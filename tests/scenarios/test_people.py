@@ -82,6 +82,7 @@ class Teller:
             self.core.sessions._take([(0, told)])
             while self.core.sessions._tasks:
                 await asyncio.gather(*self.core.sessions._tasks)
+            await self.written()
         elif event == "time passes":
             await self.core.measures.tick(self.now)
         elif event == "joins the group":
@@ -99,6 +100,12 @@ class Teller:
             await self.core.measures.tick(self.now)
         else:
             raise AssertionError(f"no such event: {event}")
+
+    async def written(self):
+        """What was heard is in the record: it is written beside, and only then acknowledged."""
+        loop, written = asyncio.get_running_loop(), asyncio.Event()
+        self.core.sessions.history.write((), lambda: loop.call_soon_threadsafe(written.set))
+        await written.wait()
 
     async def judge(self, line):
         for address, customer in line.get("whose", {}).items():
