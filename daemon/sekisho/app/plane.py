@@ -38,9 +38,9 @@ def run(config: Path) -> int:
         with loading():
             # Imported here, and not before `begin`: they bring compiled code, and the folder it is kept in had to be known.
             from sekisho.app.plane_process import PlaneProcess  # noqa: PLC0415
-            from sekisho.config.settings import parse_settings  # noqa: PLC0415
+            from sekisho.config.packets import parse_packet_settings  # noqa: PLC0415
 
-            settings = parse_settings(config.read_text(encoding="utf-8"), str(config))
+            settings = parse_packet_settings(config.read_text(encoding="utf-8"), str(config))
         asyncio.run(PlaneProcess(settings, Notifier()).run())
     except ConfigError as error:
         for fault in error.faults:

@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from sekisho.config.settings import Settings
+from sekisho.config.packets import PacketSettings
 from sekisho.drivers.durable import write_file
 from sekisho.drivers.listeners import bind_listeners, name_listeners
 from sekisho.drivers.listkey import load_key
@@ -50,7 +50,7 @@ _TCP_GRACE = 5.0
 class PlaneProcess:
     """The data plane of one site."""
 
-    def __init__(self, settings: Settings, notifier: Notifier) -> None:
+    def __init__(self, settings: PacketSettings, notifier: Notifier) -> None:
         self._settings = settings
         self._notifier = notifier
         self._folder = settings.runtime / "plane"

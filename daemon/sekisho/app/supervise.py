@@ -44,10 +44,10 @@ def _programs(config: Path, options: tuple[str, ...], tell: Say, stack: contextl
     python = (sys.executable, "-P", "-m")
     yield Program("sekishod", (*python, "sekisho.app.control", "--config", str(config), *options), reloads=True)
     # Imported while the control plane starts: the models of configuration take longer than all else here.
-    from sekisho.config.settings import parse_settings  # noqa: PLC0415
+    from sekisho.config.packets import parse_packet_settings  # noqa: PLC0415
 
     try:
-        settings = parse_settings(config.read_text(encoding="utf-8"), str(config))
+        settings = parse_packet_settings(config.read_text(encoding="utf-8"), str(config))
     except (OSError, UnicodeDecodeError):
         raise ConfigError([]) from None
     listeners = bind_listeners(settings.listen, settings.workers or len(os.sched_getaffinity(0)))

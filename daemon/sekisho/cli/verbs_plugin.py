@@ -41,14 +41,14 @@ def config(resolver: str, into: Path, key: Path | None, fail: str) -> None:
       sekisho plugin config recursor --into /etc/powerdns/sekisho --fail closed
     """
     # Client verbs start fast; and where compiled code is kept has to be settled before what is compiled is imported.
-    from sekisho.config.settings import parse_settings  # noqa: PLC0415
+    from sekisho.config.packets import parse_packet_settings  # noqa: PLC0415
     from sekisho.drivers.compilecache import use_compile_cache  # noqa: PLC0415
     from sekisho.drivers.pluginfiles import PluginPlan, write_plugin  # noqa: PLC0415
 
     use_compile_cache()
     path = chosen_config()
     try:
-        settings = parse_settings(path.read_text(encoding="utf-8"), str(path))
+        settings = parse_packet_settings(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([Fault(str(path), 0, f"cannot be read ({error}); name the configuration with --config")]) from error
     plan = PluginPlan(into.absolute(), settings.runtime / "plane", (key or settings.state / "list.key").absolute(), fail == "closed")

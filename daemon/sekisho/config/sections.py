@@ -1,4 +1,4 @@
-"""The smaller sections of `sekisho.yaml`: roles, measures, upstream, cache, walled garden. The larger ones have modules of their own."""
+"""The smaller sections of `sekisho.yaml`: roles, measures, walled garden. The larger ones have modules of their own."""
 
 from __future__ import annotations
 
@@ -11,20 +11,14 @@ from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from sekisho.config.accounts import Group, User
 from sekisho.config.validation import FileModel
 from sekisho.config.values import (
-    DnsEndpoint,
     Domain,
-    Flag,
-    Seconds,
-    SomeSeconds,
     Text,
-    Whole,
     as_items,
     as_v4,
     as_v6,
     one_or_many,
 )
 
-ENDPOINTS = one_or_many({"type": "string", "examples": ["127.0.0.1:53", "[::1]:53"]})
 NoticeV4 = Annotated[ipaddress.IPv4Address, PlainValidator(as_v4)]
 NoticeV6 = Annotated[ipaddress.IPv6Address, PlainValidator(as_v6)]
 _ACCOUNTS = one_or_many({"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]})
@@ -67,29 +61,6 @@ class MeasureSettings(FileModel):
 
     def observes(self, clause: str) -> bool:
         return self.clauses.get(clause, self.mode) is MeasureMode.OBSERVE
-
-
-class Upstream(FileModel):
-    """The resolvers queries are forwarded to."""
-
-    addresses: Annotated[tuple[DnsEndpoint, ...], BeforeValidator(as_items), Field(alias="address", min_length=1, max_length=16), ENDPOINTS]
-    """Resolvers in the order they are tried; port 53 where none is given."""
-    proxy_protocol: Flag = False
-    """Prefix each query with a PROXY v2 header that carries the client's address."""
-    timeout: SomeSeconds = 2.0
-    """Time one resolver has to answer before the next is tried."""
-
-
-class Cache(FileModel):
-    """The packet cache."""
-
-    mib: Annotated[Whole, Field(ge=0, le=65536)] = 64
-    """Memory of the cache in MiB; 0 switches it off."""
-    max_stale: Seconds = 86400.0
-    """How long past its TTL an answer may be served while the resolvers fail (RFC 8767); 0 never."""
-    shared: Flag | None = None
-    """One cache for every customer (true), none of one customer's answers for another (false), or null: shared,
-    unless proxy_protocol lets the resolver answer by client address."""
 
 
 class WalledGarden(FileModel):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
 from sekisho.config.accounts import Accounts
 from sekisho.config.bandwidth import Bandwidth, Duplicates
@@ -24,21 +24,19 @@ from sekisho.config.events import EventSettings
 from sekisho.config.flows import FlowSettings
 from sekisho.config.lines import LineSettings
 from sekisho.config.notices import NoticeSettings
+from sekisho.config.packets import PacketSettings
 from sekisho.config.policyzones import PolicyZones
 from sekisho.config.radius import RadiusSettings
-from sekisho.config.sections import ENDPOINTS, Cache, MeasureSettings, RoleSettings, Upstream, WalledGarden
-from sekisho.config.validation import FileModel, did_you_mean, shown, validate
+from sekisho.config.sections import MeasureSettings, RoleSettings, WalledGarden
+from sekisho.config.validation import did_you_mean, shown, validate
 from sekisho.config.values import (
-    DnsEndpoint,
     Domain,
     Endpoint,
     FilePath,
     MetricsEndpoint,
     Network,
-    Seconds,
     SomeSeconds,
     Text,
-    Version,
     as_items,
     as_path,
     as_seconds,
@@ -55,14 +53,6 @@ def _as_pack(value: object, info: ValidationInfo) -> str:
     """A bare id stays one; anything else is a path to a pack of the operator's own."""
     text = as_text(value)
     return text if PACK_ID.fullmatch(text) else str(as_path(text, info))
-
-
-def _as_workers(value: object) -> int:
-    if value == "auto":
-        return 0
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"expected a number of threads, or auto for one a core; found {shown(value)}")
-    return value
 
 
 def _as_metrics(value: object) -> object:
@@ -96,21 +86,11 @@ _RETENTIONS = WithJsonSchema(
 PackName = Annotated[str, PlainValidator(_as_pack), WithJsonSchema({"type": "string"})]
 
 
-class Settings(FileModel):
+class Settings(PacketSettings):
     """The main file. Relative paths start at its own folder."""
 
-    version: Version
-    listen: Annotated[tuple[DnsEndpoint, ...], BeforeValidator(as_items), Field(min_length=1, max_length=64), ENDPOINTS] = (
-        Endpoint("127.0.0.1", 53),
-        Endpoint("::1", 53),
-    )
-    """Where queries come in, over UDP and TCP."""
-    upstream: Upstream
-    """Where queries go that nothing holds."""
-    state: FilePath = Path("/var/lib/sekisho")
-    """Folder of what must survive a restart: ledger, matches, compiled lists, list key."""
-    runtime: FilePath = Path("/run/sekisho")
-    """Folder of the shared tables and the API socket."""
+    model_config = ConfigDict(extra="forbid")
+
     terms: Annotated[tuple[PackName, ...], BeforeValidator(as_items), one_or_many({"type": "string"})] = ()
     """Terms packs: the id of one shipped with Sekisho, or the path of one of your own."""
     lists: FilePath | None = None
@@ -121,17 +101,6 @@ class Settings(FileModel):
     """Where `/metrics` is served; null or off: nowhere."""
     allow: Annotated[tuple[Network, ...], BeforeValidator(as_items), one_or_many({"type": "string"})] = ()
     """Networks that are no customers and yet are served, unfiltered."""
-    workers: Annotated[
-        int,
-        BeforeValidator(_as_workers),
-        Field(ge=0, le=128),
-        WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 0, "maximum": 128}]}),
-    ] = 0
-    """Threads that answer; auto (0): one a core."""
-    busy_poll: Annotated[Seconds, Field(le=0.01)] = 0.0
-    """How long a worker goes on looking for queries before it sleeps, such as 50us: answers come sooner, for time of a core."""
-    cache: Cache = Cache()
-    """The packet cache."""
     never_block: Annotated[tuple[Domain, ...], BeforeValidator(as_items)] = ()
     """Names no list may block, nor any name above them; entries that would are refused and reported."""
     walled_garden: WalledGarden | None = None
@@ -173,15 +142,6 @@ class Settings(FileModel):
     """The policy zones published for resolvers that are asked without this one; null: none are."""
     coa: CoaSettings | None = None
     """NASes that slow lines and end sessions when they are asked; null: none is asked."""
-
-    @model_validator(mode="after")
-    def _no_loop(self) -> Settings:
-        looped = [str(one) for one in self.upstream.addresses if one in self.listen and one.port]
-        if looped:
-            raise ValueError(
-                f"upstream {', '.join(looped)} is in `listen` too: queries would come back for ever; give the resolver's own address"
-            )
-        return self
 
 
 @dataclass(frozen=True, slots=True)
