@@ -6,14 +6,22 @@ of the file, has no business with people, and is to be up again within a second.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sekisho.config.document import scan_document
 from sekisho.config.validation import FileModel, shown, validate
 from sekisho.config.values import DnsEndpoint, Endpoint, FilePath, Flag, Seconds, SomeSeconds, Version, Whole, as_items, one_or_many
+
+ELSEWHERE = frozenset({
+    "terms", "lists", "customers", "metrics", "allow", "never_block", "walled_garden", "retention", "ledger_retention", "detection",
+    "flows", "bandwidth", "duplicates", "roles", "measures", "groups", "events", "lines", "dnstap", "notices", "radius",
+    "policy_zones", "coa",
+})  # fmt: skip
+"""The other keys of the main file. Stated, so that one that is mistyped is a fault here too: nobody is to listen at a default for it."""
 
 ENDPOINTS = one_or_many({"type": "string", "examples": ["127.0.0.1:53", "[::1]:53"]})
 
@@ -52,8 +60,6 @@ def _as_workers(value: object) -> int:
 class PacketSettings(FileModel):
     """The part of the main file the plane needs; what else stands there is the control plane's. Relative paths start at its own folder."""
 
-    model_config = ConfigDict(extra="ignore")
-
     version: Version
     listen: Annotated[tuple[DnsEndpoint, ...], BeforeValidator(as_items), Field(min_length=1, max_length=64), ENDPOINTS] = (
         Endpoint("127.0.0.1", 53),
@@ -89,5 +95,8 @@ class PacketSettings(FileModel):
 
 
 def parse_packet_settings(text: str, file: str) -> PacketSettings:
-    """From the main file's text, whatever the rest of it says. Raises ConfigError with every fault of these keys and of the YAML."""
-    return validate(PacketSettings, scan_document(text, file), {"folder": Path(file).parent})
+    """From the main file's text, whatever its other keys hold. Raises ConfigError with every fault of these keys and of the YAML."""
+    document = scan_document(text, file)
+    if isinstance(document.value, dict):
+        document = dataclasses.replace(document, value={key: value for key, value in document.value.items() if key not in ELSEWHERE})
+    return validate(PacketSettings, document, {"folder": Path(file).parent})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
 from sekisho.config.accounts import Accounts
 from sekisho.config.bandwidth import Bandwidth, Duplicates
@@ -88,8 +88,6 @@ PackName = Annotated[str, PlainValidator(_as_pack), WithJsonSchema({"type": "str
 
 class Settings(PacketSettings):
     """The main file. Relative paths start at its own folder."""
-
-    model_config = ConfigDict(extra="forbid")
 
     terms: Annotated[tuple[PackName, ...], BeforeValidator(as_items), one_or_many({"type": "string"})] = ()
     """Terms packs: the id of one shipped with Sekisho, or the path of one of your own."""
