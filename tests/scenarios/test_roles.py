@@ -77,6 +77,8 @@ def site(resolver: Resolver, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     c2 = {"id": "c2", "category": "c2", "source": "c2.txt", "format": "domains", "scope": "subtree", "answer": "nxdomain"}
     with folders(tmp_path_factory.mktemp("roles")) as (folder, runtime):
         made = write_site(folder, runtime, [resolver.port], lists=[c2], sources={"c2.txt": "c2.example\n"})
+        # By name, as operators write them: neither process is kept from starting by names only the control plane looks up.
+        made.edit(roles={"viewer": {"users": ["nobody"], "groups": ["nogroup"]}})
         with running(made) as checkpoint:
             yield Site(checkpoint)
 
