@@ -18,6 +18,7 @@ from pathlib import Path
 import sekisho
 from sekisho.drivers.compilecache import use_compile_cache
 from sekisho.drivers.processes import give_large_memory_back, keep_no_core
+from sekisho.model.frozen import make_quickly
 
 _DEFAULT = "/etc/sekisho/sekisho.yaml"
 _LEFT_OUT = ("rich", "coverage")
@@ -33,6 +34,7 @@ def begin(program: str, about: str, argv: Sequence[str] | None = None, flags: Ma
     Until a process has something to finish, SIGTERM and Ctrl-C end it at once: a start is as safe to
     break off as a crash is, and the first one compiles for a minute.
     """
+    make_quickly()
     # Nothing here multiplies matrices, and numpy would start a thread for each processor to do it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for package in _LEFT_OUT:

@@ -112,3 +112,14 @@ def test_a_version_that_loses_more_than_allowed_is_told_by_how_much() -> None:
     assert shrink(None, six, 0.30) is None
     assert shrink(six, ten, 0.0) is None
     assert shrink(ten, compiled("").compiled, 0.99) == 1.0
+
+
+def test_rules_in_ascii_are_read_as_any_name() -> None:
+    """A shorter way is taken for them; what it gives is what every other name is compared with."""
+    rules = [
+        line.split()[0].lstrip("!").removeprefix("*.") for line in open_list().splitlines() if line.strip() and not line.startswith("//")
+    ]
+    expected = {idn.to_wire(rule) for rule in rules}
+    assert {wire for wire, _ in parse_suffixes(open_list())} == expected
+    assert len(expected) > 9000
+    assert dict(parse_suffixes("CO.Jp\n")) == {b"\2co\2jp\0": SUFFIX}
