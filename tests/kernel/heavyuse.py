@@ -51,7 +51,7 @@ def control(site: Site, *program: str) -> Iterator[tuple[subprocess.Popen[bytes]
         yield process, Client(door)
     finally:
         process.terminate()
-        assert process.wait(30) == 0, log.read_text()[-3000:]
+        assert process.wait(120) == 0, log.read_text()[-3000:]
 
 
 def sekisho(site: Site, *arguments: str) -> str:

@@ -39,7 +39,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkpoint]:
 
 def test_gunma_bekki_3_an_opt_out_is_not_lost_by_kill_9_after_its_acknowledgement(site: Checkpoint) -> None:
     """Out and back in, the daemon killed after each acknowledgement: the plane never goes back, the record has it."""
-    customer = site.customer(*TERMS)
+    customer = site.customer(*TERMS, exempt=["gunma/19-2", "nbnet/22-2-5"])  # who asks without pause
     assert site.is_blocked(customer, LISTED)
     for act, reached in ((site.api.post, Checkpoint.is_answered), (site.api.delete, Checkpoint.is_blocked)):
         assert act("/v1/optouts", customer=customer.id, list="c2")["number"]
@@ -94,7 +94,6 @@ def test_the_plane_answers_on_while_the_daemon_is_dead_and_commands_say_so(site:
             assert site.ask("127.8.8.8", LISTED, tcp=tcp).rcode() == 5
     finally:
         os.kill(pid, signal.SIGKILL)
-        os.kill(pid, signal.SIGCONT)
     site.wait_ready(CONTROL, ready + 1)
     # What was matched meanwhile waited in the ring, and is on the record now.
     assert {one["list"] for one in site.events(customer, at_least=4)} == {"c2", "abuse"}
@@ -125,7 +124,7 @@ def test_counters_never_go_back_when_the_plane_restarts(site: Checkpoint) -> Non
     site.wait_ready(PLANE, ready + 1)
     assert site.is_blocked(customer, LISTED)
     wait_until(lambda: site.metric("sekisho_list_matches_total", list="c2") > before, what="one match more")
-    assert site.metric("sekisho_queries_total") > queries
+    wait_until(lambda: site.metric("sekisho_queries_total") > queries, what="one query more")
 
 
 def test_both_killed_at_once_come_back(site: Checkpoint) -> None:
@@ -133,7 +132,7 @@ def test_both_killed_at_once_come_back(site: Checkpoint) -> None:
     site.api.post("/v1/optouts", customer=customer.id, list="c2")
     ready = {module: site.times_ready(module) for module in (CONTROL, PLANE)}
     for module in ready:
-        os.kill(site.pid(module), signal.SIGKILL)
+        site.kill(module)
     for module, times in ready.items():
         site.wait_ready(module, times + 1)
     assert site.is_answered(customer, LISTED)
@@ -178,8 +177,9 @@ def test_the_supervisor_killed_leaves_no_process_behind(tmp_path_factory: pytest
 
 
 def is_running(pid: int) -> bool:
+    """Whether a thread of it is: its first may have ended before the others."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return any((one / "stat").read_text().rpartition(")")[2].split()[0] != "Z" for one in Path(f"/proc/{pid}/task").iterdir())
     except (FileNotFoundError, ProcessLookupError):
         return False
 

@@ -103,7 +103,7 @@ def test_a_damaged_snapshot_is_refused_the_last_good_one_stays_and_status_says_s
         assert status["plane"]["epoch"] == epoch
         assert any(f"refused snapshot {epoch + 1}" in one for one in status["warnings"])
         assert site.metric("sekisho_snapshot_refused") == 1
-        assert words in [line for line in site.log.splitlines() if "tables refused" in line][-1]
+        wait_until(lambda: any("tables refused" in line and words in line for line in site.log.splitlines()), what="the reason in the log")
         assert site.is_blocked(customers[0], LISTED)
         assert site.is_answered(customers[0], site.harmless())
         assert "refused snapshot" in site.say("status")
@@ -173,12 +173,11 @@ def test_queries_sent_while_the_plane_is_dead_wait_for_the_next_one(
         counted.wait(100)
         for module in killed:
             site.kill(module)
-        dead = counted.sent
+        counted.given_up = dead = counted.sent
         for module, times in ready.items():
             site.wait_ready(module, times + 1)
         counted.wait(50)
         sent = counted.sent - dead
-        counted.patience = 2.0  # what comes from the socket comes before what was sent later
     assert sent > 0
     held = 4 * len(customers)
     assert len(counted.lost) <= held
@@ -207,10 +206,9 @@ def test_on_a_full_disk_nothing_is_acknowledged_that_is_not_recorded_and_queries
     site: Checkpoint, customers: list[Customer]
 ) -> None:
     """No file can grow, the logs neither; both processes outlive it and go on where they stopped."""
-    one, new = customers[0], site.customer("gunma")
-    pids = {module: site.pid(module) for module in (CONTROL, PLANE)}
+    one, new = site.customer("gunma"), site.customer("gunma")
+    pids = {module: wait_until(lambda module=module: site.pid(module)) for module in (CONTROL, PLANE)}
     acts = site.sekisho("status")["ledger"]["acts"]
-    matches = sum(event["count"] for event in site.events(one, at_least=0))
     with limited(resource.RLIMIT_FSIZE, dict.fromkeys(pids.values(), 1)):
         refused = site.sekisho("optout", "add", new.id, "c2", code=1)
         assert "could not be written" in refused["error"]
@@ -225,14 +223,14 @@ def test_on_a_full_disk_nothing_is_acknowledged_that_is_not_recorded_and_queries
     assert site.is_answered(new, LISTED)
     site.sekisho("reload")
     assert site.is_answered(new, LISTED)
-    assert sum(event["count"] for event in site.events(one, at_least=matches + 5)) == matches + 5, "matches waited for room"
+    assert sum(event["count"] for event in site.events(one, at_least=5)) == 5, "matches waited for room"
     assert {module: site.pid(module) for module in pids} == pids
 
 
 def test_without_file_descriptors_left_udp_and_open_connections_are_served_and_tables_follow(
     site: Checkpoint, customers: list[Customer]
 ) -> None:
-    pid = site.pid(PLANE)
+    pid = wait_until(lambda: site.pid(PLANE))
     # Numbers are given lowest first; there may be gaps among those in use, so the limit leaves three free ones, not three more.
     free = sorted(set(range(len(descriptors(pid)) + 3)) - descriptors(pid))[:3]
     with contextlib.ExitStack() as stack, limited(resource.RLIMIT_NOFILE, {pid: free[-1] + 1}):
@@ -282,7 +280,7 @@ def test_thousands_of_tcp_clients_that_send_a_byte_now_and_then_keep_nobody_from
             for tcp in (False, True):
                 assert site.is_blocked(customers[0], LISTED, tcp=tcp)
                 assert site.is_answered(customers[0], site.harmless(), tcp=tcp)
-            assert time.monotonic() - began < 120, f"{len(open_)} are open yet"
+            assert time.monotonic() - began < 300, f"{len(open_)} are open yet"
         assert byte > 1, "they were served beside one another"
 
 
@@ -337,7 +335,7 @@ def flood(site: Checkpoint, customer: Customer, packets: int) -> None:
 
 def test_the_control_plane_stopped_in_mid_air_is_no_matter_to_the_plane(site: Checkpoint, customers: list[Customer]) -> None:
     """Stopped, not dead: nobody tells the plane, and the sockets of the operator answer nothing."""
-    pid = site.pid(CONTROL)
+    pid = wait_until(lambda: site.pid(CONTROL))
     os.kill(pid, signal.SIGSTOP)
     try:
         with load(site, customers, lambda n: LISTED if n % 2 else harmless(n)) as counted:

@@ -51,8 +51,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkpoint]:
             yield one
 
 
+LAST = 0xFFFF
+
+
 def flood(checkpoint: Checkpoint, customer: Customer, name: str, count: int) -> tuple[Counter[int], float]:
-    """Send `count` queries without waiting for answers; what came by response code, and the seconds it all took."""
+    """Send `count` queries without waiting for answers; what came by response code, and the seconds it all took.
+
+    Packets of one socket are dealt with in order: once a last one has its answer, which is asked until the budget allows it, all of
+    them have been.
+    """
     packet = bytearray(dns.message.make_query(name, "A").to_wire())
     got: Counter[int] = Counter()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -67,16 +74,26 @@ def flood(checkpoint: Checkpoint, customer: Customer, name: str, count: int) -> 
                 client.send(packet)
             with contextlib.suppress(BlockingIOError):
                 got[client.recv(4096)[3] & 15] += 1
-        client.settimeout(0.5)
-        with contextlib.suppress(TimeoutError):
-            while True:
-                got[client.recv(4096)[3] & 15] += 1
+        packet[:2] = LAST.to_bytes(2, "big")
+        client.settimeout(0.2)
+
+        def is_over() -> bool:
+            client.send(packet)
+            with contextlib.suppress(TimeoutError):
+                while int.from_bytes((answer := client.recv(4096))[:2], "big") != LAST:
+                    got[answer[3] & 15] += 1
+                return True
+            return False
+
+        wait_until(is_over, what="an answer behind the flood")
         return got, time.monotonic() - began
 
 
 @pytest.mark.parametrize(("pack", "clause"), [("gunma", "gunma/19-2"), ("nbnet", "nbnet/22-2-5")])
 def test_gunma_19_2_and_nbnet_22_2_5_hold_a_flooder_while_the_others_are_served(site: Checkpoint, pack: str, clause: str) -> None:
-    """Without notice and by silence, never REFUSED; what is within the budget is answered, and the clause is counted."""
+    """Without notice and by silence, never REFUSED; what is within the budget is answered, also once the flood is over, and the clause
+    is counted.
+    """
     flooder, other = site.customer(pack), site.customer(pack)
     name = site.harmless()
     assert site.is_answered(flooder, name)
@@ -88,7 +105,7 @@ def test_gunma_19_2_and_nbnet_22_2_5_hold_a_flooder_while_the_others_are_served(
     while thread.is_alive():
         assert site.is_answered(other, name)
         served += 1
-    thread.join()
+        thread.join(0.01)  # within a budget of one's own
     got, seconds = result[0]
     assert served
     assert set(got) == {dns.rcode.NOERROR}
@@ -100,7 +117,6 @@ def test_gunma_19_2_and_nbnet_22_2_5_hold_a_flooder_while_the_others_are_served(
         return clauses == site.metric("sekisho_verdicts_total", step="budget") - counted[1] > 0
 
     wait_until(held, what="every query held under the clause")
-    wait_until(lambda: site.is_answered(flooder, name), deadline=20, what="an answer once the flood is over")
 
 
 def test_the_budget_is_the_same_over_tcp(site: Checkpoint) -> None:
@@ -113,16 +129,17 @@ def test_the_budget_is_the_same_over_tcp(site: Checkpoint) -> None:
     with socket.socket() as client:
         client.bind((flooder.address, 0))
         client.connect((site.site.host, site.site.port))
-        client.settimeout(0.1)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         with contextlib.suppress(ConnectionError):
             while site.metric("sekisho_verdicts_total", step="budget") == before:
                 assert time.monotonic() < deadline, "no query of a flood over TCP was held"
                 for _ in range(20):
+                    client.settimeout(30)
                     client.sendall(framed)
+                    client.settimeout(0.1)
                     with contextlib.suppress(TimeoutError):
                         client.recv(1 << 20)
-    assert site.metric("sekisho_clause_matches_total", clause="nbnet/22-2-5") > counted
+    wait_until(lambda: site.metric("sekisho_clause_matches_total", clause="nbnet/22-2-5") > counted, what="the clause counted")
     assert site.is_answered(other, name, tcp=True)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -57,6 +58,13 @@ def rates(server: coaserver.CoaServer) -> list[list[str]]:
     return [asked.text(RATE) for asked in server.requests]
 
 
+def remembered(folder: Folder) -> int:
+    """How many acknowledged limits are in the memory on disk."""
+    with contextlib.closing(sqlite3.connect(f"file:{folder.path / 'state' / 'nas.db'}?mode=ro", uri=True)) as database:
+        ((found,),) = database.execute("SELECT count(*) FROM held WHERE certain")
+        return int(found)
+
+
 def stand(folder: Folder) -> dict[str, Any]:
     (nas,) = sekisho(folder, "nas", "show")["nas"]
     answer: dict[str, Any] = nas
@@ -68,14 +76,15 @@ def test_a_measure_slows_the_line_through_every_death_of_the_daemon_until_it_is_
         folder = site(tmp_path, server.port)
         with daemon(folder) as process:
             measure = sekisho(folder, "suspend", "c-1", "--clause", CLAUSE, "--reason", "a storm of connections")["id"]
-            wait_until(lambda: server.asked, deadline=30, what="the NAS to be asked")
+            wait_until(lambda: server.asked, what="the NAS to be asked")
             process.end(signal.SIGKILL)
         asked = len(server.requests)
         assert set(map(tuple, rates(server))) == {tuple(SLOW)}
         server.reply = coaserver.ack
         with daemon(folder) as process:
-            wait_until(lambda: len(server.requests) > asked, deadline=30, what="what was not answered to be asked again")
-            wait_until(lambda: stand(folder)["acknowledged"] == 1, deadline=30, what="the limit to be acknowledged")
+            wait_until(lambda: len(server.requests) > asked, what="what was not answered to be asked again")
+            wait_until(lambda: stand(folder)["acknowledged"] == 1, what="the limit to be acknowledged")
+            wait_until(lambda: remembered(folder) == 1, what="that to be written down")
             process.end(signal.SIGKILL)
         asked = len(server.requests)
         with daemon(folder) as process:
@@ -83,13 +92,13 @@ def test_a_measure_slows_the_line_through_every_death_of_the_daemon_until_it_is_
             assert len(server.requests) == asked, "what was acknowledged is remembered"
             server.reply = coaserver.silence
             sekisho(folder, "measures", "lift", measure, "--reason", "it stopped")
-            wait_until(lambda: len(server.requests) > asked, deadline=30, what="the NAS to be asked for full speed")
+            wait_until(lambda: len(server.requests) > asked, what="the NAS to be asked for full speed")
             process.end(signal.SIGKILL)
         asked = len(server.requests)
         server.reply = coaserver.ack
         with daemon(folder) as process:
-            wait_until(lambda: len(server.requests) > asked, deadline=30, what="the limit to be taken back")
-            wait_until(lambda: not stand(folder)["lifting"], deadline=30, what="that to be acknowledged")
+            wait_until(lambda: len(server.requests) > asked, what="the limit to be taken back")
+            wait_until(lambda: not stand(folder)["lifting"], what="that to be acknowledged")
             process.end()
         assert rates(server)[-1] == FULL
         assert all(one.genuine for one in server.asked)
@@ -121,13 +130,13 @@ def test_a_session_that_accounting_tells_of_is_slowed_at_its_start_and_anew_afte
         with daemon(folder) as process, contextlib.closing(radius.Nas(port)) as bras:
             measure = sekisho(folder, "suspend", "c-1", "--clause", CLAUSE, "--reason", "a storm of connections")["id"]
             bras.tell(radius.START, "s-1", "c-1", radius.address("198.51.100.7"))
-            wait_until(lambda: stand(folder)["acknowledged"] == 1, deadline=30, what="the session to be slowed")
+            wait_until(lambda: stand(folder)["acknowledged"] == 1, what="the session to be slowed")
             bras.tell(radius.ON)
             bras.tell(radius.START, "s-1", "c-1", radius.address("198.51.100.8"))
-            wait_until(lambda: len(server.requests) >= 2, deadline=30, what="the session by the same name to be slowed")
-            wait_until(lambda: stand(folder)["acknowledged"] == 1, deadline=30, what="that to be acknowledged")
+            wait_until(lambda: len(server.requests) >= 2, what="the session by the same name to be slowed")
+            wait_until(lambda: stand(folder)["acknowledged"] == 1, what="that to be acknowledged")
             sekisho(folder, "measures", "lift", measure, "--reason", "it stopped")
-            wait_until(lambda: rates(server)[-1] == FULL, deadline=30, what="full speed")
+            wait_until(lambda: rates(server)[-1] == FULL, what="full speed")
             process.end()
     assert [one.text(44) for one in server.requests] == [["s-1"]] * len(server.requests)
     assert [rate for rate, _ in itertools.groupby(rates(server))] == [SLOW, FULL]

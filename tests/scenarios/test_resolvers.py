@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import dns.flags
 import dns.message
@@ -49,19 +50,39 @@ class Pair:
     def is_first(self, tcp: bool) -> bool:
         return addresses(self.checkpoint.ask(self.customer, self.checkpoint.harmless(), tcp=tcp)) == {self.first.address}
 
+    def second_answers(self, tcp: bool = False) -> None:
+        """The second resolver is asked. On a busy machine it too may be too slow once; a lie never gets through."""
+
+        def asked() -> bool:
+            answer = self.checkpoint.ask(self.customer, self.checkpoint.harmless(), tcp=tcp)
+            assert addresses(answer) == {self.second.address} or (answer.rcode(), answer.answer) == (dns.rcode.SERVFAIL, []), answer
+            return bool(answer.answer)
+
+        wait_until(asked, what="an answer of the second resolver")
+
+
+@contextlib.contextmanager
+def before_two(folder: Path, timeout: str) -> Iterator[Pair]:
+    with Resolver().running() as first, Resolver(address="198.51.100.8").running() as second, folders(folder) as (files, runtime):
+        site = write_site(files, runtime, [], lists=LISTS, sources={"c2.txt": "listed.example\n"})
+        ports = [f"127.0.0.1:{one.port}" for one in (first, second)]
+        site.edit(upstream={"address": ports, "timeout": timeout}, workers=1)
+        with running(site) as one:
+            yield Pair(one, first, second, one.customer("gunma", exempt=["gunma/19-2"]))
+
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with (
-        Resolver().running() as first,
-        Resolver(address="198.51.100.8").running() as second,
-        folders(tmp_path_factory.mktemp("resolvers")) as (folder, runtime),
-    ):
-        site = write_site(folder, runtime, [], lists=LISTS, sources={"c2.txt": "listed.example\n"})
-        ports = [f"127.0.0.1:{one.port}" for one in (first, second)]
-        site.edit(upstream={"address": ports, "timeout": "300ms"}, workers=1)
-        with running(site) as one:
-            yield Pair(one, first, second, one.customer("gunma", exempt=["gunma/19-2"]))
+    """With little patience: for resolvers that do not answer."""
+    with before_two(tmp_path_factory.mktemp("resolvers"), "300ms") as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """For resolvers that answer, however busy the machine is."""
+    with before_two(tmp_path_factory.mktemp("patient"), "20s") as one:
+        yield one
 
 
 def forged(packet: bytes) -> bytes:
@@ -130,31 +151,30 @@ LIES = [wrong_identity, wrong_name, wrong_type, no_question, wrong_source, no_re
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_lie_before_the_truth_is_ignored(pair: Pair, lie: Behaviour) -> None:
+def test_a_lie_before_the_truth_is_ignored(patient: Pair, lie: Behaviour) -> None:
     """Wrong id, question, source or form: dropped, and the right answer behind it is taken."""
-    name = pair.checkpoint.harmless()
-    with pair.behaving(lambda packet: [*lie(packet), *honest(packet)]):
-        assert addresses(pair.checkpoint.ask(pair.customer, name)) == {pair.first.address}
+    name = patient.checkpoint.harmless()
+    with patient.behaving(lambda packet: [*lie(packet), *honest(packet)]):
+        assert addresses(patient.checkpoint.ask(patient.customer, name)) == {patient.first.address}
     for _ in range(3):
-        assert addresses(pair.checkpoint.ask(pair.customer, name)) == {pair.first.address}, "nothing else is in the cache"
+        assert addresses(patient.checkpoint.ask(patient.customer, name)) == {patient.first.address}, "nothing else is in the cache"
 
 
 # Over TCP an answer comes from where the connection goes.
 @pytest.mark.parametrize(("lie", "tcp"), [(lie, tcp) for lie in LIES for tcp in (False, True) if not (tcp and lie is wrong_source)])
 def test_a_resolver_that_only_lies_is_as_good_as_none(pair: Pair, lie: Behaviour, tcp: bool) -> None:
     with pair.behaving(lie):
-        answer = pair.checkpoint.ask(pair.customer, pair.checkpoint.harmless(), tcp=tcp)
-        assert addresses(answer) == {pair.second.address}, "the second resolver is asked"
+        pair.second_answers(tcp)
     with pair.behaving(lie, lie):
         answer = pair.checkpoint.ask(pair.customer, pair.checkpoint.harmless(), tcp=tcp)
         assert (answer.rcode(), answer.answer) == (dns.rcode.SERVFAIL, [])
 
 
-def test_lies_are_counted(pair: Pair) -> None:
-    before = pair.checkpoint.metric("sekisho_upstream_mismatched_total")
-    with pair.behaving(lambda packet: [*wrong_name(packet), *honest(packet)]):
-        pair.checkpoint.ask(pair.customer, pair.checkpoint.harmless())
-    wait_until(lambda: pair.checkpoint.metric("sekisho_upstream_mismatched_total") > before, what="the lie counted")
+def test_lies_are_counted(patient: Pair) -> None:
+    before = patient.checkpoint.metric("sekisho_upstream_mismatched_total")
+    with patient.behaving(lambda packet: [*wrong_name(packet), *honest(packet)]):
+        patient.checkpoint.ask(patient.customer, patient.checkpoint.harmless())
+    wait_until(lambda: patient.checkpoint.metric("sekisho_upstream_mismatched_total") > before, what="the lie counted")
 
 
 @pytest.mark.parametrize("tcp", [False, True])
@@ -162,8 +182,7 @@ def test_a_slow_resolver_is_waited_for_so_long_and_the_second_asked(pair: Pair, 
     before = {name: pair.checkpoint.metric(f"sekisho_upstream_{name}_total") for name in ("timeouts", "failovers")}
     with pair.behaving(silent):
         for _ in range(3):
-            answer = pair.checkpoint.ask(pair.customer, pair.checkpoint.harmless(), tcp=tcp)
-            assert addresses(answer) == {pair.second.address}
+            pair.second_answers(tcp)
         assert pair.checkpoint.is_blocked(pair.customer, "listed.example", tcp=tcp)
     wait_until(
         lambda: all(pair.checkpoint.metric(f"sekisho_upstream_{name}_total") > count for name, count in before.items()), what="both counted"
@@ -180,8 +199,7 @@ def test_an_answer_that_comes_too_late_goes_to_nobody(pair: Pair) -> None:
 
     with pair.behaving(hold_back):
         for _ in range(4):
-            name = pair.checkpoint.harmless()
-            assert addresses(pair.checkpoint.ask(pair.customer, name)) == {pair.second.address}
+            pair.second_answers()
     assert late
 
 
@@ -202,68 +220,68 @@ def test_a_failure_of_the_resolver_is_not_kept(pair: Pair) -> None:
     wait_until(lambda: addresses(pair.checkpoint.ask(pair.customer, name)) == {pair.first.address}, deadline=60, what="the answer")
 
 
-def test_ports_and_identities_of_queries_cannot_be_foretold(pair: Pair) -> None:
+def test_ports_and_identities_of_queries_cannot_be_foretold(patient: Pair) -> None:
     """Who would forge an answer has to guess both (RFC 5452)."""
-    pair.recover()
-    pair.first.ports.clear()
-    pair.first.identities.clear()
+    patient.recover()
+    patient.first.ports.clear()
+    patient.first.identities.clear()
     for _ in range(60):
-        pair.checkpoint.ask(pair.customer, pair.checkpoint.harmless())
-    identities = pair.first.identities
-    assert len(pair.first.ports) >= 8
+        patient.checkpoint.ask(patient.customer, patient.checkpoint.harmless())
+    identities = patient.first.identities
+    assert len(patient.first.ports) >= 8
     assert len(identities) >= 55
     assert max(identities) - min(identities) > 20_000
     assert len({one + 1 for one in identities} & identities) < 10, "not one after the other"
 
 
 @pytest.mark.parametrize("tcp", [False, True])
-def test_a_resolver_that_changes_the_case_of_a_name_is_believed_and_the_customer_keeps_theirs(pair: Pair, tcp: bool) -> None:
+def test_a_resolver_that_changes_the_case_of_a_name_is_believed_and_the_customer_keeps_theirs(patient: Pair, tcp: bool) -> None:
     def lowered(packet: bytes) -> list[tuple[bytes, bool]]:
         query = dns.message.from_wire(packet)
         query.question[0].name = query.question[0].name.canonicalize()
         return [(respond(query.to_wire()), False)]
 
-    name = pair.checkpoint.harmless().replace("harmless", "HarmLess")
-    with pair.behaving(lowered):
+    name = patient.checkpoint.harmless().replace("harmless", "HarmLess")
+    with patient.behaving(lowered):
         for _ in range(2):
-            answer = pair.checkpoint.ask(pair.customer, name, tcp=tcp)
-            assert addresses(answer) == {pair.first.address}
+            answer = patient.checkpoint.ask(patient.customer, name, tcp=tcp)
+            assert addresses(answer) == {patient.first.address}
             assert answer.question[0].name.to_text() == f"{name}."
 
 
-def test_a_truncated_answer_is_passed_on_and_nothing_of_it_kept(pair: Pair) -> None:
-    pair.recover()
-    name = f"big.{pair.checkpoint.harmless()}"
+def test_a_truncated_answer_is_passed_on_and_nothing_of_it_kept(patient: Pair) -> None:
+    patient.recover()
+    name = f"big.{patient.checkpoint.harmless()}"
     for _ in range(2):
-        answer = pair.checkpoint.ask(pair.customer, name, "TXT")
+        answer = patient.checkpoint.ask(patient.customer, name, "TXT")
         assert answer.flags & dns.flags.TC
-    whole = pair.checkpoint.ask(pair.customer, name, "TXT", tcp=True)
+    whole = patient.checkpoint.ask(patient.customer, name, "TXT", tcp=True)
     assert not whole.flags & dns.flags.TC
     assert sum(len(rrset) for rrset in whole.answer) == 20
 
 
-def test_what_the_cache_holds_is_asked_for_once(pair: Pair) -> None:
-    pair.recover()
-    name = pair.checkpoint.harmless()
+def test_what_the_cache_holds_is_asked_for_once(patient: Pair) -> None:
+    patient.recover()
+    name = patient.checkpoint.harmless()
     for spelling in (name, name.upper(), name.title()) * 5:
-        answer = pair.checkpoint.ask(pair.customer, spelling)
-        assert addresses(answer) == {pair.first.address}
+        answer = patient.checkpoint.ask(patient.customer, spelling)
+        assert addresses(answer) == {patient.first.address}
         assert answer.question[0].name.to_text() == f"{spelling}."
         assert answer.answer[0].ttl <= 300
-    assert pair.first.asked[f"{name}."] == 1
-    missing = f"nx.{pair.checkpoint.harmless()}"
+    assert patient.first.asked[f"{name}."] == 1
+    missing = f"nx.{patient.checkpoint.harmless()}"
     for _ in range(10):
-        assert pair.checkpoint.ask(pair.customer, missing).rcode() == dns.rcode.NXDOMAIN
-    assert pair.first.asked[f"{missing}."] == 1
+        assert patient.checkpoint.ask(patient.customer, missing).rcode() == dns.rcode.NXDOMAIN
+    assert patient.first.asked[f"{missing}."] == 1
 
 
-def test_do_and_cd_have_answers_of_their_own(pair: Pair) -> None:
-    pair.recover()
-    name = pair.checkpoint.harmless()
+def test_do_and_cd_have_answers_of_their_own(patient: Pair) -> None:
+    patient.recover()
+    name = patient.checkpoint.harmless()
     for _ in range(4):
         for options in ({}, {"want_dnssec": True}, {"flags": dns.flags.RD | dns.flags.CD}):
-            pair.checkpoint.ask(pair.customer, name, **options)
-    assert pair.first.asked[f"{name}."] == 3
+            patient.checkpoint.ask(patient.customer, name, **options)
+    assert patient.first.asked[f"{name}."] == 3
 
 
 def test_the_resolver_is_told_whose_query_it_is(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -5,6 +5,7 @@ The memory of the running daemon is read as a debugger would, and searched for n
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 import sys
@@ -132,12 +133,14 @@ def test_nbnet_21_1_the_daemon_has_no_sealed_name_in_its_memory_from_wherever_th
 def test_nbnet_21_1_the_process_of_a_sealed_list_ends_with_its_work(sealed: Sealed) -> None:
     sealed.checkpoint.sekisho("lists", "refresh", "file")
     pid = sealed.checkpoint.pid(CONTROL)
+
+    def alone() -> bool:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread may end while it is looked at
+            return not any((thread / "children").read_text() for thread in Path(f"/proc/{pid}/task").iterdir())
+        return False
+
     # The other lists are fetched by processes of their own, in their own time.
-    wait_until(
-        lambda: not any((thread / "children").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()),
-        deadline=120,
-        what="the end of every process of a list",
-    )
+    wait_until(alone, deadline=120, what="the end of every process of a list")
 
 
 def test_a_mark_is_found_in_a_memory_that_has_it_in_whatever_form() -> None:

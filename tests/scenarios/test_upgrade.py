@@ -122,13 +122,13 @@ def udp(site: Checkpoint, customer: Customer) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.bind((customer.address, 0))
         client.connect((site.site.host, site.site.port))
-        client.settimeout(20)
+        client.settimeout(60)
         yield client
 
 
 @contextlib.contextmanager
 def tcp(site: Checkpoint, customer: Customer) -> Iterator[socket.socket]:
-    with socket.create_connection((site.site.host, site.site.port), source_address=(customer.address, 0), timeout=20) as stream:
+    with socket.create_connection((site.site.host, site.site.port), source_address=(customer.address, 0), timeout=60) as stream:
         yield stream
 
 
@@ -138,7 +138,7 @@ def test_a_plane_told_to_stop_answers_what_it_has_taken(site: Checkpoint, resolv
     with asking((site.site.host, site.site.port), sources, lambda n: f"w{n}.harmless.example", rate=400) as load:
         load.wait(100)
         ready = site.times_ready(PLANE)
-        os.kill(site.pid(PLANE), signal.SIGTERM)
+        os.kill(wait_until(lambda: site.pid(PLANE), what="a plane"), signal.SIGTERM)
         site.wait_ready(PLANE, ready + 1)
         load.wait(100)
     assert not load.lost

@@ -18,6 +18,7 @@ from typing import Any
 from sekisho.app.demo import running_checkpoint, running_upstream
 from sekisho.app.demo_ask import Answer, ask
 from sekisho.app.demo_site import DemoSite, make_folders, write_site
+from support.net import free_port
 from support.waiting import wait_until
 
 
@@ -27,8 +28,10 @@ class Checkpoint:
     supervisor: int
 
     def ask(self, source: str, name: str, rdtype: str = "A") -> Answer:
-        """A real query from the address `source`."""
-        return ask(self.site.host, self.site.port, source, name, rdtype)
+        """A real query from the address `source`, asked until there is an answer."""
+        one = wait_until(lambda: answered(ask(self.site.host, self.site.port, source, name, rdtype)), what=f"an answer to {source}")
+        assert one is not None
+        return one
 
     def sekisho(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         """The operator's command with `--json`; its exit code must be `code`."""
@@ -65,13 +68,17 @@ class Checkpoint:
         return (self.site.folder / "log").read_text(errors="replace")
 
 
+def answered(one: Answer) -> Answer | None:
+    return one if one.message is not None else None
+
+
 @contextlib.contextmanager
 def running(**settings: object) -> Iterator[Checkpoint]:
     """A checkpoint on the demo's site with its upstream; `settings` are keys of sekisho.yaml put over the demo's."""
     folder, runtime = make_folders()
     try:
         with running_upstream() as upstream_port:
-            site = write_site(folder, runtime, upstream_port, (0, 0))
+            site = write_site(folder, runtime, upstream_port, (free_port(), free_port()))
             site.config.write_text(json.dumps(json.loads(site.config.read_text()) | settings))
             with running_checkpoint(site) as supervisor:
                 yield Checkpoint(site, supervisor)

@@ -92,6 +92,7 @@ class CoaServer:
 @contextlib.contextmanager
 def running(reply: Reply = ack, *, port: int = 0, secret: bytes = SECRET) -> Iterator[CoaServer]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         opened.bind(("127.0.0.1", port))
         opened.settimeout(0.05)
         server = CoaServer(opened.getsockname()[1], reply)
@@ -102,14 +103,17 @@ def running(reply: Reply = ack, *, port: int = 0, secret: bytes = SECRET) -> Ite
             yield server
         finally:
             stop.set()
-            thread.join(5)
+            thread.join()
 
 
 def _serve(server: CoaServer, opened: socket.socket, stop: threading.Event, secret: bytes) -> None:
-    while not stop.is_set():
+    """Until it is told to stop and has taken what had come."""
+    while True:
         try:
             raw, source = opened.recvfrom(4096)
         except TimeoutError:
+            if stop.is_set():
+                return
             continue
         packet = CoAPacket(packet=raw, secret=secret, dict=EMPTY)
         genuine = packet.VerifyCoARequest() and packet.message_authenticator is True and packet.verify_message_authenticator()

@@ -24,12 +24,14 @@ class Load:
     answered: int = 0
     lost: list[str] = field(default_factory=list)
     rcodes: dict[int, int] = field(default_factory=dict)
-    patience: float = 15.0
+    patience: float = 60.0
     """Seconds an answer may take before it counts as lost."""
+    given_up: int = 0
+    """Queries before this one count as lost at once."""
     longest: float = 0.0
     """Seconds the slowest answer took."""
 
-    def wait(self, answers: int, deadline: float = 30.0) -> None:
+    def wait(self, answers: int, deadline: float = 60.0) -> None:
         """Wait until so many more queries were answered."""
         goal, end = self.answered + answers, time.monotonic() + deadline
         while self.answered < goal:
@@ -64,7 +66,7 @@ def _ask(
     load: Load,
     stop: threading.Event,
 ) -> None:
-    waiting: dict[socket.socket, dict[int, tuple[float, str]]] = {}
+    waiting: dict[socket.socket, dict[int, tuple[float, int]]] = {}
     with contextlib.ExitStack() as stack:
         for source in sources:
             one = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -85,19 +87,18 @@ def _ask(
                 _take(one, waiting[one], load)
             now = time.monotonic()
             for open_ in waiting.values():
-                for number in [number for number, (sent, _) in open_.items() if now - sent > load.patience]:
-                    load.lost.append(open_.pop(number)[1])
+                for key in [key for key, (sent, number) in open_.items() if now - sent > load.patience or number < load.given_up]:
+                    load.lost.append(name(open_.pop(key)[1]))
 
 
-def _send(one: socket.socket, open_: dict[int, tuple[float, str]], text: str, load: Load) -> None:
-    number = load.sent & 0xFFFF
+def _send(one: socket.socket, open_: dict[int, tuple[float, int]], text: str, load: Load) -> None:
     with contextlib.suppress(OSError):
-        one.send(question(number, text))
-    open_[number] = (time.monotonic(), text)
+        one.send(question(load.sent, text))
+    open_[load.sent & 0xFFFF] = (time.monotonic(), load.sent)
     load.sent += 1
 
 
-def _take(one: socket.socket, open_: dict[int, tuple[float, str]], load: Load) -> None:
+def _take(one: socket.socket, open_: dict[int, tuple[float, int]], load: Load) -> None:
     with contextlib.suppress(OSError):
         while True:
             answer = one.recv(65535)

@@ -7,6 +7,7 @@ import ctypes
 import itertools
 import os
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -68,7 +69,7 @@ def run(*argv: str) -> str:
 
 @contextlib.contextmanager
 def field() -> Iterator[Field]:
-    mark = f"sk{os.getpid()}-{next(_numbers)}"
+    mark = f"sk{os.getpid()}-{os.urandom(2).hex()}-{next(_numbers)}"  # a run that was killed may have left some behind
     one = Field(f"{mark}-c", f"{mark}-g", f"{mark}-s")
     made = []
     try:
@@ -135,7 +136,7 @@ def opened(namespace: str, address: str, kind: int = socket.SOCK_STREAM, port: i
         one = socket.socket(family(address), kind)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         one.bind((address, port))
-        one.settimeout(20)
+        one.settimeout(60)
         return one
 
     made: socket.socket = inside(namespace, make)
@@ -143,13 +144,16 @@ def opened(namespace: str, address: str, kind: int = socket.SOCK_STREAM, port: i
 
 
 @contextlib.contextmanager
-def transfer(one: Field, address: str, server: str, *, up: bool, port: int = 0) -> Iterator[Callable[[], int]]:
-    """Bytes that have arrived of a TCP transfer which goes on as long as the block: towards a customer, or from one."""
+def transfer(one: Field, address: str, server: str, *, up: bool, port: int = 0, whole: bool = False) -> Iterator[Callable[[], int]]:
+    """Bytes that have arrived of a TCP transfer which goes on as long as the block: towards a customer, or from one.
+
+    `whole`: all that was sent has arrived at the end, and no packet of it comes afterwards.
+    """
     with opened(one.server, server, port=port) as listener, opened(one.customers, address) as client:
         listener.listen(1)
         client.connect(listener.getsockname())
         accepted, _ = listener.accept()
-        accepted.settimeout(20)
+        accepted.settimeout(60)
         sender, receiver = (client, accepted) if up else (accepted, client)
         stop = threading.Event()
         arrived = [0]
@@ -172,12 +176,26 @@ def transfer(one: Field, address: str, server: str, *, up: bool, port: int = 0) 
             yield lambda: arrived[0]
         finally:
             stop.set()
+            if whole:
+                _to_the_end(sender, receiver, threads)
             for end in (accepted, client):
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
             for thread in threads:
                 thread.join()
             accepted.close()
+
+
+def _to_the_end(sender: socket.socket, receiver: socket.socket, threads: list[threading.Thread]) -> None:
+    """Have all arrive that the first thread has sent, and both ends know that it did."""
+    sending, receiving = threads
+    sending.join()
+    with contextlib.suppress(OSError):
+        sender.shutdown(socket.SHUT_WR)
+        receiving.join()
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        receiver.close()
+        sender.recv(1)  # ends with the reset, the last packet there is
 
 
 def rate_of(arrived: Callable[[], int], seconds: float = 1.5, settle: float = 0.7) -> float:

@@ -88,7 +88,7 @@ class Nas:
         self._next = (self._next + 1) % 256
         return packet(attributes, self._next, self.secret, signed=signed)
 
-    def answer(self, request: bytes, timeout: float = 10.0) -> bytes | None:
+    def answer(self, request: bytes, timeout: float = 60.0) -> bytes | None:
         """The response to a request that is sent now; None if there is none in time."""
         self.socket.send(request)
         self.socket.settimeout(timeout)

@@ -122,7 +122,7 @@ class Checkpoint:
 
     async def settled(self, condition: Callable[[], object]) -> None:
         """Wait until something that the server does by itself is done."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not condition():
                 await asyncio.sleep(0.005)
 
@@ -157,7 +157,7 @@ class Asker:
         await self.writer.drain()
 
     async def take(self) -> bytes:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             size = int.from_bytes(await self.reader.readexactly(2), "big")
             return await self.reader.readexactly(size)
 
@@ -167,7 +167,7 @@ class Asker:
 
     async def is_closed(self) -> bool:
         """Whether the server closes, without a further word."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             try:
                 return await self.reader.read(1) == b""
             except ConnectionError:

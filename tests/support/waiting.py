@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], deadline: float = 10.0, what: str = "the condition", interval: float = 0.01) -> T:
+def wait_until(condition: Callable[[], T], deadline: float = 60.0, what: str = "the condition", interval: float = 0.01) -> T:
     """Ask `condition` until it gives something true, and return that.
 
     `deadline` in seconds. Raises AssertionError, naming `what`, when it has passed.

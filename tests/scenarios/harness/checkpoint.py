@@ -177,9 +177,10 @@ def running(site: Site, environ: Mapping[str, str] | None = None) -> Iterator[Ch
     argv = [sys.executable, "-m", "sekisho.cli.main", "--config", str(site.config), "run"]
     inner = {**os.environ, "SEKISHO_LOG_LEVEL": "debug", **(environ or {})}
     with (site.folder / "log").open("ab") as log:
+        before = (site.folder / "log").read_text(errors="replace")
         supervisor = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=inner)
     checkpoint = Checkpoint(site, supervisor)
-    already = {module: checkpoint.times_ready(module) for module in _READY}
+    already = {module: before.count(said) for module, said in _READY.items()}
 
     def ready() -> bool:
         assert supervisor.poll() is None, f"sekisho run ended before it was ready:\n{checkpoint.log[-4000:]}"

@@ -135,7 +135,8 @@ class Resolver:
                 while headed and len(data) >= 2 and len(data) >= 2 + int.from_bytes(data[:2], "big"):
                     size = int.from_bytes(data[:2], "big")
                     for answer, _ in self._answers(data[2 : 2 + size], None):
-                        connection.sendall(len(answer).to_bytes(2, "big") + answer)
+                        with contextlib.suppress(OSError):  # whoever asked may have died
+                            connection.sendall(len(answer).to_bytes(2, "big") + answer)
                     data = data[2 + size :]
 
     def _header(self, data: bytes) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import urllib.request
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -31,10 +32,12 @@ def traces(content: bytes, mark: str) -> list[str]:
 
 
 def files(*folders: Path, but: Collection[Path] = ()) -> Iterator[tuple[str, bytes]]:
+    """What stands in files, and their names; a file may go while the others are read."""
     for folder in folders:
-        for path in folder.rglob("*"):
-            if path.is_file() and path not in but:
-                yield str(path), path.read_bytes()
+        for path in list(folder.rglob("*")):
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file() and path not in but:
+                    yield str(path), path.read_bytes()
             yield f"the name of {path.parent}/...", path.name.encode()
 
 

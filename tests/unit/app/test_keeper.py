@@ -89,7 +89,7 @@ def start(tmp_path: Path) -> Iterator[object]:
     for run in runs:
         if run.process.poll() is None:
             run.process.kill()
-        run.process.wait(10)
+        run.process.wait(60)
         for name in ("control", "plane"):
             for start in run.starts(name):
                 with contextlib.suppress(ProcessLookupError):
@@ -135,7 +135,7 @@ def test_asked_to_stop_it_stops_both_and_exits_0(start, number: int) -> None:
     run = start()
     wait_until(lambda: serving(run))
     run.process.send_signal(number)
-    assert run.process.wait(10) == 0
+    assert run.process.wait(60) == 0
     assert not alive(run.pid("control"))
     assert not alive(run.pid("plane"))
 
@@ -144,7 +144,7 @@ def test_a_process_deaf_to_the_request_is_ended_at_the_deadline(start) -> None:
     run = start(plane="deaf", grace=0.3)
     wait_until(lambda: serving(run))
     run.process.terminate()
-    assert run.process.wait(10) == 0
+    assert run.process.wait(60) == 0
     assert "plane: did not stop in time; ended" in run.said
     assert not alive(run.pid("plane"))
 
@@ -153,13 +153,13 @@ def test_no_orphan_is_left_when_the_supervisor_is_killed(start) -> None:
     run = start()
     wait_until(lambda: serving(run))
     run.process.kill()
-    run.process.wait(10)
+    run.process.wait(60)
     wait_until(lambda: not alive(run.pid("control")) and not alive(run.pid("plane")))
 
 
 def test_a_refused_configuration_stops_everything_with_exit_code_1(start) -> None:
     run = start(control="refuse")
-    assert run.process.wait(10) == 1
+    assert run.process.wait(60) == 1
     assert "sekisho.yaml:3: unknown key" in run.said
     assert "control: ended with exit code 1 before it was ready" in run.said
     wait_until(lambda: not any(alive(int(one[0])) for one in run.starts("plane")))
@@ -167,7 +167,7 @@ def test_a_refused_configuration_stops_everything_with_exit_code_1(start) -> Non
 
 def test_a_process_that_never_gets_ready_is_given_up(start) -> None:
     run = start(plane="die")
-    assert run.process.wait(20) == 1
+    assert run.process.wait(60) == 1
     assert len(run.starts("plane")) == 5
     assert len(run.starts("control")) == 1
 
@@ -188,6 +188,7 @@ def test_sigusr2_replaces_the_control_plane_then_lets_a_successor_of_the_plane_t
     run.process.send_signal(signal.SIGUSR2)
     wait_until(lambda: not alive(plane))
     assert not alive(control)
+    wait_until(lambda: "has taken over" in run.said)
     said = run.said
     order = ["starting what is installed now", "control: ready", "starting its successor", "plane: ready", "has taken over"]
     assert [said.rindex(words) for words in order] == sorted(said.rindex(words) for words in order)
@@ -214,7 +215,7 @@ def test_a_successor_that_fails_before_it_is_ready_changes_nothing(start) -> Non
     wait_until(lambda: run.said.count("starting its successor") == 2, what="another try")
     assert alive(plane)
     run.process.terminate()
-    assert run.process.wait(10) == 0
+    assert run.process.wait(60) == 0
     assert not alive(plane)
 
 

@@ -42,7 +42,7 @@ def test_no_hostile_source_keeps_the_daemon_or_another_list_from_its_work(folder
             "format": "domains",
             "scope": "exact",
             "max_bytes": 1_000_000,
-            "timeout": "5s",
+            "timeout": "60s",
         }
         for name in HOSTILE
     ]

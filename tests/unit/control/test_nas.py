@@ -85,7 +85,7 @@ class Site:
         return asyncio.run(read())
 
 
-async def until(condition, what, seconds=20.0):
+async def until(condition, what, seconds=60.0):
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
@@ -180,7 +180,7 @@ def test_it_is_written_down_before_the_nas_is_asked(tmp_path):
     seen = []
 
     def look(server, asked):
-        seen.append(asyncio.run_coroutine_threadsafe(asyncio.to_thread(lambda: sqlite_rows(tmp_path / "nas.db")), loops[0]).result(5))
+        seen.append(asyncio.run_coroutine_threadsafe(asyncio.to_thread(lambda: sqlite_rows(tmp_path / "nas.db")), loops[0]).result(60))
         return coaserver.ack(server, asked)
 
     loops = []

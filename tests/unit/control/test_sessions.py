@@ -369,7 +369,7 @@ def test_a_disk_that_takes_nothing_leaves_requests_unanswered_until_it_does(site
 
 
 async def until(condition):
-    for _ in range(1000):
+    for _ in range(6000):
         if condition():
             return
         await asyncio.sleep(0.01)

@@ -73,6 +73,6 @@ def sink_of(record, receiver, folder, *, name="desk", words=WORDS, from_now=Fals
 
 
 async def until(condition):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)

@@ -56,7 +56,7 @@ class Served:
     def do(self, step: object) -> None:
         done = threading.Event()
         self.thread.call(lambda: (step(), done.set()))  # type: ignore[operator]
-        assert done.wait(20)
+        assert done.wait(60)
 
     def change(self, change: Change, serial: int) -> None:
         content = self.zone.content
@@ -73,7 +73,7 @@ class Served:
     ) -> dns.rdatatype.RdataType:
         query, _ = dns.xfr.make_query(zone, keyring=keyring)
         mode = dns.query.UDPMode.ONLY if udp else dns.query.UDPMode.NEVER
-        dns.query.inbound_xfr("127.0.0.1", zone, query, self.port, timeout=20, source=source, udp_mode=mode)
+        dns.query.inbound_xfr("127.0.0.1", zone, query, self.port, timeout=60, source=source, udp_mode=mode)
         return query.question[0].rdtype
 
     def ask(
@@ -83,7 +83,7 @@ class Served:
         if keyring is not None:
             query.use_tsig(keyring)
         send = dns.query.tcp if tcp else dns.query.udp
-        return send(query, "127.0.0.1", port=self.port, source=source, timeout=20)
+        return send(query, "127.0.0.1", port=self.port, source=source, timeout=60)
 
 
 def empty() -> dns.zone.Zone:
@@ -98,7 +98,7 @@ def owners(zone: dns.zone.Zone) -> set[str]:
 def notified() -> Iterator[socket.socket]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         one.bind(("127.0.0.1", 0))
-        one.settimeout(20)
+        one.settimeout(60)
         yield one
 
 
@@ -119,7 +119,7 @@ def served(tmp_path: Path, notified: socket.socket) -> Iterator[Served]:
         context={"folder": tmp_path},
     )
     primary = Primary(settings)
-    primary.notifier.pauses = (0.05,) * 100
+    primary.notifier.pauses = (0.05,) * 1000
     with serving(primary) as (thread, ports):
         yield Served(primary, thread, ports[0])
 
@@ -262,7 +262,7 @@ def test_more_connections_than_allowed_are_closed(served: Served) -> None:
     try:
         wait_until(lambda: served.primary.connections == 30, what="all connections")
         with socket.create_connection(("127.0.0.1", served.port)) as one:
-            one.settimeout(10)
+            one.settimeout(60)
             assert one.recv(1) == b""
     finally:
         for one in held:

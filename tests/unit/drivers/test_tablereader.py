@@ -183,15 +183,17 @@ def test_the_steps_say_what_a_measure_does_and_under_which_clause(site: Site) ->
     assert "answered REFUSED, since no notice page is set" in told(GARDENED, "www.example", Step.GARDEN)
 
 
-def test_a_budget_of_a_measure_is_explained_and_counted_under_the_measures_clause(site: Site) -> None:
+def test_a_budget_of_a_measure_is_explained_and_counted_under_the_measures_clause(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = site.worker()
     worker.plane.buckets = site.files.budgets(20)
     worker.ask(*["www.example"] * 3, source=RESTRICTED)
     assert TableReader(site.folder).observe().per_rule == {GROUNDS[0]: 2}
-    worker.plane.buckets[:] = time.monotonic_ns() + 3_600_000_000_000
+    now = time.monotonic_ns()
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now)
+    worker.plane.buckets[:] = now + 3_600_000_000_000
     clause = TableReader(site.folder, KEY).explain(RESTRICTED, 1, wire("www.example"), 1).clause
     assert clause is None, "further ahead than any debt: a full bucket"
-    worker.plane.buckets[:] = time.monotonic_ns() + 1_500_000_000
+    worker.plane.buckets[:] = now + 1_500_000_000
     said = TableReader(site.folder, KEY).explain(RESTRICTED, 1, wire("www.example"), 1)
     assert (said.step, said.clause) == (Step.BUDGET, GROUNDS[0])
 

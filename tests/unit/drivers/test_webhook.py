@@ -52,7 +52,7 @@ class Receiver:
         self.server.server_close()
 
 
-def post(url, secret_file, timeout=5.0):
+def post(url, secret_file, timeout=60.0):
     async def scenario():
         hook = Webhook(url, secret_file, timeout)
         try:

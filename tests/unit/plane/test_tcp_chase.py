@@ -28,9 +28,11 @@ def context(tmp_path: Path) -> TcpContext:
     return make_context(tmp_path)
 
 
-def checkpoint(context: TcpContext, story: Callable[[Checkpoint, Resolver], Awaitable[Any]], behave: Any = honest) -> None:
+def checkpoint(
+    context: TcpContext, story: Callable[[Checkpoint, Resolver], Awaitable[Any]], behave: Any = honest, timeout: float = 60.0
+) -> None:
     async def run() -> None:
-        settings = TcpSettings(timeout=0.3, tries=1)
+        settings = TcpSettings(timeout=timeout, tries=1)
         async with Resolver(behave).running() as resolver, serving(context, [resolver.address], settings) as point:
             await story(point, resolver)
 
@@ -119,7 +121,7 @@ def test_a_target_that_cannot_be_resolved_is_servfail(context: TcpContext, rdata
         assert answer.rcode() == dns.rcode.SERVFAIL
         assert point.count(Counter.UPSTREAM_SERVFAIL) == 1
 
-    checkpoint(context, story, broken if rdata is None else garbled)
+    checkpoint(context, story, broken if rdata is None else garbled, 0.3)
 
 
 def test_only_a_leading_asterisk_is_replaced() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from sekisho.drivers.tcpcontext import TcpContext, TcpSettings
 from sekisho.drivers.tcpforward import make_question, proxy_header
 from sekisho.drivers.tcpupstream import Health
 from sekisho.model.counters import Counter
+from support import free_port
 from support.tcp import (
     CUSTOMER,
     OTHER,
@@ -32,6 +32,8 @@ from support.tcp import (
 )
 
 QUICK = TcpSettings(timeout=0.3, tries=2)
+"""For resolvers that say nothing."""
+PATIENT = TcpSettings(timeout=60.0, tries=2)
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def context(tmp_path: Path) -> TcpContext:
     return make_context(tmp_path)
 
 
-def checkpoint(context: TcpContext, story: Callable[..., Awaitable[Any]], *resolvers: Resolver, settings: TcpSettings = QUICK) -> None:
+def checkpoint(context: TcpContext, story: Callable[..., Awaitable[Any]], *resolvers: Resolver, settings: TcpSettings = PATIENT) -> None:
     async def run(started: tuple[Resolver, ...], rest: tuple[Resolver, ...]) -> None:
         if rest:
             async with rest[0].running() as one:
@@ -72,13 +74,6 @@ class Once:
         return await honest(resolver, number, asked)
 
 
-def closed_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
 def is_network_error(answer: dns.message.Message) -> bool:
     codes = [option.code for option in answer.options if isinstance(option, dns.edns.EDEOption)]
     return answer.rcode() == dns.rcode.SERVFAIL and codes == [23]
@@ -92,7 +87,7 @@ def test_servfail_says_why_when_no_resolver_answers(context: TcpContext) -> None
         assert point.count(Counter.UPSTREAM_TIMEOUTS) == 2
         assert point.count(Counter.UPSTREAM_SERVFAIL) == 1
 
-    checkpoint(context, story, Resolver(silent))
+    checkpoint(context, story, Resolver(silent), settings=QUICK)
 
 
 def test_the_next_resolver_is_asked_when_one_is_silent_and_soon_it_is_passed_over(context: TcpContext) -> None:
@@ -103,13 +98,13 @@ def test_the_next_resolver_is_asked_when_one_is_silent_and_soon_it_is_passed_ove
         assert point.count(Counter.UPSTREAM_FAILOVERS) == 3
         assert (len(first.asked), len(second.asked)) == (3, 4)
 
-    checkpoint(context, story, Resolver(silent), Resolver(), settings=TcpSettings(timeout=0.2))
+    checkpoint(context, story, Resolver(silent), Resolver(), settings=TcpSettings(timeout=0.5))
 
 
 def test_a_closed_port_fails_over_at_once(context: TcpContext) -> None:
     async def run() -> None:
-        async with Resolver().running() as second, serving(context, [("127.0.0.1", closed_port()), second.address]) as point:
-            async with asyncio.timeout(1.5), asking(point.port) as asker:
+        async with Resolver().running() as second, serving(context, [("127.0.0.1", free_port()), second.address], PATIENT) as point:
+            async with asyncio.timeout(30), asking(point.port) as asker:
                 assert (await asker.ask("www.example.com")).answer
             assert point.count(Counter.UPSTREAM_TIMEOUTS) == 0
 
@@ -194,7 +189,7 @@ def test_a_connection_on_which_nothing_comes_is_left_for_a_new_one(context: TcpC
             assert (await asker.ask("www.example.com")).answer
         assert resolver.connections == 2
 
-    checkpoint(context, story, Resolver(deaf))
+    checkpoint(context, story, Resolver(deaf), settings=TcpSettings(timeout=1.0, tries=2))
 
 
 def test_many_clients_share_a_few_connections(context: TcpContext) -> None:
@@ -208,7 +203,7 @@ def test_many_clients_share_a_few_connections(context: TcpContext) -> None:
         await asyncio.gather(*(client(number) for number in range(10)))
         assert resolver.connections <= 4
 
-    checkpoint(context, story, Resolver(), settings=TcpSettings())
+    checkpoint(context, story, Resolver())
 
 
 def test_an_idle_connection_to_a_resolver_is_closed(context: TcpContext) -> None:
@@ -222,12 +217,12 @@ def test_an_idle_connection_to_a_resolver_is_closed(context: TcpContext) -> None
     async def story(point: Checkpoint, resolver: Resolver) -> None:
         async with asking(point.port) as asker:
             assert (await asker.ask("www.example.com")).answer
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await closed.wait()
             assert (await asker.ask("www.example.com")).answer
         assert resolver.connections == 2
 
-    checkpoint(context, story, Watching(), settings=TcpSettings(upstream_idle=0.1))
+    checkpoint(context, story, Watching(), settings=TcpSettings(timeout=60.0, upstream_idle=0.1))
 
 
 def test_too_many_queries_outstanding_in_all_are_not_kept_waiting(context: TcpContext) -> None:
@@ -251,7 +246,7 @@ def test_a_resolver_that_is_told_who_asks_has_a_connection_for_each_client(conte
         assert resolver.connections == 2
         await point.settled(lambda: not resolver.tasks)
 
-    checkpoint(context, story, Resolver(header=28), settings=TcpSettings(proxy_protocol=True))
+    checkpoint(context, story, Resolver(header=28), settings=TcpSettings(timeout=60.0, proxy_protocol=True))
 
 
 def test_the_proxy_header_is_the_protocols() -> None:

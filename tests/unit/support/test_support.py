@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from support import free_port, require_binary, wait_until
+from sekisho.drivers import upstreamsockets
+from support import free_port, net, require_binary, wait_until
 
 
 def test_a_program_that_is_there_is_found() -> None:
@@ -39,3 +45,19 @@ def test_waiting_gives_back_what_came_about() -> None:
 def test_waiting_in_vain_names_what_was_waited_for() -> None:
     with pytest.raises(AssertionError, match=r"the flood did not come about in 0\.05 s; last value: 0"):
         wait_until(lambda: 0, deadline=0.05, what="the flood")
+
+
+def test_a_port_is_given_to_one_process_of_tests_alone_and_none_is_one_the_plane_asks_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both look for one from the same number on."""
+    code = "from itertools import count; from support import net; net._next = count(700); print(net.free_port(), flush=True); input()"
+    environ = {**os.environ, "PYTHONPATH": str(Path(net.__file__).parent.parent)}
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        theirs = int(other.stdout.readline())
+        monkeypatch.setattr(net, "_next", itertools.count(700))
+        ours = free_port()
+        other.stdin.write(b"\n")
+        other.stdin.close()
+    assert theirs < ours
+    assert net._FIRST + net._PORTS <= upstreamsockets._FIRST_PORT
