@@ -208,9 +208,9 @@ def plane(place: Place) -> contextlib.AbstractContextManager[Front]:
     return _serving("plane", place.folder, port, [sys.executable, "-P", "-m", "sekisho.app.plane", "--config", str(config)])
 
 
-def unbound(place: Place, *, validating: bool = False, closed: bool = False, more: str = "", control: bool = False, rcode: int = 0) -> contextlib.AbstractContextManager[Front]:  # fmt: skip
-    """Unbound with the plugin in its Python module."""
-    program, port = require_binary("unbound"), free_port()
+def unbound(place: Place, *, validating: bool = False, closed: bool = False, more: str = "", control: bool = False, rcode: int = 0, program: str = "") -> contextlib.AbstractContextManager[Front]:  # fmt: skip
+    """Unbound with the plugin in its Python module; `program`: another than the one installed."""
+    program, port = program or require_binary("unbound"), free_port()
     into = place.plugin("unbound", closed=closed)
     scripts = f'python:\n    python-script: "{into}/sekisho_unbound.py"\n'
     if validating:
