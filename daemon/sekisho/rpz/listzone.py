@@ -4,8 +4,8 @@ A trigger EXACT is the name, BELOW `*.` and the name. In a zone a name that exis
 itself and from all below (RFC 4592 section 2.2.1), in a list it does not: between a trigger BELOW and what the list
 holds further down, the records that make up for it are added (`Fillers`).
 
-An operator's exception takes the trigger out of the zone. Below a wildcard of the same list it has to be PASSTHRU,
-which later zones obey too: a policy zone has no word for "not by this list".
+An operator's exception takes the trigger out of the zone. Below a wildcard of the same list, or within a wider prefix, it has to be
+PASSTHRU, which later zones obey too: a policy zone has no word for "not by this list".
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sekisho.model.addresses import key_of, prefix_of, wider
 from sekisho.model.lists import PREFIXES, Action, ActionKind, Trigger
 from sekisho.rpz.fillers import fillers
 from sekisho.rpz.journal import Change
@@ -110,8 +111,7 @@ def list_content(
     `excepted_names` are names (canonical wire form) of exceptions: one that is no entry and stands below one is
     known by its digest alone otherwise, and the zone has no record for it.
     """
-    # An exception to a prefix is a trigger of its own: a wider one may hold the address.
-    lifted = tuple(owner[:-1] + cname(PASSTHRU, ttl) for name in excepted_names if (owner := trigger_name(name)) is not None)
+    lifted = _lifted(entries, exceptions, excepted_names, key, ttl)
     entries = _with(entries, [name for name in excepted_names if trigger_name(name) is None], key)
     answers = np.flatnonzero(entries.triggers & Trigger.ADDRESS)
     entries = _spelt(entries)
@@ -145,6 +145,20 @@ def list_content(
         sizes[entries.exact][(triggers & Trigger.EXACT) != 0].sum() + sizes[entries.below][(triggers & Trigger.BELOW) != 0].sum()
     )
     return ListContent(entries, triggers, made, fitting, own_records, left_out, answers)
+
+
+def _lifted(entries: CompiledList, exceptions: Sequence[Exemption], names: Sequence[bytes], key: Key, ttl: int) -> tuple[bytes, ...]:
+    """Triggers of prefixes that are excepted within a wider one which the list still holds: they are let through."""
+    gone = {(item.first, item.second) for item in exceptions}
+    found = []
+    for name in names:
+        there = prefix_of(name)
+        if there is None:
+            continue
+        above = (digest_name(key_of(prefix, there[1]), key) for prefix in wider(there[0]))
+        if any(digest not in gone and entries.find(*digest) is not None for digest in above):
+            found.append((trigger_name(name) or b"\0")[:-1] + cname(PASSTHRU, ttl))
+    return tuple(found)
 
 
 def _spelt(entries: CompiledList) -> CompiledList:

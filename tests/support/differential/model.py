@@ -97,9 +97,17 @@ def said_of(world: World, order: int, source: str, name: str) -> tuple[bool, Act
 
 def client_held_by(world: World, order: int, source: str) -> tuple[bool, Action | None]:
     """Whether a list holds a client by its longest prefix, and that prefix's own action."""
-    clients = world.lists[order].clients
-    within = [prefix for prefix in clients if ip_address(source) in ip_network(prefix)]
-    return (True, clients[max(within, key=lambda prefix: ip_network(prefix).prefixlen)]) if within else (False, None)
+    longest = longest_of(world, order, source)
+    if longest is None or (order, longest) in world.unlisted:
+        return False, None
+    return True, world.lists[order].clients[longest]
+
+
+def longest_of(world: World, order: int, source: str) -> str | None:
+    """The longest prefix of a list, those excepted from it included, that holds a client."""
+    known = {*world.lists[order].clients, *(prefix for of, prefix in world.unlisted if of == order)}
+    within = [prefix for prefix in known if ip_address(source) in ip_network(prefix)]
+    return max(within, key=lambda prefix: ip_network(prefix).prefixlen) if within else None
 
 
 def held_by(world: World, order: int, name: str) -> tuple[bool, Action | None]:

@@ -22,6 +22,7 @@ from sekisho.app.control_policystanding import records
 from sekisho.config.policyzones import PolicyZones
 from sekisho.drivers.policyprimary import Primary, PrimaryThread, serving
 from sekisho.lists.idn import to_wire
+from sekisho.model.addresses import key_of as key_of_prefix
 from sekisho.model.customers import Prefix
 from sekisho.model.lists import Action, ActionKind, Trigger
 from sekisho.rpz.journal import Change
@@ -37,7 +38,7 @@ from support import free_port, wait_until
 from support.differential.fronts import Front, Place
 from support.differential.model import SILENCE, Verdict
 from support.differential.world import ALLOWED, Held, Question, World
-from support.plane import KEY, PAGE, compile_entries, definition, entry, exempt, profile, rule, wire
+from support.plane import KEY, PAGE, compile_entries, definition, entry, exempt, exempt_prefix, profile, rule, wire
 
 PLACES = 5
 TTL = 60
@@ -112,6 +113,9 @@ class Publication:
             excepted = [(name, triggers) for of, name, triggers in world.exceptions if of == order]
             default = answer_of(definition(max(order, 0), answer=held.answer), profiles)
             exceptions, names = [exempt(order, *one) for one in excepted], [wire(name) for name, _ in excepted]
+            unlisted = [prefix for of, prefix in world.unlisted if of == order]
+            exceptions += [exempt_prefix(order, prefix, Trigger.CLIENT) for prefix in unlisted]
+            names += [key_of_prefix(Prefix.parse(prefix), Trigger.CLIENT) for prefix in unlisted]
             label = f"list-{place}"
             self._put(label, list_content(named, default, KEY, to_wire(f"{label}.{ZONE}"), TTL, exceptions, names), clients=False)
 

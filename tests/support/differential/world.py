@@ -24,6 +24,7 @@ from support.plane import (
     definition,
     entry,
     exempt,
+    exempt_prefix,
     prefix_entry,
     profile,
     rule,
@@ -40,6 +41,8 @@ ACTIONS = (
     None, None, Action(ActionKind.NXDOMAIN), Action(ActionKind.NODATA), Action(ActionKind.REFUSED), Action(ActionKind.DROP), SINKHOLE,
     LOCAL, Action(ActionKind.PASSTHRU), Action(ActionKind.TCP_ONLY), CHASE,
 )  # fmt: skip
+LONGEST = 253
+"""Characters of a name (RFC 1035 section 2.3.4: 255 octets)."""
 LET_OUT = ("notice.example.org", "panel.one.example")
 CLAUSES = ("gunma/別記-1", "nbnet/21-1", "gunma/19-2")
 TYPES = {"A": 1, "AAAA": 28, "TXT": 16}
@@ -86,6 +89,8 @@ class World:
     lists: tuple[Held, ...]
     terms: tuple[tuple[Said | None, ...], ...]
     exceptions: tuple[tuple[int, str, Trigger], ...]
+    unlisted: tuple[tuple[int, str], ...]
+    """Clients' prefixes that are excepted from a list, by its order."""
     customers: tuple[CustomerRow, ...]
     over: frozenset[str]
     """Customers who have spent their budget."""
@@ -101,6 +106,7 @@ class World:
             for terms in self.terms
         ]
         exemptions = [exempt(order, name, triggers) for order, name, triggers in self.exceptions]
+        exemptions += [exempt_prefix(order, prefix, Trigger.CLIENT) for order, prefix in self.unlisted]
         garden = Garden(PAGE, tuple(wire(name) for name in LET_OUT))
         writer.publish_snapshot(build(epoch, held, profiles, exemptions, KEY, grounds=GROUNDS, garden=garden), epoch)
         writer.replace_customers(self.customers, [Prefix.parse(ALLOWED)], len(self.customers))
@@ -129,7 +135,8 @@ def make_world(seed: int, questions: int = 60) -> World:
     sources = [*(_address(dice, one) for one in customers for _ in range(2)), STRANGER, NETWORK]
     lists = tuple(replace(one, clients=_clients(dice, sources)) for one in lists)
     asked = tuple(_question(dice, names, sources) for _ in range(questions))
-    return World(seed, lists, terms, tuple((order, name, scope) for (order, name), scope in exceptions.items()), customers, over, asked)
+    excepted = tuple((order, name, scope) for (order, name), scope in exceptions.items())
+    return World(seed, lists, terms, excepted, _unlisted(dice, lists), customers, over, asked)
 
 
 def _name(dice: random.Random) -> str:
@@ -161,6 +168,18 @@ def _clients(dice: random.Random, sources: list[str]) -> dict[str, Action | None
     return {str(prefix): dice.choice(ACTIONS) for prefix in there}
 
 
+def _unlisted(dice: random.Random, lists: tuple[Held, ...]) -> tuple[tuple[int, str], ...]:
+    """Exceptions of clients: of prefixes a list holds, and of such within them."""
+    found = set()
+    for order, one in enumerate(lists):
+        for prefix in one.clients:
+            net = ip_network(prefix)
+            if dice.random() < 0.4:
+                longer = min(net.prefixlen + dice.choice((0, 0, 1, 4)), net.max_prefixlen)
+                found.add((order, str(ip_network((int(net.network_address), longer)))))
+    return tuple(sorted(found))
+
+
 def _address(dice: random.Random, one: CustomerRow) -> str:
     net = ip_network(str(one.prefixes[0])) if "/" in str(one.prefixes[0]) else None
     assert net is not None
@@ -170,7 +189,8 @@ def _address(dice: random.Random, one: CustomerRow) -> str:
 def _question(dice: random.Random, names: list[str], sources: list[str]) -> Question:
     name = dice.choice(names) if dice.random() < 0.8 else _name(dice)
     if dice.random() < 0.4:
-        name = f"{dice.choice(LABELS)}.{name}"
+        longer = f"{dice.choice(LABELS)}.{name}"
+        name = longer if len(longer) <= LONGEST else name
     if dice.random() < 0.05:
         name = dice.choice(LET_OUT)
     if dice.random() < 0.3:

@@ -120,7 +120,7 @@ def test_an_exception_takes_the_name_out_and_below_a_wildcard_it_is_let_through(
 
 def test_without_addresses_a_list_and_its_differences_are_all_the_rest() -> None:
     records = "x.test CNAME .\n32.7.2.0.192.rpz-client-ip CNAME .\n"
-    addresses = "32.66.113.0.203.rpz-ip CNAME .\n48.zz.bad.db8.2001.rpz-ip CNAME *.\n"
+    addresses = "24.0.113.0.203.rpz-ip CNAME .\n48.zz.bad.db8.2001.rpz-ip CNAME *.\n"
     excepted = key_of_prefix(Prefix.parse("203.0.113.67"))
     before, after = content(records), content(f"{records}y.test CNAME .\n{addresses}", names=[excepted])
     assert (before.addresses, after.addresses) == (0, 2)
@@ -133,6 +133,25 @@ def test_without_addresses_a_list_and_its_differences_are_all_the_rest() -> None
     (added,) = change.without_addresses().added
     assert added.startswith(b"\1y\4test")
     assert "rpz-ip" in "".join(lines(after)), "nothing of it changed"
+
+
+@pytest.mark.parametrize(("trigger", "word"), [(Trigger.ADDRESS, "rpz-ip"), (Trigger.CLIENT, "rpz-client-ip")])
+def test_an_exception_of_a_prefix_takes_it_out_and_within_a_wider_one_it_is_let_through(trigger: Trigger, word: str) -> None:
+    other = "rpz-ip" if trigger is Trigger.CLIENT else "rpz-client-ip"
+    wide, narrow = f"24.0.2.0.192.{word}", f"32.7.2.0.192.{word}"
+
+    def of(records: str, *excepted: str) -> set[str]:
+        keys = [key_of_prefix(Prefix.parse(one), trigger) for one in excepted]
+        items = [Exemption(0, *digest_name(key, KEY), key[1], int(Trigger.EXACT | trigger)) for key in keys]
+        return set(lines(content(records, tuple(items), keys)))
+
+    blocked, passed = f"{narrow} 60 CNAME .", f"{narrow} 60 CNAME rpz-passthru."
+    assert of(f"{narrow} CNAME .\n", "192.0.2.7") == set(), "nothing else holds it"
+    assert of(f"{wide} CNAME .\n{narrow} CNAME .\n", "192.0.2.7") == {f"{wide} 60 CNAME .", passed}
+    assert of(f"{wide} CNAME .\n", "192.0.2.7") == {f"{wide} 60 CNAME .", passed}
+    assert of(f"{wide} CNAME .\n{narrow} CNAME .\n", "192.0.2.0/24") == {blocked}
+    assert of(f"{wide} CNAME .\n", "192.0.2.7", "192.0.2.0/24") == set(), "the wider one is excepted too"
+    assert of(f"24.0.2.0.192.{other} CNAME .\n", "192.0.2.7") == {f"24.0.2.0.192.{other} 60 CNAME ."}
 
 
 def test_an_exception_that_is_no_entry_is_let_through_below_one() -> None:
