@@ -42,6 +42,9 @@ def test_an_answer_that_leads_to_a_listed_address_is_kept_back(publisher: Checkp
     name, other = fresh("c2-server"), fresh("c2-server")
     if peer.name in UNTOLD:
         assert [peer.gives(plain.address, name), peer.gives(plain.address, fresh("abuse-server"))] == [C2, ABUSE]
+        if peer.name == "knot":
+            held = (peer.folder / "zones" / f"list-c2.{ZONE}.rpz").read_text()
+            assert "32.66.113.0.203.rpz-ip" in held, "it stands in the file that is read"
         # Nor is anybody stopped whom it must not reach, with what the cache has or without.
         assert [peer.gives(leaving.address, of) for of in (name, other, other)] == [C2] * 3
         return
