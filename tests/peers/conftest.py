@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import pytest
 from peers.rpzpeers import KINDS, Peer, fed, running_peer
 from scenarios.harness import Checkpoint, Resolver, folders, running, write_site
 from scenarios.harness.resolver import honest
-from support import free_port, require_binary, wait_until
+from support import free_port, has_ipv6, require_binary, wait_until
 from support.radius import SECRET as RADIUS_SECRET
 
 UNBOUND = """\
@@ -106,13 +105,6 @@ LISTS = [
     {"id": "abuse", "category": "child-abuse", "source": "abuse.txt", "format": "domains", "scope": "exact", "sealed": True},
 ]
 SOURCES = {"c2.txt": f"{LISTED}\n", "abuse.txt": f"{SEALED}\n"}
-
-
-def has_ipv6() -> bool:
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as one:
-        one.bind(("::1", 0))
-        return True
-    return False
 
 
 @pytest.fixture(scope="session")

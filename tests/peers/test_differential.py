@@ -14,18 +14,20 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from scenarios.harness import Resolver, folders
+from scenarios.harness import folders
 from sekisho.drivers.maps import Head
 from sekisho.drivers.sharedfiles import BUDGETS, make_folder, map_table
 from sekisho.drivers.tables import TableWriter
 from sekisho.model.lists import ActionKind
 from sekisho.snapshot import layout
 from sekisho.snapshot.sections import Kind
+from support import has_ipv6
 from support.differential.directed import OTHERWISE, QUESTIONS, directed_world
 from support.differential.fronts import FRONTS, Asked, Front, Place, follow
 from support.differential.limits import said_by, said_by_zones
-from support.differential.model import ANSWERED, SILENCE, Verdict, expected
+from support.differential.model import SILENCE, Verdict, expected
 from support.differential.policyzones import PORTS, Publication, free_ports, publishing, rpz_front
+from support.differential.upstream import answering
 from support.differential.world import Question, World, make_world, spend
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
@@ -70,7 +72,7 @@ class Stand:
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     with contextlib.ExitStack() as running:
-        resolver = running.enter_context(Resolver().running())
+        upstream = running.enter_context(answering())
         folder, runtime = running.enter_context(folders(tmp_path_factory.mktemp("differential")))
         tables = runtime / "plane"
         make_folder(tables)
@@ -78,7 +80,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         (folder / "list.key").write_bytes(bytes(range(16)))
         (folder / "list.key").chmod(0o600)
         make_world(10**9).publish(writer, 1)
-        place = Place(folder, tables, folder / "list.key", resolver.port)
+        place = Place(folder, tables, folder / "list.key", upstream)
         fronts = [running.enter_context(FRONTS[name](place)) for name in CHOSEN if name in FRONTS]
         ports = free_ports(CHOSEN)
         publication = running.enter_context(publishing(folder, ports))
@@ -98,12 +100,17 @@ def ask_all(stand: Stand, front: Asked, world: World, wanted: list[Verdict]) -> 
     differences = []
 
     def one(question: Question, verdict: Verdict) -> str | None:
+        if ":" in question.source and not has_ipv6():
+            return None
         said = said_instead(front, world, question, verdict)
         if said is None:
             return None
         verdict = said
         got = front.ask(question, QUIET if verdict == SILENCE else PATIENCE)
-        if verdict == ANSWERED and got.tc and not question.edns and len(question.name) > LONG:
+        if got == SILENCE != verdict:
+            # The one resolver behind all fronts may have been busy: a client asks again.
+            got = front.ask(question, PATIENCE)
+        if got.tc and not verdict.tc and not question.edns and len(question.name) > LONG:
             # BIND compresses an owner of another spelling than the question's not at all: the answer is over 512 octets.
             got = front.ask(replace(question, tcp=True), PATIENCE)
         if verdict.action is ActionKind.CHASE and question.tcp:

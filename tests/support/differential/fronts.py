@@ -26,7 +26,7 @@ from sekisho.drivers.pluginfiles import PluginPlan, write_plugin
 from sekisho.drivers.sharedfiles import map_table, numbered_files
 from sekisho.snapshot import layout
 from sekisho.snapshot.sections import Kind
-from support import free_port, require_binary, wait_until
+from support import free_port, has_ipv6, require_binary, wait_until
 from support.differential.model import ANSWERED, SILENCE, Verdict
 from support.differential.readerfront import reading
 from support.differential.world import NETWORK, Question
@@ -46,8 +46,12 @@ server:
     module-config: "{modules}"
     ignore-cd-flag: yes
     do-not-query-localhost: no
+    infra-keep-probing: yes
+    infra-host-ttl: 5
     access-control: 0.0.0.0/0 allow
+    access-control: ::/0 allow
     interface: 127.0.0.1@{port}
+    {six}
     local-zone: "example." nodefault
     {more}
 {scripts}
@@ -61,7 +65,8 @@ remote-control:
 """
 DNSDIST = """\
 setLocal("127.0.0.1:{port}")
-setACL("0.0.0.0/0")
+{six}
+setACL({{"0.0.0.0/0", "::/0"}})
 newServer{{address="127.0.0.1:{upstream}", healthCheckMode="up"}}
 setSecurityPollSuffix("")
 dofile("{entry}")
@@ -69,9 +74,9 @@ pc = newPacketCache(10000)
 getPool(""):setCache(pc)
 """
 RECURSOR = """\
-local-address=127.0.0.1
+local-address=127.0.0.1{six}
 local-port={port}
-allow-from=0.0.0.0/0
+allow-from=0.0.0.0/0, ::/0
 forward-zones-recurse=.=127.0.0.1:{upstream}
 dnssec=off
 lua-dns-script={entry}
@@ -84,7 +89,7 @@ threads=2
 extended-resolution-errors=no
 """
 KNOT = """\
-net.listen("127.0.0.1", {port})
+net.listen({{"127.0.0.1"{six}}}, {port})
 cache.size = 10 * MB
 trust_anchors.remove(".")
 modules = {{ "policy" }}
@@ -119,11 +124,12 @@ class Front:
         """What the client sees; silence after `patience` seconds."""
         query = dns.message.make_query(question.name, question.rdtype, use_edns=0 if question.edns else -1)
         query.flags |= 0x0100
+        where = "::1" if ":" in question.source else "127.0.0.1"
         try:
             if question.tcp:
-                answer = dns.query.tcp(query, "127.0.0.1", port=self.port, source=question.source, timeout=patience)
+                answer = dns.query.tcp(query, where, port=self.port, source=question.source, timeout=patience)
             else:
-                answer = dns.query.udp(query, "127.0.0.1", port=self.port, source=question.source, timeout=patience)
+                answer = dns.query.udp(query, where, port=self.port, source=question.source, timeout=patience)
         except (dns.exception.Timeout, EOFError, ConnectionError):
             return SILENCE
         return seen(answer)
@@ -189,13 +195,18 @@ class Place:
         return into
 
 
+def _six(text: str) -> list[str]:
+    """What stands in a configuration where there is IPv6."""
+    return [text] if has_ipv6() else []
+
+
 def plane(place: Place) -> contextlib.AbstractContextManager[Front]:
     """The gateway's own process."""
     port = free_port()
     config = place.folder / "sekisho.yaml"
     document = {
         "version": 1,
-        "listen": [f"127.0.0.1:{port}"],
+        "listen": [f"127.0.0.1:{port}", *_six(f"[::1]:{port}")],
         "upstream": {"address": [f"127.0.0.1:{place.upstream}"]},
         "state": str(place.key.parent),
         "runtime": str(place.tables.parent),
@@ -220,7 +231,7 @@ def unbound(place: Place, *, validating: bool = False, closed: bool = False, mor
     config.write_text(
         UNBOUND.format(
             folder=place.folder, port=port, modules=modules, scripts=scripts, upstream=place.upstream, more=more,
-            control="yes" if control else "no",
+            control="yes" if control else "no", six="".join(_six(f"interface: ::1@{port}")),
         )
     )  # fmt: skip
     return _serving("unbound", place.folder, port, [program, "-d", "-c", str(config)], {"PYTHONPATH": DIST_PACKAGES}, rcode)
@@ -229,7 +240,11 @@ def unbound(place: Place, *, validating: bool = False, closed: bool = False, mor
 def dnsdist(place: Place) -> contextlib.AbstractContextManager[Front]:
     program, port, into = require_binary("dnsdist"), free_port(), place.plugin("dnsdist")
     config = place.folder / "dnsdist.conf"
-    config.write_text(DNSDIST.format(port=port, upstream=place.upstream, entry=into / "sekisho_dnsdist.lua"))
+    config.write_text(
+        DNSDIST.format(
+            port=port, upstream=place.upstream, entry=into / "sekisho_dnsdist.lua", six="".join(_six(f'addLocal("[::1]:{port}")'))
+        )
+    )
     return _serving("dnsdist", place.folder, port, [program, "--supervised", "--disable-syslog", "-C", str(config)])
 
 
@@ -237,7 +252,9 @@ def recursor(place: Place) -> contextlib.AbstractContextManager[Front]:
     program, port, into = require_binary("pdns_recursor"), free_port(), place.plugin("recursor")
     folder = place.folder / "recursor"
     (folder / "recursor.conf").write_text(
-        RECURSOR.format(port=port, upstream=place.upstream, entry=into / "sekisho_recursor.lua", sockets=socket_folder())
+        RECURSOR.format(
+            port=port, upstream=place.upstream, entry=into / "sekisho_recursor.lua", sockets=socket_folder(), six="".join(_six(", ::1"))
+        )
     )
     return _serving("recursor", place.folder, port, [program, f"--config-dir={folder}"])
 
@@ -245,7 +262,7 @@ def recursor(place: Place) -> contextlib.AbstractContextManager[Front]:
 def knot(place: Place) -> contextlib.AbstractContextManager[Front]:
     program, port, into = require_binary("kresd"), free_port(), place.plugin("knot")
     config = place.folder / "kresd.conf"
-    config.write_text(KNOT.format(port=port, upstream=place.upstream, entry=into / "sekisho_knot.lua"))
+    config.write_text(KNOT.format(port=port, upstream=place.upstream, entry=into / "sekisho_knot.lua", six="".join(_six(', "::1"'))))
     folder = place.folder / "kresd"
     folder.mkdir()
     return _serving("knot", place.folder, port, [program, "-n", "-q", "-c", str(config), str(folder)])

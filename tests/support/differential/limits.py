@@ -18,6 +18,7 @@ from support.differential.model import (
     customer_of,
     held_by,
     longest_of,
+    reaches,
     said_of,
 )
 from support.differential.world import CHASE, LOCAL, Held, Question, World
@@ -71,7 +72,7 @@ def _by_lists(front: str, world: World, known: World, question: Question, custom
     """`known` has the entries that the resolver understands."""
     name, terms = question.name.lower(), world.terms[customer.profile]
     for order in _order(world):
-        if not customer.mask >> order & 1 or terms[order] is None:
+        if not reaches(world, customer, order) or terms[order] is None:
             return ANSWERED
         if front == "rpz-unbound" and _let_through_by(known, order, question.source):
             # The names of the same zone still count.
@@ -94,7 +95,7 @@ def _by_lists(front: str, world: World, known: World, question: Question, custom
 def _by_clients(world: World, question: Question, customer: CustomerRow) -> Verdict | None:
     """Recursor asks all zones for the client before it asks any for the name: what a list says of a client comes first."""
     for order in _order(world):
-        if not customer.mask >> order & 1 or world.terms[customer.profile][order] is None:
+        if not reaches(world, customer, order) or world.terms[customer.profile][order] is None:
             return None
         if _excepted_within_a_wider_prefix(world, order, question.source):
             return None

@@ -64,7 +64,7 @@ def _verdict(world: World, question: Question) -> Verdict:
     for wanted in (True, False):
         for order, held in enumerate(world.lists):
             said = terms[order]
-            if not customer.mask >> order & 1 or (said is not None and said.mandatory) is not wanted:
+            if not reaches(world, customer, order) or (said is not None and said.mandatory) is not wanted:
                 continue
             decided, action = said_of(world, order, question.source, name)
             if not decided:
@@ -76,6 +76,14 @@ def _verdict(world: World, question: Question) -> Verdict:
                 return ANSWERED
             return answer(action, question, 60, (int(said.ede), "" if held.sealed else said.clause))
     return ANSWERED
+
+
+def reaches(world: World, customer: CustomerRow, order: int) -> bool:
+    """Whether a list is in force for a customer."""
+    person, said = world.people.get(customer.id), world.terms[customer.profile][order]
+    if person is None:
+        return bool(customer.mask >> order & 1)
+    return said is not None and person.is_reached(f"list-{order}", said.clause, mandatory=said.mandatory, consent=said.consent)
 
 
 def customer_of(world: World, source: str) -> CustomerRow | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
@@ -10,10 +11,11 @@ import numpy as np
 
 from sekisho.drivers.tablerows import CustomerRow
 from sekisho.drivers.tables import TableWriter
-from sekisho.model.clauses import Ede
+from sekisho.model.clauses import BlockRule, Ede
 from sekisho.model.customers import Prefix
 from sekisho.model.lists import Action, ActionKind, Entry, LocalRecord, Trigger
 from sekisho.snapshot.build import Garden, build
+from support.differential.people import VERSION, Person, make_people, mask_of
 from support.plane import (
     BOTH,
     GROUNDS,
@@ -34,6 +36,7 @@ from support.plane import (
 LABELS = ("a", "b", "www", "mail", "x-1", "l" * 60)
 ZONES = ("one.example", "two.example", "deep.three.example", "four.example.net")
 ALLOWED = "127.99.0.0/24"
+SIX = "::1"
 STRANGER, NETWORK = "127.98.0.1", "127.99.0.1"
 LOCAL = Action(ActionKind.LOCAL_DATA, (LocalRecord(1, 300, bytes((192, 0, 2, 99))), LocalRecord(16, 30, b"\x05hello")))
 CHASE = Action(ActionKind.CHASE, (LocalRecord(5, 30, wire("garden.example.org")),))
@@ -71,6 +74,8 @@ class Said:
     clause: str
     mandatory: bool
     ede: Ede
+    consent: bool = False
+    """The list reaches who consented alone."""
 
 
 @dataclass(frozen=True)
@@ -91,25 +96,38 @@ class World:
     exceptions: tuple[tuple[int, str, Trigger], ...]
     unlisted: tuple[tuple[int, str], ...]
     """Clients' prefixes that are excepted from a list, by its order."""
+    people: Mapping[str, Person]
+    """By customer, why lists reach them or do not; a customer who is none of them is reached as the row says."""
     customers: tuple[CustomerRow, ...]
     over: frozenset[str]
     """Customers who have spent their budget."""
     questions: tuple[Question, ...]
+
+    def entitled(self) -> tuple[CustomerRow, ...]:
+        """The customers with the lists in force for them, by the product's own rule."""
+        lists = [definition(order, sealed=one.sealed, answer=one.answer) for order, one in enumerate(self.lists)]
+        profiles = [profile(*(_rule(said) if said else None for said in terms)) for terms in self.terms]
+        return tuple(
+            replace(one, mask=mask_of(one.id, self.people[one.id], profiles[one.profile], lists)) if one.id in self.people else one
+            for one in self.customers
+        )
 
     def publish(self, writer: TableWriter, epoch: int) -> None:
         """Put the world in force as `epoch`."""
         held = []
         for order, one in enumerate(self.lists):
             held.append((definition(order, sealed=one.sealed, answer=one.answer), compile_entries(one.compiled())))
-        profiles = [
-            profile(*(rule(said.clause, mandatory=said.mandatory, ede=said.ede) if said else None for said in terms), budget=CLAUSES[2])
-            for terms in self.terms
-        ]
+        profiles = [profile(*(_rule(said) if said else None for said in terms), budget=CLAUSES[2]) for terms in self.terms]
         exemptions = [exempt(order, name, triggers) for order, name, triggers in self.exceptions]
         exemptions += [exempt_prefix(order, prefix, Trigger.CLIENT) for order, prefix in self.unlisted]
         garden = Garden(PAGE, tuple(wire(name) for name in LET_OUT))
         writer.publish_snapshot(build(epoch, held, profiles, exemptions, KEY, grounds=GROUNDS, garden=garden), epoch)
-        writer.replace_customers(self.customers, [Prefix.parse(ALLOWED)], len(self.customers))
+        writer.replace_customers(self.entitled(), [Prefix.parse(ALLOWED)], len(self.customers))
+
+
+def _rule(said: Said) -> BlockRule:
+    made = rule(said.clause, mandatory=said.mandatory, ede=said.ede)
+    return replace(made, consent_required=True, consent_versions=(VERSION,)) if said.consent else made
 
 
 def make_world(seed: int, questions: int = 60) -> World:
@@ -136,7 +154,16 @@ def make_world(seed: int, questions: int = 60) -> World:
     lists = tuple(replace(one, clients=_clients(dice, sources)) for one in lists)
     asked = tuple(_question(dice, names, sources) for _ in range(questions))
     excepted = tuple((order, name, scope) for (order, name), scope in exceptions.items())
-    return World(seed, lists, terms, excepted, _unlisted(dice, lists), customers, over, asked)
+    unlisted = _unlisted(dice, lists)
+    customers = (*customers, _six(dice, customers[-1], len(lists)))
+    lists = tuple(replace(one, clients=one.clients | _clients_of_six(dice)) for one in lists)
+    unlisted += tuple((order, prefix) for order, one in enumerate(lists) for prefix in one.clients if ":" in prefix and dice.random() < 0.2)
+    asked += tuple(_question(dice, names, [SIX]) for _ in range(questions // 6))
+    people: dict[str, Person] = {}
+    if dice.random() < 0.6:
+        people = make_people(dice, [one.id for one in customers], len(lists), CLAUSES)
+        terms = tuple(tuple(said and replace(said, consent=dice.random() < 0.4) for said in one) for one in terms)
+    return World(seed, lists, terms, excepted, unlisted, people, customers, over, asked)
 
 
 def _name(dice: random.Random) -> str:
@@ -166,6 +193,16 @@ def _clients(dice: random.Random, sources: list[str]) -> dict[str, Action | None
     lengths = (20, 23, 24, 29, 32, 32)
     there = (ip_network(f"{dice.choice(sources)}/{dice.choice(lengths)}", strict=False) for _ in range(dice.randint(1, 4)))
     return {str(prefix): dice.choice(ACTIONS) for prefix in there}
+
+
+def _six(dice: random.Random, like: CustomerRow, lists: int) -> CustomerRow:
+    """A customer of an IPv6 prefix, who is as another is but for the lists."""
+    prefix = Prefix.parse(dice.choice(("::1/128", "::/120", "::/112")))
+    return replace(like, id="c-six", prefixes=(prefix,), mask=dice.getrandbits(lists) if dice.random() < 0.8 else 0, budget_rate=0)
+
+
+def _clients_of_six(dice: random.Random) -> dict[str, Action | None]:
+    return {prefix: dice.choice(ACTIONS) for prefix in ("::1/128", "::/124", "::/104") if dice.random() < 0.1}
 
 
 def _unlisted(dice: random.Random, lists: tuple[Held, ...]) -> tuple[tuple[int, str], ...]:
