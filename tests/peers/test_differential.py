@@ -89,9 +89,9 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         yield Stand(place, writer, fronts, publication, resolvers)
 
 
-def said_instead(front: Asked, world: World, question: Question, verdict: Verdict) -> Verdict | None:
-    """What a front says where this is the verdict; None where it is not asked."""
-    return said_by_zones(front.name, world, question) if front.name in PORTS else said_by(front.name, question, verdict)
+def said_instead(front: Asked, world: World, question: Question) -> Verdict | None:
+    """What a front says; None where it is not asked."""
+    return said_by_zones(front.name, world, question) if front.name in PORTS else said_by(front.name, world, question)
 
 
 def ask_all(stand: Stand, front: Asked, world: World, wanted: list[Verdict]) -> list[str]:
@@ -102,7 +102,7 @@ def ask_all(stand: Stand, front: Asked, world: World, wanted: list[Verdict]) -> 
     def one(question: Question, verdict: Verdict) -> str | None:
         if ":" in question.source and not has_ipv6():
             return None
-        said = said_instead(front, world, question, verdict)
+        said = said_instead(front, world, question)
         if said is None:
             return None
         verdict = said
@@ -134,7 +134,7 @@ def test_each_row_of_the_table_of_what_fronts_cannot_express_is_true(stand: Stan
     stand.enter(world)
     wanted = [expected(world, question) for question in world.questions]
     for front in (*stand.fronts, *stand.resolvers):
-        said = {what: said_instead(front, world, question, expected(world, question)) for what, question in QUESTIONS.items()}
+        said = {what: said_instead(front, world, question) for what, question in QUESTIONS.items()}
         otherwise = {what for what, question in QUESTIONS.items() if said[what] != expected(world, question)}
         assert otherwise == OTHERWISE[front.name], f"{front.name}: what is asked is not what the table says"
         differences = ask_all(stand, front, world, wanted)

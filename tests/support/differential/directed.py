@@ -107,6 +107,7 @@ def directed_world() -> World:
         ((said, said), (said, said)),
         ((0, "x.tree.one.example", BOTH),),
         ((0, "127.30.5.8/32"), (0, "127.30.9.0/24")),
+        (),
         {},
         (
             _customer(0),

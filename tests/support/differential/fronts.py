@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol
 
@@ -29,7 +30,8 @@ from sekisho.snapshot.sections import Kind
 from support import free_port, has_ipv6, require_binary, wait_until
 from support.differential.model import ANSWERED, SILENCE, Verdict
 from support.differential.readerfront import reading
-from support.differential.world import NETWORK, Question
+from support.differential.upstream import CLEAN, SERVERS
+from support.differential.world import CHASE, NETWORK, Question
 from support.sockets import socket_folder
 
 DIST_PACKAGES = "/usr/lib/python3/dist-packages"
@@ -135,6 +137,9 @@ class Front:
         return seen(answer)
 
 
+_UPSTREAM = {ip_address(address).packed for server in (CLEAN, *SERVERS.values()) for addresses in server.values() for address in addresses}
+
+
 def seen(answer: dns.message.Message) -> Verdict:
     """An answer as a verdict: the resolver's, or ours."""
     owner = answer.question[0].name
@@ -144,8 +149,9 @@ def seen(answer: dns.message.Message) -> Verdict:
         for record in rrset
         if rrset.name == owner
     }  # fmt: skip
-    upstream = {bytes((198, 51, 100, 7)), bytes.fromhex("20010db8" + "00" * 11 + "07")}
-    if any(data in upstream or data.startswith(b"\xcax") for _, _, data in records):
+    everything = [record.to_wire() for rrset in answer.answer for record in rrset]
+    ours = any((rtype, data) == (CHASE.records[0].rtype, CHASE.records[0].rdata) for rtype, _, data in records)
+    if not ours and any(data in _UPSTREAM or data.startswith(b"\xcax") for data in everything):
         return ANSWERED
     soa = next((record.minimum for rrset in answer.authority if rrset.rdtype == 6 and rrset.name == owner for record in rrset), None)
     ede = next((one for one in answer.options if isinstance(one, dns.edns.EDEOption)), None)

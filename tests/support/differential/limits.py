@@ -16,17 +16,23 @@ from support.differential.model import (
     answer,
     client_held_by,
     customer_of,
+    expected,
     held_by,
     longest_of,
     reaches,
     said_of,
 )
+from support.differential.upstream import leads
 from support.differential.world import CHASE, LOCAL, Held, Question, World
 from support.plane import PAGE
 
+JUDGES_ANSWERS = {"plane", "unbound"}
+"""The others judge queries alone."""
 
-def said_by(front: str, question: Question, wanted: Verdict) -> Verdict:
-    """What `front` says where `wanted` is the verdict."""
+
+def said_by(front: str, world: World, question: Question) -> Verdict:
+    """What a reader of the tables says."""
+    wanted = expected(world, question, answers=front in JUDGES_ANSWERS)
     if front == "recursor":
         return _recursor(question, wanted)
     if front == "dnsdist" and wanted.kind == "ours" and wanted.soa is None and not wanted.records:
@@ -45,8 +51,8 @@ def said_by_zones(front: str, world: World, question: Question) -> Verdict | Non
     """What policy zones say, read off the table of README; None where they are not asked.
 
     Not said: budgets, names let out of the walled garden, terms that differ beyond one order, an exception to one list
-    alone below a wildcard or within a wider prefix, EDE, SOA, REFUSED. Not asked: addresses that are nobody's, and prefixes within another
-    customer's, which no site has.
+    alone below a wildcard or within a wider prefix, EDE, SOA, REFUSED. Not asked: addresses that are nobody's, prefixes within another
+    customer's, which no site has, and other names of names, which resolvers ask the zones of as they come by them.
     """
     customer = customer_of(world, question.source)
     address = ip_address(question.source)
@@ -58,6 +64,8 @@ def said_by_zones(front: str, world: World, question: Question) -> Verdict | Non
         return ANSWERED
     if customer.silenced:
         return SILENCE
+    if leads(question.name.lower())[0]:
+        return None
     known = _READ_BY[front](world) if front in _READ_BY else world
     found = answer(PAGE, question, 10, (15, "")) if customer.garden else _by_lists(front, world, known, question, customer)
     if front == "rpz-recursor" and not customer.garden:

@@ -60,10 +60,13 @@ class Held:
     answer: Action | None
     clients: dict[str, Action | None] = field(default_factory=dict)
     """By prefix, what who asks from there is told."""
+    addresses: dict[str, Action | None] = field(default_factory=dict)
+    """By prefix, what is told where an answer leads there."""
 
     def compiled(self) -> list[Entry]:
         """Its entries as a feed's reader makes them."""
         entries = [entry(name, action, triggers) for name, (triggers, action) in self.entries.items()]
+        entries += [prefix_entry(prefix, action) for prefix, action in self.addresses.items()]
         return entries + [prefix_entry(prefix, action, Trigger.CLIENT) for prefix, action in self.clients.items()]
 
 
@@ -76,6 +79,8 @@ class Said:
     ede: Ede
     consent: bool = False
     """The list reaches who consented alone."""
+    aliases: bool = False
+    """The list is asked of the aliases in answers."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,8 @@ class World:
     exceptions: tuple[tuple[int, str, Trigger], ...]
     unlisted: tuple[tuple[int, str], ...]
     """Clients' prefixes that are excepted from a list, by its order."""
+    spared: tuple[tuple[int, str], ...]
+    """Prefixes of answers' addresses that are, likewise."""
     people: Mapping[str, Person]
     """By customer, why lists reach them or do not; a customer who is none of them is reached as the row says."""
     customers: tuple[CustomerRow, ...]
@@ -120,13 +127,14 @@ class World:
         profiles = [profile(*(_rule(said) if said else None for said in terms), budget=CLAUSES[2]) for terms in self.terms]
         exemptions = [exempt(order, name, triggers) for order, name, triggers in self.exceptions]
         exemptions += [exempt_prefix(order, prefix, Trigger.CLIENT) for order, prefix in self.unlisted]
+        exemptions += [exempt_prefix(order, prefix) for order, prefix in self.spared]
         garden = Garden(PAGE, tuple(wire(name) for name in LET_OUT))
         writer.publish_snapshot(build(epoch, held, profiles, exemptions, KEY, grounds=GROUNDS, garden=garden), epoch)
         writer.replace_customers(self.entitled(), [Prefix.parse(ALLOWED)], len(self.customers))
 
 
 def _rule(said: Said) -> BlockRule:
-    made = rule(said.clause, mandatory=said.mandatory, ede=said.ede)
+    made = rule(said.clause, mandatory=said.mandatory, ede=said.ede, check_cnames=said.aliases)
     return replace(made, consent_required=True, consent_versions=(VERSION,)) if said.consent else made
 
 
@@ -163,7 +171,12 @@ def make_world(seed: int, questions: int = 60) -> World:
     if dice.random() < 0.6:
         people = make_people(dice, [one.id for one in customers], len(lists), CLAUSES)
         terms = tuple(tuple(said and replace(said, consent=dice.random() < 0.4) for said in one) for one in terms)
-    return World(seed, lists, terms, excepted, unlisted, people, customers, over, asked)
+    spared: tuple[tuple[int, str], ...] = ()
+    if dice.random() < 0.6:
+        lists = tuple(replace(one, addresses=_addresses(dice)) for one in lists)
+        spared = tuple((order, prefix) for order in range(len(lists)) for prefix in _SERVERS if dice.random() < 0.06)
+        terms = tuple(tuple(said and replace(said, aliases=dice.random() < 0.5) for said in one) for one in terms)
+    return World(seed, lists, terms, excepted, unlisted, spared, people, customers, over, asked)
 
 
 def _name(dice: random.Random) -> str:
@@ -193,6 +206,15 @@ def _clients(dice: random.Random, sources: list[str]) -> dict[str, Action | None
     lengths = (20, 23, 24, 29, 32, 32)
     there = (ip_network(f"{dice.choice(sources)}/{dice.choice(lengths)}", strict=False) for _ in range(dice.randint(1, 4)))
     return {str(prefix): dice.choice(ACTIONS) for prefix in there}
+
+
+_SERVERS = (
+    "203.0.113.66/32", "203.0.113.64/26", "203.0.113.0/24", "203.0.113.7/32", "198.51.100.0/29", "2001:db8:bad::/48", "2001:db8:bad::66/128",
+)  # fmt: skip
+
+
+def _addresses(dice: random.Random) -> dict[str, Action | None]:
+    return {prefix: dice.choice(ACTIONS) for prefix in _SERVERS if dice.random() < 0.15}
 
 
 def _six(dice: random.Random, like: CustomerRow, lists: int) -> CustomerRow:
