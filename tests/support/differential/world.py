@@ -214,7 +214,7 @@ _SERVERS = (
 
 
 def _addresses(dice: random.Random) -> dict[str, Action | None]:
-    return {prefix: dice.choice(ACTIONS) for prefix in _SERVERS if dice.random() < 0.15}
+    return {prefix: dice.choice(ACTIONS) for prefix in _SERVERS if dice.random() < 0.35}
 
 
 def _six(dice: random.Random, like: CustomerRow, lists: int) -> CustomerRow:
