@@ -1,4 +1,4 @@
-"""Who does not get the addresses of lists (`rpz-ip`), and who gets them though they reach customers there whom they must not.
+"""Where the addresses of lists (`rpz-ip`) do not do what they do elsewhere: who does not get them, does not read them, or is harmed.
 
 Unbound lets a client through for names. For the addresses of an answer it does so only while it resolves: what its
 cache answers is stopped for everybody, for who opted out, is exempt, or has no such clause in their terms, too.
@@ -13,6 +13,8 @@ from sekisho.config.policyzones import PolicyZones, ResolverKind, Secondary
 
 Json = dict[str, Any]
 
+_HARM = "from its cache Unbound stops by them customers who opted out, are exempt, or whose terms lack the clause"
+
 
 def without(settings: PolicyZones) -> tuple[str, ...]:
     """Ids of secondaries that get no addresses."""
@@ -20,30 +22,33 @@ def without(settings: PolicyZones) -> tuple[str, ...]:
 
 
 def told(settings: PolicyZones, held: Mapping[str, int]) -> list[Json]:
-    """What to tell of lists by how many addresses of answers they hold: whom they are kept from, and whom they harm."""
+    """What to tell of lists by how many addresses of answers they hold.
+
+    `asked_for`: the operator said so, and knows.
+    """
+    some = settings.secondaries
+    away = [one for one in some if not one.gets_addresses and one.addresses is None]
+    refused = [one for one in some if one.addresses is False]
+    unread = [one for one in some if one.gets_addresses and one.resolver is ResolverKind.KNOT]
+    given = [one for one in some if one.gets_addresses and one.may_be_unbound]
     found: list[Json] = []
-    away = [one for one in settings.secondaries if not one.gets_addresses]
-    given = [one for one in settings.secondaries if one.gets_addresses and one.may_be_unbound]
     for list_id, count in held.items():
         if not count:
             continue
         holds = f"list {list_id} holds {count} addresses of answers (rpz-ip)"
-        if away:
-            found.append(
-                _of(list_id, count, away, given=False, reason=f"{holds}, which {_names(away)} {_VERB[len(away) > 1]} not get: {_why(away)}")
-            )
-        if given:
-            reason = f"{holds}, and {_names(given)} get{'' if len(given) > 1 else 's'} them (`addresses: true`): {_HARM}"
-            found.append(_of(list_id, count, given, given=True, reason=reason))
+        for whom, what, is_given, asked_for in (
+            (away, f"kept from {_names(away)}: {_HARM}. {_why(away)}", False, False),
+            (refused, f"kept from {_names(refused)}, as `addresses: false` says", False, True),
+            (unread, f"not read at {_names(unread)}: Knot Resolver knows no such trigger, and stops nobody by them", True, False),
+            (given, f"given to {_names(given)}, as `addresses: true` says: {_HARM}", True, False),
+        ):
+            if whom:
+                reason = f"{holds}, {what}"
+                ids = [one.id for one in whom]
+                found.append(
+                    {"list": list_id, "addresses": count, "secondaries": ids, "given": is_given, "asked_for": asked_for, "reason": reason}
+                )
     return found
-
-
-_VERB = ("does", "do")
-_HARM = "from its cache Unbound stops by them customers who opted out, are exempt, or whose terms lack the clause"
-
-
-def _of(list_id: str, count: int, whom: Sequence[Secondary], *, given: bool, reason: str) -> Json:
-    return {"list": list_id, "addresses": count, "secondaries": [one.id for one in whom], "given": given, "reason": reason}
 
 
 def _names(some: Sequence[Secondary]) -> str:
@@ -51,8 +56,6 @@ def _names(some: Sequence[Secondary]) -> str:
 
 
 def _why(away: Sequence[Secondary]) -> str:
-    if all(one.addresses is False for one in away):
-        return "`addresses: false` says so"
-    unknown = any(one.resolver is not ResolverKind.UNBOUND and one.addresses is None for one in away)
+    unknown = any(one.resolver is not ResolverKind.UNBOUND for one in away)
     other = "; for a resolver that is not Unbound say which it is (`resolver:`)" if unknown else ""
-    return f"{_HARM}. Unbound's plugin keeps them apart; `addresses: true` of the secondary gives them all the same{other}"
+    return f"Unbound's plugin keeps customers apart; `addresses: true` of the secondary gives them all the same{other}"

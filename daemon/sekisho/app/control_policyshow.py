@@ -102,7 +102,8 @@ def _secondary(one: Secondary, seen: Any, zones: Publisher) -> Json:
 def warnings(core: Core) -> list[str]:
     """What an operator should know of the zones whenever they look."""
     zones = core.zones
-    return [str(one["reason"]) for one in told(zones.settings, zones.addresses())] if zones.settings is not None else []
+    found = told(zones.settings, zones.addresses()) if zones.settings is not None else []
+    return [str(one["reason"]) for one in found if not one["asked_for"]]
 
 
 def observed(core: Core) -> PrimaryObservation | None:

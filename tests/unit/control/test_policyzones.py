@@ -272,7 +272,7 @@ def test_addresses_are_kept_from_who_may_be_unbound_and_that_is_told_and_another
     assert less == ["32.9.2.0.192.rpz-client-ip", "c2.example"]
     (told,) = shown["addresses"]
     assert (told["list"], told["addresses"], told["secondaries"], told["given"]) == ("c2", 2, ["one"], False)
-    assert "which one does not get: from its cache Unbound stops by them customers who opted out" in told["reason"]
+    assert "kept from one: from its cache Unbound stops by them customers who opted out" in told["reason"]
     assert "`resolver:`" in told["reason"], "it may be another resolver"
     assert told["reason"] in warned
     assert "policy-zone-addresses" in capfd.readouterr().out
@@ -286,6 +286,13 @@ def test_addresses_are_kept_from_who_may_be_unbound_and_that_is_told_and_another
     assert third == second, "it gets what it got"
     assert shown["addresses"] == []
     assert not any("rpz-ip" in one for one in warned)
+    knot = secondary | {"id": "two", "resolver": "knot"}
+    _, _, shown, warned = asyncio.run(scenario(secondaries=[secondary | {"resolver": "unbound", "addresses": False}, knot]))
+    assert [(one["secondaries"], one["given"], one["asked_for"]) for one in shown["addresses"]] == [
+        (["one"], False, True),
+        (["two"], True, False),
+    ]
+    assert [one for one in warned if "rpz-ip" in one] == [shown["addresses"][1]["reason"]], "what the operator asked for is no warning"
 
 
 def test_a_port_that_is_taken_is_said_and_the_daemon_goes_on(folder):
