@@ -93,6 +93,7 @@ peers: venv peers-installed ## tests against real servers and clients
 	@$(BIN)/python -m pytest -q tests/peers
 
 differential: venv peers-installed ## the same questions to every front, hundreds of seeds (SEEDS=300 FIRST_SEED=0 FRONTS=plane,unbound,...)
+	@$(BIN)/python -m sekisho.app.plane --compile
 	@SEEDS=$(or $(SEEDS),300) FIRST_SEED=$(or $(FIRST_SEED),0) $(if $(FRONTS),FRONTS=$(FRONTS)) $(BIN)/python -m pytest -q tests/peers/test_differential.py
 
 fuzz: venv ## guided mutants of packets and feeds for minutes (FUZZ_SECONDS=120 FUZZ_PACKETS=0 FUZZ_TARGETS=)

@@ -48,7 +48,7 @@ def plain(place: Place, modules: str, more: str = "", name: str = "unbound") -> 
     port = free_port()
     config = place.folder / f"{name}.conf"
     text = UNBOUND.format(
-        folder=place.folder, port=port, modules=modules, scripts=more, upstream=place.upstream, more="", control="no"
+        folder=place.folder, port=port, modules=modules, scripts=more, upstream=place.upstream, more="", control="no", six=""
     )  # fmt: skip
     config.write_text(text)
     return _serving(name, place.folder, port, [require_binary("unbound"), "-d", "-c", str(config)], {"PYTHONPATH": DIST_PACKAGES})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import pytest
 from peers.rpzpeers import KINDS, Peer, fed, running_peer
 from scenarios.harness import Checkpoint, Resolver, folders, running, write_site
 from scenarios.harness.resolver import honest
-from support import free_port, require_binary, wait_until
+from support import free_port, has_ipv6, require_binary, wait_until
 from support.radius import SECRET as RADIUS_SECRET
 
 UNBOUND = """\
@@ -108,13 +107,6 @@ LISTS = [
 SOURCES = {"c2.txt": f"{LISTED}\n", "abuse.txt": f"{SEALED}\n"}
 
 
-def has_ipv6() -> bool:
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as one:
-        one.bind(("::1", 0))
-        return True
-    return False
-
-
 @pytest.fixture(scope="session")
 def unbound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unbound]:
     with running_unbound(tmp_path_factory.mktemp("unbound")) as one:
@@ -161,9 +153,23 @@ LEADS = {"c2-server": ("203.0.113.66", "2001:db8:bad::66"), "abuse-server": ("20
 """Where names with such a label lead."""
 
 
+ALIAS = b"c2-alias"
+"""Names with such a label are other names of c2.example."""
+
+
+def aliased(query: dns.message.Message) -> list[tuple[bytes, bool]]:
+    name, answer = query.question[0].name, dns.message.make_response(query, recursion_available=True)
+    answer.answer.append(dns.rrset.from_text(name, 300, "IN", "CNAME", "c2.example."))
+    if query.question[0].rdtype == 1:
+        answer.answer.append(dns.rrset.from_text("c2.example.", 300, "IN", "A", "198.51.100.7"))
+    return [(answer.to_wire(), False)]
+
+
 def leading(packet: bytes) -> list[tuple[bytes, bool]]:
     query = dns.message.from_wire(packet)
     question = query.question[0]
+    if any(label.lower() == ALIAS for label in question.name.labels):
+        return aliased(query)
     found = [LEADS[text] for label in question.name.labels if (text := label.decode("latin-1").lower()) in LEADS]
     if not found or question.rdtype not in (1, 28):
         return honest(packet)

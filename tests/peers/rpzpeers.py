@@ -15,7 +15,7 @@ import dns.query
 import dns.rcode
 
 from scenarios.harness import Checkpoint
-from support import free_port, require_binary, wait_until
+from support import free_port, has_ipv6, require_binary, wait_until
 from support.sockets import socket_folder
 
 KEY = "sekisho.key.test"
@@ -82,7 +82,7 @@ def bind(site: Checkpoint, folder: Path, port: int, upstream: int) -> list[str]:
     (folder / "conf").write_text(f"""
 options {{
     directory "{folder}"; pid-file none; session-keyfile none; managed-keys-directory "{folder}";
-    listen-on port {port} {{ 127.0.0.0/8; }}; listen-on-v6 {{ none; }};
+    listen-on port {port} {{ 127.0.0.0/8; }}; listen-on-v6 port {port} {{ {"::1;" if has_ipv6() else "none;"} }};
     recursion yes; allow-query {{ any; }}; allow-recursion {{ any; }};
     forward only; forwarders port {upstream} {{ 127.0.0.1; }};
     dnssec-validation no; empty-zones-enable no; qname-minimization off; minimal-responses yes;
@@ -111,8 +111,12 @@ server:
     do-daemonize: no
     num-threads: 1
     do-not-query-localhost: no
+    infra-keep-probing: yes
+    infra-host-ttl: 5
     access-control: 127.0.0.0/8 allow
+    access-control: ::1/128 allow
     interface: 127.0.0.1@{port}
+    {f"interface: ::1@{port}" if has_ipv6() else ""}
 {zones}
 forward-zone:
     name: "."
@@ -127,9 +131,9 @@ def recursor(site: Checkpoint, folder: Path, port: int, upstream: int) -> list[s
     script = config(site, "recursor", "--part", "script")
     (folder / "classes.lua").write_text(script)
     (folder / "recursor.conf").write_text(f"""
-local-address=127.0.0.1
+local-address=127.0.0.1{", ::1" if has_ipv6() else ""}
 local-port={port}
-allow-from=127.0.0.0/8
+allow-from=127.0.0.0/8, ::1/128
 threads=1
 forward-zones-recurse=.=127.0.0.1:{upstream}
 dont-query=
@@ -173,8 +177,8 @@ def knot(site: Checkpoint, folder: Path, port: int, upstream: int) -> list[str]:
 modules.unload('ta_signal_query'); modules.unload('priming'); modules.unload('detect_time_jump')
 modules.unload('detect_time_skew'); modules.unload('ta_update')
 trust_anchors.remove('.')
+net.listen({{'127.0.0.1'{", '::1'" if has_ipv6() else ""}}}, {port}, {{ kind = 'dns' }})
 net.ipv6 = false
-net.listen('127.0.0.1', {port}, {{ kind = 'dns' }})
 cache.size = 10 * MB
 {config(site, "knot", "--part", "zones", "--folder", str(folder / "zones"))}
 policy.add(policy.all(policy.STUB({{'127.0.0.1@{upstream}'}})))

@@ -82,7 +82,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         port = free_port()
         config = folder / "upstream.conf"
         config.write_text(
-            UNBOUND.format(folder=folder, port=port, modules="iterator", scripts="", upstream=source.port, more="", control="no")
+            UNBOUND.format(folder=folder, port=port, modules="iterator", scripts="", upstream=source.port, more="", control="no", six="")
         )
         resolver = running.enter_context(_serving("upstream", folder, port, [require_binary("unbound"), "-d", "-c", str(config)]))
         tables = runtime / "plane"

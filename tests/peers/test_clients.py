@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from peers.conftest import LISTED, SEALED, has_ipv6
+from peers.conftest import LISTED, SEALED
 from scenarios.harness import Checkpoint, Customer
-from support import require_binary, wait_until
+from support import has_ipv6, require_binary, wait_until
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 

@@ -14,25 +14,27 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from scenarios.harness import Resolver, folders
+from scenarios.harness import folders
 from sekisho.drivers.maps import Head
 from sekisho.drivers.sharedfiles import BUDGETS, make_folder, map_table
 from sekisho.drivers.tables import TableWriter
 from sekisho.model.lists import ActionKind
 from sekisho.snapshot import layout
 from sekisho.snapshot.sections import Kind
+from support import has_ipv6
 from support.differential.directed import OTHERWISE, QUESTIONS, directed_world
 from support.differential.fronts import FRONTS, Asked, Front, Place, follow
 from support.differential.limits import said_by, said_by_zones
-from support.differential.model import ANSWERED, SILENCE, Verdict, expected
+from support.differential.model import SILENCE, Verdict, expected
 from support.differential.policyzones import PORTS, Publication, free_ports, publishing, rpz_front
+from support.differential.upstream import answering
 from support.differential.world import Question, World, make_world, spend
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 
 SEEDS = range(int(os.environ.get("FIRST_SEED", "0")), int(os.environ.get("FIRST_SEED", "0")) + int(os.environ.get("SEEDS", "2")))
 CHOSEN = [name for name in os.environ.get("FRONTS", ",".join([*FRONTS, *PORTS])).split(",") if name]
-PATIENCE, QUIET = 10.0, 0.6
+PATIENCE, QUIET = 10.0, 0.4
 LONG = 120
 """Characters of a name that stands twice in an answer of 512 octets beside a text of 202, and leaves no room."""
 
@@ -55,8 +57,9 @@ class Stand:
         self.epoch += 1
         world.publish(self.writer, self.epoch)
         self.publication.publish(world, self.epoch)
-        for front in self.resolvers:
-            self.publication.follow(front)
+        if self.resolvers:
+            with ThreadPoolExecutor(len(self.resolvers)) as pool:
+                list(pool.map(self.publication.follow, self.resolvers))
         follow(self.place, self.fronts, self.epoch, Head(self.place.tables).generation)
         self.spend(world)
 
@@ -70,7 +73,7 @@ class Stand:
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     with contextlib.ExitStack() as running:
-        resolver = running.enter_context(Resolver().running())
+        upstream = running.enter_context(answering())
         folder, runtime = running.enter_context(folders(tmp_path_factory.mktemp("differential")))
         tables = runtime / "plane"
         make_folder(tables)
@@ -78,7 +81,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         (folder / "list.key").write_bytes(bytes(range(16)))
         (folder / "list.key").chmod(0o600)
         make_world(10**9).publish(writer, 1)
-        place = Place(folder, tables, folder / "list.key", resolver.port)
+        place = Place(folder, tables, folder / "list.key", upstream)
         fronts = [running.enter_context(FRONTS[name](place)) for name in CHOSEN if name in FRONTS]
         ports = free_ports(CHOSEN)
         publication = running.enter_context(publishing(folder, ports))
@@ -87,9 +90,9 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         yield Stand(place, writer, fronts, publication, resolvers)
 
 
-def said_instead(front: Asked, world: World, question: Question, verdict: Verdict) -> Verdict | None:
-    """What a front says where this is the verdict; None where it is not asked."""
-    return said_by_zones(front.name, world, question) if front.name in PORTS else said_by(front.name, question, verdict)
+def said_instead(front: Asked, world: World, question: Question) -> Verdict | None:
+    """What a front says; None where it is not asked."""
+    return said_by_zones(front.name, world, question) if front.name in PORTS else said_by(front.name, world, question)
 
 
 def ask_all(stand: Stand, front: Asked, world: World, wanted: list[Verdict]) -> list[str]:
@@ -98,12 +101,17 @@ def ask_all(stand: Stand, front: Asked, world: World, wanted: list[Verdict]) -> 
     differences = []
 
     def one(question: Question, verdict: Verdict) -> str | None:
-        said = said_instead(front, world, question, verdict)
+        if ":" in question.source and not has_ipv6():
+            return None
+        said = said_instead(front, world, question)
         if said is None:
             return None
         verdict = said
         got = front.ask(question, QUIET if verdict == SILENCE else PATIENCE)
-        if verdict == ANSWERED and got.tc and not question.edns and len(question.name) > LONG:
+        if got == SILENCE != verdict:
+            # The one resolver behind all fronts may have been busy: a client asks again.
+            got = front.ask(question, PATIENCE)
+        if got.tc and not verdict.tc and not question.edns and len(question.name) > LONG:
             # BIND compresses an owner of another spelling than the question's not at all: the answer is over 512 octets.
             got = front.ask(replace(question, tcp=True), PATIENCE)
         if verdict.action is ActionKind.CHASE and question.tcp:
@@ -113,11 +121,14 @@ def ask_all(stand: Stand, front: Asked, world: World, wanted: list[Verdict]) -> 
         return f"seed {world.seed}, {front.name}: {question}\n  wanted {verdict}\n  got    {got}"
 
     pairs = list(zip(world.questions, wanted, strict=True))
+    spent = bool(over) and front not in stand.resolvers
+    # A budget runs full again meanwhile; where nobody is over one nobody waits for who is to have silence.
+    step = 16 if spent else len(pairs)
     with ThreadPoolExecutor(8) as pool:
-        for start in range(0, len(pairs), 8):
-            if over and front not in stand.resolvers:
+        for start in range(0, len(pairs), step):
+            if spent:
                 stand.spend(world)
-            differences += [found for found in pool.map(lambda pair: one(*pair), pairs[start : start + 8]) if found]
+            differences += [found for found in pool.map(lambda pair: one(*pair), pairs[start : start + step]) if found]
     return differences
 
 
@@ -127,7 +138,7 @@ def test_each_row_of_the_table_of_what_fronts_cannot_express_is_true(stand: Stan
     stand.enter(world)
     wanted = [expected(world, question) for question in world.questions]
     for front in (*stand.fronts, *stand.resolvers):
-        said = {what: said_instead(front, world, question, expected(world, question)) for what, question in QUESTIONS.items()}
+        said = {what: said_instead(front, world, question) for what, question in QUESTIONS.items()}
         otherwise = {what for what, question in QUESTIONS.items() if said[what] != expected(world, question)}
         assert otherwise == OTHERWISE[front.name], f"{front.name}: what is asked is not what the table says"
         differences = ask_all(stand, front, world, wanted)

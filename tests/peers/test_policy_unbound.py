@@ -1,9 +1,12 @@
-"""Why Unbound gets zones of client triggers whole: what a difference takes away stays in its memory."""
+"""Why Unbound gets zones of client triggers whole and lists without addresses: what its memory and its cache make of them."""
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import dns.exception
@@ -13,11 +16,16 @@ import pytest
 
 from scenarios.harness import Resolver
 from sekisho.config.policyzones import PolicyZones
-from sekisho.drivers.policyprimary import Primary, serving
+from sekisho.drivers.policyprimary import Primary, PrimaryThread, serving
+from sekisho.lists.compile import compile_feed
+from sekisho.lists.idn import to_wire
 from sekisho.model.customers import Prefix
+from sekisho.model.lists import Action, ActionKind, ListDefinition, ListFormat
 from sekisho.rpz.journal import Change
-from sekisho.rpz.records import NODATA, client_ip, cname
+from sekisho.rpz.listzone import ListContent, difference, list_content
+from sekisho.rpz.records import NODATA, PASSTHRU, client_ip, cname
 from sekisho.rpz.zone import Few, Timers, Zone
+from sekisho.snapshot.digest import key_of
 from support import free_port, require_binary, wait_until
 
 pytestmark = pytest.mark.peers
@@ -35,10 +43,7 @@ server:
     do-not-query-localhost: no
     access-control: 127.0.0.0/8 allow
     interface: 127.0.0.1@{port}
-rpz:
-    name: "clients.rpz.test"
-    primary: 127.0.0.1@{primary}
-    allow-notify: 127.0.0.1
+{zones}
 forward-zone:
     name: "."
     forward-addr: 127.0.0.1@{upstream}
@@ -46,55 +51,137 @@ forward-zone:
 HELD = (client_ip(Prefix.parse("127.0.0.2")) + cname(NODATA, 5), client_ip(Prefix.parse("127.0.0.4")) + cname(NODATA, 5))
 
 
-@pytest.mark.parametrize("resolver", ["other", "unbound"])
-def test_a_client_trigger_that_is_gone_is_gone_only_where_the_zone_came_whole(tmp_path: Path, resolver: str) -> None:
-    port = free_port()
-    secondary = {"id": "one", "address": "127.0.0.1", "unsigned": True, "resolver": resolver, "notify": f"127.0.0.1:{port}"}
-    settings = PolicyZones.model_validate(
-        {"zone": "rpz.test", "listen": ["127.0.0.1:0"], "secondaries": [secondary]}, context={"folder": tmp_path}
-    )
-    primary, content = Primary(settings), Few()
-    zone = Zone(b"\x07clients\x03rpz\x04test\0", "clients.rpz.test", Timers(), 1, content, clients=True)
-    content.change(Change((), HELD))
+ZONES = """rpz:
+    name: "{name}.rpz.test"
+    primary: 127.0.0.1@{primary}
+    allow-notify: 127.0.0.1
+"""
 
-    def silent(source: str) -> bool:
-        """Whether the trigger holds, and the name has no data."""
-        answer = dns.query.udp(dns.message.make_query("www.example", "A"), "127.0.0.1", port=port, source=source, timeout=2)
-        return not answer.answer
 
-    def is_up() -> bool:
+@dataclass
+class Fed:
+    """An Unbound that has zones of a primary."""
+
+    primary: Primary
+    thread: PrimaryThread
+    port: int
+    upstream: Resolver
+
+    def do(self, step: Callable[[], object]) -> None:
+        """In the primary's loop, to its end."""
+        done = threading.Event()
+
+        def whole() -> None:
+            step()
+            done.set()
+
+        self.thread.call(whole)
+        assert done.wait(10)
+
+    def ask(self, source: str, name: str = "www.example") -> list[str]:
+        answer = dns.query.udp(dns.message.make_query(name, "A"), "127.0.0.1", port=self.port, source=source, timeout=5)
+        return [record.to_text() for rrset in answer.answer for record in rrset]
+
+    def is_up(self) -> bool:
         try:
-            return silent("127.0.0.3") is not None
+            return self.ask("127.0.0.3") is not None
         except (OSError, dns.exception.DNSException):
             return False
 
+
+@contextlib.contextmanager
+def fed(folder: Path, zones: Sequence[Zone], **secondary: object) -> Iterator[Fed]:
+    port = free_port()
+    one = {"id": "one", "address": "127.0.0.1", "unsigned": True, "notify": f"127.0.0.1:{port}"} | secondary
+    document = {"zone": "rpz.test", "listen": ["127.0.0.1:0"], "secondaries": [one]}
+    primary = Primary(PolicyZones.model_validate(document, context={"folder": folder}))
     with Resolver().running() as upstream, serving(primary) as (thread, (listening,)):
-        thread.call(lambda: primary.serve(zone))
-        (tmp_path / "conf").write_text(CONFIG.format(folder=tmp_path, port=port, primary=listening, upstream=upstream.port))
-        program = require_binary("unbound")
-        with (tmp_path / "log").open("wb") as log:
-            process = subprocess.Popen([program, "-d", "-c", str(tmp_path / "conf")], stdout=log, stderr=subprocess.STDOUT)
+        for zone in zones:
+            thread.call(lambda zone=zone: primary.serve(zone))
+        told = "".join(ZONES.format(name=zone.label.removesuffix(".rpz.test"), primary=listening) for zone in zones)
+        (folder / "conf").write_text(CONFIG.format(folder=folder, port=port, zones=told, upstream=upstream.port))
+        with (folder / "log").open("wb") as log:
+            argv = [require_binary("unbound"), "-d", "-c", str(folder / "conf")]
+            process = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT)
+        found = Fed(primary, thread, port, upstream)
         try:
-            wait_until(lambda: is_up() and silent("127.0.0.2"), deadline=30, what="the zone at Unbound")
-            done = threading.Event()
-
-            def change() -> None:
-                content.change(Change(HELD[:1], ()))
-                zone.put(content, Change(HELD[:1], ()), 2)
-                primary.notifier.changed(zone)
-                done.set()
-
-            thread.call(change)
-            assert done.wait(10)
-            wait_until(lambda: primary.answers.allowed[0].zones["clients.rpz.test"].serial == 2, deadline=30, what="the change at Unbound")
-            kind = primary.answers.allowed[0].zones["clients.rpz.test"].kind
-            assert silent("127.0.0.4"), "the trigger that stays"
-            if resolver == "unbound":
-                assert kind == "axfr"
-                wait_until(lambda: not silent("127.0.0.2"), deadline=30, what="the trigger to be gone")
-            else:
-                assert kind == "ixfr"
-                assert silent("127.0.0.2"), "this version takes it away: say so in daemon/README.md"
+            wait_until(found.is_up, deadline=30, what="Unbound")
+            yield found
         finally:
             process.terminate()
             process.wait(10)
+
+
+def few(label: str, *records: bytes) -> Zone:
+    content = Few()
+    content.change(Change((), records))
+    return Zone(to_wire(f"{label}.rpz.test"), f"{label}.rpz.test", Timers(), 1, content, clients=True)
+
+
+@pytest.mark.parametrize("resolver", ["other", "unbound"])
+def test_a_client_trigger_that_is_gone_is_gone_only_where_the_zone_came_whole(tmp_path: Path, resolver: str) -> None:
+    zone = few("clients", *HELD)
+    with fed(tmp_path, [zone], resolver=resolver) as site:
+        wait_until(lambda: not site.ask("127.0.0.2"), deadline=30, what="the zone at Unbound")
+        change = Change(HELD[:1], ())
+
+        def lift() -> None:
+            assert isinstance(zone.content, Few)
+            zone.content.change(change)
+            zone.put(zone.content, change, 2)
+            site.primary.notifier.changed(zone)
+
+        site.do(lift)
+        (seen,) = site.primary.answers.allowed
+        wait_until(lambda: seen.zones["clients.rpz.test"].serial == 2, deadline=30, what="the change at Unbound")
+        assert not site.ask("127.0.0.4"), "the trigger that stays"
+        if resolver == "unbound":
+            assert seen.zones["clients.rpz.test"].kind == "axfr"
+            wait_until(lambda: site.ask("127.0.0.2"), deadline=30, what="the trigger to be gone")
+        else:
+            assert seen.zones["clients.rpz.test"].kind == "ixfr"
+            assert not site.ask("127.0.0.2"), "this version takes it away: say so in daemon/README.md"
+
+
+ADDRESS = "198.51.100.7"
+"""Where every name leads."""
+LET_THROUGH = "127.0.0.2"
+
+
+def listing(records: str) -> ListContent:
+    definition = ListDefinition(id="one", order=0, category="c2", source="one", format=ListFormat.RPZ, zone="list.test")
+    key = key_of(bytes(16))
+    compiled = compile_feed(definition, f"$ORIGIN list.test.\n{records}".encode(), key, file="one").compiled
+    return list_content(compiled, Action(ActionKind.NXDOMAIN), key, to_wire("list.rpz.test"), 60)
+
+
+@pytest.mark.parametrize("addresses", [None, True])
+def test_an_address_of_a_list_stops_from_unbounds_cache_whoever_is_let_through_so_it_gets_none(
+    tmp_path: Path, addresses: bool | None
+) -> None:
+    """Whole and as a difference; the names of the list it gets."""
+    names = "c2.example CNAME .\n*.c2.example CNAME .\n"
+    first, second = listing(names), listing(f"{names}32.7.100.51.198.rpz-ip CNAME .\nmark.example CNAME .\n")
+    change = difference(first, second)
+    listed = Zone(to_wire("list.rpz.test"), "list.rpz.test", Timers(), 1, first)
+    zones = [few("pass", client_ip(Prefix.parse(LET_THROUGH)) + cname(PASSTHRU, 60)), listed]
+    with fed(tmp_path, zones, resolver="unbound", addresses=addresses) as site:
+        wait_until(lambda: not site.ask("127.0.0.3", "c2.example"), deadline=30, what="the list at Unbound")
+        wait_until(lambda: site.ask(LET_THROUGH, "a.c2.example"), deadline=30, what="who is let through at Unbound")
+
+        def grow() -> None:
+            listed.put(second, change, 2)
+            site.primary.notifier.changed(listed)
+
+        site.do(grow)
+        wait_until(lambda: not site.ask("127.0.0.3", "mark.example"), deadline=30, what="the difference at Unbound")
+        (seen,) = site.primary.answers.allowed
+        assert seen.zones["list.rpz.test"].kind == "ixfr"
+        if addresses:
+            assert [site.ask("127.0.0.3", "n1.example"), site.ask(LET_THROUGH, "n2.example")] == [[], [ADDRESS]]
+            assert site.ask(LET_THROUGH, "n2.example") == [], "this version lets through from its cache too: say so in daemon/README.md"
+            return
+        for name in ("n1.example", "n2.example"):
+            assert [site.ask(LET_THROUGH, name) for _ in range(2)] == [[ADDRESS]] * 2, "from the resolver, and from the cache"
+            assert site.ask("127.0.0.3", name) == [ADDRESS]
+        assert site.upstream.asked["n1.example."] == 1, "the cache was asked"

@@ -23,7 +23,7 @@ from sekisho.drivers.tables import TableWriter
 from sekisho.model.counters import Counter
 from sekisho.model.customers import Prefix
 from sekisho.snapshot.build import Garden, build
-from support import wait_until
+from support import require_binary, wait_until
 from support.differential.fronts import Front, Place, follow, unbound
 from support.differential.model import ANSWERED, SILENCE
 from support.differential.world import ALLOWED, Question
@@ -179,6 +179,25 @@ def test_with_a_validator_no_answer_crosses_over_either(stand: Stand) -> None:
             assert ask(one, OPTED_OUT, "www.c2.example") == ANSWERED
             assert ask(one, ENTITLED, "www.c2.example").rcode == 3
             assert ask(one, SILENCED, "www.c2.example", patience=0.5) == SILENCE
+
+
+def test_a_release_that_is_not_known_is_left_alone_and_silence_is_refused_which_the_log_says_once(stand: Stand, tmp_path: Path) -> None:
+    """The installed program under another version: nothing of its memory is believed."""
+    installed = Path(require_binary("unbound")).read_bytes()
+    assert installed.count(b"\0unbound 1.17.1\0") == 1, "another release is installed: is it in the table of known ones?"
+    program = tmp_path / "unbound"
+    program.write_bytes(installed.replace(b"\0unbound 1.17.1\0", b"\0unbound 1.99.9\0"))
+    program.chmod(0o755)
+    with unbound(stand.place, program=str(program)) as one:
+        for _ in range(2):
+            for tcp in (False, True):
+                assert ask(one, SILENCED, "www.c2.example", tcp=tcp).rcode == 5
+                assert ask(one, ENTITLED, "www.c2.example", tcp=tcp).rcode == 3
+                assert ask(one, OPTED_OUT, "www.c2.example", tcp=tcp) == ANSWERED
+        said = [line for line in one.log.read_text().splitlines() if "not known well enough" in line]
+        assert len(said) == 1, said
+        assert "sekisho: Unbound 1.99.9 is" in said[0]
+        assert "REFUSED" in said[0]
 
 
 def test_what_unbound_answers_before_its_modules_comes_before_the_checkpoint(stand: Stand) -> None:

@@ -17,6 +17,15 @@ at its start, and would now and then have the one a test was given for a program
 _next = itertools.count(random.SystemRandom().randrange(_PORTS))
 
 
+@functools.cache
+def has_ipv6() -> bool:
+    """Whether this machine has ::1."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as one:
+        one.bind(("::1", 0))
+        return True
+    return False
+
+
 def free_port(host: str = "127.0.0.1", tries: int = 200) -> int:
     """A port free for UDP and TCP on `host` a moment ago, and given to no test of this machine but this process's, and once.
 

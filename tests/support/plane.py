@@ -122,6 +122,11 @@ def exempt(order: int, name: str, triggers: Trigger = BOTH) -> Exemption:
     return Exemption(order, *digest_name(wire(name), KEY), dns.name.from_text(name).__len__() - 1, int(triggers))
 
 
+def exempt_prefix(order: int, prefix: str, kind: Trigger = Trigger.ADDRESS) -> Exemption:
+    there = Prefix.parse(prefix)
+    return Exemption(order, *digest_name(key_of_prefix(there, kind), KEY), there.length, int(Trigger.EXACT | kind))
+
+
 def read_only(array: Array) -> Array:
     view: Array = array.view()
     view.flags.writeable = False

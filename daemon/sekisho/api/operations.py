@@ -84,7 +84,7 @@ class Operations(MeasureOperations, NasOperations, NoticeOperations, SessionOper
         clients: str | None,
     ) -> Json: ...
 
-    async def export_policy_zones(self, folder: str, zone: str | None, *, actor: str) -> Json:
+    async def export_policy_zones(self, folder: str, zone: str | None, *, addresses: bool, actor: str) -> Json:
         """`folder` is a path of the machine the daemon runs on."""
         ...
 

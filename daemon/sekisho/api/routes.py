@@ -14,7 +14,7 @@
     GET    /v1/audit/events?after=&limit=&customer=
     GET    /v1/rpz
     GET    /v1/rpz/config?resolver=&part=&secondary=&primary=&key_file=&folder=&clients=
-    POST   /v1/rpz/export {folder, zone}
+    POST   /v1/rpz/export {folder, zone, without_addresses}
     POST   /v1/backup {folder}
     POST   /v1/reload
     and those of measures (`routes_measures`), of groups (`routes_groups`), of lines (`routes_lines`),
@@ -196,9 +196,9 @@ async def policy_zone_configuration(operations: Operations, fields: Fields, _act
 
 
 async def export_policy_zones(operations: Operations, fields: Fields, actor: str) -> Json:
-    folder, zone = fields.text("folder"), fields.optional_text("zone")
+    folder, zone, addresses = fields.text("folder"), fields.optional_text("zone"), not fields.flag("without_addresses")
     fields.end()
-    return await operations.export_policy_zones(folder, zone, actor=actor)
+    return await operations.export_policy_zones(folder, zone, addresses=addresses, actor=actor)
 
 
 async def reload(operations: Operations, fields: Fields, actor: str) -> Json:

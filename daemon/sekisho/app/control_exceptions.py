@@ -1,4 +1,4 @@
-"""One over-blocked name, or prefix of addresses, let through on one list, at once (`nbnet/21-2`).
+"""One over-blocked name, or prefix of addresses or clients, let through on one list, at once (`nbnet/21-2`).
 
 On a sealed list the exception is its keyed digest and nothing more: the name comes in, is digested
 and forgotten. No answer, no record, no log line and no error says it again.
@@ -6,15 +6,13 @@ and forgotten. No answer, no record, no log line and no error says it again.
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import structlog
 
 from sekisho.app.control_core import Core
 from sekisho.lists.idn import split, to_text, to_wire
-from sekisho.model.addresses import key_of, prefix_of
-from sekisho.model.customers import Prefix
+from sekisho.model.addresses import key_of, key_of_text, prefix_of, wider
 from sekisho.model.errors import RefusedError
 from sekisho.model.events import ExceptionAdded, ExceptionRemoved
 from sekisho.model.lists import Trigger
@@ -63,9 +61,11 @@ async def remove(core: Core, list_id: str, text: str, actor: str) -> Json:
 
 
 def holds(compiled: CompiledList, wire: bytes, core: Core) -> bool:
-    """Whether a list holds a name now: as itself, or below an entry for a sub-tree."""
-    if prefix_of(wire) is not None:
-        return compiled.find(*digest_name(wire, core.key)) is not None
+    """Whether a list holds a name now: as itself, or below an entry for a sub-tree; a prefix as itself or within a wider one."""
+    found = prefix_of(wire)
+    if found is not None:
+        prefix, trigger = found
+        return any(compiled.find(*digest_name(key_of(one, trigger), core.key)) is not None for one in (prefix, *wider(prefix)))
     labels = split(wire)
     for depth in range(len(labels)):
         suffix = b"".join(bytes((len(label),)) + label for label in labels[depth:]) + b"\0"
@@ -77,12 +77,13 @@ def holds(compiled: CompiledList, wire: bytes, core: Core) -> bool:
 
 
 def _wire(text: str) -> bytes:
-    with contextlib.suppress(ValueError):
-        return key_of(Prefix.parse(text))
     try:
-        return to_wire(text)
+        return key_of_text(text) or to_wire(text)
     except ValueError as error:
-        raise RefusedError(f"what was given is no domain name: {error}; give one such as www.example.com, or an address") from None
+        raise RefusedError(
+            f"what was given is no domain name: {error}; give one such as www.example.com, an address or prefix that answers lead to,"
+            " such as 192.0.2.7, or `client 192.0.2.7` for who asks from there"
+        ) from None
 
 
 def _repeats(reason: str, text: str, wire: bytes) -> bool:

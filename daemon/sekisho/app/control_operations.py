@@ -160,8 +160,9 @@ class Control(MeasureControl, NoticeControl, SessionControl):
             self._core, resolver, part=part, secondary=secondary, primary=primary, key_file=key_file, folder=folder, clients=clients
         )
 
-    async def export_policy_zones(self, folder: str, zone: str | None, *, actor: str) -> Json:  # noqa: ARG002 - nothing is recorded
-        return await control_policyshow.export(self._core, folder, zone)
+    async def export_policy_zones(self, folder: str, zone: str | None, *, addresses: bool, actor: str) -> Json:
+        del actor  # nothing is recorded
+        return await control_policyshow.export(self._core, folder, zone, addresses=addresses)
 
     def _event(self, match: Match) -> Json:
         return {

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sekisho.app.control_core import Core
+from sekisho.app.control_policyaddresses import told
 from sekisho.app.control_policystanding import withheld
 from sekisho.app.control_policyzones import Publisher
 from sekisho.config.policyzones import PolicyZones, Secondary
@@ -64,6 +65,7 @@ def show(core: Core) -> Json:
             for zone in list(zones.zones.values())
         ],
         "withheld": [{"list": list_id, "reason": reason} for list_id, reason in reasons if reason],
+        "addresses": told(settings, zones.addresses()),
         "missed": [{"list": list_id, "customers": count} for list_id, count in sorted(zones.clients.missed().items())],
         "secondaries": [_secondary(one, seen.get(one.id), zones) for one in settings.secondaries],
         "transfers": _counted(answers.transfers) if answers is not None else [],
@@ -86,6 +88,7 @@ def _secondary(one: Secondary, seen: Any, zones: Publisher) -> Json:
         "id": one.id,
         "address": str(one.address),
         "key": one.key,
+        "addresses": one.gets_addresses,
         "notify": str(one.notify) if one.notify is not None else None,
         "seen": seen.seen_at if seen is not None else None,
         "behind": sum(1 for name, serial in serials.items() if name not in got or got[name].serial != serial),
@@ -94,6 +97,13 @@ def _secondary(one: Secondary, seen: Any, zones: Publisher) -> Json:
             for name, was in sorted(got.items())
         ],
     }
+
+
+def warnings(core: Core) -> list[str]:
+    """What an operator should know of the zones whenever they look."""
+    zones = core.zones
+    found = told(zones.settings, zones.addresses()) if zones.settings is not None else []
+    return [str(one["reason"]) for one in found if not one["asked_for"]]
 
 
 def observed(core: Core) -> PrimaryObservation | None:
@@ -152,10 +162,9 @@ def configuration(
     views = tuple(_view(core, one, made, settings) for one in made.classes)
     if resolver == "unbound" and len(views) > 1:
         views = (*views[:-1], replace(views[-1], networks=_networks(clients)))
-    told = Told(
-        host, port, views, (key.name, key.algorithm) if key is not None else None, key_file or "sekisho.key", folder or _FOLDERS[resolver]
-    )
-    return {"resolver": resolver, "text": snippet(resolver, told, part)}
+    signed = (key.name, key.algorithm) if key is not None else None
+    here = Told(host, port, views, signed, key_file or "sekisho.key", folder or _FOLDERS[resolver], chosen is None or chosen.gets_addresses)
+    return {"resolver": resolver, "text": snippet(resolver, here, part)}
 
 
 def _networks(clients: str | None) -> tuple[str, ...]:
@@ -189,45 +198,49 @@ def _view(core: Core, one: Class, made: Plan, settings: PolicyZones) -> View:
     return View(one.id, tuple(zones), networks)
 
 
-async def export(core: Core, folder: str, zone: str | None) -> Json:
-    """Write zone files for a resolver that reads files, those alone that changed. Raises RefusedError."""
+async def export(core: Core, folder: str, zone: str | None, *, addresses: bool = True) -> Json:
+    """Write zone files for a resolver that reads files, those alone that changed. Raises RefusedError.
+
+    Without `addresses` lists come without the addresses of answers, as Unbound needs them.
+    """
     _settings(core.zones)
     _plan(core.zones)
     chosen = [one for one in list(core.zones.zones.values()) if zone is None or one.label == zone]
     if zone is not None and not chosen:
         raise RefusedError(f"there is no policy zone {zone}; `sekisho rpz show` names those there are")
-    return await asyncio.to_thread(_export, core.zones, chosen, Path(folder), whole=zone is None)
+    return await asyncio.to_thread(_export, core.zones, chosen, Path(folder), whole=zone is None, addresses=addresses)
 
 
-def _export(zones: Publisher, chosen: list[Zone], folder: Path, *, whole: bool) -> Json:
+def _export(zones: Publisher, chosen: list[Zone], folder: Path, *, whole: bool, addresses: bool) -> Json:
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         index = folder / "serials"
         known = dict(line.split() for line in index.read_text().splitlines()) if index.exists() else {}
         for zone in chosen:
-            serial, runs = _content(zones, zone)
-            if known.get(zone.label) == str(serial) and (folder / f"{zone.label}.rpz").exists():
+            serial, runs = _content(zones, zone, addresses=addresses)
+            version = str(serial) if addresses else f"{serial}-without-addresses"
+            if known.get(zone.label) == version and (folder / f"{zone.label}.rpz").exists():
                 continue
             text = "".join(_lines(zone, serial, runs))
             write_file(folder / f"{zone.label}.rpz", text.encode(), mode=0o644)
-            known[zone.label] = str(serial)
+            known[zone.label] = version
             written.append(zone.label)
         if whole:
-            known = {label: serial for label, serial in known.items() if label in {zone.label for zone in chosen}}
-        write_file(index, "".join(f"{label} {serial}\n" for label, serial in sorted(known.items())).encode(), mode=0o644)
+            known = {label: version for label, version in known.items() if label in {zone.label for zone in chosen}}
+        write_file(index, "".join(f"{label} {version}\n" for label, version in sorted(known.items())).encode(), mode=0o644)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "its file `serials` is damaged: remove it"
         raise RefusedError(f"zones cannot be written to {folder} ({reason}); name a folder where the daemon may write") from None
     return {"folder": str(folder), "written": written, "zones": len(chosen)}
 
 
-def _content(zones: Publisher, zone: Zone) -> tuple[int, Iterator[tuple[int, bytes]]]:
+def _content(zones: Publisher, zone: Zone, *, addresses: bool) -> tuple[int, Iterator[tuple[int, bytes]]]:
     """A zone's serial and records, of one moment: taken in the primary's loop."""
     thread, future = zones.thread, Future[tuple[int, Iterator[tuple[int, bytes]]]]()
     if thread is None:
         raise UnavailableError("the policy zones are not served; `sekisho rpz show` says why")
-    thread.call(lambda: future.set_result((zone.serial, zone.frozen())))
+    thread.call(lambda: future.set_result((zone.serial, zone.frozen(addresses=addresses))))
     return future.result(_PATIENCE)
 
 

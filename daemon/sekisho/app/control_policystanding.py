@@ -16,7 +16,7 @@ from sekisho.app.control_policyclients import Clients
 from sekisho.config.policyzones import LONGEST_LABEL, PolicyZones
 from sekisho.ledger.state import State
 from sekisho.lists.idn import to_wire
-from sekisho.model.addresses import key_of
+from sekisho.model.addresses import key_of_text
 from sekisho.model.customers import Prefix
 from sekisho.model.events import ExceptionAdded
 from sekisho.model.lists import PREFIXES, ListDefinition
@@ -110,7 +110,7 @@ def records(prefixes: list[Prefix], tail: tuple[bytes, ...]) -> tuple[bytes, ...
 def excepted_names(acts: Iterable[ExceptionAdded]) -> list[bytes]:
     """The wire names of exceptions, and the keys of prefixes; those of sealed lists are kept nowhere."""
     named = [act for act in acts if act.name]
-    return [key_of(Prefix.parse(act.name)) if act.triggers & PREFIXES else to_wire(act.name) for act in named]
+    return [(key_of_text(act.name) if act.triggers & PREFIXES else None) or to_wire(act.name) for act in named]
 
 
 def planned(sources: Sources, people: People, settings: PolicyZones) -> Plan:

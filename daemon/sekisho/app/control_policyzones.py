@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sekisho.app.control_people import People
+from sekisho.app.control_policyaddresses import told, without
 from sekisho.app.control_policyclients import Clients
 from sekisho.app.control_policyserved import Served
 from sekisho.app.control_policystanding import Sources, behind, everybody, excepted_names, look_at, planned, records
@@ -58,10 +59,12 @@ class _Made:
     compiled: CompiledList
     default: Action
     exceptions: tuple[Exemption, ...]
+    without: tuple[str, ...]
+    """Who does not get its addresses, where it has some: another choice is another version."""
 
     def print(self) -> str:
         """Tells it from what was rendered of anything else."""
-        return repr((version_of(self.compiled), self.default, self.exceptions))
+        return repr((version_of(self.compiled), self.default, self.exceptions, *self.without))
 
 
 class Publisher:
@@ -91,6 +94,12 @@ class Publisher:
     def thread(self) -> PrimaryThread | None:
         """The primary's, while it is open."""
         return self.served.thread
+
+    def addresses(self) -> dict[str, int]:
+        """How many addresses of answers the zones hold, by list."""
+        if self.plan is None:
+            return {}
+        return {list_id: self._made[label].content.addresses for label, list_id in self.plan.list_zones().items() if label in self._made}
 
     def prefixes(self, customer: Customer) -> tuple[Prefix, ...]:
         """A customer's addresses, as they are published."""
@@ -248,7 +257,7 @@ class Publisher:
             content = await asyncio.to_thread(list_content, named, default, self._sources.key, origin, int(settings.ttl), excepted, names)
             # What renders it is compiled here, where nobody waits, and not at the first transfer.
             await asyncio.to_thread(next, content.blocks(), None)
-            fresh = _Made(content, compiled, default, excepted)
+            fresh = _Made(content, compiled, default, excepted, without(settings) if content.addresses else ())
             if before is None or label not in self.zones:
                 self._made[label] = fresh
                 await asyncio.to_thread(self.served.create, label, content, settings, fresh.print())
@@ -257,4 +266,9 @@ class Publisher:
                 self._made[label] = fresh
                 self.served.put(label, content, change, fresh.print())
             log.info("policy-zone-published", list=list_id, records=len(content), left_out=content.left_out)
+            if before is None or not before.content.addresses:
+                for one in told(settings, {list_id: content.addresses}):
+                    log.warning(
+                        "policy-zone-addresses", list=list_id, secondaries=one["secondaries"], given=one["given"], why=one["reason"]
+                    )
         await self.served.keep()

@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 import sekisho
-from sekisho.app import control_line_bodies
+from sekisho.app import control_line_bodies, control_policyshow
 from sekisho.app import control_session_questions as session_questions
 from sekisho.app.control_core import Core
 from sekisho.app.control_nas_show import observations
@@ -104,6 +104,7 @@ def status(core: Core) -> Json:
             *core.nas.warnings(),
             *control_line_bodies.warnings(core),
             *core.taps.warnings(),
+            *control_policyshow.warnings(core),
         ],
     }
 

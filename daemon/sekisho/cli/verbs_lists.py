@@ -70,12 +70,16 @@ def lists_accept(list_id: str) -> None:
 def lists_except(list_id: str, name: str, subtree: bool, reason: str | None, remove: bool) -> None:
     """Let NAME, or an address, through on LIST, at once; other lists still may hold it.
 
+    An address, or a prefix of addresses, is one that answers lead to; `client ADDRESS` is who asks from there.
+
     Works on a sealed list too: only the keyed digest of the name is kept and the name is not
     repeated. NAME - reads it from standard input, so that no shell history has it.
 
     \b
       sekisho lists except c2 www.example.com --reason "over-blocked, ticket 4712"
       sekisho lists except c2 example.com --subtree
+      sekisho lists except c2 192.0.2.7
+      sekisho lists except c2 "client 198.51.100.0/24"
       sekisho lists except sealed -
       sekisho lists except c2 www.example.com --remove
     """
@@ -90,7 +94,7 @@ def lists_except(list_id: str, name: str, subtree: bool, reason: str | None, rem
         answer(body, lambda it: [f"exception {it['entry']} on {plain(list_id)} taken back; in force now"])
         return
     body = client().post("/v1/exceptions", list=list_id, name=name, subtree=subtree, reason=reason)
-    scope = "the name and what is below it" if subtree else "the name"
+    scope = "the name and what is below it" if subtree else "it"
     answer(body, lambda it: [f"{plain(list_id)} lets {scope} through (entry {it['entry']}); in force now", *_not_held(it)])
 
 

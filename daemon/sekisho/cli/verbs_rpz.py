@@ -54,7 +54,10 @@ def rpz_config(resolver: str, **options: str | None) -> None:
 @rpz.command("export", cls=Verb)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--zone", metavar="NAME", help="This zone alone.")
-def rpz_export(folder: Path, zone: str | None) -> None:
+@click.option(
+    "--no-addresses", is_flag=True, help="Without the addresses of lists (rpz-ip): for Unbound, which stops by them who opted out."
+)
+def rpz_export(folder: Path, zone: str | None, *, no_addresses: bool) -> None:
     """Write the zones as files into DIR, those that changed since: for what reads files.
 
     The daemon writes them, so DIR must be where the daemon may write. Knot Resolver has them by transfer too
@@ -63,7 +66,7 @@ def rpz_export(folder: Path, zone: str | None) -> None:
     \b
       sekisho rpz export /var/lib/sekisho/rpz
     """
-    body = client().post("/v1/rpz/export", folder=str(folder.absolute()), zone=zone)
+    body = client().post("/v1/rpz/export", folder=str(folder.absolute()), zone=zone, without_addresses=no_addresses)
     answer(body, lambda it: [f"{len(it['written'])} of {it['zones']} zones written to {plain(it['folder'])}"])
 
 
@@ -89,6 +92,8 @@ def _shown(body: Json) -> Iterable[str]:
         yield f"refused       {number(count)} questions ({plain(why)})"
     for one in body["withheld"]:
         yield f"withheld      {plain(one['reason'])}"
+    for one in body["addresses"]:
+        yield f"addresses     {plain(one['reason'])}"
     for one in body["missed"]:
         yield (
             f"not reached   {number(one['customers'])} customers whom {plain(one['list'])} reaches and these zones cannot bring it to:"

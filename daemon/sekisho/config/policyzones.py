@@ -68,6 +68,9 @@ class Secondary(FileModel):
     """Let it transfer without a key: for a resolver that cannot sign (Unbound), over a way nobody else can use."""
     notify: DnsEndpoint | None = None
     """Where it is told that a zone changed (RFC 1996), as address[:port]; null: it finds out at its next refresh."""
+    addresses: Flag | None = None
+    """Whether it gets the addresses of lists (`rpz-ip`); null: every resolver does but Unbound, which stops customers by them
+    who opted out, and one that is unsigned and not named, which may be Unbound."""
 
     @model_validator(mode="after")
     def _keyed(self) -> Secondary:
@@ -76,6 +79,15 @@ class Secondary(FileModel):
         if self.key is not None and self.unsigned:
             raise ValueError("has a key and is unsigned; keep the key")
         return self
+
+    @property
+    def may_be_unbound(self) -> bool:
+        """Unbound cannot sign: who signs is another."""
+        return self.resolver is ResolverKind.UNBOUND or (self.resolver is ResolverKind.OTHER and self.unsigned)
+
+    @property
+    def gets_addresses(self) -> bool:
+        return not self.may_be_unbound if self.addresses is None else self.addresses
 
 
 class EntitlementClass(FileModel):

@@ -61,6 +61,8 @@ class Allowed:
     key: dns.tsig.Key | None
     clients_whole: bool = False
     """Zones of triggers on clients are given whole, never by differences; those of lists where such a trigger went."""
+    addresses: bool = True
+    """Triggers on addresses in answers are given."""
     seen_at: float | None = None
     zones: dict[str, Transferred] = field(default_factory=dict)
     """By the zone's name."""
@@ -136,12 +138,14 @@ class Answers:
                 # Over UDP the serial alone: whoever is behind asks again by TCP (RFC 1995 section 2).
                 return self._told(query, zone, signer, apex)
             whole = asker.clients_whole and (zone.clients or zone.loses_clients(theirs))
-            runs = None if whole else zone.since(theirs)
-            return self._transfer(query, zone, asker, signer, zone.whole() if runs is None else runs, AXFR if runs is None else IXFR)
+            runs = None if whole else zone.since(theirs, addresses=asker.addresses)
+            if runs is not None:
+                return self._transfer(query, zone, asker, signer, runs, IXFR)
+            return self._transfer(query, zone, asker, signer, zone.whole(addresses=asker.addresses), AXFR)
         if kind == dns.rdatatype.AXFR:
             if not tcp:
                 return Answer(iter([message(query, b"", 0, signer, dns.rcode.FORMERR)]))
-            return self._transfer(query, zone, asker, signer, zone.whole(), AXFR)
+            return self._transfer(query, zone, asker, signer, zone.whole(addresses=asker.addresses), AXFR)
         if kind == dns.rdatatype.SOA:
             return Answer(iter([message(query, apex, 1, signer)]))
         # A policy zone is transferred and not asked.

@@ -44,7 +44,13 @@ class Primary:
         self.settings = settings
         self.answers = Answers(
             [
-                Allowed(one.id, one.address, keys[one.key] if one.key is not None else None, one.resolver is ResolverKind.UNBOUND)
+                Allowed(
+                    one.id,
+                    one.address,
+                    keys[one.key] if one.key is not None else None,
+                    one.resolver is ResolverKind.UNBOUND,
+                    one.gets_addresses,
+                )
                 for one in settings.secondaries
             ],
             clock=clock,

@@ -9,6 +9,7 @@ before they are looked up, so none of them is ever a key.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 
 from sekisho.model.customers import V4_MAPPED, Prefix
 from sekisho.model.lists import Trigger
@@ -18,6 +19,7 @@ KEY_SIZE = 22
 """Octets of a key."""
 _LABELS = {Trigger.ADDRESS: ANSWER_LABEL, Trigger.CLIENT: CLIENT_LABEL}
 _OCTETS = 17
+_RPZ = {"rpz-ip": Trigger.ADDRESS, "rpz-client-ip": Trigger.CLIENT}
 
 
 def key_of(prefix: Prefix, trigger: Trigger = Trigger.ADDRESS) -> bytes:
@@ -40,6 +42,29 @@ def text_of(wire: bytes) -> str | None:
         return None
     prefix, trigger = found
     return f"client {prefix}" if trigger is Trigger.CLIENT else str(prefix)
+
+
+def key_of_text(text: str) -> bytes | None:
+    """The key that was written as `text_of` has it, or as an RPZ trigger (`32.7.2.0.192.rpz-client-ip`); None for a name.
+
+    Raises ValueError, without the text, where it is a trigger and its labels are no prefix.
+    """
+    labels = text.strip().rstrip(".").lower().split(".")
+    if labels[-1] in _RPZ:
+        return key_of(read_trigger([label.encode() for label in labels[:-1]]), _RPZ[labels[-1]])
+    client, word, rest = text.strip().partition(" ")
+    try:
+        return key_of(Prefix.parse(rest.strip()), Trigger.CLIENT) if word and client == "client" else key_of(Prefix.parse(text.strip()))
+    except ValueError:
+        if word and client == "client":
+            raise ValueError("after `client` comes an address or a prefix") from None
+        return None
+
+
+def wider(prefix: Prefix) -> Iterator[Prefix]:
+    """The prefixes that hold a prefix, the longest first, itself not among them."""
+    for length in range(prefix.length - 1, -1, -1):
+        yield Prefix(prefix.value >> (128 - length) << (128 - length), length)
 
 
 def is_v4(prefix: Prefix) -> bool:

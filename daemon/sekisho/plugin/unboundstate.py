@@ -1,7 +1,8 @@
 """What Unbound's Python interface does not show of a query: whether it came over TCP, and how to leave it unanswered.
 
 Owns the two places of Unbound's memory that are looked at, each known for a release of Unbound and checked where it can be
-before it is believed. In a release that is not listed nothing is touched: silence is then REFUSED, and queries count as UDP's.
+before it is believed. In a release that is not listed, on a machine of another word, or where a state is not as it should be,
+nothing is touched: silence is then REFUSED, and queries count as UDP's. The log says so, once.
 """
 
 from __future__ import annotations
@@ -38,11 +39,19 @@ class Insides:
         found = _RELEASE.search(program.read_bytes())
         release = found[1].decode() if found else "of an unknown release"
         self._places = _KNOWN.get(release)
-        if self._places is None:
-            log(f"Unbound {release} is not known well enough to leave queries unanswered; silence will be REFUSED")
+        self._log = log
+        if self._places is None or ctypes.sizeof(ctypes.c_void_p) != _WORD:
+            self._give_up(f"Unbound {release}")
         self._getsockopt = ctypes.PyDLL(None).getsockopt
         self._kind, self._size = ctypes.c_int(), ctypes.c_uint(_CELL)
         self._into, self._room = ctypes.byref(self._kind), ctypes.byref(self._size)
+
+    def _give_up(self, what: str) -> None:
+        self._places = None
+        self._log(
+            f"{what} is not known well enough to leave queries unanswered: who is to have silence gets REFUSED, and queries over TCP"
+            f" count as UDP's ({', '.join(_KNOWN)} is known)"
+        )
 
     def is_stream(self, client: Any) -> bool:
         """Whether a client's query came over TCP or TLS."""
@@ -61,5 +70,7 @@ class Insides:
         end = int(state.edns_opts_front_out) + self._places.gap
         clients = ctypes.c_uint64.from_address(end).value
         mark = ctypes.c_int.from_address(end - _CELL)
-        if clients == int(state.mesh_info.reply_list.this) and mark.value == 0:
+        if clients != int(state.mesh_info.reply_list.this):
+            self._give_up("this build of Unbound")
+        elif mark.value == 0:
             mark.value = 1

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sekisho.rpz.records import ADDRESS_OWNER
+
 MAX_VERSIONS = 1000
 """Versions a journal goes back."""
 LEAST = 10_000
@@ -25,6 +27,10 @@ class Change:
 
     def __len__(self) -> int:
         return len(self.removed) + len(self.added)
+
+    def without_addresses(self) -> Change:
+        """The change to who does not get triggers on addresses in answers."""
+        return Change(*(tuple(record for record in some if ADDRESS_OWNER not in record) for some in (self.removed, self.added)))
 
 
 class Journal:

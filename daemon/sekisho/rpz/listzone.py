@@ -4,8 +4,8 @@ A trigger EXACT is the name, BELOW `*.` and the name. In a zone a name that exis
 itself and from all below (RFC 4592 section 2.2.1), in a list it does not: between a trigger BELOW and what the list
 holds further down, the records that make up for it are added (`Fillers`).
 
-An operator's exception takes the trigger out of the zone. Below a wildcard of the same list it has to be PASSTHRU,
-which later zones obey too: a policy zone has no word for "not by this list".
+An operator's exception takes the trigger out of the zone. Below a wildcard of the same list, or within a wider prefix, it has to be
+PASSTHRU, which later zones obey too: a policy zone has no word for "not by this list".
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sekisho.model.addresses import key_of, prefix_of, wider
 from sekisho.model.lists import PREFIXES, Action, ActionKind, Trigger
 from sekisho.rpz.fillers import fillers
 from sekisho.rpz.journal import Change
-from sekisho.rpz.records import BLOCK, MAX_NAME, PASSTHRU, ZONE, blocks, cname, split, tails, trigger_name
+from sekisho.rpz.records import ADDRESS_OWNER, BLOCK, MAX_NAME, PASSTHRU, ZONE, blocks, cname, split, tails, trigger_name
 from sekisho.snapshot.build import Exemption
 from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import Key, digest_name
@@ -56,24 +57,34 @@ class ListContent:
     own: int
     left_out: int
     """Triggers that make a name longer than 255 octets under the zone."""
+    answers: NDArray[np.int64]
+    """Rows that are triggers on addresses in answers."""
 
     def __len__(self) -> int:
         return self.own + len(self.extra)
 
-    def blocks(self) -> Iterator[tuple[int, bytes]]:
+    @property
+    def addresses(self) -> int:
+        """How many addresses in answers it holds."""
+        return int(np.count_nonzero(self.triggers[self.answers]))
+
+    def blocks(self, *, addresses: bool = True) -> Iterator[tuple[int, bytes]]:
         cursor, out = np.zeros(4, np.int64), np.empty(BLOCK, np.uint8)
-        rows = self.triggers.shape[0]
-        while cursor[ROW] < rows:
+        triggers, extra = self.triggers, self.extra
+        if not addresses:
+            triggers, extra = triggers.copy(), tuple(record for record in extra if ADDRESS_OWNER not in record)
+            triggers[self.answers] = 0
+        while cursor[ROW] < triggers.shape[0]:
             cursor[USED] = cursor[COUNT] = 0
-            self._render(cursor, out)
+            self._render(triggers, cursor, out)
             if not cursor[COUNT]:
                 break
             yield int(cursor[COUNT]), out[: cursor[USED]].tobytes()
-        yield from blocks(self.extra)
+        yield from blocks(extra)
 
-    def _render(self, cursor: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    def _render(self, triggers: NDArray[np.uint8], cursor: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
         one, tail = self.entries, self.tails
-        _render(one.names, one.offsets, self.triggers, one.exact, one.below, tail.pool, tail.starts, tail.first, cursor, out)
+        _render(one.names, one.offsets, triggers, one.exact, one.below, tail.pool, tail.starts, tail.first, cursor, out)
 
     def of_rows(self, rows: NDArray[np.int64], masks: NDArray[np.uint8]) -> Iterator[bytes]:
         """The records of some triggers of some rows, one by one."""
@@ -100,9 +111,10 @@ def list_content(
     `excepted_names` are names (canonical wire form) of exceptions: one that is no entry and stands below one is
     known by its digest alone otherwise, and the zone has no record for it.
     """
-    # An exception to a prefix is a trigger of its own: a wider one may hold the address.
-    lifted = tuple(owner[:-1] + cname(PASSTHRU, ttl) for name in excepted_names if (owner := trigger_name(name)) is not None)
-    entries = _spelt(_with(entries, [name for name in excepted_names if trigger_name(name) is None], key))
+    lifted = _lifted(entries, exceptions, excepted_names, key, ttl)
+    entries = _with(entries, [name for name in excepted_names if trigger_name(name) is None], key)
+    answers = np.flatnonzero(entries.triggers & Trigger.ADDRESS)
+    entries = _spelt(entries)
     choices = (default, *entries.actions)
     numbers = [tails(action, ttl) for action in choices]
     made = _tails(numbers)
@@ -132,7 +144,21 @@ def list_content(
     own_records = int(
         sizes[entries.exact][(triggers & Trigger.EXACT) != 0].sum() + sizes[entries.below][(triggers & Trigger.BELOW) != 0].sum()
     )
-    return ListContent(entries, triggers, made, fitting, own_records, left_out)
+    return ListContent(entries, triggers, made, fitting, own_records, left_out, answers)
+
+
+def _lifted(entries: CompiledList, exceptions: Sequence[Exemption], names: Sequence[bytes], key: Key, ttl: int) -> tuple[bytes, ...]:
+    """Triggers of prefixes that are excepted within a wider one which the list still holds: they are let through."""
+    gone = {(item.first, item.second) for item in exceptions}
+    found = []
+    for name in names:
+        there = prefix_of(name)
+        if there is None:
+            continue
+        above = (digest_name(key_of(prefix, there[1]), key) for prefix in wider(there[0]))
+        if any(digest not in gone and entries.find(*digest) is not None for digest in above):
+            found.append((trigger_name(name) or b"\0")[:-1] + cname(PASSTHRU, ttl))
+    return tuple(found)
 
 
 def _spelt(entries: CompiledList) -> CompiledList:

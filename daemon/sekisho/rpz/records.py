@@ -28,6 +28,9 @@ _IP, _CLIENT_IP = "rpz-ip", "rpz-client-ip"
 CLIENT_OWNER = bytes((len(_CLIENT_IP),)) + _CLIENT_IP.encode() + ZONE
 """How the owner of a trigger on clients ends."""
 
+ADDRESS_OWNER = bytes((len(_IP),)) + _IP.encode() + ZONE
+"""How the owner of a trigger on addresses in answers ends."""
+
 NXDOMAIN = b"\0"
 NODATA = b"\1*\0"
 PASSTHRU = b"\x0crpz-passthru\0"

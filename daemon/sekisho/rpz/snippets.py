@@ -79,9 +79,16 @@ def _bind_zone(told: Told, view: View, zone: ZoneTold, indent: str = "") -> str:
 
 # Unbound
 
+_UNBOUND_GETS_NOT = """\
+# These zones come without the addresses of lists (rpz-ip): Unbound stops by them, from its cache, customers who opted out too.
+# The plugin (`sekisho plugin config unbound`) has them; so does this with `addresses: true` of the secondary."""
+_UNBOUND_GETS = """\
+# If lists hold addresses (rpz-ip), these zones stop by them, from Unbound's cache, customers who opted out too: the plugin does not
+# (`sekisho plugin config unbound`). With `resolver: unbound`, and not `addresses: true`, of the secondary they come without."""
+
 
 def _unbound(told: Told) -> str:
-    lines = ["server:", '    module-config: "respip validator iterator"']
+    lines = [_UNBOUND_GETS if told.addresses else _UNBOUND_GETS_NOT, "server:", '    module-config: "respip validator iterator"']
     tagged = len(told.views) > 1
     if tagged:
         lines.append(f'    define-tag: "{" ".join(_tag(view) for view in told.views)}"')

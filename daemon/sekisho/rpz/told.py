@@ -35,6 +35,8 @@ class Told:
     key_file: str
     folder: str
     """Where the resolver keeps zones, or finds them."""
+    addresses: bool = True
+    """Whether it gets the addresses of lists (`rpz-ip`)."""
 
 
 def zone_file(told: Told, zone: str, view: str = "") -> str:

@@ -20,8 +20,11 @@ class Content(Protocol):
         """How many there are."""
         ...
 
-    def blocks(self) -> Iterator[tuple[int, bytes]]:
-        """All of them, in runs of at most `records.BLOCK` octets; what changes meanwhile is not in it."""
+    def blocks(self, *, addresses: bool = True) -> Iterator[tuple[int, bytes]]:
+        """All of them, in runs of at most `records.BLOCK` octets; what changes meanwhile is not in it.
+
+        Without `addresses` all but the triggers on addresses in answers.
+        """
         ...
 
 
@@ -42,7 +45,8 @@ class Few:
             self._records.pop(record, None)
         self._records.update(dict.fromkeys(change.added))
 
-    def blocks(self) -> Iterator[tuple[int, bytes]]:
+    def blocks(self, *, addresses: bool = True) -> Iterator[tuple[int, bytes]]:
+        del addresses  # there are none
         return blocks(list(self._records))
 
 
@@ -82,23 +86,25 @@ class Zone:
         chosen = self.serial if serial is None else serial
         return soa(self.origin, chosen, refresh=times.refresh, retry=times.retry, expire=times.expire, minimum=times.ttl)
 
-    def frozen(self) -> Iterator[tuple[int, bytes]]:
-        """The records below the apex as they are now, whatever changes before they are read."""
+    def frozen(self, *, addresses: bool = True) -> Iterator[tuple[int, bytes]]:
+        """The records below the apex as they are now, whatever changes before they are read; `addresses` as of `Content.blocks`."""
         content = self.content
-        return blocks(list(content)) if isinstance(content, Few) else content.blocks()
+        return blocks(list(content)) if isinstance(content, Few) else content.blocks(addresses=addresses)
 
-    def whole(self) -> Iterator[tuple[int, bytes]]:
+    def whole(self, *, addresses: bool = True) -> Iterator[tuple[int, bytes]]:
         """The records of a full transfer (RFC 5936 section 2.2), in runs."""
         apex = self.soa()
         first = apex + name_server(self.timers.ttl)
-        runs = self.frozen()
+        runs = self.frozen(addresses=addresses)
         yield 2, first
         yield from runs
         yield 1, apex
 
-    def since(self, serial: int) -> Iterator[tuple[int, bytes]] | None:
+    def since(self, serial: int, *, addresses: bool = True) -> Iterator[tuple[int, bytes]] | None:
         """The records of an incremental transfer from a version (RFC 1995 section 4), or None if only all of it helps."""
         change = self.journal.since(serial)
+        if change is not None and not addresses:
+            change = change.without_addresses()
         if change is None or len(change) > max(len(self.content), 1):
             return None
         return self._difference(serial, change, self.soa())

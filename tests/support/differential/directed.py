@@ -9,7 +9,7 @@ from sekisho.model.clauses import Ede
 from sekisho.model.customers import Prefix
 from sekisho.model.lists import Action, ActionKind, Trigger
 from support.differential.world import CHASE, CLAUSES, LET_OUT, LOCAL, Held, Question, Said, World
-from support.plane import BOTH
+from support.plane import BOTH, SINKHOLE
 
 _ENTRIES = {
     "cut.one.example": (BOTH, Action(ActionKind.NXDOMAIN)),
@@ -23,7 +23,10 @@ _ENTRIES = {
     "tree.one.example": (Trigger.BELOW, Action(ActionKind.NXDOMAIN)),
 }
 _LATER = {"x.tree.one.example": (BOTH, Action(ActionKind.NXDOMAIN)), "later.one.example": (BOTH, Action(ActionKind.NXDOMAIN))}
-_PLAIN, _WITHOUT, _OVER, _GARDEN, _SILENCED, _LISTED, _LATER_LISTED, _LED = (f"127.30.{number}.9" for number in range(8))
+_PLAIN, _WITHOUT, _OVER, _GARDEN, _SILENCED, _LISTED, _LATER_LISTED, _LED, _LATER_TCP, _FREED, _PASSED = (
+    f"127.30.{number}.9" for number in range(11)
+)
+_FREED_WITHIN = "127.30.5.8"
 QUESTIONS: Mapping[str, Question] = {
     "why": Question(_PLAIN, "cut.one.example", "A", tcp=False, edns=True),
     "negative": Question(_PLAIN, "cut.one.example", "A", tcp=False, edns=False),
@@ -45,6 +48,10 @@ QUESTIONS: Mapping[str, Question] = {
     "let out of the garden": Question(_GARDEN, LET_OUT[0], "A", tcp=False, edns=False),
     "client of a list": Question(_LISTED, "www.two.example", "A", tcp=False, edns=False),
     "client of a later list": Question(_LATER_LISTED, "passed.one.example", "A", tcp=False, edns=False),
+    "TCP alone for a client of a later list": Question(_LATER_TCP, "local.one.example", "A", tcp=True, edns=False),
+    "client excepted": Question(_FREED, "local.one.example", "A", tcp=False, edns=False),
+    "client excepted within a wider prefix": Question(_FREED_WITHIN, "local.one.example", "A", tcp=False, edns=False),
+    "client let through by a list": Question(_PASSED, "local.one.example", "A", tcp=False, edns=False),
     "client led to another name": Question(_LED, "www.two.example", "A", tcp=True, edns=False),
     "garden": Question(_GARDEN, "www.two.example", "A", tcp=False, edns=False),
     "silence": Question(_SILENCED, "www.two.example", "A", tcp=False, edns=False),
@@ -61,6 +68,7 @@ _ALL_ZONES = {
     "budget",
     "let out of the garden",
 }
+_WITHIN = "client excepted within a wider prefix"
 _OTHERS = _ALL_ZONES | {"negative", "alias"}
 OTHERWISE: Mapping[str, set[str]] = {
     "plane": set(),
@@ -69,18 +77,28 @@ OTHERWISE: Mapping[str, set[str]] = {
     "dnsdist": {"why refused"},
     "recursor": {"alias"},
     "knot": set(),
-    "rpz-bind": _OTHERS,
-    "rpz-unbound": _OTHERS | {"client led to another name"},
-    "rpz-recursor": _OTHERS | {"data of another TTL", "client of a later list"},
-    "rpz-knot": _ALL_ZONES | {"alias", "alias by TCP", "client of a list", "client led to another name"},
+    "rpz-bind": _OTHERS | {_WITHIN},
+    "rpz-unbound": _OTHERS | {"client let through by a list", "client led to another name"},
+    "rpz-recursor": _OTHERS | {_WITHIN, "data of another TTL", "client of a later list", "TCP alone for a client of a later list"},
+    "rpz-knot": _ALL_ZONES | {"alias", "alias by TCP", "client of a list", "client let through by a list", "client led to another name"},
 }
 """By front, the questions it answers otherwise than the model does."""
 
 
 def directed_world() -> World:
     lists = (
-        Held(_ENTRIES, sealed=False, answer=None, clients={"127.30.5.0/24": LOCAL, "127.30.7.0/24": CHASE}),
-        Held(_LATER, sealed=False, answer=None, clients={"127.30.6.0/24": LOCAL}),
+        Held(
+            _ENTRIES,
+            sealed=False,
+            answer=None,
+            clients={
+                "127.30.5.0/24": SINKHOLE,
+                "127.30.7.0/24": CHASE,
+                "127.30.9.0/24": LOCAL,
+                "127.30.10.0/24": Action(ActionKind.PASSTHRU),
+            },
+        ),
+        Held(_LATER, sealed=False, answer=None, clients={"127.30.6.0/24": LOCAL, "127.30.8.0/24": Action(ActionKind.TCP_ONLY)}),
     )
     said = Said(CLAUSES[0], mandatory=False, ede=Ede.BLOCKED)
     return World(
@@ -88,6 +106,9 @@ def directed_world() -> World:
         lists,
         ((said, said), (said, said)),
         ((0, "x.tree.one.example", BOTH),),
+        ((0, "127.30.5.8/32"), (0, "127.30.9.0/24")),
+        (),
+        {},
         (
             _customer(0),
             _customer(1, mask=0b10),
@@ -97,6 +118,9 @@ def directed_world() -> World:
             _customer(5),
             _customer(6),
             _customer(7),
+            _customer(8),
+            _customer(9),
+            _customer(10),
         ),
         frozenset({"c-2"}),
         tuple(QUESTIONS.values()),

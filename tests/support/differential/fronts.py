@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol
 
@@ -26,10 +27,11 @@ from sekisho.drivers.pluginfiles import PluginPlan, write_plugin
 from sekisho.drivers.sharedfiles import map_table, numbered_files
 from sekisho.snapshot import layout
 from sekisho.snapshot.sections import Kind
-from support import free_port, require_binary, wait_until
+from support import free_port, has_ipv6, require_binary, wait_until
 from support.differential.model import ANSWERED, SILENCE, Verdict
 from support.differential.readerfront import reading
-from support.differential.world import NETWORK, Question
+from support.differential.upstream import CLEAN, SERVERS
+from support.differential.world import CHASE, NETWORK, Question
 from support.sockets import socket_folder
 
 DIST_PACKAGES = "/usr/lib/python3/dist-packages"
@@ -46,8 +48,12 @@ server:
     module-config: "{modules}"
     ignore-cd-flag: yes
     do-not-query-localhost: no
+    infra-keep-probing: yes
+    infra-host-ttl: 5
     access-control: 0.0.0.0/0 allow
+    access-control: ::/0 allow
     interface: 127.0.0.1@{port}
+    {six}
     local-zone: "example." nodefault
     {more}
 {scripts}
@@ -61,7 +67,8 @@ remote-control:
 """
 DNSDIST = """\
 setLocal("127.0.0.1:{port}")
-setACL("0.0.0.0/0")
+{six}
+setACL({{"0.0.0.0/0", "::/0"}})
 newServer{{address="127.0.0.1:{upstream}", healthCheckMode="up"}}
 setSecurityPollSuffix("")
 dofile("{entry}")
@@ -69,9 +76,9 @@ pc = newPacketCache(10000)
 getPool(""):setCache(pc)
 """
 RECURSOR = """\
-local-address=127.0.0.1
+local-address=127.0.0.1{six}
 local-port={port}
-allow-from=0.0.0.0/0
+allow-from=0.0.0.0/0, ::/0
 forward-zones-recurse=.=127.0.0.1:{upstream}
 dnssec=off
 lua-dns-script={entry}
@@ -84,7 +91,7 @@ threads=2
 extended-resolution-errors=no
 """
 KNOT = """\
-net.listen("127.0.0.1", {port})
+net.listen({{"127.0.0.1"{six}}}, {port})
 cache.size = 10 * MB
 trust_anchors.remove(".")
 modules = {{ "policy" }}
@@ -119,14 +126,18 @@ class Front:
         """What the client sees; silence after `patience` seconds."""
         query = dns.message.make_query(question.name, question.rdtype, use_edns=0 if question.edns else -1)
         query.flags |= 0x0100
+        where = "::1" if ":" in question.source else "127.0.0.1"
         try:
             if question.tcp:
-                answer = dns.query.tcp(query, "127.0.0.1", port=self.port, source=question.source, timeout=patience)
+                answer = dns.query.tcp(query, where, port=self.port, source=question.source, timeout=patience)
             else:
-                answer = dns.query.udp(query, "127.0.0.1", port=self.port, source=question.source, timeout=patience)
+                answer = dns.query.udp(query, where, port=self.port, source=question.source, timeout=patience)
         except (dns.exception.Timeout, EOFError, ConnectionError):
             return SILENCE
         return seen(answer)
+
+
+_UPSTREAM = {ip_address(address).packed for server in (CLEAN, *SERVERS.values()) for addresses in server.values() for address in addresses}
 
 
 def seen(answer: dns.message.Message) -> Verdict:
@@ -138,8 +149,9 @@ def seen(answer: dns.message.Message) -> Verdict:
         for record in rrset
         if rrset.name == owner
     }  # fmt: skip
-    upstream = {bytes((198, 51, 100, 7)), bytes.fromhex("20010db8" + "00" * 11 + "07")}
-    if any(data in upstream or data.startswith(b"\xcax") for _, _, data in records):
+    everything = [record.to_wire() for rrset in answer.answer for record in rrset]
+    ours = any((rtype, data) == (CHASE.records[0].rtype, CHASE.records[0].rdata) for rtype, _, data in records)
+    if not ours and any(data in _UPSTREAM or data.startswith(b"\xcax") for data in everything):
         return ANSWERED
     soa = next((record.minimum for rrset in answer.authority if rrset.rdtype == 6 and rrset.name == owner for record in rrset), None)
     ede = next((one for one in answer.options if isinstance(one, dns.edns.EDEOption)), None)
@@ -189,13 +201,18 @@ class Place:
         return into
 
 
+def _six(text: str) -> list[str]:
+    """What stands in a configuration where there is IPv6."""
+    return [text] if has_ipv6() else []
+
+
 def plane(place: Place) -> contextlib.AbstractContextManager[Front]:
     """The gateway's own process."""
     port = free_port()
     config = place.folder / "sekisho.yaml"
     document = {
         "version": 1,
-        "listen": [f"127.0.0.1:{port}"],
+        "listen": [f"127.0.0.1:{port}", *_six(f"[::1]:{port}")],
         "upstream": {"address": [f"127.0.0.1:{place.upstream}"]},
         "state": str(place.key.parent),
         "runtime": str(place.tables.parent),
@@ -208,9 +225,9 @@ def plane(place: Place) -> contextlib.AbstractContextManager[Front]:
     return _serving("plane", place.folder, port, [sys.executable, "-P", "-m", "sekisho.app.plane", "--config", str(config)])
 
 
-def unbound(place: Place, *, validating: bool = False, closed: bool = False, more: str = "", control: bool = False, rcode: int = 0) -> contextlib.AbstractContextManager[Front]:  # fmt: skip
-    """Unbound with the plugin in its Python module."""
-    program, port = require_binary("unbound"), free_port()
+def unbound(place: Place, *, validating: bool = False, closed: bool = False, more: str = "", control: bool = False, rcode: int = 0, program: str = "") -> contextlib.AbstractContextManager[Front]:  # fmt: skip
+    """Unbound with the plugin in its Python module; `program`: another than the one installed."""
+    program, port = program or require_binary("unbound"), free_port()
     into = place.plugin("unbound", closed=closed)
     scripts = f'python:\n    python-script: "{into}/sekisho_unbound.py"\n'
     if validating:
@@ -220,7 +237,7 @@ def unbound(place: Place, *, validating: bool = False, closed: bool = False, mor
     config.write_text(
         UNBOUND.format(
             folder=place.folder, port=port, modules=modules, scripts=scripts, upstream=place.upstream, more=more,
-            control="yes" if control else "no",
+            control="yes" if control else "no", six="".join(_six(f"interface: ::1@{port}")),
         )
     )  # fmt: skip
     return _serving("unbound", place.folder, port, [program, "-d", "-c", str(config)], {"PYTHONPATH": DIST_PACKAGES}, rcode)
@@ -229,7 +246,11 @@ def unbound(place: Place, *, validating: bool = False, closed: bool = False, mor
 def dnsdist(place: Place) -> contextlib.AbstractContextManager[Front]:
     program, port, into = require_binary("dnsdist"), free_port(), place.plugin("dnsdist")
     config = place.folder / "dnsdist.conf"
-    config.write_text(DNSDIST.format(port=port, upstream=place.upstream, entry=into / "sekisho_dnsdist.lua"))
+    config.write_text(
+        DNSDIST.format(
+            port=port, upstream=place.upstream, entry=into / "sekisho_dnsdist.lua", six="".join(_six(f'addLocal("[::1]:{port}")'))
+        )
+    )
     return _serving("dnsdist", place.folder, port, [program, "--supervised", "--disable-syslog", "-C", str(config)])
 
 
@@ -237,7 +258,9 @@ def recursor(place: Place) -> contextlib.AbstractContextManager[Front]:
     program, port, into = require_binary("pdns_recursor"), free_port(), place.plugin("recursor")
     folder = place.folder / "recursor"
     (folder / "recursor.conf").write_text(
-        RECURSOR.format(port=port, upstream=place.upstream, entry=into / "sekisho_recursor.lua", sockets=socket_folder())
+        RECURSOR.format(
+            port=port, upstream=place.upstream, entry=into / "sekisho_recursor.lua", sockets=socket_folder(), six="".join(_six(", ::1"))
+        )
     )
     return _serving("recursor", place.folder, port, [program, f"--config-dir={folder}"])
 
@@ -245,7 +268,7 @@ def recursor(place: Place) -> contextlib.AbstractContextManager[Front]:
 def knot(place: Place) -> contextlib.AbstractContextManager[Front]:
     program, port, into = require_binary("kresd"), free_port(), place.plugin("knot")
     config = place.folder / "kresd.conf"
-    config.write_text(KNOT.format(port=port, upstream=place.upstream, entry=into / "sekisho_knot.lua"))
+    config.write_text(KNOT.format(port=port, upstream=place.upstream, entry=into / "sekisho_knot.lua", six="".join(_six(', "::1"'))))
     folder = place.folder / "kresd"
     folder.mkdir()
     return _serving("knot", place.folder, port, [program, "-n", "-q", "-c", str(config), str(folder)])

@@ -8,13 +8,31 @@ from ipaddress import ip_address, ip_network
 
 from sekisho.drivers.tablerows import CustomerRow
 from sekisho.model.lists import Action, ActionKind, Trigger
-from support.differential.model import ANSWERED, NXDOMAIN, SILENCE, Verdict, answer, client_held_by, customer_of, said_of
+from support.differential.model import (
+    ANSWERED,
+    NXDOMAIN,
+    SILENCE,
+    Verdict,
+    answer,
+    client_held_by,
+    customer_of,
+    expected,
+    held_by,
+    longest_of,
+    reaches,
+    said_of,
+)
+from support.differential.upstream import leads
 from support.differential.world import CHASE, LOCAL, Held, Question, World
 from support.plane import PAGE
 
+JUDGES_ANSWERS = {"plane", "unbound"}
+"""The others judge queries alone."""
 
-def said_by(front: str, question: Question, wanted: Verdict) -> Verdict:
-    """What `front` says where `wanted` is the verdict."""
+
+def said_by(front: str, world: World, question: Question) -> Verdict:
+    """What a reader of the tables says."""
+    wanted = expected(world, question, answers=front in JUDGES_ANSWERS)
     if front == "recursor":
         return _recursor(question, wanted)
     if front == "dnsdist" and wanted.kind == "ours" and wanted.soa is None and not wanted.records:
@@ -33,8 +51,8 @@ def said_by_zones(front: str, world: World, question: Question) -> Verdict | Non
     """What policy zones say, read off the table of README; None where they are not asked.
 
     Not said: budgets, names let out of the walled garden, terms that differ beyond one order, an exception to one list
-    alone below a wildcard, EDE, SOA, REFUSED. Not asked: addresses that are nobody's, and prefixes within another
-    customer's, which no site has.
+    alone below a wildcard or within a wider prefix, EDE, SOA, REFUSED. Not asked: addresses that are nobody's, prefixes within another
+    customer's, which no site has, and other names of names, which resolvers ask the zones of as they come by them.
     """
     customer = customer_of(world, question.source)
     address = ip_address(question.source)
@@ -46,8 +64,10 @@ def said_by_zones(front: str, world: World, question: Question) -> Verdict | Non
         return ANSWERED
     if customer.silenced:
         return SILENCE
+    if leads(question.name.lower())[0]:
+        return None
     known = _READ_BY[front](world) if front in _READ_BY else world
-    found = answer(PAGE, question, 10, (15, "")) if customer.garden else _by_lists(world, known, question, customer)
+    found = answer(PAGE, question, 10, (15, "")) if customer.garden else _by_lists(front, world, known, question, customer)
     if front == "rpz-recursor" and not customer.garden:
         found = _by_clients(world, question, customer) or found
     if front == "rpz-recursor" and found.action is ActionKind.LOCAL_DATA:
@@ -56,13 +76,21 @@ def said_by_zones(front: str, world: World, question: Question) -> Verdict | Non
     return _by_knot(found, question) if front == "rpz-knot" else _without_reasons(found, question)
 
 
-def _by_lists(world: World, known: World, question: Question, customer: CustomerRow) -> Verdict:
+def _by_lists(front: str, world: World, known: World, question: Question, customer: CustomerRow) -> Verdict:
     """`known` has the entries that the resolver understands."""
     name, terms = question.name.lower(), world.terms[customer.profile]
     for order in _order(world):
-        if not customer.mask >> order & 1 or terms[order] is None:
+        if not reaches(world, customer, order) or terms[order] is None:
             return ANSWERED
-        decided, action = said_of(known, order, question.source, name)
+        if front == "rpz-unbound" and _let_through_by(known, order, question.source):
+            # The names of the same zone still count.
+            decided, action = held_by(known, order, name)
+            if not decided:
+                return ANSWERED
+        elif _excepted_within_a_wider_prefix(known, order, question.source):
+            return ANSWERED
+        else:
+            decided, action = said_of(known, order, question.source, name)
         if decided:
             action = action or world.lists[order].answer or NXDOMAIN
             passed = action.kind is ActionKind.PASSTHRU or (action.kind is ActionKind.TCP_ONLY and question.tcp)
@@ -75,13 +103,16 @@ def _by_lists(world: World, known: World, question: Question, customer: Customer
 def _by_clients(world: World, question: Question, customer: CustomerRow) -> Verdict | None:
     """Recursor asks all zones for the client before it asks any for the name: what a list says of a client comes first."""
     for order in _order(world):
-        if not customer.mask >> order & 1 or world.terms[customer.profile][order] is None:
+        if not reaches(world, customer, order) or world.terms[customer.profile][order] is None:
+            return None
+        if _excepted_within_a_wider_prefix(world, order, question.source):
             return None
         decided, action = client_held_by(world, order, question.source)
         if decided:
             action = action or world.lists[order].answer or NXDOMAIN
-            passed = action.kind is ActionKind.PASSTHRU or (action.kind is ActionKind.TCP_ONLY and question.tcp)
-            return None if passed else answer(action, question, 60, (15, ""))
+            if action.kind is ActionKind.TCP_ONLY and question.tcp:
+                return ANSWERED
+            return None if action.kind is ActionKind.PASSTHRU else answer(action, question, 60, (15, ""))
     return None
 
 
@@ -109,6 +140,23 @@ def _excepted_below_a_wildcard(world: World, order: int, name: str) -> bool:
     return False
 
 
+def _excepted_within_a_wider_prefix(world: World, order: int, source: str) -> bool:
+    """Whether a client is let through, as its own prefix is excepted and a wider one of the list holds it."""
+    longest = longest_of(world, order, source)
+    if longest is None or (order, longest) not in world.unlisted:
+        return False
+    excepted = {prefix for of, prefix in world.unlisted if of == order}
+    wider = [one for one in world.lists[order].clients if one not in excepted and ip_address(source) in ip_network(one)]
+    return any(ip_network(one).prefixlen < ip_network(longest).prefixlen for one in wider)
+
+
+def _let_through_by(world: World, order: int, source: str) -> bool:
+    """Whether a list's zone has PASSTHRU for a client."""
+    decided, action = client_held_by(world, order, source)
+    passed = decided and (action or world.lists[order].answer or NXDOMAIN).kind is ActionKind.PASSTHRU
+    return passed or _excepted_within_a_wider_prefix(world, order, source)
+
+
 KNOT_EDE = {"blocked": (15, ""), "forged": (4, "5DO5")}
 KNOT_SOA = 10800
 
@@ -120,7 +168,7 @@ def _read_by_knot(world: World) -> World:
         chased = {name for name, (_, action) in one.entries.items() if action is not None and action.kind is ActionKind.CHASE}
         return replace(one, entries={name: entry for name, entry in one.entries.items() if name not in chased}, clients={})
 
-    return replace(world, lists=tuple(map(kept, world.lists)))
+    return replace(world, lists=tuple(map(kept, world.lists)), unlisted=())
 
 
 def _read_by_unbound(world: World) -> World:

@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 
 from sekisho.drivers.tablerows import CustomerRow
 from sekisho.model.lists import Action, ActionKind, Trigger
+from support.differential.upstream import leads
 from support.differential.world import ALLOWED, CLAUSES, LET_OUT, TYPES, Question, World
 from support.plane import GROUNDS, PAGE
 
@@ -42,13 +43,13 @@ class Verdict:
 SILENCE, ANSWERED = Verdict("silence"), Verdict("answered")
 
 
-def expected(world: World, question: Question) -> Verdict:
-    """What `question` must be answered in `world`."""
-    found = _verdict(world, question)
+def expected(world: World, question: Question, *, answers: bool = True) -> Verdict:
+    """What `question` must be answered in `world`; without `answers` where the query alone is judged."""
+    found = _verdict(world, question, answers=answers)
     return found if question.edns else replace(found, ede=None)
 
 
-def _verdict(world: World, question: Question) -> Verdict:
+def _verdict(world: World, question: Question, *, answers: bool) -> Verdict:
     name = question.name.lower()
     customer = customer_of(world, question.source)
     if customer is None:
@@ -60,22 +61,76 @@ def _verdict(world: World, question: Question) -> Verdict:
         return Verdict("ours", tc=True) if customer.over_truncate and not question.tcp else SILENCE
     if customer.garden and not any(name == one or name.endswith(f".{one}") for one in LET_OUT):
         return answer(PAGE, question, 10, (15, GROUNDS[customer.measure - 1]))
+    asked = []
+    for order in _ranked(world, customer):
+        decided, action = said_of(world, order, question.source, name)
+        if decided:
+            found = _of_list(world, customer, order, action, question)
+            if found != ANSWERED:
+                return found
+            break
+        asked.append(order)
+    return _of_answer(world, customer, question, name, asked) if answers else ANSWERED
+
+
+def _ranked(world: World, customer: CustomerRow) -> list[int]:
+    """The lists that reach a customer, in the order they are asked."""
     terms = world.terms[customer.profile]
-    for wanted in (True, False):
-        for order, held in enumerate(world.lists):
-            said = terms[order]
-            if not customer.mask >> order & 1 or (said is not None and said.mandatory) is not wanted:
-                continue
-            decided, action = said_of(world, order, question.source, name)
-            if not decided:
-                continue
-            if said is None:
-                return ANSWERED
-            action = action or held.answer or NXDOMAIN
-            if action.kind is ActionKind.PASSTHRU or (action.kind is ActionKind.TCP_ONLY and question.tcp):
-                return ANSWERED
-            return answer(action, question, 60, (int(said.ede), "" if held.sealed else said.clause))
+    reaching = [order for order in range(len(world.lists)) if reaches(world, customer, order)]
+    return sorted(reaching, key=lambda order: not ((said := terms[order]) is not None and said.mandatory))
+
+
+def _of_list(world: World, customer: CustomerRow, order: int, action: Action | None, question: Question) -> Verdict:
+    """What a list that holds something says of a query: ANSWERED where it lets it through."""
+    said, held = world.terms[customer.profile][order], world.lists[order]
+    action = action or held.answer or NXDOMAIN
+    if said is None or action.kind is ActionKind.PASSTHRU or (action.kind is ActionKind.TCP_ONLY and question.tcp):
+        return ANSWERED
+    return answer(action, question, 60, (int(said.ede), "" if held.sealed else said.clause))
+
+
+def _of_answer(world: World, customer: CustomerRow, question: Question, name: str, asked: list[int]) -> Verdict:
+    """What the lists that were asked and held nothing say of what the answer leads to."""
+    aliases, addresses = leads(name)
+    for order in asked:
+        said = world.terms[customer.profile][order]
+        if is_excepted(world, order, name):
+            continue
+        for alias in aliases if said is not None and said.aliases else ():
+            decided, action = held_by(world, order, alias)
+            if decided:
+                return _of_list(world, customer, order, action, question)
+        found = []
+        for address in addresses.get(question.rdtype, ()):
+            known = {*world.lists[order].addresses, *(prefix for of, prefix in world.spared if of == order)}
+            within = [prefix for prefix in known if ip_address(address) in ip_network(prefix)]
+            longest = max(within, key=lambda prefix: ip_network(prefix).prefixlen, default=None)
+            if longest is not None and (order, longest) not in world.spared:
+                found.append((-ip_network(longest).prefixlen, int(ip_address(address)), longest))
+        if found:
+            return _of_list(world, customer, order, world.lists[order].addresses[min(found)[2]], question)
     return ANSWERED
+
+
+def is_excepted(world: World, order: int, name: str) -> bool:
+    """Whether the longest entry for a name is an exception."""
+    labels = name.split(".")
+    exceptions = {name: triggers for where, name, triggers in world.exceptions if where == order}
+    for start in range(len(labels)):
+        owner, trigger = ".".join(labels[start:]), Trigger.BELOW if start else Trigger.EXACT
+        if exceptions.get(owner, Trigger(0)) & trigger:
+            return True
+        if world.lists[order].entries.get(owner, (Trigger(0), None))[0] & trigger:
+            return False
+    return False
+
+
+def reaches(world: World, customer: CustomerRow, order: int) -> bool:
+    """Whether a list is in force for a customer."""
+    person, said = world.people.get(customer.id), world.terms[customer.profile][order]
+    if person is None:
+        return bool(customer.mask >> order & 1)
+    return said is not None and person.is_reached(f"list-{order}", said.clause, mandatory=said.mandatory, consent=said.consent)
 
 
 def customer_of(world: World, source: str) -> CustomerRow | None:
@@ -97,9 +152,17 @@ def said_of(world: World, order: int, source: str, name: str) -> tuple[bool, Act
 
 def client_held_by(world: World, order: int, source: str) -> tuple[bool, Action | None]:
     """Whether a list holds a client by its longest prefix, and that prefix's own action."""
-    clients = world.lists[order].clients
-    within = [prefix for prefix in clients if ip_address(source) in ip_network(prefix)]
-    return (True, clients[max(within, key=lambda prefix: ip_network(prefix).prefixlen)]) if within else (False, None)
+    longest = longest_of(world, order, source)
+    if longest is None or (order, longest) in world.unlisted:
+        return False, None
+    return True, world.lists[order].clients[longest]
+
+
+def longest_of(world: World, order: int, source: str) -> str | None:
+    """The longest prefix of a list, those excepted from it included, that holds a client."""
+    known = {*world.lists[order].clients, *(prefix for of, prefix in world.unlisted if of == order)}
+    within = [prefix for prefix in known if ip_address(source) in ip_network(prefix)]
+    return max(within, key=lambda prefix: ip_network(prefix).prefixlen) if within else None
 
 
 def held_by(world: World, order: int, name: str) -> tuple[bool, Action | None]:

@@ -22,6 +22,7 @@ from sekisho.app.control_policystanding import records
 from sekisho.config.policyzones import PolicyZones
 from sekisho.drivers.policyprimary import Primary, PrimaryThread, serving
 from sekisho.lists.idn import to_wire
+from sekisho.model.addresses import key_of as key_of_prefix
 from sekisho.model.customers import Prefix
 from sekisho.model.lists import Action, ActionKind, Trigger
 from sekisho.rpz.journal import Change
@@ -37,7 +38,7 @@ from support import free_port, wait_until
 from support.differential.fronts import Front, Place
 from support.differential.model import SILENCE, Verdict
 from support.differential.world import ALLOWED, Held, Question, World
-from support.plane import KEY, PAGE, compile_entries, definition, entry, exempt, profile, rule, wire
+from support.plane import KEY, PAGE, compile_entries, definition, entry, exempt, exempt_prefix, profile, rule, wire
 
 PLACES = 5
 TTL = 60
@@ -55,7 +56,7 @@ def plan_of(world: World) -> Plan:
 
 def standings(world: World, made: Plan) -> Iterator[tuple[str, tuple[Prefix, ...], Standing]]:
     """Where each customer stands; a list that is in no clause of theirs does not reach them."""
-    for one in world.customers:
+    for one in world.entitled():
         said = sum(1 << order for order, rule_ in enumerate(world.terms[one.profile]) if rule_ is not None)
         yield one.id, one.prefixes, standing(made.classes[-1], one.mask & said, silenced=one.silenced, garden=one.garden)
     yield "allowed", (Prefix.parse(ALLOWED),), standing(made.classes[-1], 0, silenced=False, garden=False)
@@ -72,7 +73,8 @@ def marked(place: int, epoch: int) -> str:
 
 def with_names(held: Held, more: tuple[str, ...]) -> CompiledList:
     """A list with its names, and a mark at its end."""
-    entries = held.compiled() + [entry(name, _NXDOMAIN, Trigger.EXACT) for name in more]
+    # What answers lead to is `test_policy_addresses.py`'s.
+    entries = replace(held, addresses={}).compiled() + [entry(name, _NXDOMAIN, Trigger.EXACT) for name in more]
     names = [name for _, name in sorted((digest_name(one.name, KEY), one.name) for one in entries)]
     offsets = np.cumsum([0, *map(len, names[:-1])], dtype=np.int64) if names else np.empty(0, np.int64)
     return replace(compile_entries(entries), names=np.frombuffer(b"".join(names), np.uint8), offsets=offsets)
@@ -112,6 +114,9 @@ class Publication:
             excepted = [(name, triggers) for of, name, triggers in world.exceptions if of == order]
             default = answer_of(definition(max(order, 0), answer=held.answer), profiles)
             exceptions, names = [exempt(order, *one) for one in excepted], [wire(name) for name, _ in excepted]
+            unlisted = [prefix for of, prefix in world.unlisted if of == order]
+            exceptions += [exempt_prefix(order, prefix, Trigger.CLIENT) for prefix in unlisted]
+            names += [key_of_prefix(Prefix.parse(prefix), Trigger.CLIENT) for prefix in unlisted]
             label = f"list-{place}"
             self._put(label, list_content(named, default, KEY, to_wire(f"{label}.{ZONE}"), TTL, exceptions, names), clients=False)
 

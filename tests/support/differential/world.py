@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
@@ -10,10 +11,11 @@ import numpy as np
 
 from sekisho.drivers.tablerows import CustomerRow
 from sekisho.drivers.tables import TableWriter
-from sekisho.model.clauses import Ede
+from sekisho.model.clauses import BlockRule, Ede
 from sekisho.model.customers import Prefix
 from sekisho.model.lists import Action, ActionKind, Entry, LocalRecord, Trigger
 from sekisho.snapshot.build import Garden, build
+from support.differential.people import VERSION, Person, make_people, mask_of
 from support.plane import (
     BOTH,
     GROUNDS,
@@ -24,6 +26,7 @@ from support.plane import (
     definition,
     entry,
     exempt,
+    exempt_prefix,
     prefix_entry,
     profile,
     rule,
@@ -33,6 +36,7 @@ from support.plane import (
 LABELS = ("a", "b", "www", "mail", "x-1", "l" * 60)
 ZONES = ("one.example", "two.example", "deep.three.example", "four.example.net")
 ALLOWED = "127.99.0.0/24"
+SIX = "::1"
 STRANGER, NETWORK = "127.98.0.1", "127.99.0.1"
 LOCAL = Action(ActionKind.LOCAL_DATA, (LocalRecord(1, 300, bytes((192, 0, 2, 99))), LocalRecord(16, 30, b"\x05hello")))
 CHASE = Action(ActionKind.CHASE, (LocalRecord(5, 30, wire("garden.example.org")),))
@@ -40,6 +44,8 @@ ACTIONS = (
     None, None, Action(ActionKind.NXDOMAIN), Action(ActionKind.NODATA), Action(ActionKind.REFUSED), Action(ActionKind.DROP), SINKHOLE,
     LOCAL, Action(ActionKind.PASSTHRU), Action(ActionKind.TCP_ONLY), CHASE,
 )  # fmt: skip
+LONGEST = 253
+"""Characters of a name (RFC 1035 section 2.3.4: 255 octets)."""
 LET_OUT = ("notice.example.org", "panel.one.example")
 CLAUSES = ("gunma/別記-1", "nbnet/21-1", "gunma/19-2")
 TYPES = {"A": 1, "AAAA": 28, "TXT": 16}
@@ -54,10 +60,13 @@ class Held:
     answer: Action | None
     clients: dict[str, Action | None] = field(default_factory=dict)
     """By prefix, what who asks from there is told."""
+    addresses: dict[str, Action | None] = field(default_factory=dict)
+    """By prefix, what is told where an answer leads there."""
 
     def compiled(self) -> list[Entry]:
         """Its entries as a feed's reader makes them."""
         entries = [entry(name, action, triggers) for name, (triggers, action) in self.entries.items()]
+        entries += [prefix_entry(prefix, action) for prefix, action in self.addresses.items()]
         return entries + [prefix_entry(prefix, action, Trigger.CLIENT) for prefix, action in self.clients.items()]
 
 
@@ -68,6 +77,10 @@ class Said:
     clause: str
     mandatory: bool
     ede: Ede
+    consent: bool = False
+    """The list reaches who consented alone."""
+    aliases: bool = False
+    """The list is asked of the aliases in answers."""
 
 
 @dataclass(frozen=True)
@@ -86,24 +99,43 @@ class World:
     lists: tuple[Held, ...]
     terms: tuple[tuple[Said | None, ...], ...]
     exceptions: tuple[tuple[int, str, Trigger], ...]
+    unlisted: tuple[tuple[int, str], ...]
+    """Clients' prefixes that are excepted from a list, by its order."""
+    spared: tuple[tuple[int, str], ...]
+    """Prefixes of answers' addresses that are, likewise."""
+    people: Mapping[str, Person]
+    """By customer, why lists reach them or do not; a customer who is none of them is reached as the row says."""
     customers: tuple[CustomerRow, ...]
     over: frozenset[str]
     """Customers who have spent their budget."""
     questions: tuple[Question, ...]
+
+    def entitled(self) -> tuple[CustomerRow, ...]:
+        """The customers with the lists in force for them, by the product's own rule."""
+        lists = [definition(order, sealed=one.sealed, answer=one.answer) for order, one in enumerate(self.lists)]
+        profiles = [profile(*(_rule(said) if said else None for said in terms)) for terms in self.terms]
+        return tuple(
+            replace(one, mask=mask_of(one.id, self.people[one.id], profiles[one.profile], lists)) if one.id in self.people else one
+            for one in self.customers
+        )
 
     def publish(self, writer: TableWriter, epoch: int) -> None:
         """Put the world in force as `epoch`."""
         held = []
         for order, one in enumerate(self.lists):
             held.append((definition(order, sealed=one.sealed, answer=one.answer), compile_entries(one.compiled())))
-        profiles = [
-            profile(*(rule(said.clause, mandatory=said.mandatory, ede=said.ede) if said else None for said in terms), budget=CLAUSES[2])
-            for terms in self.terms
-        ]
+        profiles = [profile(*(_rule(said) if said else None for said in terms), budget=CLAUSES[2]) for terms in self.terms]
         exemptions = [exempt(order, name, triggers) for order, name, triggers in self.exceptions]
+        exemptions += [exempt_prefix(order, prefix, Trigger.CLIENT) for order, prefix in self.unlisted]
+        exemptions += [exempt_prefix(order, prefix) for order, prefix in self.spared]
         garden = Garden(PAGE, tuple(wire(name) for name in LET_OUT))
         writer.publish_snapshot(build(epoch, held, profiles, exemptions, KEY, grounds=GROUNDS, garden=garden), epoch)
-        writer.replace_customers(self.customers, [Prefix.parse(ALLOWED)], len(self.customers))
+        writer.replace_customers(self.entitled(), [Prefix.parse(ALLOWED)], len(self.customers))
+
+
+def _rule(said: Said) -> BlockRule:
+    made = rule(said.clause, mandatory=said.mandatory, ede=said.ede, check_cnames=said.aliases)
+    return replace(made, consent_required=True, consent_versions=(VERSION,)) if said.consent else made
 
 
 def make_world(seed: int, questions: int = 60) -> World:
@@ -129,7 +161,22 @@ def make_world(seed: int, questions: int = 60) -> World:
     sources = [*(_address(dice, one) for one in customers for _ in range(2)), STRANGER, NETWORK]
     lists = tuple(replace(one, clients=_clients(dice, sources)) for one in lists)
     asked = tuple(_question(dice, names, sources) for _ in range(questions))
-    return World(seed, lists, terms, tuple((order, name, scope) for (order, name), scope in exceptions.items()), customers, over, asked)
+    excepted = tuple((order, name, scope) for (order, name), scope in exceptions.items())
+    unlisted = _unlisted(dice, lists)
+    customers = (*customers, _six(dice, customers[-1], len(lists)))
+    lists = tuple(replace(one, clients=one.clients | _clients_of_six(dice)) for one in lists)
+    unlisted += tuple((order, prefix) for order, one in enumerate(lists) for prefix in one.clients if ":" in prefix and dice.random() < 0.2)
+    asked += tuple(_question(dice, names, [SIX]) for _ in range(questions // 6))
+    people: dict[str, Person] = {}
+    if dice.random() < 0.6:
+        people = make_people(dice, [one.id for one in customers], len(lists), CLAUSES)
+        terms = tuple(tuple(said and replace(said, consent=dice.random() < 0.4) for said in one) for one in terms)
+    spared: tuple[tuple[int, str], ...] = ()
+    if dice.random() < 0.6:
+        lists = tuple(replace(one, addresses=_addresses(dice)) for one in lists)
+        spared = tuple((order, prefix) for order in range(len(lists)) for prefix in _SERVERS if dice.random() < 0.06)
+        terms = tuple(tuple(said and replace(said, aliases=dice.random() < 0.5) for said in one) for one in terms)
+    return World(seed, lists, terms, excepted, unlisted, spared, people, customers, over, asked)
 
 
 def _name(dice: random.Random) -> str:
@@ -161,6 +208,37 @@ def _clients(dice: random.Random, sources: list[str]) -> dict[str, Action | None
     return {str(prefix): dice.choice(ACTIONS) for prefix in there}
 
 
+_SERVERS = (
+    "203.0.113.66/32", "203.0.113.64/26", "203.0.113.0/24", "203.0.113.7/32", "198.51.100.0/29", "2001:db8:bad::/48", "2001:db8:bad::66/128",
+)  # fmt: skip
+
+
+def _addresses(dice: random.Random) -> dict[str, Action | None]:
+    return {prefix: dice.choice(ACTIONS) for prefix in _SERVERS if dice.random() < 0.35}
+
+
+def _six(dice: random.Random, like: CustomerRow, lists: int) -> CustomerRow:
+    """A customer of an IPv6 prefix, who is as another is but for the lists."""
+    prefix = Prefix.parse(dice.choice(("::1/128", "::/120", "::/112")))
+    return replace(like, id="c-six", prefixes=(prefix,), mask=dice.getrandbits(lists) if dice.random() < 0.8 else 0, budget_rate=0)
+
+
+def _clients_of_six(dice: random.Random) -> dict[str, Action | None]:
+    return {prefix: dice.choice(ACTIONS) for prefix in ("::1/128", "::/124", "::/104") if dice.random() < 0.1}
+
+
+def _unlisted(dice: random.Random, lists: tuple[Held, ...]) -> tuple[tuple[int, str], ...]:
+    """Exceptions of clients: of prefixes a list holds, and of such within them."""
+    found = set()
+    for order, one in enumerate(lists):
+        for prefix in one.clients:
+            net = ip_network(prefix)
+            if dice.random() < 0.4:
+                longer = min(net.prefixlen + dice.choice((0, 0, 1, 4)), net.max_prefixlen)
+                found.add((order, str(ip_network((int(net.network_address), longer)))))
+    return tuple(sorted(found))
+
+
 def _address(dice: random.Random, one: CustomerRow) -> str:
     net = ip_network(str(one.prefixes[0])) if "/" in str(one.prefixes[0]) else None
     assert net is not None
@@ -170,7 +248,8 @@ def _address(dice: random.Random, one: CustomerRow) -> str:
 def _question(dice: random.Random, names: list[str], sources: list[str]) -> Question:
     name = dice.choice(names) if dice.random() < 0.8 else _name(dice)
     if dice.random() < 0.4:
-        name = f"{dice.choice(LABELS)}.{name}"
+        longer = f"{dice.choice(LABELS)}.{name}"
+        name = longer if len(longer) <= LONGEST else name
     if dice.random() < 0.05:
         name = dice.choice(LET_OUT)
     if dice.random() < 0.3:

@@ -59,6 +59,38 @@ def test_an_exception_taken_back_is_out_of_force_at_once(folder):
     assert run(folder, scenario)[0] == "blocked"
 
 
+PREFIXES = {"id": "c2", "category": "c2", "source": "c2.rpz", "format": "rpz", "zone": "feed.test"}
+
+
+def test_an_exception_of_a_client_is_for_who_asks_from_there_alone_and_the_longest_prefix_counts(folder):
+    folder.lists([PREFIXES, LISTS[1]])
+    folder.write("c2.rpz", "$ORIGIN feed.test.\n24.0.2.0.192.rpz-client-ip CNAME .\n24.0.113.0.203.rpz-ip CNAME .\n")
+
+    async def asked(control):
+        found = []
+        for last in (1, 2):
+            body = await control.explain(customer=None, address=f"192.0.2.{last}", port=0, name="www.example", qtype="A", tcp=False)
+            found.append(body["verdict"])
+        return found
+
+    async def scenario(control):
+        seen = [await asked(control)]
+        answers = [await except_name(control, "c2", name) for name in ("client 192.0.2.1", "203.0.113.7", "client 198.51.100.0/24")]
+        seen.append(await asked(control))
+        shown = (await control.show_lists("c2"))["lists"][0]["exceptions"]
+        await control.remove_exception("c2", "32.1.2.0.192.rpz-client-ip", actor=ACTOR)
+        seen.append(await asked(control))
+        for wrong in ("client somebody", "1.2.rpz-ip"):
+            with pytest.raises(RefusedError, match=r"`client 192\.0\.2\.7` for who asks from there"):
+                await except_name(control, "c2", wrong)
+        return seen, answers, shown
+
+    seen, answers, shown = run(folder, scenario)
+    assert seen == [["blocked", "blocked"], ["answered", "blocked"], ["blocked", "blocked"]]
+    assert [one["held"] for one in answers] == [True, True, False]
+    assert [one["name"] for one in shown] == ["client 192.0.2.1/32", "203.0.113.7/32", "client 198.51.100.0/24"]
+
+
 @pytest.mark.usefixtures("own_process")
 def test_a_sealed_lists_names_are_nowhere_whatever_is_done_with_them(folder, capfd, caplog):
     """`nbnet/42`: excepted, explained, refused and reloaded, the name stands in no answer, no log and no file."""

@@ -14,7 +14,7 @@ from sekisho.model.measures import Enforcement
 from sekisho.rpz.serials import newer
 from sekisho.rpz.text import master_lines
 from support.radius import SECRET, START, STOP, Nas, address, integer, prefix6
-from unit.control.sites import ACTOR, CUSTOMERS, SEALED, daemon
+from unit.control.sites import ACTOR, CUSTOMERS, LISTS, SEALED, daemon
 
 ZONES = {
     "zone": "rpz.test",
@@ -229,13 +229,13 @@ def test_files_are_written_once_for_each_version(folder, tmp_path):
     async def scenario():
         async with publishing(folder) as control:
             await until(lambda: held(control, "list-c2") and held(control, "pass-c2"))
-            first = await control.export_policy_zones(str(tmp_path / "out"), None, actor=ACTOR)
-            again = await control.export_policy_zones(str(tmp_path / "out"), None, actor=ACTOR)
+            first = await control.export_policy_zones(str(tmp_path / "out"), None, addresses=True, actor=ACTOR)
+            again = await control.export_policy_zones(str(tmp_path / "out"), None, addresses=True, actor=ACTOR)
             await control.add_opt_out("c-1", "c2", until=None, by=None, actor=ACTOR)
             await until(lambda: client("192.0.2.1") in held(control, "pass-c2"))
-            last = await control.export_policy_zones(str(tmp_path / "out"), None, actor=ACTOR)
+            last = await control.export_policy_zones(str(tmp_path / "out"), None, addresses=True, actor=ACTOR)
             with pytest.raises(RefusedError):
-                await control.export_policy_zones(str(tmp_path / "out"), "none.rpz.test", actor=ACTOR)
+                await control.export_policy_zones(str(tmp_path / "out"), "none.rpz.test", addresses=True, actor=ACTOR)
             return first, again, last
 
     first, again, last = asyncio.run(scenario())
@@ -244,6 +244,55 @@ def test_files_are_written_once_for_each_version(folder, tmp_path):
     assert last["written"] == ["pass-c2.rpz.test"]
     assert f"{client('192.0.2.1')} 60 CNAME rpz-passthru.\n" in (tmp_path / "out" / "pass-c2.rpz.test.rpz").read_text()
     assert (tmp_path / "out" / "serials").read_text().startswith("list-c2.rpz.test ")
+
+
+ADDRESSES = {"id": "c2", "category": "c2", "source": "c2.rpz", "format": "rpz", "zone": "feed.test"}
+RECORDS = "c2.example CNAME .\n32.66.113.0.203.rpz-ip CNAME .\n32.77.113.0.203.rpz-ip CNAME .\n32.9.2.0.192.rpz-client-ip CNAME .\n"
+
+
+def test_addresses_are_kept_from_who_may_be_unbound_and_that_is_told_and_another_choice_is_another_version(folder, tmp_path, capfd):
+    folder.lists([ADDRESSES, LISTS[1]])
+    folder.write("c2.rpz", f"$ORIGIN feed.test.\n{RECORDS}")
+
+    async def scenario(**more):
+        async with publishing(folder, **more) as control:
+            await until(lambda: held(control, "list-c2"))
+            zone = control.core.zones.zones["list-c2"]
+            given = [
+                sorted(line.split(" ")[0] for count, octets in zone.frozen(addresses=choice) for line in master_lines(count, octets))
+                for choice in (True, False)
+            ]
+            for choice in (True, False):
+                await control.export_policy_zones(str(tmp_path / "out"), "list-c2.rpz.test", addresses=choice, actor=ACTOR)
+                assert ("rpz-ip" in (tmp_path / "out" / "list-c2.rpz.test.rpz").read_text()) is choice
+            return given, zone.serial, await control.show_policy_zones(), (await control.status())["warnings"]
+
+    (whole, less), first, shown, warned = asyncio.run(scenario())
+    assert set(whole) - set(less) == {"32.66.113.0.203.rpz-ip", "32.77.113.0.203.rpz-ip"}
+    assert less == ["32.9.2.0.192.rpz-client-ip", "c2.example"]
+    (told,) = shown["addresses"]
+    assert (told["list"], told["addresses"], told["secondaries"], told["given"]) == ("c2", 2, ["one"], False)
+    assert "kept from one: from its cache Unbound stops by them customers who opted out" in told["reason"]
+    assert "`resolver:`" in told["reason"], "it may be another resolver"
+    assert told["reason"] in warned
+    assert "policy-zone-addresses" in capfd.readouterr().out
+    secondary = ZONES["secondaries"][0]
+    _, second, shown, warned = asyncio.run(scenario(secondaries=[secondary | {"addresses": True}]))
+    assert newer(second, first), "or who has the zone without them would never get them, nor lose them"
+    (told,) = shown["addresses"]
+    assert (told["secondaries"], told["given"]) == (["one"], True)
+    assert told["reason"] in warned
+    _, third, shown, warned = asyncio.run(scenario(secondaries=[secondary | {"resolver": "bind"}]))
+    assert third == second, "it gets what it got"
+    assert shown["addresses"] == []
+    assert not any("rpz-ip" in one for one in warned)
+    knot = secondary | {"id": "two", "resolver": "knot"}
+    _, _, shown, warned = asyncio.run(scenario(secondaries=[secondary | {"resolver": "unbound", "addresses": False}, knot]))
+    assert [(one["secondaries"], one["given"], one["asked_for"]) for one in shown["addresses"]] == [
+        (["one"], False, True),
+        (["two"], True, False),
+    ]
+    assert [one for one in warned if "rpz-ip" in one] == [shown["addresses"][1]["reason"]], "what the operator asked for is no warning"
 
 
 def test_a_port_that_is_taken_is_said_and_the_daemon_goes_on(folder):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import dns.name
 import dns.node
 import dns.rdatatype
@@ -12,6 +14,8 @@ from hypothesis import strategies as st
 
 from sekisho.lists.compile import compile_feed
 from sekisho.lists.idn import to_wire
+from sekisho.model.addresses import key_of as key_of_prefix
+from sekisho.model.customers import Prefix
 from sekisho.model.lists import Action, ActionKind, ListDefinition, ListFormat, Scope, Trigger
 from sekisho.rpz.listzone import ListContent, difference, list_content
 from sekisho.rpz.text import master_lines
@@ -23,11 +27,19 @@ ORIGIN = b"\x03rpz\x04test\0"
 NAMES = [f"{prefix}{name}.test" for name in ("x", "y") for prefix in ("", "a.", "b.", "a.a.", "b.a.", "c.b.a.", "d.c.b.a.")]
 
 
-def content(records: str, exceptions: tuple[Exemption, ...] = (), names: tuple[str, ...] = ()) -> ListContent:
+def content(records: str, exceptions: tuple[Exemption, ...] = (), names: Sequence[str | bytes] = ()) -> ListContent:
     definition = ListDefinition(id="one", order=0, category="c2", source="one", format=ListFormat.RPZ, zone="list.test")
     text = f"$ORIGIN list.test.\n$TTL 60\n@ SOA a. b. 1 1 1 1 1\n{records}"
     compiled = compile_feed(definition, text.encode(), KEY, file="one").compiled
-    return list_content(compiled, Action(ActionKind.NXDOMAIN), KEY, ORIGIN, 60, exceptions, [*map(to_wire, names)])
+    return list_content(
+        compiled,
+        Action(ActionKind.NXDOMAIN),
+        KEY,
+        ORIGIN,
+        60,
+        exceptions,
+        [name if isinstance(name, bytes) else to_wire(name) for name in names],
+    )
 
 
 def lines(one: ListContent) -> list[str]:
@@ -104,6 +116,42 @@ def test_an_exception_takes_the_name_out_and_below_a_wildcard_it_is_let_through(
     assert asked(one, "a.y.test") == "rpz-passthru."
     assert asked(one, "b.a.y.test") == "."
     assert asked(one, "b.y.test") == "."
+
+
+def test_without_addresses_a_list_and_its_differences_are_all_the_rest() -> None:
+    records = "x.test CNAME .\n32.7.2.0.192.rpz-client-ip CNAME .\n"
+    addresses = "24.0.113.0.203.rpz-ip CNAME .\n48.zz.bad.db8.2001.rpz-ip CNAME *.\n"
+    excepted = key_of_prefix(Prefix.parse("203.0.113.67"))
+    before, after = content(records), content(f"{records}y.test CNAME .\n{addresses}", names=[excepted])
+    assert (before.addresses, after.addresses) == (0, 2)
+    kept = [line.strip() for count, octets in after.blocks(addresses=False) for line in master_lines(count, octets)]
+    assert sorted(kept) == [line for line in lines(after) if "rpz-ip" not in line]
+    assert sum("rpz-ip" in line for line in lines(after)) == 3
+    change = difference(before, after)
+    assert change is not None
+    assert len(change) == 4
+    (added,) = change.without_addresses().added
+    assert added.startswith(b"\1y\4test")
+    assert "rpz-ip" in "".join(lines(after)), "nothing of it changed"
+
+
+@pytest.mark.parametrize(("trigger", "word"), [(Trigger.ADDRESS, "rpz-ip"), (Trigger.CLIENT, "rpz-client-ip")])
+def test_an_exception_of_a_prefix_takes_it_out_and_within_a_wider_one_it_is_let_through(trigger: Trigger, word: str) -> None:
+    other = "rpz-ip" if trigger is Trigger.CLIENT else "rpz-client-ip"
+    wide, narrow = f"24.0.2.0.192.{word}", f"32.7.2.0.192.{word}"
+
+    def of(records: str, *excepted: str) -> set[str]:
+        keys = [key_of_prefix(Prefix.parse(one), trigger) for one in excepted]
+        items = [Exemption(0, *digest_name(key, KEY), key[1], int(Trigger.EXACT | trigger)) for key in keys]
+        return set(lines(content(records, tuple(items), keys)))
+
+    blocked, passed = f"{narrow} 60 CNAME .", f"{narrow} 60 CNAME rpz-passthru."
+    assert of(f"{narrow} CNAME .\n", "192.0.2.7") == set(), "nothing else holds it"
+    assert of(f"{wide} CNAME .\n{narrow} CNAME .\n", "192.0.2.7") == {f"{wide} 60 CNAME .", passed}
+    assert of(f"{wide} CNAME .\n", "192.0.2.7") == {f"{wide} 60 CNAME .", passed}
+    assert of(f"{wide} CNAME .\n{narrow} CNAME .\n", "192.0.2.0/24") == {blocked}
+    assert of(f"{wide} CNAME .\n", "192.0.2.7", "192.0.2.0/24") == set(), "the wider one is excepted too"
+    assert of(f"24.0.2.0.192.{other} CNAME .\n", "192.0.2.7") == {f"24.0.2.0.192.{other} 60 CNAME ."}
 
 
 def test_an_exception_that_is_no_entry_is_let_through_below_one() -> None:
