@@ -104,6 +104,8 @@ def standing(sessions: Sessions) -> Json:
         "live": len(sessions.table),
         "unknown": sessions.table.unknown,
         "replaced": sessions.table.replaced,
+        "waiting": sessions.history.waiting,
+        "unfolded": sessions.history.unfolded,
         "listening": [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in sessions.radius.addresses],
         "nas": sessions.table.on_nas(),
         "packets": packets,
