@@ -4,9 +4,9 @@ Owns the order: a request is entered in the table, its prefixes are in force in 
 its facts are written, and when they are on disk it may be answered. Does not own packets (`drivers.radius`), the
 transitions (`sessions.table`) nor the record (`drivers.sessionhistory`).
 
-An IPv4 address that several customers share by ports is nobody's in the plane, which tells no ports apart: such a
-customer is known there by the prefixes of their own (the address inside a CGN, the IPv6 prefix of MAP-E), and in the
-record by the ports.
+An IPv4 address that several customers share by ports is nobody's in the plane, which tells no ports apart, though somebody may
+have a fixed prefix around it: nothing that is somebody's consent or measure reaches the others. A customer who shares is known
+there by the prefixes of their own (the address inside a CGN, the IPv6 prefix of MAP-E), and in the record by the ports.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from sekisho.app.control_tables import Tables
 from sekisho.config.radius import RadiusSettings
 from sekisho.drivers.radius import Batch, Radius
 from sekisho.drivers.sessionhistory import SessionHistory
-from sekisho.drivers.tablerows import Lent
+from sekisho.drivers.tablerows import SHARED, Lent
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import UnavailableError
 from sekisho.model.sessions import Accounting, AccountingKind, Session, SessionEnd
 from sekisho.model.usage import Source
 from sekisho.sessions.changes import Changes
-from sekisho.sessions.columns import code_of, prefix_of
+from sekisho.sessions.columns import code_of, prefix_of, without
 from sekisho.sessions.table import REMEMBERED, Table
 
 if TYPE_CHECKING:
@@ -167,25 +167,35 @@ class Sessions:
     # What others ask.
 
     def prefixes_of(self, customer: str) -> tuple[Prefix, ...]:
-        """All prefixes on a customer's lines now: the fixed ones, but for those on another's line, and those of live sessions."""
+        """All prefixes on a customer's lines now: the fixed ones, but for those on another's line, and those of live sessions.
+
+        Addresses in them that others share by ports are left out: what is done to the rest reaches nobody else.
+        """
         known = self._people.find(customer)
         fixed = known.prefixes if known is not None else ()
         own = (prefix for prefix in fixed if self.holder(prefix) in {None, customer})
-        return tuple(dict.fromkeys((*own, *self.live_prefixes(customer))))
+        found = tuple(dict.fromkeys((*own, *self.live_prefixes(customer))))
+        if not self.table.sharing:
+            return found
+        return tuple(part for prefix in found for part in without(prefix, self.table.shared_in(prefix)))
 
     def live_prefixes(self, customer: str) -> tuple[Prefix, ...]:
         return tuple(map(prefix_of, self.table.prefixes_of(customer)))
 
     def holder(self, prefix: Prefix) -> str | None:
-        return self.table.holder(code_of(prefix))
+        """The customer on whose line a prefix is; `SHARED`: it is an address that customers share by ports."""
+        code = code_of(prefix)
+        return SHARED if self.table.is_shared(code) else self.table.holder(code)
 
     def lent(self) -> Callable[[People], Lent]:
         held, customers = self.table.holdings()
+        shared = self.table.shared()
 
         def of(people: People) -> Lent:
             # Sessions share customers, and looking one up costs more than remembering them.
             known = {name for name in set(customers) if name is not None and name in people}
-            return [(prefix_of(code), name) for code, row in held if (name := customers[row]) is not None and name in known]
+            whole = [(prefix_of(code), name) for code, row in held if (name := customers[row]) is not None and name in known]
+            return whole + [(prefix_of(code), SHARED) for code in shared]
 
         return of
 
@@ -239,7 +249,7 @@ class Sessions:
                 watcher.session_ended(session)
             for session in changes.begun:
                 watcher.session_started(session)
-        moved = changes.moved | self._fixed_owners(changes.moves)
+        moved = changes.moved | self._fixed_owners(changes)
         if moved:
             for follower in self.followers:
                 follower(moved)
@@ -249,17 +259,22 @@ class Sessions:
             self.history.write(changes.facts, lambda: None)
             self._spawn(self._answer_settled(tickets))
 
-    def _fixed_owners(self, moves: Iterable[int]) -> set[str]:
-        """Whose fixed prefixes are among those that moved: they have them less, or again."""
+    def _fixed_owners(self, changes: Changes) -> set[str]:
+        """Whose fixed prefixes are among those that moved, or around an address that is shared now or no more: they have less, or again."""
         if self._tables is None or not self.followers:
             return set()
-        owners = (self._people.fixed(prefix_of(code)) for code in moves)
+        owners = {self._people.fixed(prefix_of(code)) for code in changes.moves}
+        for code in changes.shared:
+            owners.update(self._people.holders(prefix_of(code)))
         return {one for one in owners if one is not None}
 
     def _move(self, changes: Changes) -> bool:
-        if not changes.moves or self._tables is None:
+        if not (changes.moves or changes.shared) or self._tables is None:
             return True
-        return self._tables.move({prefix_of(code): customer for code, customer in changes.moves.items()})
+        table = self.table
+        moves = {code: SHARED if table.is_shared(code) else customer for code, customer in changes.moves.items()}
+        moves |= {code: SHARED if table.is_shared(code) else table.holder(code) for code in changes.shared}
+        return self._tables.move({prefix_of(code): customer for code, customer in moves.items()})
 
     def _answer(self, tickets: Sequence[int]) -> None:
         """On the writing thread."""

@@ -82,6 +82,8 @@ class Changes:
     facts: list[Fact] = field(default_factory=list)
     moves: dict[int, str | None] = field(default_factory=dict)
     """Prefix (`code`) -> the customer on whose line it is now; None: it is on nobody's whom we know."""
+    shared: set[int] = field(default_factory=set)
+    """Addresses (`code`) that customers began to share by ports, or share no more."""
     moved: set[str] = field(default_factory=set)
     """Customers who have other prefixes now than before."""
     begun: list[Session] = field(default_factory=list)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from sekisho.model.customers import Prefix
 from sekisho.model.sessions import Ports, Session, Share
 from sekisho.sessions.changes import WHOLE, Held, Opened
 from sekisho.sessions.columns import Columns, prefix_of
@@ -78,8 +79,19 @@ class Roster:
         return self._holders.sharing
 
     def shared(self) -> list[int]:
-        """Codes of the addresses that are shared."""
-        return list(self._holders.parts)
+        """Codes of the addresses that are shared, in their order."""
+        return list(self._holders.shared)
+
+    def is_shared(self, code: int) -> bool:
+        """Whether customers share an address by ports now: as a whole it is nobody's."""
+        return code in self._holders.parts
+
+    def shared_in(self, prefix: Prefix) -> list[Prefix]:
+        """The addresses in a prefix that are shared."""
+        if not self._holders.shared:
+            return []
+        last = prefix.value | (1 << (128 - prefix.length)) - 1
+        return list(map(prefix_of, self._holders.shared_between(prefix.value << 8, last << 8 | 0xFF)))
 
     def parts(self) -> list[tuple[int, Ports, str | None]]:
         """Every part of a shared IPv4 address: the address, its ports, whose it is. May be asked from another thread."""

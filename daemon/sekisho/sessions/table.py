@@ -231,13 +231,16 @@ class Table(Roster):
         for rival in self._holders.rivals(code, ports, row):
             self.replaced += 1
             self._end(rival, told.at, SessionEnd.REPLACED, changes)
-        self._holders.take(code, ports, row)
+        if self._holders.take(code, ports, row) and ports is not WHOLE:
+            changes.shared.add(code)
         changes.facts.append(Held(number, code, ports, since))
 
     def _let_go(self, row: int, code: int, at: float, changes: Changes) -> None:
         if self._holders.give(code, row):
             changes.moves[code] = None
             self._note(row, changes)
+        elif not self.is_shared(code):
+            changes.shared.add(code)
         changes.facts.append(Released(self._columns.number[row], code, at))
 
     def _tell(self, row: int, sessions: list[Session]) -> None:

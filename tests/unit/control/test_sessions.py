@@ -318,6 +318,60 @@ def test_a_shared_address_is_nobodys_in_the_plane_and_known_by_its_ports(site):
     go(scenario)
 
 
+def test_a_shared_address_in_a_fixed_prefix_is_nobodys_while_it_is_shared(site):
+    """No list, measure or consent of who has the prefix reaches those who share the address by ports."""
+
+    async def scenario():
+        configure(site, ports={"range": "26.9.1", "address": "26.9.2"})
+        site.customers([*MOBILE, {"id": "c-30", "terms": "gunma", "prefixes": ["203.0.113.0/29"]}])
+        outside = radius.vendor(9, 1, b"ports=1024-2047") + radius.vendor(9, 2, b"203.0.113.1")
+        rest = tuple(Prefix.parse(text) for text in ("203.0.113.0", "203.0.113.2/31", "203.0.113.4/30"))
+        async with on(site) as it:
+            moved = []
+            it.sessions.followers.append(moved.append)
+            nas = await it.nas()
+            assert (it.owner("203.0.113.1"), it.owner("203.0.113.2")) == ("c-30", "c-30")
+            await it.tell(nas, START, "s1", "c-1", address("100.64.0.1") + outside)
+            assert (it.owner("203.0.113.1"), it.owner("203.0.113.0"), it.owner("203.0.113.2")) == (None, "c-30", "c-30")
+            assert any("c-30" in some for some in moved), "who limits lines is told"
+            assert it.sessions.prefixes_of("c-30") == rest
+            assert (await it.at("203.0.113.1", port=1500))["customer"] == "c-1"
+            assert (await it.at("203.0.113.1", port=9000))["customer"] is None, "not who has the prefix around it"
+            (fault,) = (await it.show())["faults"]
+            assert "203.0.113.1" in fault
+            assert "take it out of the prefixes of c-30" in fault
+            await it.control.add_customer({"id": "c-31", "terms": "gunma", "prefixes": ["203.0.113.64/26"]}, replace=False, actor=ACTOR)
+            await it.control.reload(actor=ACTOR)
+            assert (it.owner("203.0.113.1"), it.owner("203.0.113.2")) == (None, "c-30")
+            nas.close()
+        async with on(site) as it:
+            assert (it.owner("203.0.113.1"), it.owner("203.0.113.2")) == (None, "c-30"), "after a restart too"
+            nas = await it.nas()
+            await it.tell(nas, STOP, "s1", "c-1", integer(46, 5))
+            assert it.owner("203.0.113.1") == "c-30"
+            assert it.sessions.prefixes_of("c-30") == (Prefix.parse("203.0.113.0/29"),)
+            assert not (await it.show())["faults"]
+            nas.close()
+
+    go(scenario)
+
+
+def test_a_customer_of_just_the_shared_address_has_it_again_when_it_is_shared_no_more(site):
+    async def scenario():
+        configure(site, ports={"range": "26.9.1", "address": "26.9.2"})
+        async with on(site) as it:
+            nas = await it.nas()
+            outside = radius.vendor(9, 1, b"ports=1024-2047") + radius.vendor(9, 2, b"203.0.113.1")
+            await it.tell(nas, START, "s1", "c-1", address("100.64.0.1") + outside)
+            await it.control.add_customer({"id": "c-32", "terms": "gunma", "prefixes": ["203.0.113.1"]}, replace=False, actor=ACTOR)
+            assert (it.owner("203.0.113.1"), it.sessions.prefixes_of("c-32")) == (None, ())
+            await it.tell(nas, STOP, "s1", "c-1", integer(46, 5))
+            assert (it.owner("203.0.113.1"), it.sessions.prefixes_of("c-32")) == ("c-32", (Prefix.parse("203.0.113.1"),))
+            nas.close()
+
+    go(scenario)
+
+
 def test_who_asked_for_a_holder_is_on_the_record(site):
     async def scenario():
         async with on(site) as it:
