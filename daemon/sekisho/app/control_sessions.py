@@ -78,7 +78,8 @@ class Sessions:
         self._tables: Tables | None = None
         self._settings: RadiusSettings | None = None
         self._realms: tuple[str, ...] = ()
-        self._used: dict[str, list[int]] = {}
+        self._used: dict[str, tuple[int, int, float]] = {}
+        """Octets both ways since the last tick, and of how many seconds they are; sessions side by side are of the same time."""
         self._looked_at: tuple[object, ...] = ()
         self._clash: tuple[Prefix, str] | None = None
         self._listening_since = clock()
@@ -238,10 +239,9 @@ class Sessions:
 
     def _commit(self, changes: Changes, tickets: Sequence[int] = ()) -> None:
         """In force, then on disk, then answered."""
-        for customer, down, up in changes.usage:
-            used = self._used.setdefault(customer, [0, 0])
-            used[0] += down
-            used[1] += up
+        for customer, down, up, seconds in changes.usage:
+            before = self._used.get(customer, (0, 0, 0.0))
+            self._used[customer] = before[0] + down, before[1] + up, max(before[2], seconds)
         if not changes.facts and not tickets:
             return
         for watcher in self.watchers:
@@ -361,8 +361,9 @@ class Sessions:
             return
         rows = [(row, *octets) for customer, octets in used.items() if (row := self._tables.row_of(customer)) is not None]
         if rows:
-            numbers, downs, ups = zip(*rows, strict=True)
-            self.usage.add(Source.RADIUS, now, np.array(numbers, np.int64), np.array(downs, np.uint64), np.array(ups, np.uint64))
+            numbers, downs, ups, times = zip(*rows, strict=True)
+            octets = np.array(downs, np.uint64), np.array(ups, np.uint64)
+            self.usage.add(Source.RADIUS, now, np.array(numbers, np.int64), *octets, seconds=np.array(times, np.float64))
 
 
 def _together(items: Iterable[tuple[int, int, str, str | None]]) -> Iterator[tuple[tuple[int, int, str, str | None], ...]]:

@@ -89,5 +89,5 @@ class Changes:
     begun: list[Session] = field(default_factory=list)
     """Sessions of customers that began or go on after all, as they are then; `ended` as they were, with their end."""
     ended: list[Session] = field(default_factory=list)
-    usage: list[tuple[str, int, int]] = field(default_factory=list)
-    """Customer, octets towards them, octets from them."""
+    usage: list[tuple[str, int, int, float]] = field(default_factory=list)
+    """Customer, octets towards them, octets from them, and of how many seconds they are."""

@@ -212,9 +212,9 @@ class Sink:
     def __init__(self):
         self.added = []
 
-    def add(self, source, at, rows, down, up):
+    def add(self, source, at, rows, down, up, seconds):
         assert (rows.dtype, down.dtype, up.dtype) == (np.int64, np.uint64, np.uint64)
-        self.added.append((source, rows.tolist(), down.tolist(), up.tolist()))
+        self.added.append((source, rows.tolist(), down.tolist(), up.tolist(), seconds.tolist()))
 
 
 def test_octets_are_handed_on_from_the_customers_side(site):
@@ -230,7 +230,7 @@ def test_octets_are_handed_on_from_the_customers_side(site):
             await it.sessions.tick()
             row = it.core.tables.row_of("c-1")
             down, up = (5 << 32) + 7, 1500
-            assert sink.added == [(Source.RADIUS, [row], [up if swap else down], [down if swap else up])]
+            assert sink.added == [(Source.RADIUS, [row], [up if swap else down], [down if swap else up], [60.0])]
             nas.close()
 
     go(lambda: scenario(swap=False))
