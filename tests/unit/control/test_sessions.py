@@ -251,6 +251,27 @@ def test_a_packet_told_again_is_answered_the_same_and_once_carried_out(site):
     go(scenario)
 
 
+def test_what_comes_late_is_of_its_own_time_where_the_clock_of_the_nas_is_right(site):
+    async def scenario(trusted, later):
+        configure(site, event_timestamp=trusted)
+        async with on(site) as it:
+            nas = await it.nas()
+            now = int(time.time())
+            began, ended = (integer(55, now + later - ago) for ago in (900, 300))
+            await it.tell(nas, START, f"s-{trusted}-{later}", "c-1", address("198.51.100.9") + began)
+            await it.tell(nas, STOP, f"s-{trusted}-{later}", "c-1", integer(46, 600) + ended)
+            found = [(await it.at("198.51.100.9", now - ago))["customer"] for ago in (1000, 600, 100)]
+            nas.close()
+            return found
+
+    async def each():
+        assert await scenario(trusted=False, later=0) == [None, None, None], "by arrival"
+        assert await scenario(trusted=True, later=7200) == [None, None, None], "a clock that is before ours is not right"
+        assert await scenario(trusted=True, later=0) == [None, "c-1", None]
+
+    go(each)
+
+
 def test_who_does_not_know_the_secret_is_not_answered(site):
     async def scenario():
         async with on(site) as it:
