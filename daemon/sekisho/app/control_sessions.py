@@ -15,6 +15,7 @@ import asyncio
 import itertools
 import math
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -216,6 +217,17 @@ class Sessions:
         """A customer's live sessions."""
         return self.table.live(customer)
 
+    def login_of(self, user: str) -> str:
+        """The ID behind a user name: one that is told with a realm and without it is the same."""
+        return user if self._people.with_login(user) is not None else self._without_realm(user)
+
+    def several(self) -> list[Session]:
+        """The live sessions of every customer who has more than one, by their IDs."""
+        found = self.table.several()
+        if not self._realms:
+            return found
+        return [one if (name := self.login_of(one.user)) == one.user else replace(one, user=name) for one in found]
+
     def is_silent(self, session: Session, now: float) -> bool:
         """Whether a session's NAS has not been heard of it for longer than it is given: it may be gone, and is not over yet."""
         nas = self._nas(session.nas)
@@ -324,11 +336,11 @@ class Sessions:
             return None
         people = people or self._people
         found = people.with_login(user)
-        if found is None and self._realms:
-            name, _, realm = user.rpartition("@")
-            if realm in self._realms:
-                found = people.with_login(name)
-        return found
+        return people.with_login(self._without_realm(user)) if found is None and self._realms else found
+
+    def _without_realm(self, user: str) -> str:
+        name, _, realm = user.rpartition("@")
+        return name if realm in self._realms else user
 
     def _name_realms(self, settings: RadiusSettings | None) -> None:
         self._settings = settings

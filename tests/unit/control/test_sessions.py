@@ -319,6 +319,25 @@ def test_a_realm_is_taken_off_only_where_that_is_set(site):
     go(lambda: scenario(("example.net",), "c-1"))
 
 
+def test_an_id_told_with_its_realm_and_without_it_is_one_id(site):
+    async def scenario():
+        configure(site, realms=("example.net",))
+        async with on(site) as it:
+            nas = await it.nas()
+            await it.tell(nas, START, "s1", "c-1", address("198.51.100.7"))
+            await it.tell(nas, START, "s2", "c-1@example.net", address("198.51.100.8"))
+            await it.tell(nas, START, "s3", "c-2@example.org", address("198.51.100.9"))
+            assert [one.user for one in it.sessions.several()] == ["c-1", "c-1"]
+            assert it.core.bandwidth.sessions == it.sessions.several
+            assert (it.sessions.login_of("c-2@example.org"), it.sessions.login_of("hana@ppp.example")) == (
+                "c-2@example.org",
+                "hana@ppp.example",
+            )
+            nas.close()
+
+    go(scenario)
+
+
 def test_a_shared_address_is_nobodys_in_the_plane_and_known_by_its_ports(site):
     async def scenario():
         configure(site, ports={"range": "26.9.1", "address": "26.9.2"})
