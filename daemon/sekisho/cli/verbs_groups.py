@@ -84,8 +84,10 @@ def _set(told: Json) -> Iterable[str]:
     """What holds for members whose own record says nothing else."""
     if "consent" in told:
         yield f"the group consented to version {plain(told['consent']['version'])} on {plain(told['consent']['at'])}"
-    if "email" in told or "language" in told:
-        yield f"notices go to {plain(told.get('email', 'nowhere'))}, in {plain(told.get('language', 'the usual language'))}"
+    if "email" in told:
+        yield f"notices go to {plain(told['email'])}"
+    if "language" in told:
+        yield f"notices are in {plain(told['language'])}"
     if "plan" in told:
         yield f"a line has {told['plan']['down_mbps']:g}/{told['plan']['up_mbps']:g} Mbit/s"
     if "sessions" in told:
