@@ -84,6 +84,13 @@ class People:
             return self._added.by_id.get(identity)
         return self.site.customers.get(identity)
 
+    def prefixes(self, identity: str) -> tuple[Prefix, ...]:
+        """The fixed prefixes of a customer; none of who is none."""
+        if identity in self._state.customers:
+            known = self._added.by_id.get(identity)
+            return known.prefixes if known is not None else ()
+        return self.site.customers.prefixes_of(identity)
+
     def get(self, identity: str) -> Customer:
         """Raises RefusedError if there is no such customer."""
         customer = self.find(identity)

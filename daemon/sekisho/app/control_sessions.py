@@ -173,13 +173,18 @@ class Sessions:
 
         Addresses in them that others share by ports are left out: what is done to the rest reaches nobody else.
         """
-        known = self._people.find(customer)
-        fixed = known.prefixes if known is not None else ()
-        own = (prefix for prefix in fixed if self.holder(prefix) in {None, customer})
-        found = tuple(dict.fromkeys((*own, *self.live_prefixes(customer))))
-        if not self.table.sharing:
+        table = self.table
+        found = self._people.prefixes(customer)
+        if not len(table):
             return found
-        return tuple(part for prefix in found for part in without(prefix, self.table.shared_in(prefix)))
+        if any(table.is_held(code_of(prefix)) for prefix in found):
+            found = tuple([prefix for prefix in found if self.holder(prefix) in {None, customer}])
+        live = table.prefixes_of(customer)
+        if live:
+            found += tuple([prefix for prefix in map(prefix_of, live) if prefix not in found])
+        if table.sharing and any(table.shared_in(prefix) for prefix in found):
+            return tuple([part for prefix in found for part in without(prefix, table.shared_in(prefix))])
+        return found
 
     def live_prefixes(self, customer: str) -> tuple[Prefix, ...]:
         return tuple(map(prefix_of, self.table.prefixes_of(customer)))
