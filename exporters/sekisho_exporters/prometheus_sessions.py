@@ -27,6 +27,16 @@ SESSION_FAMILIES: tuple[Family, ...] = (
         lambda seen: [((), seen.sessions_replaced)],
     ),
     gauge(
+        "sekisho_sessions_waiting",
+        "Facts about sessions that are not on disk yet; the RADIUS that tells them is not answered before.",
+        lambda seen: seen.sessions_waiting,
+    ),
+    gauge(
+        "sekisho_sessions_unfolded",
+        "Lines of the record that say a session goes on, and wait to be put in the session's own.",
+        lambda seen: seen.sessions_unfolded,
+    ),
+    gauge(
         "sekisho_sessions_failing",
         "1 while sessions cannot be written to disk and RADIUS is not answered.",
         lambda seen: seen.sessions_failing,

@@ -85,7 +85,7 @@ def test_the_facts_say_what_the_table_says(told):
         for fact in changes.facts:
             disk.enter(fact)
         plane.update(changes.moves)
-        assert all(down >= 0 and up >= 0 for _, down, up in changes.usage)
+        assert all(down >= 0 and up >= 0 for _, down, up, _ in changes.usage)
         live = list(table.each())
         assert len(live) == len(table) == sum(disk.sessions.values())
         whole = {code: number for (number, code), ports in disk.held.items() if ports == Ports(0, 65535)}

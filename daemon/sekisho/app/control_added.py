@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from sekisho.app.control_prefixes import PrefixIndex
 from sekisho.config.customers import parse_customer
+from sekisho.config.groups import VpnGroup, with_group
 from sekisho.config.register import Customers
 from sekisho.model.customers import Customer
 from sekisho.model.errors import ConfigError
@@ -17,9 +18,12 @@ from sekisho.model.errors import ConfigError
 class AddedCustomers:
     """Those there are. `changed` are the acts: who was added or replaced with their record, who was removed with None."""
 
-    def __init__(self, file: Customers, changed: Mapping[str, dict[str, object] | None]) -> None:
-        """Blocks for long with many customers."""
+    def __init__(
+        self, file: Customers, changed: Mapping[str, dict[str, object] | None], groups: Mapping[str, VpnGroup] | None = None
+    ) -> None:
+        """Blocks for long with many customers. `groups`: what is set for members of VPN groups."""
         self._file = file
+        self._groups = groups or {}
         self._changed = changed
         self.by_id: dict[str, Customer] = {}
         self.prefixes = PrefixIndex()
@@ -28,6 +32,7 @@ class AddedCustomers:
         """A sentence for each that does not fit."""
 
     def put(self, customer: Customer) -> None:
+        customer = with_group(customer, self._groups)
         self.by_id[customer.id] = customer
         self.prefixes.add(customer.prefixes, customer.id)
         self.logins.update(dict.fromkeys(customer.logins, customer.id))

@@ -185,10 +185,13 @@ class BandwidthDetection:
     def _duplicates(self, people: People, now: float) -> list[Finding]:
         if self.sessions is None:
             return []
-        settings = people.site.settings.duplicates
+        settings, groups = people.site.settings.duplicates, people.site.settings.groups
 
         def allowed(identity: str) -> int:
             customer = people.find(identity)
+            group = groups.get(customer.group or "") if customer is not None else None
+            if group is not None and group.sessions is not None:
+                return group.sessions
             plan = customer.plan if customer is not None else None
             return settings.allowed_for(plan.down_mbps if plan else None, plan.up_mbps if plan else None)
 

@@ -10,6 +10,7 @@ from sekisho.app.control_enforcement import enforcement_body
 from sekisho.app.control_explain import reach_body
 from sekisho.config.customers import record_of
 from sekisho.config.document import read_document
+from sekisho.config.groups import as_group
 from sekisho.model.customers import Customer
 from sekisho.model.errors import RefusedError
 from sekisho.model.events import CustomerAdded, CustomerRemoved
@@ -45,9 +46,10 @@ async def add(core: Core, record: Json | str, replace: bool, actor: str) -> Json
     """
     mapping = _read(record) if isinstance(record, str) else record
     async with core.changes:
-        customer = core.people.parse(mapping, replace=replace)
-        before = core.people.find(customer.id)
-        recorded = await core.ledger.append(CustomerAdded(customer.id, record_of(customer)), actor, core.clock())
+        own = core.people.parse(mapping, replace=replace)
+        before = core.people.find(own.id)
+        recorded = await core.ledger.append(CustomerAdded(own.id, record_of(own)), actor, core.clock())
+        customer = core.people.completed(own)
         now = core.clock()
         core.people.recount(before, customer, now)
         core.people.added(customer)
@@ -94,5 +96,6 @@ def _body(core: Core, customer: Customer) -> Json:
         "prefixes": [str(prefix) for prefix in customer.prefixes],
         "logins": list(customer.logins),
         "group": customer.group,
+        "as_group": as_group(customer, core.site.settings.groups.get(customer.group or "")),
         "exempt": list(customer.exempt),
     }

@@ -2,7 +2,8 @@
 
 Owns who may and for whom. The setting itself is each member's own, put on the record as one act each with the representative as
 who asked. What the representative set for the group, themselves included, holds for who joins later too: it is put on record for
-them when they are added, or when a reload brings them. Each may still be opted in or out alone.
+them when they are added, or when a reload brings them. Each may still be opted in or out alone. What else holds for a group -
+consent, contacts, capacity, sessions - stands in the configuration and is put on its members with it (`config.groups`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from sekisho.app import control_optouts
 from sekisho.app.control_core import Core
+from sekisho.config.groups import VpnGroup, as_group
 from sekisho.model.errors import RefusedError
 from sekisho.terms.entitlement import permit_opt_out
 
@@ -22,18 +24,24 @@ MOST = 10_000
 
 
 def show(core: Core, group: str) -> Json:
-    """The members of a group, who represents it, and what members are opted out of. Raises RefusedError if there is no such group."""
+    """The members of a group, who represents it, what is set for it, and what members are opted out of.
+
+    Raises RefusedError if there is no such group.
+    """
     now = core.clock()
-    members, representative = _members(core, group), core.site.settings.groups.get(group)
+    members, known = _members(core, group), core.site.settings.groups.get(group)
+    representative = known.representative if known is not None else None
     return {
         "group": group,
         "representative": representative,
         "opted_out": sorted(standing(core, group)),
+        "settings": _settings(known),
         "members": [
             {
                 "customer": one,
                 "opted_out": sorted(core.state.opted_out(one, now)),
                 "is_representative": one == representative,
+                "as_group": as_group(core.people.get(one), known),
             }
             for one in members
         ],
@@ -79,7 +87,7 @@ async def opt_in(core: Core, group: str, list_id: str, by: str, actor: str) -> J
 
 def standing(core: Core, group: str) -> dict[str, float | None]:
     """Lists the group is opted out of at its representative's word, and until when (UNIX seconds; None: for good)."""
-    representative, now = core.site.settings.groups.get(group), core.clock()
+    representative, now = _representative(core, group), core.clock()
     if representative is None:
         return {}
     records = core.state.opt_outs.get(representative, {}).values()
@@ -99,7 +107,7 @@ async def joined(core: Core, before: Mapping[str, frozenset[str]], actor: str) -
 
 async def settle(core: Core, group: str, customers: Collection[str], actor: str) -> None:
     """Set for some members what is set for their group. Whom a list does not reach, or who are opted out already, are left as they are."""
-    representative = core.site.settings.groups.get(group, "")
+    representative = _representative(core, group) or ""
     for list_id, until in standing(core, group).items():
         definition = core.people.definition(list_id)
         for identity in customers:
@@ -110,6 +118,26 @@ async def settle(core: Core, group: str, customers: Collection[str], actor: str)
                 await control_optouts.add(core, identity, list_id, until, _said_by(representative, group), actor)
             except RefusedError:
                 continue  # terms of their own that let nobody opt out
+
+
+def _representative(core: Core, group: str) -> str | None:
+    known = core.site.settings.groups.get(group)
+    return known.representative if known is not None else None
+
+
+def _settings(group: VpnGroup | None) -> Json:
+    """What is set for all members whose own record says nothing, besides opt-outs."""
+    if group is None:
+        return {}
+    agreed, plan = group.consented, group.capacity
+    told = {
+        "consent": {"version": agreed.version, "at": agreed.at} if agreed is not None else None,
+        "email": group.email,
+        "language": group.language,
+        "plan": {"down_mbps": plan.down_mbps, "up_mbps": plan.up_mbps} if plan is not None else None,
+        "sessions": group.sessions,
+    }
+    return {word: value for word, value in told.items() if value is not None}
 
 
 def _said_by(representative: str, group: str) -> str:
@@ -127,7 +155,7 @@ def _members(core: Core, group: str) -> list[str]:
 
 def _asked_by(core: Core, group: str, by: str) -> str:
     """What is recorded as who asked. Raises RefusedError unless it is the group's representative, and one of its members."""
-    representative = core.site.settings.groups.get(group)
+    representative = _representative(core, group)
     if representative is None:
         raise RefusedError(f"group {group} has no representative on record; name one under `groups:` of the main file and reload")
     if by != representative:

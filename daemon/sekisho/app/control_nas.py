@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -43,6 +44,10 @@ class Sessions(Protocol):
 
     def live(self, customer: str) -> Iterable[Session]:
         """The sessions of a customer that go on."""
+        ...
+
+    def login_of(self, user: str) -> str:
+        """The ID behind a user name."""
         ...
 
 
@@ -234,7 +239,15 @@ class NasLimits(Asking):
     def _want(self, customer: str, limit: Limit | None) -> None:
         targets = self.targets(customer)
         allowed = self._duplicates.get(customer)
-        ending = [] if allowed is None else [one.key for one in targets if one.session][allowed:]
+        ending = []
+        if allowed is not None:
+            # It is one ID that may not be in several: the customer's others have nothing to do with it.
+            of_id: Counter[str] = Counter()
+            for one in targets:
+                if one.session:
+                    of_id[name := self.sessions.login_of(one.user)] += 1
+                    if of_id[name] > allowed:
+                        ending.append(one.key)
         self.book.want(customer, limit, targets, self._now(), ending)
         self._wake.set()
 

@@ -84,7 +84,7 @@ class Control(MeasureControl, NoticeControl, SessionControl):
         core = self._core
         wire, number = question_name(name), question_type(qtype)
         if customer is not None:
-            found = first_address((*core.people.get(customer).prefixes, *core.sessions.live_prefixes(customer)))
+            found = first_address(core.sessions.prefixes_of(core.people.get(customer).id))
             if found is None:
                 raise RefusedError(f"customer {customer} has no address of its own now; ask by --address, or give it a prefix")
             source = found

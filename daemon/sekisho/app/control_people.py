@@ -17,6 +17,7 @@ from sekisho.app.control_added import AddedCustomers
 from sekisho.app.control_reach import Reach, reach
 from sekisho.app.control_standing import Alike
 from sekisho.config.customers import parse_customer
+from sekisho.config.groups import with_group
 from sekisho.drivers.site import Site
 from sekisho.drivers.tablerows import BulkRows, CustomerRow
 from sekisho.ledger.state import State
@@ -47,7 +48,7 @@ class People:
         """Customers added and removed since these came in force."""
         for contract in site.customers.contracts:
             self.profile_number(contract.terms)
-        self._added = AddedCustomers(site.customers, state.customers)
+        self._added = AddedCustomers(site.customers, state.customers, site.settings.groups)
         for customer in self._added.by_id.values():
             self.profile_number(customer.terms)
 
@@ -82,6 +83,13 @@ class People:
         if identity in self._state.customers:
             return self._added.by_id.get(identity)
         return self.site.customers.get(identity)
+
+    def prefixes(self, identity: str) -> tuple[Prefix, ...]:
+        """The fixed prefixes of a customer; none of who is none."""
+        if identity in self._state.customers:
+            known = self._added.by_id.get(identity)
+            return known.prefixes if known is not None else ()
+        return self.site.customers.prefixes_of(identity)
 
     def get(self, identity: str) -> Customer:
         """Raises RefusedError if there is no such customer."""
@@ -200,6 +208,10 @@ class People:
         self.removed(customer.id)
         self.changes += 1
         self._added.put(customer)
+
+    def completed(self, customer: Customer) -> Customer:
+        """A customer with what is set for the group where the own record says nothing."""
+        return with_group(customer, self.site.settings.groups)
 
     def removed(self, identity: str) -> None:
         """The act that removed a customer stands in the ledger."""

@@ -32,6 +32,8 @@ class HeldAddresses:
     def whose(self, address: str, at: float, port: int | None) -> Holder:
         core = self._core
         found = holder_at(core.sessions.history.claims(Prefix.parse(address), at), at, port)
+        if found.shared:
+            return Holder(Holding.UNKNOWN, None, found.why)
         if found.claim is None:
             return Holder(Holding.AMBIGUOUS, None, found.why) if found.ambiguous else self._fixed.whose(address, at, port)
         identity = found.claim.session.customer
@@ -57,7 +59,7 @@ async def at(core: Core, address: str, when: float | None, port: int | None, rea
         why = "" if customer is not None else "the user is no customer: add the user name to a customer's `logins`"
     elif found.ambiguous:
         holding = Holding.AMBIGUOUS
-    else:
+    elif not found.shared:
         fixed = FixedAddresses(core).whose(address, moment, port)
         if fixed.holding is not Holding.UNKNOWN:
             by, holding, why = "fixed", fixed.holding, fixed.why
@@ -104,6 +106,8 @@ def standing(sessions: Sessions) -> Json:
         "live": len(sessions.table),
         "unknown": sessions.table.unknown,
         "replaced": sessions.table.replaced,
+        "waiting": sessions.history.waiting,
+        "unfolded": sessions.history.unfolded,
         "listening": [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in sessions.radius.addresses],
         "nas": sessions.table.on_nas(),
         "packets": packets,
@@ -122,8 +126,8 @@ def faults(sessions: Sessions) -> list[str]:
     if clash is not None:
         address, customer = clash
         found.append(
-            f"several customers share {address} by ports, and it is in a fixed prefix of {customer}: who asks from there is taken for "
-            f"{customer}; take it out of the prefixes of {customer}"
+            f"several customers share {address} by ports, and it is in a fixed prefix of {customer}: who asks from there is nobody's, so "
+            f"that no list and no measure of {customer} reaches them; take it out of the prefixes of {customer}"
         )
     return found
 

@@ -4,9 +4,9 @@ Owns the order: a request is entered in the table, its prefixes are in force in 
 its facts are written, and when they are on disk it may be answered. Does not own packets (`drivers.radius`), the
 transitions (`sessions.table`) nor the record (`drivers.sessionhistory`).
 
-An IPv4 address that several customers share by ports is nobody's in the plane, which tells no ports apart: such a
-customer is known there by the prefixes of their own (the address inside a CGN, the IPv6 prefix of MAP-E), and in the
-record by the ports.
+An IPv4 address that several customers share by ports is nobody's in the plane, which tells no ports apart, though somebody may
+have a fixed prefix around it: nothing that is somebody's consent or measure reaches the others. A customer who shares is known
+there by the prefixes of their own (the address inside a CGN, the IPv6 prefix of MAP-E), and in the record by the ports.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import asyncio
 import itertools
 import math
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,13 +27,13 @@ from sekisho.app.control_tables import Tables
 from sekisho.config.radius import RadiusSettings
 from sekisho.drivers.radius import Batch, Radius
 from sekisho.drivers.sessionhistory import SessionHistory
-from sekisho.drivers.tablerows import Lent
+from sekisho.drivers.tablerows import SHARED, Lent
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import UnavailableError
 from sekisho.model.sessions import Accounting, AccountingKind, Session, SessionEnd
 from sekisho.model.usage import Source
 from sekisho.sessions.changes import Changes
-from sekisho.sessions.columns import code_of, prefix_of
+from sekisho.sessions.columns import code_of, prefix_of, without
 from sekisho.sessions.table import REMEMBERED, Table
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class Sessions:
         self._tables: Tables | None = None
         self._settings: RadiusSettings | None = None
         self._realms: tuple[str, ...] = ()
-        self._used: dict[str, list[int]] = {}
+        self._used: dict[str, tuple[int, int, float]] = {}
+        """Octets both ways since the last tick, and of how many seconds they are; sessions side by side are of the same time."""
         self._looked_at: tuple[object, ...] = ()
         self._clash: tuple[Prefix, str] | None = None
         self._listening_since = clock()
@@ -167,25 +169,40 @@ class Sessions:
     # What others ask.
 
     def prefixes_of(self, customer: str) -> tuple[Prefix, ...]:
-        """All prefixes on a customer's lines now: the fixed ones, but for those on another's line, and those of live sessions."""
-        known = self._people.find(customer)
-        fixed = known.prefixes if known is not None else ()
-        own = (prefix for prefix in fixed if self.holder(prefix) in {None, customer})
-        return tuple(dict.fromkeys((*own, *self.live_prefixes(customer))))
+        """All prefixes on a customer's lines now: the fixed ones, but for those on another's line, and those of live sessions.
+
+        Addresses in them that others share by ports are left out: what is done to the rest reaches nobody else.
+        """
+        table = self.table
+        found = self._people.prefixes(customer)
+        if not len(table):
+            return found
+        if any(table.is_held(code_of(prefix)) for prefix in found):
+            found = tuple([prefix for prefix in found if self.holder(prefix) in {None, customer}])
+        live = table.prefixes_of(customer)
+        if live:
+            found += tuple([prefix for prefix in map(prefix_of, live) if prefix not in found])
+        if table.sharing and any(table.shared_in(prefix) for prefix in found):
+            return tuple([part for prefix in found for part in without(prefix, table.shared_in(prefix))])
+        return found
 
     def live_prefixes(self, customer: str) -> tuple[Prefix, ...]:
         return tuple(map(prefix_of, self.table.prefixes_of(customer)))
 
     def holder(self, prefix: Prefix) -> str | None:
-        return self.table.holder(code_of(prefix))
+        """The customer on whose line a prefix is; `SHARED`: it is an address that customers share by ports."""
+        code = code_of(prefix)
+        return SHARED if self.table.is_shared(code) else self.table.holder(code)
 
     def lent(self) -> Callable[[People], Lent]:
         held, customers = self.table.holdings()
+        shared = self.table.shared()
 
         def of(people: People) -> Lent:
             # Sessions share customers, and looking one up costs more than remembering them.
             known = {name for name in set(customers) if name is not None and name in people}
-            return [(prefix_of(code), name) for code, row in held if (name := customers[row]) is not None and name in known]
+            whole = [(prefix_of(code), name) for code, row in held if (name := customers[row]) is not None and name in known]
+            return whole + [(prefix_of(code), SHARED) for code in shared]
 
         return of
 
@@ -204,6 +221,17 @@ class Sessions:
     def live(self, customer: str) -> list[Session]:
         """A customer's live sessions."""
         return self.table.live(customer)
+
+    def login_of(self, user: str) -> str:
+        """The ID behind a user name: one that is told with a realm and without it is the same."""
+        return user if self._people.with_login(user) is not None else self._without_realm(user)
+
+    def several(self) -> list[Session]:
+        """The live sessions of every customer who has more than one, by their IDs."""
+        found = self.table.several()
+        if not self._realms:
+            return found
+        return [one if (name := self.login_of(one.user)) == one.user else replace(one, user=name) for one in found]
 
     def is_silent(self, session: Session, now: float) -> bool:
         """Whether a session's NAS has not been heard of it for longer than it is given: it may be gone, and is not over yet."""
@@ -228,10 +256,9 @@ class Sessions:
 
     def _commit(self, changes: Changes, tickets: Sequence[int] = ()) -> None:
         """In force, then on disk, then answered."""
-        for customer, down, up in changes.usage:
-            used = self._used.setdefault(customer, [0, 0])
-            used[0] += down
-            used[1] += up
+        for customer, down, up, seconds in changes.usage:
+            before = self._used.get(customer, (0, 0, 0.0))
+            self._used[customer] = before[0] + down, before[1] + up, max(before[2], seconds)
         if not changes.facts and not tickets:
             return
         for watcher in self.watchers:
@@ -239,7 +266,7 @@ class Sessions:
                 watcher.session_ended(session)
             for session in changes.begun:
                 watcher.session_started(session)
-        moved = changes.moved | self._fixed_owners(changes.moves)
+        moved = changes.moved | self._fixed_owners(changes)
         if moved:
             for follower in self.followers:
                 follower(moved)
@@ -249,17 +276,22 @@ class Sessions:
             self.history.write(changes.facts, lambda: None)
             self._spawn(self._answer_settled(tickets))
 
-    def _fixed_owners(self, moves: Iterable[int]) -> set[str]:
-        """Whose fixed prefixes are among those that moved: they have them less, or again."""
+    def _fixed_owners(self, changes: Changes) -> set[str]:
+        """Whose fixed prefixes are among those that moved, or around an address that is shared now or no more: they have less, or again."""
         if self._tables is None or not self.followers:
             return set()
-        owners = (self._people.fixed(prefix_of(code)) for code in moves)
+        owners = {self._people.fixed(prefix_of(code)) for code in changes.moves}
+        for code in changes.shared:
+            owners.update(self._people.holders(prefix_of(code)))
         return {one for one in owners if one is not None}
 
     def _move(self, changes: Changes) -> bool:
-        if not changes.moves or self._tables is None:
+        if not (changes.moves or changes.shared) or self._tables is None:
             return True
-        return self._tables.move({prefix_of(code): customer for code, customer in changes.moves.items()})
+        table = self.table
+        moves = {code: SHARED if table.is_shared(code) else customer for code, customer in changes.moves.items()}
+        moves |= {code: SHARED if table.is_shared(code) else table.holder(code) for code in changes.shared}
+        return self._tables.move({prefix_of(code): customer for code, customer in moves.items()})
 
     def _answer(self, tickets: Sequence[int]) -> None:
         """On the writing thread."""
@@ -309,11 +341,11 @@ class Sessions:
             return None
         people = people or self._people
         found = people.with_login(user)
-        if found is None and self._realms:
-            name, _, realm = user.rpartition("@")
-            if realm in self._realms:
-                found = people.with_login(name)
-        return found
+        return people.with_login(self._without_realm(user)) if found is None and self._realms else found
+
+    def _without_realm(self, user: str) -> str:
+        name, _, realm = user.rpartition("@")
+        return name if realm in self._realms else user
 
     def _name_realms(self, settings: RadiusSettings | None) -> None:
         self._settings = settings
@@ -346,8 +378,9 @@ class Sessions:
             return
         rows = [(row, *octets) for customer, octets in used.items() if (row := self._tables.row_of(customer)) is not None]
         if rows:
-            numbers, downs, ups = zip(*rows, strict=True)
-            self.usage.add(Source.RADIUS, now, np.array(numbers, np.int64), np.array(downs, np.uint64), np.array(ups, np.uint64))
+            numbers, downs, ups, times = zip(*rows, strict=True)
+            octets = np.array(downs, np.uint64), np.array(ups, np.uint64)
+            self.usage.add(Source.RADIUS, now, np.array(numbers, np.int64), *octets, seconds=np.array(times, np.float64))
 
 
 def _together(items: Iterable[tuple[int, int, str, str | None]]) -> Iterator[tuple[tuple[int, int, str, str | None], ...]]:

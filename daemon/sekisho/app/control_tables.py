@@ -66,7 +66,9 @@ class Lender(Protocol):
 
     def live_prefixes(self, customer: str) -> tuple[Prefix, ...]: ...
 
-    def holder(self, prefix: Prefix) -> str | None: ...
+    def holder(self, prefix: Prefix) -> str | None:
+        """Whose line it is on; `SHARED` (`drivers.tablerows`): customers share it by ports."""
+        ...
 
     def lent(self) -> Callable[[People], Lent]:
         """All of them as of now; what is given works them out for some customers, in any thread."""

@@ -259,7 +259,8 @@ def _remarks(people: People, recorded: Recorded, options: Options, uncertain: in
     if uncertain:
         said.append(
             f"{uncertain:,} packets or records are of an address that was somebody's, but not certainly whose (a session lost, a shared "
-            "address without a port, a user who is no customer): they are nobody's here; `sekisho sessions at` tells why"
+            "address without a port or with one of nobody's, a user who is no customer): they are nobody's here; `sekisho sessions at` "
+            "tells why"
         )
     if not recorded.queries and not recorded.octets:
         said.append("nothing in the recording is of a customer's address: compare the addresses with the customer file and `--state`")

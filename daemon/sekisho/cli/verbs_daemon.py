@@ -114,6 +114,8 @@ def _status_lines(body: Json) -> Iterable[str]:
     yield f"ledger     {number(body['ledger']['acts'])} acts, {verified}"
     if body.get("measures"):
         yield _measures(body["measures"])
+    if (body.get("sessions") or {}).get("listening"):
+        yield _sessions(body["sessions"])
     for one in body.get("sinks", ()):
         behind = f"{number(one['behind'])} behind" + (f" ({duration(one['behind_seconds'])})" if one["behind"] else "")
         told = f"{number(one['taken'])} told since the start"
@@ -137,6 +139,11 @@ def _measures(body: Json) -> str:
     states = ", ".join(f"{number(count)} {plain(state)}" for state, count in body["open"].items()) or "none open"
     mode = "observed only" if body["mode"] == "observe" else "enforced"
     return f"measures   {states}; {mode} unless a clause says otherwise; something is done to {number(body['enforced'])} customers"
+
+
+def _sessions(body: Json) -> str:
+    written = f"{number(body['waiting'])} facts wait to be written" if body["waiting"] else "all that was told is written"
+    return f"sessions   {number(body['live'])} live, {number(body['unknown'])} of unknown users; {written}"
 
 
 def _dnstap(body: Json) -> Iterable[str]:

@@ -28,7 +28,9 @@ def group() -> None:
 @group.command(cls=Verb)
 @click.argument("name", metavar="GROUP")
 def show(name: str) -> None:
-    """Members of GROUP, its representative, and which lists each is opted out of.
+    """Members of GROUP, its representative, which lists each is opted out of, and what is set for all (`groups:`).
+
+    What a member's own record says comes first; what it leaves open is as the group has it.
 
     \b
       sekisho group show hq-vpn
@@ -65,8 +67,31 @@ def _members(body: Json) -> Iterable[str]:
     yield f"{plain(body['group'])}: represented by {plain(body['representative'] or 'nobody')}"
     if body["opted_out"]:
         yield f"the group is opted out of {plain(', '.join(body['opted_out']))}, and so is who joins it"
-    rows = [(one["customer"], "yes" if one["is_representative"] else "", " ".join(one["opted_out"]) or "-") for one in body["members"]]
-    yield from table(("MEMBER", "REPRESENTATIVE", "OPTED OUT OF"), rows)
+    yield from _set(body["settings"])
+    rows = [
+        (
+            one["customer"],
+            "yes" if one["is_representative"] else "",
+            " ".join(one["opted_out"]) or "-",
+            " ".join(one["as_group"]) or "-",
+        )
+        for one in body["members"]
+    ]
+    yield from table(("MEMBER", "REPRESENTATIVE", "OPTED OUT OF", "AS THE GROUP"), rows)
+
+
+def _set(told: Json) -> Iterable[str]:
+    """What holds for members whose own record says nothing else."""
+    if "consent" in told:
+        yield f"the group consented to version {plain(told['consent']['version'])} on {plain(told['consent']['at'])}"
+    if "email" in told:
+        yield f"notices go to {plain(told['email'])}"
+    if "language" in told:
+        yield f"notices are in {plain(told['language'])}"
+    if "plan" in told:
+        yield f"a line has {told['plan']['down_mbps']:g}/{told['plan']['up_mbps']:g} Mbit/s"
+    if "sessions" in told:
+        yield f"an ID may be in {told['sessions']} sessions at the same time"
 
 
 def _changed(body: Json) -> Iterable[str]:

@@ -54,6 +54,8 @@ def _all(body: Json) -> Iterable[str]:
     yield f"{number(body['live'])} live, {number(body['unknown'])} of unknown users" + (
         f"; listening on {', '.join(body['listening'])}" if body["listening"] else "; not listening (`radius:` in sekisho.yaml)"
     )
+    if body["waiting"] or body["unfolded"]:
+        yield f"to be written: {number(body['waiting'])} facts, unanswered; to be folded: {number(body['unfolded'])} lines"
     yield from (f"FAULT: {plain(fault)}" for fault in body["faults"])
     if body["packets"]:
         yield "packets: " + ", ".join(f"{number(sum(kinds.values()))} {outcome}" for outcome, kinds in body["packets"].items())

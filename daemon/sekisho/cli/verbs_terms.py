@@ -137,7 +137,8 @@ def _figures() -> Figures:
         settings = load_settings(chosen_config())
     except UnavailableError:
         return Figures(Bandwidth(), Duplicates(), Detection())
-    return Figures(settings.bandwidth, settings.duplicates, settings.detection)
+    agreed = any(one.sessions is not None for one in settings.groups.values())
+    return Figures(settings.bandwidth, settings.duplicates, settings.detection, agreed)
 
 
 def _criteria_lines(body: Json) -> Iterable[str]:

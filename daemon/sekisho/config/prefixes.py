@@ -148,7 +148,10 @@ class PrefixColumn:
             begin = end
 
     def row(self, row: int) -> tuple[Prefix, ...]:
-        return tuple([self.at(index) for index in range(self.starts[row], self.starts[row + 1])])
+        first, end = self.starts[row], self.starts[row + 1]
+        if end - first == 1:
+            return (self.at(first),)
+        return tuple([self.at(index) for index in range(first, end)])
 
     def at(self, index: int) -> Prefix:
         return Prefix(self.high[index] << 64 | self.low[index], self.lengths[index])

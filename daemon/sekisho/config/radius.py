@@ -118,6 +118,9 @@ class Nas(FileModel):
     """File of the shared secret; null: the systemd credential radius-<id>."""
     message_authenticator: Flag = False
     """Whether a packet must have a Message-Authenticator (RFC 3579). One that is there must be right in any case."""
+    event_timestamp: Flag = False
+    """Its clock is right (NTP): what it tells happened when its Event-Timestamp says (RFC 2869 section 5.3), however late it comes. Else
+    by arrival less Acct-Delay-Time."""
     swap: Flag = False
     """Input octets are those towards the customer: some vendors count from the line's side."""
     timeout: SomeSeconds | None = 3600.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,11 @@ class Customers:
     def get(self, identity: str) -> Customer | None:
         row = self._rows.get(identity)
         return None if row is None else self._make(identity, row)
+
+    def prefixes_of(self, identity: str) -> tuple[Prefix, ...]:
+        """A customer's prefixes: a part of `get`, in a third of the time."""
+        row = self._rows.get(identity)
+        return () if row is None else self._prefixes.row(row)
 
     def ids(self) -> Iterator[str]:
         return iter(self._rows)
@@ -240,6 +245,22 @@ class Customers:
             return 0
         self._consents.append(consent)
         return len(self._consents) - 1
+
+    def complete(self, group: str, consent: Consent | None, plan: Plan | None, email: str | None, language: str | None) -> None:
+        """Have the customers of a group have what they have none of themselves."""
+        numbers = [number for number, contract in enumerate(self._contracts) if contract.group == group]
+        if not numbers:
+            return
+        members = np.flatnonzero(np.isin(np.array(self._contract_of, np.uint32), numbers)).tolist()
+        for number in numbers if plan is not None else ():
+            if self._contracts[number].plan is None:
+                self._contracts[number] = replace(self._contracts[number], plan=plan)
+        agreed = self.add_consent(consent)
+        for row in members:
+            self._consent_of[row] = self._consent_of[row] or agreed
+            self._emails[row] = self._emails[row] or email
+            if language is not None:
+                self._languages.setdefault(row, language)
 
     def close(self, faults: Faults) -> None:
         """The file is read, and nothing is added any more: put the prefixes in order and tell those that overlap."""

@@ -22,6 +22,7 @@ from sekisho.config.dnstap import DnstapSettings
 from sekisho.config.document import Document, scan_document
 from sekisho.config.events import EventSettings
 from sekisho.config.flows import FlowSettings
+from sekisho.config.groups import Groups
 from sekisho.config.lines import LineSettings
 from sekisho.config.notices import NoticeSettings
 from sekisho.config.packets import PacketSettings
@@ -36,7 +37,6 @@ from sekisho.config.values import (
     MetricsEndpoint,
     Network,
     SomeSeconds,
-    Text,
     as_items,
     as_path,
     as_seconds,
@@ -124,8 +124,8 @@ class Settings(PacketSettings):
     """Who may use the operator's commands, besides root and the daemon's own user."""
     measures: MeasureSettings = MeasureSettings()
     """Which measures are enforced, and which only observed."""
-    groups: dict[Text, Text] = Field(default_factory=dict)
-    """Who represents which VPN group, by customer id: `hq-vpn: c-1001`."""
+    groups: Groups = Field(default_factory=dict)
+    """Who represents which VPN group, by customer id (`hq-vpn: c-1001`), and what holds for all of its members."""
     events: EventSettings = EventSettings()
     """Where every change of state is told."""
     lines: LineSettings | None = None

@@ -3,7 +3,7 @@
 Owns the whole decision; `occupied` judges the single line for it. A customer is *over* in a look when, in one direction, all of
 this holds: the share of the capacity over the rule's window, or a volume of the rule; a segment the line is on is congested;
 and the line uses several times what the median active line of that segment does. So a download on an idle line is nobody's
-harm, and an event that lifts everybody nobody's doing.
+harm, and an event that lifts everybody nobody's doing: also for as long as it is part of the window that is looked back on.
 
 A limited customer uses little because of the limit: for them the condition lasts while they press against it and the segment
 would be congested without it. Else a measure would end by its own success. Segments are judged by the traffic of their lines.

@@ -13,6 +13,7 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 NETFILTER, ROUTE = 12, 0
@@ -151,7 +152,16 @@ def attribute(kind: int, content: bytes) -> bytes:
 
 
 def text(kind: int, value: str) -> bytes:
-    return attribute(kind, value.encode() + b"\0")
+    content = value.encode()
+    before, after = _around(kind, len(content))
+    return before + content + after
+
+
+@lru_cache(256)
+def _around(kind: int, length: int) -> tuple[bytes, bytes]:
+    """What stands before and after a text of so many octets: of many names there are few lengths."""
+    whole = attribute(kind, bytes(length + 1))
+    return whole[:4], whole[4 + length :]
 
 
 def attributes(data: bytes, first: int = 0, last: int | None = None) -> Iterator[tuple[int, int, int]]:
@@ -187,9 +197,13 @@ def _refused(data: bytes, at: int) -> OSError:
 
 def _together(requests: Sequence[Message], first: int, acknowledged: int) -> bytes:
     parts: list[bytes] = []
-    for place, one in enumerate(requests):
-        flags = one.flags | REQUEST | (ACK if place == acknowledged else 0)
-        parts += (_HEADER.pack(16 + len(one.body), one.kind, flags, first + place, 0), one.body, bytes(-len(one.body) % 4))
+    last = first + acknowledged
+    for number, (kind, flags, body) in enumerate(requests, start=first):
+        length = len(body)
+        parts += (_HEADER.pack(16 + length, kind, flags | (REQUEST | ACK if number == last else REQUEST), number, 0), body)
+        # Most end where the next message may begin.
+        if length % 4:
+            parts.append(bytes(-length % 4))
     return b"".join(parts)
 
 

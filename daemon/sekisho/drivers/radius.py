@@ -81,8 +81,10 @@ def order_of(settings: RadiusSettings) -> tuple[Order, list[str]]:
 def _peer(nas: Nas) -> Peer:
     secret = read_credential(f"radius-{nas.id}", nas.secret_file, section="radius").encode()
     ports = nas.ports
-    named = (ports.range, ports.first, ports.last, ports.address) if ports is not None else ()
-    return Peer(nas.id, nas.address, nas.identifier, nas.proxy, secret, nas.message_authenticator, nas.swap, *named)
+    named = (ports.range, ports.first, ports.last, ports.address) if ports is not None else (None,) * 4
+    return Peer(
+        nas.id, nas.address, nas.identifier, nas.proxy, secret, nas.message_authenticator, nas.swap, *named, timed=nas.event_timestamp
+    )
 
 
 class Radius:

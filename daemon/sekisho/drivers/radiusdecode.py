@@ -34,6 +34,7 @@ _KINDS = {
 }
 _USER, _NAS_ADDRESS, _FRAMED, _NAS_NAME, _DELAY, _SESSION, _SECONDS = 1, 4, 8, 32, 41, 44, 46
 _STATUS, _INPUT, _OUTPUT, _INPUT_HIGH, _OUTPUT_HIGH = 40, 42, 43, 52, 53
+_EVENT = 55
 _VENDOR = 26
 _AUTHENTICATOR = 80
 _NAS_ADDRESS6, _FRAMED_PREFIX6, _DELEGATED6, _FRAMED6 = 95, 97, 123, 168
@@ -141,7 +142,7 @@ class Decoder:
             if not name:
                 raise _MalformedError
             nas = f"{peer.id}:{name}"
-        at = now - min(_number(packet.get(_DELAY)) or 0, _LATEST)
+        at = _moment(packet, now, timed=peer.timed)
         if kind in {AccountingKind.NAS_ON, AccountingKind.NAS_OFF}:
             return Read(AccountingOutcome.TAKEN, packet, Accounting(kind, nas, at))
         session = _text(packet.get(_SESSION))
@@ -212,6 +213,14 @@ def _genuine(data: bytes, secret: bytes, dictionary: Dictionary) -> Received | N
 def answer_to(packet: Received) -> bytes:
     """The Accounting-Response, with the request's Proxy-State, signed if that was (RFC 2866 section 4.2)."""
     return packet.response()
+
+
+def _moment(packet: Received, now: float, *, timed: bool) -> float:
+    """When what a packet tells happened (UNIX seconds), by the NAS's clock where that is right and not before us."""
+    said = _number(packet.get(_EVENT)) if timed else None
+    if said is not None and now - _LATEST <= said <= now:
+        return float(said)
+    return now - min(_number(packet.get(_DELAY)) or 0, _LATEST)
 
 
 def _value(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> int:

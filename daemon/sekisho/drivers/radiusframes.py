@@ -41,6 +41,8 @@ class Peer:
     first: tuple[int, int] | None = None
     last: tuple[int, int] | None = None
     address: tuple[int, int] | None = None
+    timed: bool = False
+    """Its Event-Timestamp is right."""
 
 
 @dataclass(frozen=True, slots=True)

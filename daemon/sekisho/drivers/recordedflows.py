@@ -1,6 +1,7 @@
 """Recorded packets of exporters - NetFlow v5, v9, IPFIX - to counts by customer, by the collector's own decoder.
 
-Owns the desk of a reading. A record counts at the time its packet was recorded, as it does with the daemon.
+Owns the desk of a reading. A record counts at the time its packet was recorded, as it does with the daemon, and of an address that
+customers share by ports it is of whoever had the port then.
 """
 
 from __future__ import annotations
@@ -39,10 +40,11 @@ class Exports:
         data = np.frombuffer(packet + bytes(8), np.uint8)
         decode(desk, data, 0, len(packet), np.uint64(address >> 64), np.uint64(address & _LOW), port, 0, int(at))
         for row in desk.records[: desk.cells[layout.C_RECORDS]].tolist():
-            facts = row[layout.R_FACTS]
-            source = 0 if facts & layout.FACT_NOT_UP else self._reading.owners.row(row[0] << 64 | row[1], at)
+            facts, owners = row[layout.R_FACTS], self._reading.owners
+            from_port, to_port = _ports(facts)
+            source = 0 if facts & layout.FACT_NOT_UP else owners.row(row[0] << 64 | row[1], at, from_port)
             target_address = row[2] << 64 | row[3]
-            target = 0 if facts & layout.FACT_NOT_DOWN else self._reading.owners.row(target_address, at)
+            target = 0 if facts & layout.FACT_NOT_DOWN else owners.row(target_address, at, to_port)
             self._add(at, source, target, target_address, row)
 
     def _add(self, at: float, source: int, target: int, address: int, row: list[int]) -> None:
@@ -69,3 +71,10 @@ class Exports:
         if lost:
             said.append(f"{lost:,} packets or records of exporters are missing in the recording")
         return said
+
+
+def _ports(facts: int) -> tuple[int, int]:
+    """The source's and the target's, by which a shared address is somebody's; 0: there are none."""
+    if not facts & layout.FACT_PORTS:
+        return 0, 0
+    return facts >> layout.SOURCE_PORT & 0xFFFF, facts >> layout.TARGET_PORT & 0xFFFF

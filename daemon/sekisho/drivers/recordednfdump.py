@@ -40,6 +40,7 @@ _NAMES = {
 """Columns by what they mean: nfdump up to 1.7.3, and later ones."""
 _COMPLAINT = re.compile(r"error|short|corrupt|unable|fail|unknown", re.IGNORECASE)
 """In what nfdump says beside the table, where it could not read all."""
+_WITH_PORTS = frozenset({"TCP", "6", "UDP", "17", "DCCP", "33", "SCTP", "132"})
 _NEEDED = ("source", "target", "octets")
 
 
@@ -148,8 +149,10 @@ def _figures(columns: _Columns, row: Sequence[str]) -> tuple[float, int, int, in
 
 def _add(reading: Reading, columns: _Columns, row: Sequence[str], at: float, source: int, target: int, octets: int, reverse: int) -> None:
     owners, recorded = reading.owners, reading.recorded
-    from_row = owners.row(source, at, _port(columns.text(row, "source_port")))
-    to_row = owners.row(target, at, _port(columns.text(row, "target_port")))
+    # Of a protocol without ports nfdump tells its type there, as of ICMP.
+    ports = columns.text(row, "protocol").upper() in _WITH_PORTS
+    from_row = owners.row(source, at, _port(columns.text(row, "source_port")) if ports else 0)
+    to_row = owners.row(target, at, _port(columns.text(row, "target_port")) if ports else 0)
     if not from_row and not to_row:
         recorded.nobody += 1
     if from_row:

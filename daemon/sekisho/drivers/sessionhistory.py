@@ -59,6 +59,10 @@ class SessionHistory:
         self._reader = reader
         self._lengths = {row[0] for row in connection.execute("SELECT length FROM lengths")}
         self._waiting: queue.SimpleQueue[tuple[Sequence[Fact], Callable[[], None]] | None] = queue.SimpleQueue()
+        self._told = self._written = 0
+        """Facts since the start; each is counted by one thread."""
+        self.unfolded = 0
+        """Lines that say a session goes on and are not in their sessions yet, when last looked at."""
         self._purge_before: float | None = None
         self.failing: str | None = None
         """Why facts cannot be written now."""
@@ -113,7 +117,13 @@ class SessionHistory:
 
     def write(self, facts: Sequence[Fact], done: Callable[[], None]) -> None:
         """Have facts written; `done` is called, on the writing thread, when they and all before them are on disk."""
+        self._told += len(facts)
         self._waiting.put((facts, done))
+
+    @property
+    def waiting(self) -> int:
+        """Facts that are not on disk yet: their requests are not answered."""
+        return self._told - self._written
 
     def purge(self, before: float) -> None:
         """Delete, soon, what was over before that time (UNIX seconds)."""
@@ -142,7 +152,8 @@ class SessionHistory:
             orders = [one for one in batch if one is not None]
             if orders and not self._put([fact for facts, _ in orders for fact in facts]):
                 return
-            for _, done in orders:
+            for facts, done in orders:
+                self._written += len(facts)
                 done()
             self._catch_up()
             if len(orders) < len(batch):
@@ -192,6 +203,7 @@ class SessionHistory:
     def _fold(self, keep: int = 0) -> bool:
         """Have some lines of `heard` in their sessions, the oldest first."""
         first, last = self._connection.execute("SELECT min(line), max(line) FROM heard").fetchone()
+        self.unfolded = 0 if first is None else last - first + 1
         if first is None or last - first < keep:
             return False
         end = first + FOLD - 1
@@ -208,6 +220,7 @@ class SessionHistory:
         except sqlite3.Error:
             self._connection.execute("ROLLBACK")
             raise
+        self.unfolded = max(0, last - end)
         return True
 
     def _purge(self) -> bool:

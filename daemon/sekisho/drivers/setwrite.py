@@ -54,16 +54,13 @@ class SetWrite:
 
 def elements_in(family: str, table: str, name: str, given: Mapping[bytes, str], words: Mapping[str, bytes] | None) -> Iterator[Message]:
     """Elements to be there, with what each stands for: by `words` a value, without an object of that name."""
-
-    def tail(word: str) -> bytes:
-        if not word:
-            return b""
-        if words is None:
-            return text(_OBJECT, word)
-        return attribute(_DATA | NESTED, attribute(_VALUE, words[word]))
-
-    tails = {word: tail(word) for word in set(given.values())}
-    yield from _elements(_NEWSETELEM, CREATE, family, table, name, ((key, tails[word]) for key, word in given.items()))
+    if words is None:
+        # A limit is one customer's: each is another one.
+        pairs = ((key, text(_OBJECT, word) if word else b"") for key, word in given.items())
+    else:
+        tails = {word: attribute(_DATA | NESTED, attribute(_VALUE, value)) for word, value in words.items()}
+        pairs = ((key, tails[word]) for key, word in given.items())
+    yield from _elements(_NEWSETELEM, CREATE, family, table, name, pairs)
 
 
 def elements_out(family: str, table: str, name: str, keys: Iterable[bytes]) -> Iterator[Message]:

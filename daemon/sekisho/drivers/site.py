@@ -19,6 +19,7 @@ from sekisho.config.customers import read_customers
 from sekisho.config.document import Document, scan_document
 from sekisho.config.events import WebhookSinkSettings
 from sekisho.config.faultlist import Faults
+from sekisho.config.groups import settle
 from sekisho.config.lists import read_lists
 from sekisho.config.register import Customers
 from sekisho.config.settings import PACK_ID, References, Settings, read_settings, references
@@ -137,6 +138,7 @@ class _SiteReader:
         if settings is None or lists is None or customers is None or self.faults:
             return None
         self._warn_of(settings, packs, lists)
+        self._groups(settings, customers)
         return Site(settings, packs, lists, customers, tuple(sorted(self.warnings)))
 
     def _check_garden(self, document: Document, settings: Settings | None) -> None:
@@ -294,6 +296,14 @@ class _SiteReader:
         for prefix in settings.allow:
             if prefix in {Prefix.parse("0.0.0.0/0"), Prefix.parse("::/0")}:
                 self._warn("allow", f"{prefix} lets the whole Internet ask: an open resolver (RFC 5358)")
+
+    def _groups(self, settings: Settings, customers: Customers) -> None:
+        """What is set for VPN groups; a representative of the file who is no member is told. One added at run time may be."""
+        for name, group in settings.groups.items():
+            found = customers.get(group.representative)
+            if found is not None and found.group != name:
+                self._warn(f"groups.{name}", f"{group.representative} is to represent group {name} and is not in it: it can set nothing")
+        settle(customers, settings.groups)
 
     def _warn(self, key: str, message: str) -> None:
         self.warnings.append(Fault(self._file, 0, message, key))

@@ -19,6 +19,11 @@ from sekisho.snapshot import layout
 from sekisho.snapshot.people import fields_of
 
 LOW = (1 << 64) - 1
+SHARED = "\0shared"
+"""In the place of a customer's id: the address is shared by ports, so that whoever has a prefix around it does not have it.
+
+Its row is never active, which is what readers refuse; no customer can have such an id.
+"""
 STANDING = ("mask", "profile", "rate", "burst", "measure", "limiter", "flags")
 """What is told of a customer; the flags last: an active row is whole."""
 
@@ -141,6 +146,11 @@ def lent_prefixes(lent: Lent, rows: Mapping[str, int]) -> Prefixes:
 def allowed(allow: Sequence[Prefix]) -> Prefixes:
     """The operator's networks come first, so that a customer of the very same prefix has it."""
     return prefixes_of([(layout.ALLOWED, CustomerRow("", tuple(allow), 0, 0))])
+
+
+def is_within(prefix: Prefix, networks: Sequence[Prefix]) -> bool:
+    """Whether a prefix lies in one of some networks."""
+    return any(one.length <= prefix.length and not (one.value ^ prefix.value) >> (128 - one.length) for one in networks)
 
 
 def owned(table: MappedTable, number: int) -> list[Prefix]:

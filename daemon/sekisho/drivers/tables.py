@@ -28,11 +28,13 @@ from sekisho.drivers.sharedfiles import (
 )
 from sekisho.drivers.tablerows import (
     LOW,
+    SHARED,
     BulkRows,
     CustomerRow,
     Lent,
     allowed,
     enter,
+    is_within,
     kept_prefixes,
     lent_prefixes,
     load_bulk,
@@ -114,6 +116,9 @@ class TableWriter:
         profiles are of: both come in force together, so that no row is read by the other
         configuration's lists while a million are loaded.
         """
+        shared = [prefix for prefix, name in lent or () if name == SHARED]
+        if shared:
+            self._row(SHARED)
         numbers = self._numbers(bulk.ids) if bulk is not None else np.empty(0, np.int64)
         singles = [(self._row(row.id), row) for row in rows]
         parts = [allowed(allow), prefixes_of(singles)]
@@ -121,6 +126,7 @@ class TableWriter:
             parts.append(kept_prefixes(bulk, numbers))
         if lent is not None:
             parts.append(lent_prefixes(lent, self._rows))
+            parts.append(allowed([prefix for prefix in shared if is_within(prefix, allow)]))
         highs, lows, lengths, owners = (np.concatenate(column) for column in zip(*parts, strict=True))
         room = max(count, self._next_row) + max(1024, self._next_row // 4)
         table, path = self._create(room, len(owners) + spare)
@@ -160,19 +166,25 @@ class TableWriter:
     def give(self, moves: Iterable[tuple[Prefix, str | None]], *, may_grow: bool = True) -> bool:
         """Have prefixes be customers' from now on, in force at once; None, or who is not in the tables: nobody's.
 
-        False if the table has no room for one and may not grow now: those before it are in force.
+        An address that is `SHARED` is nobody's although somebody has a prefix around it, but in a network that is allowed. False
+        if the table has no room for one and may not grow now: those before it are in force.
         """
         rows = self._fields()
         for prefix, name in moves:
             number = None if name is None else self._rows.get(name)
             if number is None or number >= len(rows) or not int(rows["flags"][number]) & layout.ACTIVE:
                 number = layout.ALLOWED if prefix in self._allow else layout.NOBODY
+            if name == SHARED:
+                number = layout.ALLOWED if is_within(prefix, self._allow) else self._row(SHARED)
             table = self._loaded()
-            if self._is_full(table, 1, 0):
+            if (name == SHARED and number >= len(rows)) or self._is_full(table, 1, len(SHARED)):
                 if not may_grow:
                     return False
                 table = self._grow(1)
                 rows = self._fields()
+            if name == SHARED and number != layout.ALLOWED:
+                table.arrays["used"][0] = self._next_row
+                self._load_identity(table, number, SHARED)
             self._own(table, prefix, number)
         return True
 

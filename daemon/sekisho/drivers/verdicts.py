@@ -15,6 +15,7 @@ import numpy as np
 
 from sekisho.drivers.maps import MappedCustomers, MappedSnapshot
 from sekisho.drivers.sharedfiles import BUDGETS, map_table
+from sekisho.drivers.tablerows import SHARED
 from sekisho.model.customers import V4_MAPPED
 from sekisho.model.errors import TableError
 from sekisho.model.lists import ActionKind
@@ -81,6 +82,10 @@ def explain(
     row, kind = int(ruling[R_ROW]), ActionKind(int(ruling[R_KIND]))
     standing = fields_of(customers.tables.rows, layout.ROW)
     who = customers.name(row) if row > 0 else None
+    if who == SHARED:
+        return _explanation(
+            Verdict.REFUSED, Step.SOURCE, {Step.MALFORMED: "Yes.", Step.SOURCE: "No, customers share it by ports: refused."}
+        )
     listed = snapshot.directory.lists.get(int(ruling[R_LIST])) if int(ruling[R_LIST]) >= 0 else None
     rule = int(ruling[R_RULE])
     clause = snapshot.directory.clauses[rule] if rule < len(snapshot.directory.clauses) else None

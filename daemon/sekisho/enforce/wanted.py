@@ -7,13 +7,15 @@ to it would reach the other one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 from sekisho.enforce.state import Class, Role, State, Table, class_word, limit_name, number_of, on_wire, place_of
 from sekisho.model.customers import Prefix
 from sekisho.model.measures import Enforcement
+
+_SLOWED = frozenset({Role.DOWN, Role.UP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +74,23 @@ def state_of(lines: Iterable[Line], where: Where, but: Collection[Prefix] = ()) 
     limits: dict[str, int] = {}
     classes: dict[Class, int] = {}
     last: Line | None = None
-    given: tuple[tuple[Role, str], ...] = ()
+    roles: tuple[Role, ...] = ()
+    given: Sequence[tuple[Role, str]] = ()
+    limited = slowed = False
     for line in lines:
-        what, number = line.what, line.number
-        # Most lines have the same on them, and nothing that needs a number.
-        if last is None or number or last.number or line.counted is not last.counted or (what is not last.what and what != last.what):
-            given = _given(line, where)
+        prefixes, what, number, counted = line
+        # Most lines have the same on them, but for the number.
+        alike = last is not None and (what is last.what or what == last.what) and counted is last.counted
+        if last is None or not alike or (number > 0) is not (last.number > 0):
+            roles = _roles(line, where)
+            given = [(role, "") for role in roles]
+            limited, slowed = Role.MAIL in roles, not _SLOWED.isdisjoint(roles)
         last = line
+        if limited or slowed:
+            mail, rate = limit_name(number, what.mail or 0) if limited else "", class_word(number) if slowed else ""
+            given = [(role, mail if role is Role.MAIL else rate if role in _SLOWED else "") for role in roles]
         placed = False
-        for prefix in line.prefixes:
+        for prefix in prefixes:
             if prefix in but:
                 continue
             placed = True
@@ -93,35 +103,31 @@ def state_of(lines: Iterable[Line], where: Where, but: Collection[Prefix] = ()) 
                 known[key] = word
         if not placed or not number:
             continue
-        for role, word in given:
-            if role is Role.MAIL and what.mail is not None:
-                limits[word] = what.mail
-            elif role is Role.DOWN and what.rate is not None:
+        if limited and what.mail is not None:
+            limits[mail] = what.mail
+        if slowed and what.rate is not None:
+            if Role.DOWN in roles:
                 classes.update({Class(device, number): on_wire(what.rate[0]) for device in where.down})
-            elif role is Role.UP and what.rate is not None:
+            if Role.UP in roles:
                 classes[Class(where.up, number)] = on_wire(what.rate[1])
     return State(entries, limits, classes)
 
 
-def _given(line: Line, where: Where) -> tuple[tuple[Role, str], ...]:
-    """What each address of a line stands for, by role."""
-    what, number = line.what, line.number
-    given: list[tuple[Role, str]] = []
+def _roles(line: Line, where: Where) -> tuple[Role, ...]:
+    """The roles of each address of a line."""
+    what, numbered = line.what, line.number > 0
+    given: list[Role] = []
     if what.silenced:
-        given.append((Role.SILENCE, ""))
+        given.append(Role.SILENCE)
     if what.mail == 0:
-        given.append((Role.NO_MAIL, ""))
-    elif what.mail is not None and number:
-        given.append((Role.MAIL, limit_name(number, what.mail)))
-    if what.rate is not None and number:
-        word = class_word(number)
-        given += ((Role.DOWN, word), (Role.UP, word))
+        given.append(Role.NO_MAIL)
+    elif what.mail is not None and numbered:
+        given.append(Role.MAIL)
+    if what.rate is not None and numbered:
+        given += (Role.DOWN, Role.UP)
     if line.counted:
-        given += _COUNTED
-    return tuple([one for one in given if one[0] in where.roles])
-
-
-_COUNTED = ((Role.COUNT_DOWN, ""), (Role.COUNT_UP, ""), (Role.COUNT_MAIL, ""))
+        given += (Role.COUNT_DOWN, Role.COUNT_UP, Role.COUNT_MAIL)
+    return tuple([one for one in given if one in where.roles])
 
 
 def numbers_found(found: State, prefixes: Mapping[str, Collection[Prefix]]) -> dict[str, int]:

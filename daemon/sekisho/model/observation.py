@@ -278,6 +278,10 @@ class Observation:
     """Of these, those of users who are no customers."""
     sessions_replaced: int = 0
     """Sessions since the start that lost their address to another without a Stop."""
+    sessions_waiting: int = 0
+    """Facts about sessions that are not on disk yet; what tells them is not answered."""
+    sessions_unfolded: int = 0
+    """Lines of the record that say a session goes on, to be put in the session's own."""
     sessions_failing: bool = False
     """What RADIUS says cannot be written: nothing of it is answered."""
     policy_zones: PrimaryObservation | None = None

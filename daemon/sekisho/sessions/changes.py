@@ -82,10 +82,12 @@ class Changes:
     facts: list[Fact] = field(default_factory=list)
     moves: dict[int, str | None] = field(default_factory=dict)
     """Prefix (`code`) -> the customer on whose line it is now; None: it is on nobody's whom we know."""
+    shared: set[int] = field(default_factory=set)
+    """Addresses (`code`) that customers began to share by ports, or share no more."""
     moved: set[str] = field(default_factory=set)
     """Customers who have other prefixes now than before."""
     begun: list[Session] = field(default_factory=list)
     """Sessions of customers that began or go on after all, as they are then; `ended` as they were, with their end."""
     ended: list[Session] = field(default_factory=list)
-    usage: list[tuple[str, int, int]] = field(default_factory=list)
-    """Customer, octets towards them, octets from them."""
+    usage: list[tuple[str, int, int, float]] = field(default_factory=list)
+    """Customer, octets towards them, octets from them, and of how many seconds they are."""

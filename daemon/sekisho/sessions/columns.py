@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from itertools import repeat
 
 import numpy as np
@@ -21,6 +22,18 @@ def code_of(prefix: Prefix) -> int:
 
 def prefix_of(code: int) -> Prefix:
     return Prefix(code >> 8, code & 0xFF)
+
+
+def without(prefix: Prefix, addresses: Sequence[Prefix]) -> list[Prefix]:
+    """What is left of a prefix without some of its addresses (of full length, in their order), as few prefixes."""
+    if not addresses:
+        return [prefix]
+    if prefix.length == 128:
+        return []
+    half = prefix.length + 1
+    middle = prefix.value | 1 << (128 - half)
+    lower = [one for one in addresses if one.value < middle]
+    return [*without(Prefix(prefix.value, half), lower), *without(Prefix(middle, half), addresses[len(lower) :])]
 
 
 def is_v4(code: int) -> bool:

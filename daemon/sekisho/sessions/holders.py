@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+
 from sekisho.model.sessions import Ports
 from sekisho.sessions.changes import WHOLE
 
@@ -14,6 +16,8 @@ class Holders:
         self.parts: dict[int, dict[int, Ports]] = {}
         self.sharing = 0
         """Grows whenever somebody has other ports than before."""
+        self.shared: list[int] = []
+        """The addresses of `parts`, in order."""
 
     def rivals(self, code: int, ports: Ports, row: int) -> list[int]:
         """Other rows that hold what `row` is to hold."""
@@ -26,12 +30,19 @@ class Holders:
             found += [one for one, theirs in parts.items() if one != row and (ports is WHOLE or theirs.overlaps(ports))]
         return found
 
-    def take(self, code: int, ports: Ports, row: int) -> None:
+    def take(self, code: int, ports: Ports, row: int) -> bool:
+        """Whether what the address is to others changed with it: whose it is, or that it is shared now."""
         if ports is WHOLE:
             self.whole[code] = row
-        else:
-            self.parts.setdefault(code, {})[row] = ports
-            self.sharing += 1
+            return True
+        self.sharing += 1
+        parts = self.parts.get(code)
+        if parts is not None:
+            parts[row] = ports
+            return False
+        self.parts[code] = {row: ports}
+        bisect.insort(self.shared, code)
+        return True
 
     def give(self, code: int, row: int) -> bool:
         """Let go; whether it was held whole."""
@@ -44,4 +55,9 @@ class Holders:
             self.sharing += 1
             if not parts:
                 del self.parts[code]
+                del self.shared[bisect.bisect_left(self.shared, code)]
         return False
+
+    def shared_between(self, first: int, last: int) -> list[int]:
+        """The shared addresses from one code to another, both included."""
+        return self.shared[bisect.bisect_left(self.shared, first) : bisect.bisect_right(self.shared, last)]

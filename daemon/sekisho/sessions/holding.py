@@ -23,11 +23,15 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`claim` where it is certain whose session it was; else `why` it is not. `ambiguous`: it was somebody's."""
+    """`claim` where it is certain whose session it was; else `why` it is not. `ambiguous`: it was somebody's.
+
+    `shared`: customers had parts of the address by ports, so who holds a prefix around it did not have it.
+    """
 
     claim: Claim | None
     why: str = ""
     ambiguous: bool = False
+    shared: bool = False
 
 
 def is_certain(claim: Claim, at: float) -> bool:
@@ -50,7 +54,7 @@ def holder_at(claims: Sequence[Claim], at: float, port: int | None) -> Verdict:
         return Verdict(None, "several customers share the address by ports, and no port is given", ambiguous=True)
     fitting = [claim for claim in near if claim.ports is None or (port is not None and claim.ports.holds(port))]
     if not fitting:
-        return Verdict(None, "no session held that port of the address then")
+        return Verdict(None, "no session held that port of the address then", shared=True)
     certain = [claim for claim in fitting if is_certain(claim, at)]
     people = {(claim.session.customer, claim.session.user) for claim in certain}
     if len(people) > 1:

@@ -41,7 +41,7 @@ class Past:
         self.seconds = self.seconds if told.seconds is None else told.seconds
         changes.facts.append(Heard(self.number, self.seen, self.down, self.up, self.seconds, wide))
         if self.customer is not None and (down or up):
-            changes.usage.append((self.customer, down, up))
+            changes.usage.append((self.customer, down, up, max(0.0, told.at - self.seen)))
 
 
 def never_seen(number: int, told: Accounting, customer: str | None, changes: Changes) -> Past:
@@ -57,5 +57,5 @@ def never_seen(number: int, told: Accounting, customer: str | None, changes: Cha
     changes.facts += [Released(number, code_of(one.prefix), told.at) for one in told.shares]
     changes.facts.append(Over(number, told.at, SessionEnd.STOP))
     if customer is not None and (down or up) and 0 <= seconds <= YOUNG:
-        changes.usage.append((customer, down, up))
+        changes.usage.append((customer, down, up, float(seconds)))
     return Past(number, told.user, customer, since, told.at, told.at, SessionEnd.STOP, down, up, seconds, told.wide)

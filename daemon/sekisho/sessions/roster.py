@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from sekisho.model.customers import Prefix
 from sekisho.model.sessions import Ports, Session, Share
 from sekisho.sessions.changes import WHOLE, Held, Opened
-from sekisho.sessions.columns import Columns, prefix_of
+from sekisho.sessions.columns import Columns, code_of, prefix_of
 from sekisho.sessions.holders import Holders
 
 
@@ -60,8 +61,15 @@ class Roster:
 
     def prefixes_of(self, customer: str) -> tuple[int, ...]:
         """Codes of the prefixes a customer's live sessions have for themselves."""
-        whole = self._holders.whole
-        return tuple(code for row in self._of_customer.get(customer, ()) for code in self._columns.prefixes[row] if whole.get(code) == row)
+        rows = self._of_customer.get(customer)
+        if rows is None:
+            return ()
+        whole, prefixes = self._holders.whole, self._columns.prefixes
+        return tuple([code for row in rows for code in prefixes[row] if whole.get(code) == row])
+
+    def is_held(self, code: int) -> bool:
+        """Whether a session has a prefix, or part of it."""
+        return code in self._holders.whole or code in self._holders.parts
 
     def holder(self, code: int) -> str | None:
         """The customer on whose line a prefix is."""
@@ -78,8 +86,21 @@ class Roster:
         return self._holders.sharing
 
     def shared(self) -> list[int]:
-        """Codes of the addresses that are shared."""
-        return list(self._holders.parts)
+        """Codes of the addresses that are shared, in their order."""
+        return list(self._holders.shared)
+
+    def is_shared(self, code: int) -> bool:
+        """Whether customers share an address by ports now: as a whole it is nobody's."""
+        return code in self._holders.parts
+
+    def shared_in(self, prefix: Prefix) -> list[Prefix]:
+        """The addresses in a prefix that are shared."""
+        if not self._holders.shared:
+            return []
+        if prefix.length == 128:
+            return [prefix] if self.is_shared(code_of(prefix)) else []
+        last = prefix.value | (1 << (128 - prefix.length)) - 1
+        return list(map(prefix_of, self._holders.shared_between(prefix.value << 8, last << 8 | 0xFF)))
 
     def parts(self) -> list[tuple[int, Ports, str | None]]:
         """Every part of a shared IPv4 address: the address, its ports, whose it is. May be asked from another thread."""

@@ -46,4 +46,5 @@ class Stretches:
         found = holder_at(claims, at, port)
         if found.claim is not None:
             return self._row_of(found.claim.session.customer)
-        return UNCERTAIN if found.ambiguous else NOBODY
+        # A port of a shared address that nobody had is not of who has a prefix around the address.
+        return UNCERTAIN if found.ambiguous or found.shared else NOBODY

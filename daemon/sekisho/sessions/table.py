@@ -133,7 +133,7 @@ class Table(Roster):
         changes.facts.append(opened)
         row = self._open(key, opened)
         if customer is not None and (down or up) and (told.kind is AccountingKind.START or 0 <= seconds <= YOUNG):
-            changes.usage.append((customer, down, up))
+            changes.usage.append((customer, down, up, float(max(0, seconds))))
         self._hold(row, told, began, changes)
         self._tell(row, changes.begun)
         return row
@@ -193,11 +193,14 @@ class Table(Roster):
         if told.up is not None:
             up, columns.up[row] = grown(columns.up[row], told.up, wide=wide, began_anew=anew), told.up
         columns.wide[row] = wide
+        # Of what the session did since it was last told of, however long the line had none before.
+        lasted, before = told.at - columns.seen[row], columns.seconds[row]
         if told.seconds is not None:
+            lasted = told.seconds - before if 0 <= before <= told.seconds else lasted
             columns.seconds[row] = told.seconds
         customer = columns.customers[row]
         if customer is not None and (down or up):
-            changes.usage.append((customer, down, up))
+            changes.usage.append((customer, down, up, float(max(0.0, lasted))))
 
     def _hold(self, row: int, told: Accounting, since: float, changes: Changes) -> None:
         """Have the session hold what it says: of an address family it says something of, that and no more."""
@@ -231,13 +234,16 @@ class Table(Roster):
         for rival in self._holders.rivals(code, ports, row):
             self.replaced += 1
             self._end(rival, told.at, SessionEnd.REPLACED, changes)
-        self._holders.take(code, ports, row)
+        if self._holders.take(code, ports, row) and ports is not WHOLE:
+            changes.shared.add(code)
         changes.facts.append(Held(number, code, ports, since))
 
     def _let_go(self, row: int, code: int, at: float, changes: Changes) -> None:
         if self._holders.give(code, row):
             changes.moves[code] = None
             self._note(row, changes)
+        elif not self.is_shared(code):
+            changes.shared.add(code)
         changes.facts.append(Released(self._columns.number[row], code, at))
 
     def _tell(self, row: int, sessions: list[Session]) -> None:

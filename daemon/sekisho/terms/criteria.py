@@ -28,6 +28,8 @@ class Figures:
     bandwidth: Bandwidth
     duplicates: Duplicates
     detection: Detection
+    agreed: bool = False
+    """Whether some VPN groups have numbers of sessions of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def _found(rule: MeasureRule, figures: Figures, *, japanese: bool) -> Iterator[s
         case Detector.MAIL_VOLUME | Detector.CONNECTION_STORM:
             yield from _connections(rule, figures.bandwidth, japanese=japanese)
         case Detector.DUPLICATE_LOGIN:
-            yield from _duplicates(figures.duplicates, japanese=japanese)
+            yield from _duplicates(figures.duplicates, agreed=figures.agreed, japanese=japanese)
         case _:
             yield from _overload(figures.detection, japanese=japanese)
 
@@ -152,15 +154,19 @@ def _connections(rule: MeasureRule, told: Bandwidth, *, japanese: bool) -> Itera
     yield _sustained(told, japanese=japanese)
 
 
-def _duplicates(told: Duplicates, *, japanese: bool) -> Iterator[str]:
+def _duplicates(told: Duplicates, *, agreed: bool, japanese: bool) -> Iterator[str]:
     grace = _length(told.grace, japanese=japanese)
     if japanese:
         yield f"一つのIDで同時に{told.allowed}を超えるセッションが、{grace}を超えて並存していること(再接続に伴う重なりを除く)。"
         yield from (f"契約 {plan} Mbit/s: {number}セッションまで。" for plan, number in told.plans.items())
+        if agreed:
+            yield "VPNグループで別の数を定めた場合は、その数まで。"
     else:
         many = f"{told.allowed} session{'' if told.allowed == 1 else 's'}"
         yield f"One ID is in more than {many} at the same time, side by side for longer than {grace}."
         yield from (f"Plan {plan} Mbit/s: up to {number} sessions." for plan, number in told.plans.items())
+        if agreed:
+            yield "In a VPN group for which another number is agreed: up to that number."
 
 
 def _overload(told: Detection, *, japanese: bool) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import struct
 import sys
@@ -363,7 +364,74 @@ def test_what_is_not_certainly_somebodys_is_nobodys_and_told(site, tmp_path):
     found = body(site, path)["policies"][0]
     assert found["recording"]["octets"] == 3 * 28
     assert found["recording"]["nobody"] == 6
-    assert any(note.startswith("5 packets or records are of an address that was somebody's") for note in found["notes"])
+    assert any(note.startswith("6 packets or records are of an address that was somebody's") for note in found["notes"])
+
+
+SHARED = "203.0.113.80"
+
+
+def sharing(folder, *, until=100):
+    """c-1 has ports 1000 to 1999 of one address and then c-2; c-3 has 2000 to 2999 all the time."""
+    first, second = (Share(Prefix.parse(SHARED), Ports(port, port + 999)) for port in (1000, 2000))
+    told = [
+        heard(AccountingKind.START, 0, "s1", "c-1", shares=(first,)),
+        heard(AccountingKind.START, 0, "s2", "c-3", shares=(second,)),
+        heard(AccountingKind.STOP, until, "s1", "c-1"),
+        heard(AccountingKind.START, until, "s3", "c-2", shares=(first,)),
+    ]
+    made.keep_sessions(folder / "state", told, {f"c-{number}": f"c-{number}" for number in (1, 2, 3)})
+
+
+def opened_by(port, address=SHARED, protocol=6):
+    """A record of NetFlow v5: a connection from a port to one of mail, 100 octets."""
+    ends = int(ipaddress.ip_address(address)), int(ipaddress.ip_address("198.18.0.1"))
+    fields = (*ends, 0, 0, 0, 1, 100, 0, 0, port, 25, 0, 2, protocol, 0, 0, 0, 0, 0, 0)
+    return struct.pack("!HHIIIIBBH", 5, 1, 0, 0, 0, 0, 0, 0, 0) + struct.pack("!IIIHHIIIIHHBBBBHHBBH", *fields)
+
+
+def spammers(found):
+    return sorted({(one["customer"], one["clause"]) for one in found["measures"]})
+
+
+def test_exported_flows_of_a_shared_address_are_his_who_had_the_port_then(site, tmp_path):
+    sharing(tmp_path)
+    packets = [made.export(made.START + at, opened_by(1500)) for at in (*range(10, 40), *range(110, 140))]
+    packets += [
+        made.export(made.START + 41 + turn, opened_by(port, protocol=how)) for turn, (port, how) in enumerate(((3500, 6), (1500, 1)))
+    ]
+    packets += downloads(520, 5, made.home(9))
+    found = body(site, made.write(tmp_path / "a.pcap", packets))["policies"][0]
+    assert spammers(found) == [("c-1", "mine/2"), ("c-2", "mine/2")]
+    assert found["recording"]["nobody"] == 2, "a port that nobody has, and a protocol without ports"
+    assert any(note.startswith("2 packets or records are of an address that was somebody's") for note in found["notes"])
+
+
+def test_the_table_of_nfdump_goes_by_ports_of_a_shared_address_too(site, tmp_path):
+    sharing(tmp_path)
+    head = "lastSeen,duration,proto,srcAddr,srcPort,dstAddr,dstPort,flags,packets,bytes"
+    rows = [f"{made.START + at},0,TCP,{SHARED},{port},198.18.0.1,25,......S.,1,100" for at, port in
+            (*((at, 1500) for at in (*range(10, 40), *range(110, 140))), (41, 3500))]  # fmt: skip
+    rows += [
+        f"{made.START + 42},0,ICMP,198.18.0.1,0,{SHARED},2048,........,1,100",
+        f"{made.START + 520},0,UDP,198.18.0.1,9,{made.home(9)},9,,1,5",
+    ]
+    path = tmp_path / "flows.csv"
+    path.write_text("\n".join([head, *rows]) + "\n")
+    found = body(site, path)["policies"][0]
+    assert spammers(found) == [("c-1", "mine/2"), ("c-2", "mine/2")]
+    assert found["recording"]["nobody"] == 2
+
+
+def test_a_port_of_nobody_is_not_of_the_customer_with_a_prefix_around_the_address(tmp_path):
+    (tmp_path / "mine.yaml").write_text(PACK.replace("COUNT", "20"))
+    site = made.make_site(tmp_path, "./mine.yaml", more=SETTINGS)
+    around = (tmp_path / "customers.yaml").read_text().replace("prefixes: [198.51.100.5]", "prefixes: [203.0.113.64/26]")
+    (tmp_path / "customers.yaml").write_text(around)
+    sharing(tmp_path)
+    packets = [made.export(made.START + at, opened_by(port)) for at, port in ((10, 3500), (11, 1500))]
+    packets.append(made.export(made.START + 12, opened_by(4000, "203.0.113.81")))
+    found = body(site, made.write(tmp_path / "a.pcap", packets))["policies"][0]
+    assert (found["recording"]["octets"], found["recording"]["nobody"]) == (200, 1)
 
 
 def test_a_record_of_sessions_that_cannot_be_read_is_told_and_fixed_addresses_count(site, tmp_path):

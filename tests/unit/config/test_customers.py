@@ -244,6 +244,13 @@ def test_prefixes_of_one_customer_may_nest():
     assert len(customers) == 2
 
 
+def test_prefixes_are_told_alone_as_with_all_else():
+    customers = _bulk("a,nbnet,192.0.2.0/24 192.0.2.7", "b,nbnet,198.51.100.0/24", "c,nbnet,")
+    assert {one.id: len(one.prefixes) for one in customers} == {"a": 2, "b": 1, "c": 0}
+    assert all(customers.prefixes_of(one.id) == one.prefixes for one in customers)
+    assert customers.prefixes_of("nobody") == ()
+
+
 def test_prefixes_side_by_side_do_not_overlap():
     assert len(_bulk("a,nbnet,192.0.2.0/25", "b,nbnet,192.0.2.128/25", "c,nbnet,192.0.3.0/24")) == 3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sekisho.model.errors import RefusedError
+from sekisho.model.sessions import Session
 from unit.control.sites import ACTOR, CONSENT, run, verdict
 
 GROUP = [
@@ -127,3 +128,70 @@ def test_what_the_representative_set_for_themselves_alone_is_no_setting_of_the_g
         return alone, (await settings_of(control))["v-8"]
 
     assert run(site, steps) == ([], ["c2"])
+
+
+SET = {
+    "representative": "v-1",
+    "consent": {"version": "2021-02-01", "at": "2026-04-01"},
+    "contacts": {"email": "net@example.com", "language": "en"},
+    "plan": {"down_mbps": 100, "up_mbps": 100},
+    "sessions": 2,
+}
+BARE = [{key: value for key, value in one.items() if key != "consent"} for one in GROUP]
+
+
+def test_consent_of_the_group_brings_blocking_to_members_without_one_and_who_joins_and_each_may_opt_out(site):
+    site.customers([*BARE[:3], GROUP[3]])
+    joins = {key: value for key, value in member(7).items() if key != "consent"}
+
+    async def blocked(control, *who):
+        return [(await verdict(control, one, "c2.example"))[0] == "blocked" for one in who]
+
+    async def steps(control):
+        before = await blocked(control, "v-1", "v-2", "v-4")
+        site.set(groups={"hq": SET})
+        await control.reload(actor=ACTOR)
+        after = await blocked(control, "v-1", "v-2", "v-4")
+        await control.add_customer(joins, replace=False, actor=ACTOR)
+        await control.add_opt_out("v-2", "c2", until=None, by=None, actor=ACTOR)
+        late = await blocked(control, "v-7", "v-2")
+        shown = await control.show_group("hq")
+        recorded = (await control.audit_events(after=0, limit=100, customer="v-7"))["events"]
+        customer = await control.show_customer("v-7")
+        site.set(groups={"hq": "v-1"})
+        await control.reload(actor=ACTOR)
+        return before, after, late, shown, recorded, customer, await blocked(control, "v-1", "v-7", "v-4")
+
+    before, after, late, shown, recorded, customer, at_last = run(site, steps)
+    assert (before, after, late) == ([False, False, True], [True, True, True], [True, False])
+    assert shown["settings"] == {
+        "consent": SET["consent"],
+        "email": "net@example.com",
+        "language": "en",
+        "plan": SET["plan"],
+        "sessions": 2,
+    }
+    assert {one["customer"]: one["as_group"] for one in shown["members"]}["v-7"] == ["consent", "plan", "email", "language"]
+    assert (customer["contacts"], customer["consent"]) == (SET["contacts"], SET["consent"])
+    assert "net@example.com" not in str(recorded), "on the record is what is the member's own"
+    assert at_last == [False, False, True], "it holds as long as it is set"
+
+
+def test_sessions_agreed_for_a_group_count_instead_of_the_plans(site):
+    site.set(groups={"hq": SET}, duplicates={"allowed": 1, "grace": "60s"}, measures={"mode": "observe"})
+    now = 1_775_000_000.0
+
+    def live(customer, nas):
+        return Session(nas, f"{customer}-{nas}", customer, customer, now - 600, now - 10, (), (), 0, 0, None, None)
+
+    async def steps(control):
+        detection = control.core.bandwidth
+        two = [live(one, nas) for one in ("v-2", "v-4") for nas in ("a", "b")]
+        detection.sessions = lambda: two
+        first = detection._duplicates(control.core.people, now)
+        detection.sessions = lambda: [*two, live("v-2", "c")]
+        return first, detection._duplicates(control.core.people, now)
+
+    first, second = run(site, steps)
+    assert {one.customer for one in first} == {"v-4"}
+    assert {(one.customer, one.evidence["allowed"]) for one in second} >= {("v-2", 2)}

@@ -39,6 +39,9 @@ class Live:
     def live(self, customer):
         return [one for one in self.sessions if one.customer == customer]
 
+    def login_of(self, user):
+        return user.removesuffix("@ppp.example")
+
 
 class Site:
     """A daemon's NAS side, which can die and be started again."""
@@ -412,6 +415,22 @@ def test_the_later_sessions_of_a_duplicate_log_in_are_ended_where_that_is_config
         asyncio.run(story(server))
     assert [one.text(SESSION) for one in server.requests] == ended
     assert all(one.disconnects for one in server.requests)
+
+
+def test_sessions_of_the_customers_other_ids_go_on(tmp_path):
+    def under(number, user, since):
+        return replace(session(number, since=since), user=user)
+
+    async def story(server):
+        site = Site(tmp_path, server.port)
+        site.live.sessions = [under(1, "home", 10.0), under(2, "shop", 20.0), under(3, "home@ppp.example", 30.0), under(4, "shed", 40.0)]
+        async with site.running(disconnect_duplicates=True) as limits:
+            await limits.look({"c-1": 1})
+            await settled(limits)
+
+    with coaserver.running() as server:
+        asyncio.run(story(server))
+    assert [one.text(SESSION) for one in server.requests] == [["s-3"]]
 
 
 def test_without_a_section_what_is_remembered_is_told(tmp_path):

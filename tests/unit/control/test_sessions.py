@@ -212,9 +212,9 @@ class Sink:
     def __init__(self):
         self.added = []
 
-    def add(self, source, at, rows, down, up):
+    def add(self, source, at, rows, down, up, seconds):
         assert (rows.dtype, down.dtype, up.dtype) == (np.int64, np.uint64, np.uint64)
-        self.added.append((source, rows.tolist(), down.tolist(), up.tolist()))
+        self.added.append((source, rows.tolist(), down.tolist(), up.tolist(), seconds.tolist()))
 
 
 def test_octets_are_handed_on_from_the_customers_side(site):
@@ -230,7 +230,7 @@ def test_octets_are_handed_on_from_the_customers_side(site):
             await it.sessions.tick()
             row = it.core.tables.row_of("c-1")
             down, up = (5 << 32) + 7, 1500
-            assert sink.added == [(Source.RADIUS, [row], [up if swap else down], [down if swap else up])]
+            assert sink.added == [(Source.RADIUS, [row], [up if swap else down], [down if swap else up], [60.0])]
             nas.close()
 
     go(lambda: scenario(swap=False))
@@ -249,6 +249,27 @@ def test_a_packet_told_again_is_answered_the_same_and_once_carried_out(site):
             nas.close()
 
     go(scenario)
+
+
+def test_what_comes_late_is_of_its_own_time_where_the_clock_of_the_nas_is_right(site):
+    async def scenario(trusted, later):
+        configure(site, event_timestamp=trusted)
+        async with on(site) as it:
+            nas = await it.nas()
+            now = int(time.time())
+            began, ended = (integer(55, now + later - ago) for ago in (900, 300))
+            await it.tell(nas, START, f"s-{trusted}-{later}", "c-1", address("198.51.100.9") + began)
+            await it.tell(nas, STOP, f"s-{trusted}-{later}", "c-1", integer(46, 600) + ended)
+            found = [(await it.at("198.51.100.9", now - ago))["customer"] for ago in (1000, 600, 100)]
+            nas.close()
+            return found
+
+    async def each():
+        assert await scenario(trusted=False, later=0) == [None, None, None], "by arrival"
+        assert await scenario(trusted=True, later=7200) == [None, None, None], "a clock that is before ours is not right"
+        assert await scenario(trusted=True, later=0) == [None, "c-1", None]
+
+    go(each)
 
 
 def test_who_does_not_know_the_secret_is_not_answered(site):
@@ -298,6 +319,25 @@ def test_a_realm_is_taken_off_only_where_that_is_set(site):
     go(lambda: scenario(("example.net",), "c-1"))
 
 
+def test_an_id_told_with_its_realm_and_without_it_is_one_id(site):
+    async def scenario():
+        configure(site, realms=("example.net",))
+        async with on(site) as it:
+            nas = await it.nas()
+            await it.tell(nas, START, "s1", "c-1", address("198.51.100.7"))
+            await it.tell(nas, START, "s2", "c-1@example.net", address("198.51.100.8"))
+            await it.tell(nas, START, "s3", "c-2@example.org", address("198.51.100.9"))
+            assert [one.user for one in it.sessions.several()] == ["c-1", "c-1"]
+            assert it.core.bandwidth.sessions == it.sessions.several
+            assert (it.sessions.login_of("c-2@example.org"), it.sessions.login_of("hana@ppp.example")) == (
+                "c-2@example.org",
+                "hana@ppp.example",
+            )
+            nas.close()
+
+    go(scenario)
+
+
 def test_a_shared_address_is_nobodys_in_the_plane_and_known_by_its_ports(site):
     async def scenario():
         configure(site, ports={"range": "26.9.1", "address": "26.9.2"})
@@ -313,6 +353,60 @@ def test_a_shared_address_is_nobodys_in_the_plane_and_known_by_its_ports(site):
             assert (await it.at("203.0.113.1", port=2048))["customer"] == "c-2"
             assert (await it.at("203.0.113.1", port=4000))["outcome"] == "unknown"
             assert (await it.at("203.0.113.1"))["outcome"] == "ambiguous"
+            nas.close()
+
+    go(scenario)
+
+
+def test_a_shared_address_in_a_fixed_prefix_is_nobodys_while_it_is_shared(site):
+    """No list, measure or consent of who has the prefix reaches those who share the address by ports."""
+
+    async def scenario():
+        configure(site, ports={"range": "26.9.1", "address": "26.9.2"})
+        site.customers([*MOBILE, {"id": "c-30", "terms": "gunma", "prefixes": ["203.0.113.0/29"]}])
+        outside = radius.vendor(9, 1, b"ports=1024-2047") + radius.vendor(9, 2, b"203.0.113.1")
+        rest = tuple(Prefix.parse(text) for text in ("203.0.113.0", "203.0.113.2/31", "203.0.113.4/30"))
+        async with on(site) as it:
+            moved = []
+            it.sessions.followers.append(moved.append)
+            nas = await it.nas()
+            assert (it.owner("203.0.113.1"), it.owner("203.0.113.2")) == ("c-30", "c-30")
+            await it.tell(nas, START, "s1", "c-1", address("100.64.0.1") + outside)
+            assert (it.owner("203.0.113.1"), it.owner("203.0.113.0"), it.owner("203.0.113.2")) == (None, "c-30", "c-30")
+            assert any("c-30" in some for some in moved), "who limits lines is told"
+            assert it.sessions.prefixes_of("c-30") == rest
+            assert (await it.at("203.0.113.1", port=1500))["customer"] == "c-1"
+            assert (await it.at("203.0.113.1", port=9000))["customer"] is None, "not who has the prefix around it"
+            (fault,) = (await it.show())["faults"]
+            assert "203.0.113.1" in fault
+            assert "take it out of the prefixes of c-30" in fault
+            await it.control.add_customer({"id": "c-31", "terms": "gunma", "prefixes": ["203.0.113.64/26"]}, replace=False, actor=ACTOR)
+            await it.control.reload(actor=ACTOR)
+            assert (it.owner("203.0.113.1"), it.owner("203.0.113.2")) == (None, "c-30")
+            nas.close()
+        async with on(site) as it:
+            assert (it.owner("203.0.113.1"), it.owner("203.0.113.2")) == (None, "c-30"), "after a restart too"
+            nas = await it.nas()
+            await it.tell(nas, STOP, "s1", "c-1", integer(46, 5))
+            assert it.owner("203.0.113.1") == "c-30"
+            assert it.sessions.prefixes_of("c-30") == (Prefix.parse("203.0.113.0/29"),)
+            assert not (await it.show())["faults"]
+            nas.close()
+
+    go(scenario)
+
+
+def test_a_customer_of_just_the_shared_address_has_it_again_when_it_is_shared_no_more(site):
+    async def scenario():
+        configure(site, ports={"range": "26.9.1", "address": "26.9.2"})
+        async with on(site) as it:
+            nas = await it.nas()
+            outside = radius.vendor(9, 1, b"ports=1024-2047") + radius.vendor(9, 2, b"203.0.113.1")
+            await it.tell(nas, START, "s1", "c-1", address("100.64.0.1") + outside)
+            await it.control.add_customer({"id": "c-32", "terms": "gunma", "prefixes": ["203.0.113.1"]}, replace=False, actor=ACTOR)
+            assert (it.owner("203.0.113.1"), it.sessions.prefixes_of("c-32")) == (None, ())
+            await it.tell(nas, STOP, "s1", "c-1", integer(46, 5))
+            assert (it.owner("203.0.113.1"), it.sessions.prefixes_of("c-32")) == ("c-32", (Prefix.parse("203.0.113.1"),))
             nas.close()
 
     go(scenario)

@@ -192,3 +192,48 @@ def test_a_segment_comes_and_goes_with_a_margin():
     for share, held in ((0.7, False), (0.85, True), (0.7, True), (0.6, False), (0.7, False)):
         story.pass_by(10, dict.fromkeys(range(LINES), share * 5 / LINES))
         assert bool(story.look.segments[0].congested[0]) == held, share
+
+
+def after_minutes(story, minutes, used, source, every):
+    """Minutes until c-0 is found, of a source that tells of lines in use every so often; None: within `minutes` it is not."""
+    lines = np.array(sorted(used), np.int64)
+    octets = np.array([round(used[row] * LINE * 60 / 8 * every) for row in sorted(used)], np.uint64)
+    seconds = np.full(len(lines), 60.0 * every)
+    for minute in range(1, minutes + 1):
+        story.now += 60
+        if minute % every == 0:
+            given = seconds if source is Source.RADIUS else None
+            story.usage.add(source, story.now, lines, octets, np.zeros(len(lines), np.uint64), given)
+        name = [f"c-{row}" for row in range(LINES)]
+        story.look = story.memory.look(
+            story.usage, story.lines, story.settings, lambda rows, name=name: [name[row] for row in rows], lambda *_: False, story.now
+        )
+        if "c-0" in story.found:
+            return minute
+    return None
+
+
+@pytest.mark.parametrize(("source", "every"), [(Source.FLOWS, 1), (Source.COUNTERS, 1), (Source.RADIUS, 10)])
+@pytest.mark.parametrize("surge", [0.3, 0.55, 0.8])
+def test_who_downloads_after_a_surge_on_a_line_that_was_idle_is_found_by_what_they_did(source, every, surge):
+    """The surge finds nobody; after it half of the line in half an hour is what it is, whether the line was used before or not."""
+    story = Story()
+    assert after_minutes(story, 60, dict.fromkeys(range(1, LINES), surge), source, every) is None
+    assert story.look.segments[0].congested[0]
+    assert story.found == {}
+    found = after_minutes(story, 60, {0: 1.0, **LIGHT}, source, every)
+    # A share of half an hour takes a quarter; what everybody did in it counts for as long as it is part of it.
+    assert found is not None
+    assert 15 <= found <= 15 + 9 + every
+
+
+def test_who_uses_several_times_what_everybody_does_is_found_in_the_surge_and_nobody_else():
+    story = Story()
+    assert after_minutes(story, 40, {0: 1.0, **dict.fromkeys(range(1, LINES), 0.3)}, Source.FLOWS, 1) is not None
+    assert set(story.found) == {"c-0"}
+    assert after_minutes(Story(), 90, {0: 1.0, **dict.fromkeys(range(1, LINES), 0.4)}, Source.FLOWS, 1) is None, "three times, not two"
+
+
+def test_a_big_download_on_an_idle_line_finds_nobody_while_the_segment_has_room():
+    for source, every in ((Source.FLOWS, 1), (Source.RADIUS, 10)):
+        assert after_minutes(Story(), 120, {0: 1.0, **dict.fromkeys(range(1, LINES), 0.1)}, source, every) is None

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sekisho.drivers.durable import write_file
 from sekisho.drivers.maps import Head, MappedCustomers, map_customers, map_snapshot
 from sekisho.drivers.sharedfiles import HEAD, create_table, customers_file, map_table, snapshot_file
-from sekisho.drivers.tablerows import BulkRows, CustomerRow
+from sekisho.drivers.tablerows import SHARED, BulkRows, CustomerRow
 from sekisho.drivers.tables import TableWriter
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError, TableError
@@ -84,6 +84,26 @@ def test_gunma_beppyo_3_an_opt_out_is_one_store_that_mapped_readers_see(writer: 
     writer.set_mask("b", 1)
     assert int(standing(mapped)["mask"][2]) == 1
     assert Head(tmp_path).generation == generation
+
+
+def test_a_shared_address_is_nobodys_within_a_customers_prefix_and_allowed_where_it_was(writer: TableWriter, tmp_path: Path) -> None:
+    def answers(text: str) -> bool:
+        mapped = people(tmp_path)
+        number = int(find_customer(mapped.tables.view, *address(text)))
+        return number >= 0 and bool(int(standing(mapped)["flags"][number]) & layout.ACTIVE)
+
+    inside, allowed = Prefix.parse("192.0.2.3"), Prefix.parse("203.0.113.9")
+    assert writer.give([(inside, SHARED), (allowed, SHARED)])
+    assert [answers(text) for text in ("192.0.2.2", "192.0.2.3", "192.0.2.4", "203.0.113.9")] == [True, False, True, True]
+    again = TableWriter(tmp_path)
+    rows = [row("a", "192.0.2.0/28"), row("b", "192.0.2.128/25")]
+    again.load_customers(None, rows, [Prefix.parse("203.0.113.0/24")], 2, None, [(inside, SHARED), (allowed, SHARED)])
+    assert [answers(text) for text in ("192.0.2.2", "192.0.2.3", "203.0.113.9")] == [True, False, True]
+    assert again.row_of("a") == writer.row_of("a"), "no row was given out twice"
+    again.put_customer(row("new", "198.51.100.9"))
+    assert len(set(again.rows.values())) == len(again.rows)
+    again.give([(inside, None)])
+    assert owner(tmp_path, "192.0.2.3") == "a", "it is shared no more"
 
 
 def test_measures_come_and_go_at_once_and_leave_lists_profile_and_prefixes(writer: TableWriter, tmp_path: Path) -> None:

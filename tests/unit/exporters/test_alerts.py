@@ -116,6 +116,10 @@ CASES: dict[str, tuple[Series, Series]] = {
         [steady("sekisho_sink_lag_seconds", 30, 'sink="desk"')],
     ),
     "SekishoRadiusNotWritten": ([steady("sekisho_sessions_failing", 1)], [steady("sekisho_sessions_failing", 0)]),
+    "SekishoSessionsBehind": (
+        [steady("sekisho_sessions_waiting", 20_000), steady("sekisho_sessions_unfolded", 40_000)],
+        [steady("sekisho_sessions_waiting", 5_000), steady("sekisho_sessions_unfolded", 40_000)],
+    ),
     "SekishoRadiusBadSecret": (radius("bad-secret", 12), radius("bad-secret", 3)),
     "SekishoRadiusDropped": (radius("dropped", 1), radius("dropped", 0)),
     "SekishoSessionsUnknown": (sessions(100, 6), sessions(100, 5)),

@@ -143,28 +143,38 @@ def test_a_session_taken_for_lost_goes_on_when_it_is_heard_of_and_its_octets_are
     field.table.end(field.table.overdue(T + 5000, [600.0], T), T + 5000, SessionEnd.TIMEOUT, field.changes)
     assert len(field.table) == 0
     changes = field.tell(INTERIM, 6000, down=1500, up=20)
-    assert changes.usage == [("c-1", 500, 10)]
+    assert changes.usage == [("c-1", 500, 10, 5940.0)]
     assert field.holder() == "c-1"
+
+
+def test_octets_are_of_the_time_since_the_session_was_last_told_of_not_since_the_line_was(field):
+    field.tell(START, 0)
+    field.tell(STOP, 600, down=1000)
+    field.tell(START, 90_000, "s2", seconds=0)
+    assert field.tell(INTERIM, 90_600, "s2", down=9000, seconds=590).usage == [("c-1", 9000, 0, 590.0)], "as the NAS's clock has it"
+    assert field.tell(INTERIM, 91_200, "s2", down=9000 + 1, up=2, seconds=None).usage == [("c-1", 1, 2, 600.0)]
+    field.tell(START, 200_000, "s3", customer="c-2", prefixes=(OTHER,))
+    assert field.tell(INTERIM, 200_050, "s3", customer="c-2", down=5, seconds=None).usage == [("c-2", 5, 0, 50.0)]
 
 
 def test_octets_are_the_growth_since_the_last_report(field):
     field.tell(START, 0)
-    assert field.tell(INTERIM, 60, down=1000, up=10).usage == [("c-1", 1000, 10)]
+    assert field.tell(INTERIM, 60, down=1000, up=10).usage == [("c-1", 1000, 10, 60.0)]
     assert field.tell(INTERIM, 60.5, down=1000, up=10, seconds=60).usage == []
-    assert field.tell(STOP, 120, down=1001, up=10).usage == [("c-1", 1, 0)]
+    assert field.tell(STOP, 120, down=1001, up=10).usage == [("c-1", 1, 0, 60.0)]
 
 
 def test_what_was_used_before_we_listened_is_not_counted(field):
     assert field.tell(INTERIM, 9000, down=1 << 40, up=1).usage == []
-    assert field.tell(INTERIM, 9060, down=(1 << 40) + 5, up=1).usage == [("c-1", 5, 0)]
-    assert field.tell(INTERIM, 300, "s2", down=7, up=8, seconds=300).usage == [("c-1", 7, 8)], "its Start was lost on the way"
+    assert field.tell(INTERIM, 9060, down=(1 << 40) + 5, up=1).usage == [("c-1", 5, 0, 60.0)]
+    assert field.tell(INTERIM, 300, "s2", down=7, up=8, seconds=300).usage == [("c-1", 7, 8, 300.0)], "its Start was lost on the way"
 
 
 def test_a_request_that_was_overtaken_counts_nothing(field):
     field.tell(START, 0)
     field.tell(INTERIM, 600, down=1000, up=10)
     assert field.tell(INTERIM, 601, down=500, up=5, seconds=300).usage == []
-    assert field.tell(INTERIM, 660, down=1100, up=10, seconds=660).usage == [("c-1", 100, 0)]
+    assert field.tell(INTERIM, 660, down=1100, up=10, seconds=660).usage == [("c-1", 100, 0, 60.0)]
 
 
 @pytest.mark.parametrize(
