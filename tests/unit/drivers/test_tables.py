@@ -64,6 +64,21 @@ def writer(tmp_path: Path) -> TableWriter:
     return one
 
 
+def test_the_ids_of_many_rows_are_those_of_each(writer: TableWriter, tmp_path: Path) -> None:
+    writer.put_customer(row("dé-4", "198.51.100.9"))
+    customers = people(tmp_path)
+    asked = np.array([3, 0, 0, 1, 2, 4, 5, 99], np.int64)
+    found = customers.names(asked)
+    assert found == [customers.name(number) for number in asked.tolist()]
+    assert set(found) == {"a", "b", "c", "dé-4", None}
+    assert customers.names(asked[:0]) == []
+
+
+def test_rows_of_no_customers_have_no_ids(tmp_path: Path) -> None:
+    TableWriter(tmp_path).replace_customers([], [], 0)
+    assert people(tmp_path).names(np.zeros(2, np.int64)) == [None, None]
+
+
 def test_customers_are_found_by_every_prefix_of_theirs(writer: TableWriter, tmp_path: Path) -> None:
     found = {
         text: owner(tmp_path, text)
