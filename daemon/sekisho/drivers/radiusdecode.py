@@ -169,7 +169,10 @@ class Decoder:
         shared_framed = False
         for outside, ports in ranges:
             address = framed if outside is None else outside
-            if address is not None:
+            if address is not None and (ports.first, ports.last) == (0, _LAST_PORT):
+                # All ports: it is shared with nobody.
+                own.append(Prefix(V4_MAPPED | address, 128))
+            elif address is not None:
                 shares.append(Share(Prefix(V4_MAPPED | address, 128), ports))
                 shared_framed |= address == framed
         if framed is not None and not shared_framed:
