@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import struct
 
 import pytest
 
 from sekisho.drivers.radiusdecode import Decoder
-from sekisho.drivers.radiusframes import Peer
+from sekisho.drivers.radiusframes import Peer, accounting_of, row_of
 from sekisho.model.customers import Prefix
 from sekisho.model.sessions import Accounting, AccountingOutcome, Ports, Share
 from sekisho.sessions.mape import Rule
@@ -63,7 +64,12 @@ def test_who_has_all_ports_shares_with_nobody() -> None:
 
 
 def test_a_range_that_is_given_back_is_held_no_more() -> None:
-    assert told(address("100.64.0.1") + port_range(1024, 2047, allocation=2)).shares == ()
+    found = told(address("100.64.0.1") + port_range(1024, 2047, allocation=2))
+    assert (found.prefixes, found.shares, found.gone, found.adds) == ((INSIDE,), (), (share(1024, 2047),), False)
+    both = told(port_range(1024, 2047, allocation=2) + port_range(3000, 3999))
+    assert (both.shares, both.gone, both.adds) == ((share(3000, 3999),), (share(1024, 2047),), True)
+    assert accounting_of(json.loads(json.dumps(row_of(4, both)))) == (4, both), "on the way to the control plane it stays what it is"
+    assert not told(radius.attribute(241, bytes([6, 9, 6, 0, 0, 4, 0, 10, 6, 0, 0, 7, 255])) + address(OUTSIDE)).adds, "it does not say"
 
 
 @pytest.mark.parametrize("wrong", [port_range(2047, 1024), port_range(1024, 70000), radius.attribute(241, bytes([6, 9, 6, 0]))])
