@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sekisho.model.customers import Prefix
+from sekisho.model.customers import V4_MAPPED, Prefix
 from sekisho.model.sessions import Accounting, AccountingKind, Ports, SessionEnd, Share
 from sekisho.sessions.changes import Changes, Heard, Held, Named, Opened, Over, Released, Revived
 from sekisho.sessions.columns import code_of
@@ -17,18 +17,20 @@ KINDS = [AccountingKind.START, AccountingKind.INTERIM, AccountingKind.STOP, Acco
 PEOPLE = {"a": "c-a", "b": "c-b", "x": None}
 
 requests = st.builds(
-    lambda kind, nas, at, session, user, prefixes, first, octets: Accounting(
+    lambda kind, nas, at, session, user, prefixes, firsts, given, adds, octets: Accounting(
         kind,
         nas,
         1000.0 + at,
         session,
         user,
         tuple(dict.fromkeys(prefixes)),
-        (Share(SHARED, Ports(first, first + 50)),) if first else (),
+        tuple(Share(SHARED, Ports(first, first + 50)) for first in firsts),
         octets,
         octets,
         False,
         at,
+        tuple(Share(SHARED, Ports(first, first + 50)) for first in given),
+        adds,
     ),
     st.sampled_from(KINDS),
     st.sampled_from(["n1", "n2"]),
@@ -36,7 +38,9 @@ requests = st.builds(
     st.sampled_from(["s1", "s2", "s3"]),
     st.sampled_from(list(PEOPLE)),
     st.lists(st.sampled_from(POOL), max_size=2),
-    st.sampled_from([0, 1, 40, 100]),
+    st.sampled_from([(), (1,), (40,), (100,), (1, 100), (200, 100)]),
+    st.sampled_from([(), (), (1,), (100, 200)]),
+    st.booleans(),
     st.integers(0, 1000),
 )
 
@@ -57,9 +61,9 @@ class Disk:
                 self.names[fact.number] = fact.customer
             case Held():
                 assert self.sessions[fact.number] is not None
-                self.held[fact.number, fact.code] = fact.ports
+                self.held[fact.number, fact.code, fact.ports.first] = fact.ports
             case Released():
-                self.held.pop((fact.number, fact.code), None)
+                self.held.pop((fact.number, fact.code, fact.first), None)
             case Over():
                 self.sessions[fact.number] = False
             case Revived():
@@ -88,7 +92,7 @@ def test_the_facts_say_what_the_table_says(told):
         assert all(down >= 0 and up >= 0 for _, down, up, _ in changes.usage)
         live = list(table.each())
         assert len(live) == len(table) == sum(disk.sessions.values())
-        whole = {code: number for (number, code), ports in disk.held.items() if ports == Ports(0, 65535)}
+        whole = {code: number for (number, code, _), ports in disk.held.items() if ports == Ports(0, 65535)}
         assert len(whole) == sum(1 for ports in disk.held.values() if ports == Ports(0, 65535)), "one holder each"
         assert sorted(whole) == sorted(code_of(prefix) for session in live for prefix in session.prefixes)
         for code, number in whole.items():
@@ -97,6 +101,9 @@ def test_the_facts_say_what_the_table_says(told):
         for code, customer in plane.items():
             if code not in whole:
                 assert customer is None, "what is let go is nobody's"
+        held = sorted((code, ports.first, ports.last) for (_, code, _), ports in disk.held.items() if ports != Ports(0, 65535))
+        assert held == sorted((code_of(one.prefix), one.ports.first, one.ports.last) for session in live for one in session.shares)
+        assert held == sorted((V4_MAPPED << 8 | at << 8 | 128, ports.first, ports.last) for at, ports, _ in table.parts())
         parts = [(session.id, share.ports) for session in live for share in session.shares]
         assert not any(one.overlaps(other) for at, (_, one) in enumerate(parts) for _, other in parts[at + 1 :])
 

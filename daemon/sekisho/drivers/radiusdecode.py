@@ -40,7 +40,7 @@ _AUTHENTICATOR = 80
 _NAS_ADDRESS6, _FRAMED_PREFIX6, _DELEGATED6, _FRAMED6 = 95, 97, 123, 168
 _EXTENDED, _PORT_RANGE = 241, 6
 _RANGE_ADDRESS, _RANGE_ALLOC, _RANGE_FIRST, _RANGE_LAST = 3, 8, 9, 10
-_DEALLOCATION = 2
+_ALLOCATION, _DEALLOCATION = 1, 2
 _NOBODYS = frozenset({0, 0xFFFFFFFF, 0xFFFFFFFE})
 """Framed-IP-Address before there is one, and those that let the user or the NAS choose (RFC 2865 section 5.8)."""
 _SHORTEST6 = 16
@@ -152,24 +152,35 @@ class Decoder:
         if peer.swap:
             up, down = down, up
         wide = bool(packet.get(_INPUT_HIGH) or packet.get(_OUTPUT_HIGH))
-        prefixes, shares = self._held(packet, peer)
+        prefixes, shares, gone, adds = self._held(packet, peer)
         seconds = _number(packet.get(_SECONDS))
         user = _text(packet.get(_USER))
-        return Read(AccountingOutcome.TAKEN, packet, Accounting(kind, nas, at, session, user, prefixes, shares, down, up, wide, seconds))
+        return Read(
+            AccountingOutcome.TAKEN, packet, Accounting(kind, nas, at, session, user, prefixes, shares, down, up, wide, seconds, gone, adds)
+        )
 
-    def _held(self, packet: Received, peer: Peer) -> tuple[tuple[Prefix, ...], tuple[Share, ...]]:
+    def _held(self, packet: Received, peer: Peer) -> tuple[tuple[Prefix, ...], tuple[Share, ...], tuple[Share, ...], bool]:
+        """Prefixes, parts of shared addresses, those given back, and whether the parts are besides those of before."""
         own: list[Prefix] = []
         shares: list[Share] = []
+        gone: list[Share] = []
         framed = _v4(packet.get(_FRAMED))
         ranges = _ranges(packet)
         said = _said(packet, peer)
         if said is not None:
             ports, outside = said
-            ranges.append((outside, ports))
+            ranges.append((outside, ports, None))
         shared_framed = False
-        for outside, ports in ranges:
+        for outside, ports, allocated in ranges:
             address = framed if outside is None else outside
-            if address is not None:
+            if allocated == _DEALLOCATION:
+                if address is not None:
+                    gone.append(Share(Prefix(V4_MAPPED | address, 128), ports))
+                    shared_framed |= address == framed
+            elif address is not None and (ports.first, ports.last) == (0, _LAST_PORT):
+                # All ports: it is shared with nobody.
+                own.append(Prefix(V4_MAPPED | address, 128))
+            elif address is not None:
                 shares.append(Share(Prefix(V4_MAPPED | address, 128), ports))
                 shared_framed |= address == framed
         if framed is not None and not shared_framed:
@@ -187,7 +198,9 @@ class Decoder:
             if len(value) != 16:
                 raise _MalformedError
             own.append(_checked6(int.from_bytes(value), 128))
-        return tuple(dict.fromkeys(own)), tuple(dict.fromkeys(shares))
+        # An allocation that is told as one is an event; a range without the word is what there is (RFC 8045 section 3.1.2).
+        adds = any(allocated == _ALLOCATION for _, _, allocated in ranges)
+        return tuple(dict.fromkeys(own)), tuple(dict.fromkeys(shares)), tuple(gone), adds
 
 
 def _genuine(data: bytes, secret: bytes, dictionary: Dictionary) -> Received | None:
@@ -278,17 +291,16 @@ def _nas_address(packet: Received) -> str:
     return ""
 
 
-def _ranges(packet: Received) -> list[tuple[int | None, Ports]]:
-    """IP-Port-Range (RFC 8045 section 3.1.2): shared address, or None, and ports."""
-    found: list[tuple[int | None, Ports]] = []
+def _ranges(packet: Received) -> list[tuple[int | None, Ports, int | None]]:
+    """IP-Port-Range (RFC 8045 section 3.1.2): shared address, or None; ports; whether they are allocated or given back, or None."""
+    found: list[tuple[int | None, Ports, int | None]] = []
     for value in packet.get(_EXTENDED) or ():
         if not value or value[0] != _PORT_RANGE:
             continue
         parts = _parts(value[1:])
         first, last = parts.get(_RANGE_FIRST), parts.get(_RANGE_LAST)
-        if first is None or last is None or parts.get(_RANGE_ALLOC) == _DEALLOCATION:
-            continue
-        found.append((parts.get(_RANGE_ADDRESS), _ports(first, last)))
+        if first is not None and last is not None:
+            found.append((parts.get(_RANGE_ADDRESS), _ports(first, last), parts.get(_RANGE_ALLOC)))
     return found
 
 

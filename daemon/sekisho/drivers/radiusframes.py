@@ -55,16 +55,19 @@ class Order:
 
 def row_of(ticket: int, told: Accounting) -> Row:
     prefixes = [[prefix.value, prefix.length] for prefix in told.prefixes]
-    shares = [[one.prefix.value, one.ports.first, one.ports.last, one.ports.step, one.ports.times] for one in told.shares]
+    shares, gone = (
+        [[one.prefix.value, one.ports.first, one.ports.last, one.ports.step, one.ports.times] for one in several]
+        for several in (told.shares, told.gone)
+    )
     name = [ticket, told.kind.value, told.nas, told.at, told.session, told.user]
-    return [*name, prefixes, shares, told.down, told.up, told.wide, told.seconds]
+    return [*name, prefixes, shares, told.down, told.up, told.wide, told.seconds, gone, told.adds]
 
 
 def accounting_of(row: Row) -> tuple[int, Accounting]:
-    ticket, kind, nas, at, session, user, held, shared, down, up, wide, seconds = row
+    ticket, kind, nas, at, session, user, held, shared, down, up, wide, seconds, given, adds = row
     prefixes = tuple(Prefix(value, length) for value, length in held)
-    shares = tuple(Share(Prefix(value, 128), Ports(*ports)) for value, *ports in shared)
-    return ticket, Accounting(AccountingKind(kind), nas, at, session, user, prefixes, shares, down, up, wide, seconds)
+    shares, gone = (tuple(Share(Prefix(value, 128), Ports(*ports)) for value, *ports in several) for several in (shared, given))
+    return ticket, Accounting(AccountingKind(kind), nas, at, session, user, prefixes, shares, down, up, wide, seconds, gone, adds)
 
 
 def line_of(**words: object) -> bytes:

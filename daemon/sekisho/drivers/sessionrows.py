@@ -95,8 +95,8 @@ def enter(connection: sqlite3.Connection, fact: Fact, lengths: set[int]) -> None
             )
         case Released():
             execute(
-                "UPDATE held SET until = ? WHERE address = ? AND length = ? AND number = ? AND until IS NULL",
-                (fact.until, _address(fact.code), fact.code & 0xFF, fact.number),
+                "UPDATE held SET until = ? WHERE address = ? AND length = ? AND number = ? AND first = ? AND until IS NULL",
+                (fact.until, _address(fact.code), fact.code & 0xFF, fact.number, fact.first),
             )
         case Over():
             execute("UPDATE sessions SET until = ?, end = ? WHERE number = ?", (fact.until, fact.end.value, fact.number))

@@ -89,6 +89,15 @@ class Share:
     prefix: Prefix
     ports: Ports
 
+    def overlaps(self, other: Share) -> bool:
+        return self.prefix == other.prefix and self.ports.overlaps(other.ports)
+
+    def within(self, other: Share) -> bool:
+        """Whether it is a part of another, as a range."""
+        mine, theirs = self.ports, other.ports
+        ranges = mine.times == theirs.times == 1 and theirs.first <= mine.first and mine.last <= theirs.last
+        return self.prefix == other.prefix and (ranges or mine == theirs)
+
 
 @dataclass(frozen=True, slots=True)
 class Accounting:
@@ -114,6 +123,10 @@ class Accounting:
     """Gigawords were in it: its counters have 64 bits."""
     seconds: int | None = None
     """Acct-Session-Time."""
+    gone: tuple[Share, ...] = ()
+    """Parts of shared addresses that it has given back."""
+    adds: bool = False
+    """`shares` are held besides those of before; else they are all it holds."""
 
 
 @dataclass(frozen=True, slots=True)

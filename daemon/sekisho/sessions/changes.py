@@ -48,9 +48,12 @@ class Held(NamedTuple):
 
 
 class Released(NamedTuple):
+    """What begins at the port `first` is held no more; 0: the whole."""
+
     number: int
     code: int
     until: float
+    first: int = 0
 
 
 class Over(NamedTuple):

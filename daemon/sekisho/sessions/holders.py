@@ -13,7 +13,7 @@ class Holders:
 
     def __init__(self) -> None:
         self.whole: dict[int, int] = {}
-        self.parts: dict[int, dict[int, Ports]] = {}
+        self.parts: dict[int, dict[int, tuple[Ports, ...]]] = {}
         self.sharing = 0
         """Grows whenever somebody has other ports than before."""
         self.shared: list[int] = []
@@ -27,7 +27,9 @@ class Holders:
             found.append(other)
         parts = self.parts.get(code)
         if parts:
-            found += [one for one, theirs in parts.items() if one != row and (ports is WHOLE or theirs.overlaps(ports))]
+            found += [
+                one for one, theirs in parts.items() if one != row and (ports is WHOLE or any(each.overlaps(ports) for each in theirs))
+            ]
         return found
 
     def take(self, code: int, ports: Ports, row: int) -> bool:
@@ -38,20 +40,22 @@ class Holders:
         self.sharing += 1
         parts = self.parts.get(code)
         if parts is not None:
-            parts[row] = ports
+            parts[row] = (*parts.get(row, ()), ports)
             return False
-        self.parts[code] = {row: ports}
+        self.parts[code] = {row: (ports,)}
         bisect.insort(self.shared, code)
         return True
 
-    def give(self, code: int, row: int) -> bool:
+    def give(self, code: int, row: int, ports: Ports) -> bool:
         """Let go; whether it was held whole."""
-        if self.whole.get(code) == row:
+        if ports is WHOLE and self.whole.get(code) == row:
             del self.whole[code]
             return True
         parts = self.parts.get(code)
         if parts is not None:
-            parts.pop(row, None)
+            left = tuple(one for one in parts.pop(row, ()) if one != ports)
+            if left:
+                parts[row] = left
             self.sharing += 1
             if not parts:
                 del self.parts[code]

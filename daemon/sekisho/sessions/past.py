@@ -54,7 +54,7 @@ def never_seen(number: int, told: Accounting, customer: str | None, changes: Cha
     changes.facts += [Held(number, code_of(prefix), WHOLE, since) for prefix in told.prefixes]
     changes.facts += [Held(number, code_of(one.prefix), one.ports, since) for one in told.shares]
     changes.facts += [Released(number, code_of(prefix), told.at) for prefix in told.prefixes]
-    changes.facts += [Released(number, code_of(one.prefix), told.at) for one in told.shares]
+    changes.facts += [Released(number, code_of(one.prefix), told.at, one.ports.first) for one in told.shares]
     changes.facts.append(Over(number, told.at, SessionEnd.STOP))
     if customer is not None and (down or up) and 0 <= seconds <= YOUNG:
         changes.usage.append((customer, down, up, float(seconds)))

@@ -108,7 +108,8 @@ class Roster:
         return [
             (code >> 8 & 0xFFFFFFFF, ports, customers[row])
             for code, parts in list(self._holders.parts.items())
-            for row, ports in list(parts.items())
+            for row, several in list(parts.items())
+            for ports in several
         ]
 
     def each(self, *, unknown: bool = False, user: str | None = None, nas: str | None = None) -> Iterator[Session]:

@@ -15,9 +15,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from sekisho.model.sessions import Accounting, AccountingKind, Ports, Session, SessionEnd
+from sekisho.model.sessions import Accounting, AccountingKind, Ports, Session, SessionEnd, Share
 from sekisho.sessions.changes import WHOLE, Changes, Heard, Held, Named, Opened, Over, Released, Revived
-from sekisho.sessions.columns import code_of, is_v4
+from sekisho.sessions.columns import code_of, is_v4, prefix_of
 from sekisho.sessions.counters import grown
 from sekisho.sessions.past import YOUNG, Past, never_seen
 from sekisho.sessions.roster import Roster
@@ -175,7 +175,7 @@ class Table(Roster):
         changes.facts.append(
             Heard(columns.number[row], columns.seen[row], columns.down[row], columns.up[row], columns.seconds[row], bool(columns.wide[row]))
         )
-        if told.prefixes or told.shares:
+        if told.prefixes or told.shares or told.gone:
             self._hold(row, told, told.at, changes)
 
     def _is_late(self, row: int, told: Accounting) -> bool:
@@ -206,7 +206,7 @@ class Table(Roster):
         """Have the session hold what it says: of an address family it says something of, that and no more."""
         columns = self._columns
         number, customer = columns.number[row], columns.customers[row]
-        before, parts = columns.prefixes[row], columns.shares[row]
+        before = columns.prefixes[row]
         said = tuple(dict.fromkeys(map(code_of, told.prefixes)))
         families = {is_v4(code) for code in said}
         kept = tuple(code for code in before if is_v4(code) not in families)
@@ -221,30 +221,59 @@ class Table(Roster):
                 self._take(row, code, WHOLE, number, told, since, changes)
                 changes.moves[code] = customer
                 self._note(row, changes)
-        if told.shares and told.shares != parts:
-            for one in parts:
-                if one not in told.shares:
-                    self._let_go(row, code_of(one.prefix), told.at, changes)
-            columns.shares[row] = told.shares
-            for one in told.shares:
-                if one not in parts:
-                    self._take(row, code_of(one.prefix), one.ports, number, told, since, changes)
+        if told.shares or told.gone:
+            self._share(row, told, since, changes)
+
+    def _share(self, row: int, told: Accounting, since: float, changes: Changes) -> None:
+        """Have the session hold the parts of shared addresses that it says: besides those it has, if it says so, else no others."""
+        columns = self._columns
+        number, parts = columns.number[row], columns.shares[row]
+        kept = [one for one in parts if not any(one.within(other) for other in told.gone)] if told.adds or not told.shares else []
+        # What is told now takes the place of what it overlaps.
+        kept = [one for one in kept if not any(one != other and one.overlaps(other) for other in told.shares)]
+        after = tuple(dict.fromkeys((*kept, *told.shares)))
+        if after == parts:
+            return
+        for one in parts:
+            if one not in after:
+                self._let_go(row, code_of(one.prefix), told.at, changes, one.ports)
+        columns.shares[row] = after
+        for one in after:
+            if one not in parts:
+                self._take(row, code_of(one.prefix), one.ports, number, told, since, changes)
 
     def _take(self, row: int, code: int, ports: Ports, number: int, told: Accounting, since: float, changes: Changes) -> None:
         for rival in self._holders.rivals(code, ports, row):
+            if ports is not WHOLE and self._yield(rival, code, ports, changes):
+                continue
             self.replaced += 1
             self._end(rival, told.at, SessionEnd.REPLACED, changes)
         if self._holders.take(code, ports, row) and ports is not WHOLE:
             changes.shared.add(code)
         changes.facts.append(Held(number, code, ports, since))
 
-    def _let_go(self, row: int, code: int, at: float, changes: Changes) -> None:
-        if self._holders.give(code, row):
+    def _yield(self, row: int, code: int, ports: Ports, changes: Changes) -> bool:
+        """Have a session let go of ports that are another's now; False if it would have nothing left: then it is over.
+
+        That it had them is known until it was last heard of.
+        """
+        columns = self._columns
+        lost = [one for one in columns.shares[row] if one.overlaps(Share(prefix_of(code), ports))]
+        left = tuple(one for one in columns.shares[row] if one not in lost)
+        if not lost or not (left or columns.prefixes[row]):
+            return False
+        for one in lost:
+            self._let_go(row, code, columns.seen[row], changes, one.ports)
+        columns.shares[row] = left
+        return True
+
+    def _let_go(self, row: int, code: int, at: float, changes: Changes, ports: Ports = WHOLE) -> None:
+        if self._holders.give(code, row, ports):
             changes.moves[code] = None
             self._note(row, changes)
         elif not self.is_shared(code):
             changes.shared.add(code)
-        changes.facts.append(Released(self._columns.number[row], code, at))
+        changes.facts.append(Released(self._columns.number[row], code, at, ports.first))
 
     def _tell(self, row: int, sessions: list[Session]) -> None:
         if self._columns.customers[row] is not None:
@@ -290,7 +319,7 @@ class Table(Roster):
         for code in columns.prefixes[row]:
             self._let_go(row, code, at, changes)
         for one in columns.shares[row]:
-            self._let_go(row, code_of(one.prefix), at, changes)
+            self._let_go(row, code_of(one.prefix), at, changes, one.ports)
         changes.facts.append(Over(number, at, end))
         since, seen, customer = columns.since[row], columns.seen[row], columns.customers[row]
         self._past[key] = Past(number, columns.users[row], customer, since, seen, at, end, *counters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sekisho.model.customers import Prefix
 from sekisho.model.sessions import Accounting, AccountingKind, Ports, Session, SessionEnd, Share
-from sekisho.sessions.changes import Changes
+from sekisho.sessions.changes import Changes, Released
 from sekisho.sessions.columns import code_of, without
 from sekisho.sessions.holding import Claim, holder_at
 from sekisho.sessions.table import Table
@@ -45,3 +45,66 @@ def test_a_port_of_nobody_is_not_taken_for_whoever_has_a_prefix_around_the_addre
     assert (found.claim, found.ambiguous, found.shared) == (None, False, True)
     over = Session("cgn", "s", "u", "c-1", T, T, (), (), 0, 0, T + 1, SessionEnd.TIMEOUT)
     assert not holder_at([Claim(over, POOL, None, T, T + 9, 1)], T + 5, 3000).shared
+
+
+class Cgn:
+    """A CGN that tells of blocks of ports of one address."""
+
+    def __init__(self) -> None:
+        self.table, self.facts, self.at = Table(), [], T
+
+    def tell(
+        self, customer: str, *firsts: int, kind: AccountingKind = AccountingKind.INTERIM, gone: tuple[int, ...] = (), adds: bool = False
+    ) -> None:
+        changes, inside = Changes(), Prefix.parse(f"100.64.0.{customer[-1]}")
+        self.at += 60
+        shares, given = (tuple(Share(POOL, Ports(first, first + 999)) for first in some) for some in (firsts, gone))
+        told = Accounting(kind, "cgn", self.at, customer, customer, (inside,), shares, seconds=int(self.at - T), gone=given, adds=adds)
+        self.table.apply(told, customer, changes)
+        self.facts += changes.facts
+
+    def blocks(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for _, ports, customer in self.table.parts():
+            found.setdefault(customer or "", []).append(ports.first)
+        return {customer: sorted(firsts) for customer, firsts in found.items()}
+
+
+def test_several_blocks_of_one_address_are_held_and_let_go_each_by_itself() -> None:
+    cgn = Cgn()
+    cgn.tell("c-1", 1000, 5000, kind=AccountingKind.START)
+    assert cgn.blocks() == {"c-1": [1000, 5000]}
+    cgn.tell("c-1", 5000)
+    assert cgn.blocks() == {"c-1": [5000]}
+    released = [fact for fact in cgn.facts if isinstance(fact, Released)]
+    assert [(fact.first, fact.until) for fact in released] == [(1000, cgn.at)], "on disk too the other is held"
+    cgn.tell("c-1", kind=AccountingKind.STOP)
+    assert (cgn.blocks(), cgn.table.shared()) == ({}, [])
+
+
+def test_what_is_allocated_and_given_back_as_events_is_added_and_taken_away() -> None:
+    cgn = Cgn()
+    cgn.tell("c-1", 1000, kind=AccountingKind.START, adds=True)
+    cgn.tell("c-1", 5000, adds=True)
+    cgn.tell("c-1", 5000, adds=True)
+    assert cgn.blocks() == {"c-1": [1000, 5000]}
+    cgn.tell("c-1", 1500, adds=True)
+    assert cgn.blocks() == {"c-1": [1500, 5000]}, "what overlaps is told anew"
+    cgn.tell("c-1", 1000, adds=True)
+    cgn.tell("c-1", gone=(1000,))
+    cgn.tell("c-1", gone=(1000,))
+    assert cgn.blocks() == {"c-1": [5000]}
+    cgn.tell("c-2", 1000, kind=AccountingKind.START, adds=True)
+    assert cgn.blocks() == {"c-1": [5000], "c-2": [1000]}
+    assert len(cgn.table) == 2
+
+
+def test_a_block_that_is_anothers_now_costs_the_session_no_more_than_the_block() -> None:
+    cgn = Cgn()
+    cgn.tell("c-1", 1000, 5000, kind=AccountingKind.START)
+    heard = cgn.at
+    cgn.tell("c-2", 1000, kind=AccountingKind.START)
+    assert cgn.blocks() == {"c-1": [5000], "c-2": [1000]}
+    (released,) = [fact for fact in cgn.facts if isinstance(fact, Released)]
+    assert (released.first, released.until) == (1000, heard), "that it was theirs is known until they were last heard of"
+    assert [one.customer for one in cgn.table.each()] == ["c-2", "c-1"]
