@@ -5,7 +5,8 @@ itself and from all below (RFC 4592 section 2.2.1), in a list it does not: betwe
 holds further down, the records that make up for it are added (`Fillers`).
 
 An operator's exception takes the trigger out of the zone. Below a wildcard of the same list, or within a wider prefix, it has to be
-PASSTHRU, which later zones obey too: a policy zone has no word for "not by this list".
+PASSTHRU, which later zones obey too: a policy zone has no word for "not by this list". So has every name of a list that holds
+addresses of answers, which would stop the name for what it leads to.
 """
 
 from __future__ import annotations
@@ -114,15 +115,18 @@ def list_content(
     lifted = _lifted(entries, exceptions, excepted_names, key, ttl)
     entries = _with(entries, [name for name in excepted_names if trigger_name(name) is None], key)
     answers = np.flatnonzero(entries.triggers & Trigger.ADDRESS)
-    entries = _spelt(entries)
-    choices = (default, *entries.actions)
-    numbers = [tails(action, ttl) for action in choices]
-    made = _tails(numbers)
     excepted = np.zeros(len(entries), np.uint8)
     for item in exceptions:
         row = entries.find(item.first, item.second)
         if row is not None:
             excepted[row] |= item.triggers
+    choices = (default, *entries.actions)
+    if len(answers):
+        choices = (*choices, Action(ActionKind.PASSTHRU))
+        entries = _freed(entries, excepted, len(choices) - 1)
+    entries = _spelt(entries)
+    numbers = [tails(action, ttl) for action in choices]
+    made = _tails(numbers)
     triggers = entries.triggers & ~excepted
     for bit, column in ((Trigger.EXACT, entries.exact), (Trigger.BELOW, entries.below)):
         own = [number for number, action in enumerate(choices) if action.kind is ActionKind.EXCEPT]
@@ -145,6 +149,20 @@ def list_content(
         sizes[entries.exact][(triggers & Trigger.EXACT) != 0].sum() + sizes[entries.below][(triggers & Trigger.BELOW) != 0].sum()
     )
     return ListContent(entries, triggers, made, fitting, own_records, left_out, answers)
+
+
+def _freed(entries: CompiledList, excepted: NDArray[np.uint8], number: int) -> CompiledList:
+    """The same list with names let through, by the action `number`, whose triggers are excepted; `excepted` is then without them.
+
+    A list that holds addresses would stop them for what they lead to.
+    """
+    triggers, exact, below = entries.triggers.copy(), entries.exact.copy(), entries.below.copy()
+    for bit, column in ((Trigger.EXACT, exact), (Trigger.BELOW, below)):
+        rows = ((entries.triggers & PREFIXES) == 0) & ((excepted & bit) != 0)
+        column[rows] = number
+        triggers[rows] |= np.uint8(bit)
+        excepted[rows] &= np.uint8(0xFF ^ int(bit))
+    return replace(entries, triggers=triggers, exact=exact, below=below)
 
 
 def _lifted(entries: CompiledList, exceptions: Sequence[Exemption], names: Sequence[bytes], key: Key, ttl: int) -> tuple[bytes, ...]:

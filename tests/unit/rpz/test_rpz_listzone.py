@@ -154,6 +154,18 @@ def test_an_exception_of_a_prefix_takes_it_out_and_within_a_wider_one_it_is_let_
     assert of(f"24.0.2.0.192.{other} CNAME .\n", "192.0.2.7") == {f"24.0.2.0.192.{other} 60 CNAME ."}
 
 
+def test_an_exception_of_a_name_is_let_through_where_the_list_holds_addresses_that_it_may_lead_to() -> None:
+    records = "x.test CNAME .\ny.test CNAME .\n*.y.test CNAME .\nd.a.test CNAME .\n"
+    exceptions, names = (except_("x.test", 1), except_("a.test", 3), except_("b.y.test", 1)), ("x.test", "a.test", "b.y.test")
+    without, holding = content(records, exceptions, names), content(f"{records}32.66.113.0.203.rpz-ip CNAME .\n", exceptions, names)
+    wanted = {
+        "x.test": "rpz-passthru.", "a.test": "rpz-passthru.", "e.a.test": "rpz-passthru.", "d.a.test": ".", "e.d.a.test": "rpz-passthru.",
+        "b.y.test": "rpz-passthru.", "c.b.y.test": ".", "y.test": ".",
+    }  # fmt: skip
+    assert {name: asked(holding, name) for name in wanted} == wanted
+    assert [asked(without, name) for name in ("x.test", "a.test", "e.a.test")] == [None] * 3, "nothing else stops them"
+
+
 def test_an_exception_that_is_no_entry_is_let_through_below_one() -> None:
     records = "x.test CNAME .\ny.test CNAME .\n*.y.test CNAME .\nc.b.a.y.test CNAME *.\n"
     exceptions = except_("a.y.test", 3), except_("d.y.test", 1), except_("z.x.test", 3)
