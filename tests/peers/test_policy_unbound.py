@@ -57,14 +57,14 @@ def test_a_client_trigger_that_is_gone_is_gone_only_where_the_zone_came_whole(tm
     zone = Zone(b"\x07clients\x03rpz\x04test\0", "clients.rpz.test", Timers(), 1, content, clients=True)
     content.change(Change((), HELD))
 
-    def silent(source: str) -> bool:
+    def silent(source: str, patience: float = 60.0) -> bool:
         """Whether the trigger holds, and the name has no data."""
-        answer = dns.query.udp(dns.message.make_query("www.example", "A"), "127.0.0.1", port=port, source=source, timeout=2)
+        answer = dns.query.udp(dns.message.make_query("www.example", "A"), "127.0.0.1", port=port, source=source, timeout=patience)
         return not answer.answer
 
     def is_up() -> bool:
         try:
-            return silent("127.0.0.3") is not None
+            return silent("127.0.0.3", 2.0) is not None
         except (OSError, dns.exception.DNSException):
             return False
 
@@ -75,7 +75,7 @@ def test_a_client_trigger_that_is_gone_is_gone_only_where_the_zone_came_whole(tm
         with (tmp_path / "log").open("wb") as log:
             process = subprocess.Popen([program, "-d", "-c", str(tmp_path / "conf")], stdout=log, stderr=subprocess.STDOUT)
         try:
-            wait_until(lambda: is_up() and silent("127.0.0.2"), deadline=30, what="the zone at Unbound")
+            wait_until(lambda: is_up() and silent("127.0.0.2"), what="the zone at Unbound")
             done = threading.Event()
 
             def change() -> None:
@@ -85,16 +85,16 @@ def test_a_client_trigger_that_is_gone_is_gone_only_where_the_zone_came_whole(tm
                 done.set()
 
             thread.call(change)
-            assert done.wait(10)
-            wait_until(lambda: primary.answers.allowed[0].zones["clients.rpz.test"].serial == 2, deadline=30, what="the change at Unbound")
+            assert done.wait(60)
+            wait_until(lambda: primary.answers.allowed[0].zones["clients.rpz.test"].serial == 2, what="the change at Unbound")
             kind = primary.answers.allowed[0].zones["clients.rpz.test"].kind
             assert silent("127.0.0.4"), "the trigger that stays"
             if resolver == "unbound":
                 assert kind == "axfr"
-                wait_until(lambda: not silent("127.0.0.2"), deadline=30, what="the trigger to be gone")
+                wait_until(lambda: not silent("127.0.0.2"), what="the trigger to be gone")
             else:
                 assert kind == "ixfr"
                 assert silent("127.0.0.2"), "this version takes it away: say so in daemon/README.md"
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
