@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import dns.query
 import dns.rrset
 import pytest
 
-from peers.rpzpeers import KINDS, Peer, fed, running_peer
+from peers.rpzpeers import BRIEF, KINDS, Peer, fed, running_peer
 from scenarios.harness import Checkpoint, Resolver, folders, running, write_site
 from scenarios.harness.resolver import honest
 from support import free_port, has_ipv6, require_binary, wait_until
@@ -93,7 +93,7 @@ def running_unbound(folder: Path, more: str = "", views: str = "", port: int = 0
         return is_up(asked or chosen)
 
     try:
-        wait_until(answers, deadline=30, what="Unbound to answer")
+        wait_until(answers, what="Unbound to answer")
         yield one
     finally:
         if process.poll() is None:
@@ -194,7 +194,13 @@ def ports() -> dict[str, int]:
 @pytest.fixture(scope="session")
 def publisher(upstream: Resolver, ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkpoint]:
     """A checkpoint that publishes zones for the four resolvers."""
-    with folders(tmp_path_factory.mktemp("rpz")) as (folder, runtime):
+    with publishing(upstream, ports, tmp_path_factory.mktemp("rpz")) as one:
+        yield one
+
+
+@contextlib.contextmanager
+def publishing(upstream: Resolver, ports: Mapping[str, int], base: Path) -> Iterator[Checkpoint]:
+    with folders(base) as (folder, runtime):
         (folder / "radius").write_bytes(RADIUS_SECRET)
         written = write_site(
             folder,
@@ -222,7 +228,7 @@ def peer(
     name = request.param
     with running_peer(name, publisher, tmp_path_factory.mktemp(name), ports[name], upstream.port, notify=ports["knotd"]) as one:
         wait_until(
-            lambda: all(one.gives("127.0.0.1", f"{name}.example") == "NXDOMAIN" for name in ("abuse", "c2")),
+            lambda: all(one.gives("127.0.0.1", f"{name}.example", patience=BRIEF) == "NXDOMAIN" for name in ("abuse", "c2")),
             deadline=90,
             what="the zones of names, which come one by one",
             interval=0.1,

@@ -23,6 +23,8 @@ SECRET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 ZONE = "rpz.test"
 OTHER_KEY = "recursor.key.test"
 KNOT_KEY = "knot.key.test"
+BRIEF = 0.5
+"""Seconds to wait for an answer there may not be: where silence is wanted, or it is asked again and again."""
 
 
 def fed(folder: Path, ports: Mapping[str, int], **more: object) -> dict[str, object]:
@@ -60,10 +62,10 @@ class Peer:
                 return dns.query.udp(query, "127.0.0.1", port=self.port, source=source, timeout=timeout)
         raise AssertionError(f"{self.name} gave no answer for {name} from {source}:\n{self.log()[-2000:]}")
 
-    def gives(self, source: str, name: str, rdtype: str = "A") -> str:
-        """What a customer sees: `silence`, an RCODE, or addresses."""
+    def gives(self, source: str, name: str, rdtype: str = "A", patience: float = 30.0) -> str:
+        """What a customer sees: `silence` for all of `patience`, an RCODE, or addresses."""
         try:
-            answer = self.ask(source, name, rdtype, timeout=0.5, tries=1)
+            answer = self.ask(source, name, rdtype, timeout=patience, tries=1)
         except AssertionError:
             return "silence"
         found = sorted(record.to_text() for rrset in answer.answer for record in rrset if rrset.rdtype in (1, 28))
@@ -219,7 +221,7 @@ def beside(name: str, site: Checkpoint, folder: Path, notify: int) -> Iterator[N
 def end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(10)
+        process.wait(30)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -253,7 +255,7 @@ def _running(name: str, site: Checkpoint, folder: Path, port: int, upstream: int
 
     def up() -> bool:
         assert process.poll() is None, peer.log()[-3000:]
-        return peer.gives("127.0.0.1", "up.harmless.example") == "198.51.100.7"
+        return peer.gives("127.0.0.1", "up.harmless.example", patience=BRIEF) == "198.51.100.7"
 
     try:
         wait_until(up, deadline=60, what=f"{name} to answer")
@@ -262,13 +264,13 @@ def _running(name: str, site: Checkpoint, folder: Path, port: int, upstream: int
         end(process)
 
 
-def comes_to(site: Checkpoint, peer: Peer, source: str, name: str, wanted: str, deadline: float = 30.0) -> float:
+def comes_to(site: Checkpoint, peer: Peer, source: str, name: str, wanted: str, deadline: float = 90.0) -> float:
     """Wait until a name is to a customer what it should be; seconds it took."""
     began = time.monotonic()
     seen = []
 
     def there() -> bool:
-        seen.append(peer.gives(source, name))
+        seen.append(peer.gives(source, name, patience=BRIEF))
         return seen[-1] == wanted
 
     try:

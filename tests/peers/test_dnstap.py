@@ -14,7 +14,7 @@ from typing import Any
 import dns.message
 import pytest
 
-from peers.rpzpeers import KEY, SECRET, ZONE, Peer, running_peer
+from peers.rpzpeers import BRIEF, KEY, SECRET, ZONE, Peer, running_peer
 from scenarios.harness import Checkpoint, Customer, Resolver, folders, running, write_site
 from scenarios.harness.sinks import files, traces
 from scenarios.test_detection import OWN
@@ -177,7 +177,7 @@ def telling(program: str, site: Checkpoint, folder: Path, upstream: int) -> Iter
 
         def up() -> bool:
             assert process.poll() is None, peer.log()[-3000:]
-            return peer.gives("127.0.0.1", "up.harmless.example") == ANSWER
+            return peer.gives("127.0.0.1", "up.harmless.example", patience=BRIEF) == ANSWER
 
         wait_until(up, deadline=60, what=f"{program} to answer")
         yield peer
@@ -236,11 +236,11 @@ def test_a_flood_at_unbound_is_found_and_silenced_there_and_released_when_it_end
         before = counted(site)
         for _ in range(20):
             assert peer.gives(quiet.address, ASKED) == ANSWER
-        wait_until(lambda: counted(site) == before + 20, deadline=20, what="each query counted once")
+        wait_until(lambda: counted(site) == before + 20, what="each query counted once")
         assert peer.gives(flooder.address, ASKED) == ANSWER
         with flooding(peer, flooder):
             wait_until(lambda: state() == "in-force", deadline=60, what="the measure in force")
-            wait_until(lambda: peer.gives(flooder.address, ASKED) == "silence", deadline=30, what="silence at Unbound")
+            wait_until(lambda: peer.gives(flooder.address, ASKED, patience=BRIEF) == "silence", what="silence at Unbound")
             assert peer.gives(quiet.address, ASKED) == ANSWER
 
             def unanswered() -> dict[str, Any] | None:
@@ -255,10 +255,10 @@ def test_a_flood_at_unbound_is_found_and_silenced_there_and_released_when_it_end
             assert stands()["load"]["queries"]["value"] == 40
             assert state() == "in-force", "a measure does not end by its own success"
         wait_until(lambda: state() == "lifted", deadline=60, what="the measure lifted")
-        wait_until(lambda: peer.gives(flooder.address, ASKED) == ANSWER, deadline=30, what="answers again")
+        wait_until(lambda: peer.gives(flooder.address, ASKED, patience=BRIEF) == ANSWER, what="answers again")
         assert "1 resolvers" in site.say("status")
-    wait_until(lambda: resolvers(site) == 0, deadline=20, what="the end of Unbound")
-    assert any("no resolver tells" in one for one in site.sekisho("status")["warnings"])
+    wait_until(lambda: resolvers(site) == 0, what="the end of Unbound")
+    wait_until(lambda: any("no resolver tells" in one for one in site.sekisho("status")["warnings"]), what="the warning")
     for name in ("asked-of-a-resolver", "made-up"):
         for place, content in files(site.site.folder, site.site.runtime):
             assert not traces(content, name), place
@@ -273,8 +273,8 @@ def test_each_resolver_tells_of_each_query_once(program: str, site: Checkpoint, 
         before, answered, lost = counted(site), counted(site, "responded"), counted(site, "damaged") + counted(site, "addressless")
         for number in range(25):
             assert peer.gives(customer.address, f"n{number}.harmless.example") == ANSWER
-        wait_until(lambda: counted(site) == before + 25, deadline=20, what="each query counted")
-        wait_until(lambda: counted(site, "responded") == answered + 25, deadline=20, what="each response counted")
+        wait_until(lambda: counted(site) == before + 25, what="each query counted")
+        wait_until(lambda: counted(site, "responded") == answered + 25, what="each response counted")
         assert counted(site, "damaged") + counted(site, "addressless") == lost
 
 
@@ -289,6 +289,6 @@ def test_knot_dns_tells_of_what_an_authoritative_server_answers_which_is_no_cust
         before, others, lost = counted(site), counted(site, "other"), counted(site, "damaged") + counted(site, "addressless")
         for number in range(25):
             assert peer.gives(customer.address, f"n{number}.harmless.example") == ANSWER
-        wait_until(lambda: counted(site, "other") >= others + 50, deadline=30, what="each query and response")
+        wait_until(lambda: counted(site, "other") >= others + 50, what="each query and response")
         assert counted(site) == before
         assert counted(site, "damaged") + counted(site, "addressless") == lost

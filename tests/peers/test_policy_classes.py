@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from peers.rpzpeers import KINDS, Peer, fed, running_peer
+from peers.rpzpeers import BRIEF, KINDS, Peer, fed, running_peer
 from scenarios.harness import Checkpoint, Customer, Resolver, folders, running, write_site
 from support import free_port, wait_until
 
@@ -100,7 +100,7 @@ def test_a_list_reaches_whose_terms_lack_the_clause_of_the_list_before_it(
     seen: dict[str, str] = {}
 
     def stands(peer: Peer, customer: Customer, *wanted: str) -> bool:
-        seen.update({name: peer.gives(customer.address, f"www.{name}.example") for name in ("c2", "fraud", "abuse")})
+        seen.update({name: peer.gives(customer.address, f"www.{name}.example", patience=BRIEF) for name in ("c2", "fraud", "abuse")})
         return tuple(seen.values()) == wanted
 
     folder, blocked = tmp_path_factory.mktemp(name), "NXDOMAIN"

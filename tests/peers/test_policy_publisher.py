@@ -10,7 +10,7 @@ from pathlib import Path
 import dns.edns
 import pytest
 
-from peers.rpzpeers import KINDS, ZONE, Peer, comes_to, running_peer
+from peers.rpzpeers import BRIEF, KINDS, ZONE, Peer, comes_to, running_peer
 from scenarios.harness import Checkpoint, Resolver, ede_code, soa_name
 from sekisho.rpz.serials import newer
 from support import free_port, radius, wait_until
@@ -135,7 +135,7 @@ def test_log_ins_at_a_hundred_a_second_are_few_versions_and_the_resolver_keeps_u
             assert seen["records"] <= before["records"] + 2 * len(people), "a session that ended leaves nothing behind"
     took = time.monotonic() - began
     nas.close()
-    wait_until(lambda: zone()["records"] == before["records"] + len(people), deadline=30, what="one session of each")
+    wait_until(lambda: zone()["records"] == before["records"] + len(people), what="one session of each")
     last = zone()
     print(f"\n{peer.name}: {2 * LOG_INS / took:.0f} changes/s for {took:.1f} s made {len(serials)} versions; journal {last['journal']}")
     assert all(newer(after, earlier) for earlier, after in itertools.pairwise(serials))
@@ -174,9 +174,9 @@ def test_recursors_packet_cache_gives_one_customer_what_was_decided_for_another(
     ) as peer:
         # Another name each time: one that was asked before the zone came stays in the cache as it was.
         fresh = (f"n{number}.c2.example" for number in itertools.count())
-        wait_until(lambda: peer.gives(plain.address, next(fresh)) == "NXDOMAIN", deadline=30, what="the zones", interval=0.1)
+        wait_until(lambda: peer.gives(plain.address, next(fresh), patience=BRIEF) == "NXDOMAIN", what="the zones", interval=0.1)
         wait_until(
-            lambda: peer.gives(leaving.address, next(fresh)) == ANSWER, deadline=30, what="the zone of those let through", interval=0.1
+            lambda: peer.gives(leaving.address, next(fresh), patience=BRIEF) == ANSWER, what="the zone of those let through", interval=0.1
         )
         assert peer.gives(plain.address, "cached.c2.example") == "NXDOMAIN"
         assert peer.gives(leaving.address, "cached.c2.example") == "NXDOMAIN", "this version's packet cache asks the zones: tell the table"

@@ -128,22 +128,24 @@ def ready_for(expression: str) -> str:
 
 
 def test_the_checkpoint_is_scraped_and_up(scraped: Prometheus) -> None:
-    (target,) = scraped.get("/api/v1/targets")["activeTargets"]
-    assert target["health"] == "up", target["lastError"]
-    (up,) = scraped.query('up{job="sekisho"}')
-    assert up["value"][1] == "1"
+    (target,) = wait_until(
+        # A scrape may take a second, which it does now and then on a busy machine.
+        lambda: [one for one in scraped.get("/api/v1/targets")["activeTargets"] if one["health"] == "up"],
+        what="a target that is up",
+    )
+    assert target["labels"]["job"] == "sekisho"
+    wait_until(lambda: [one["value"][1] for one in scraped.query('up{job="sekisho"}')] == ["1"], what="a scrape")
 
 
 @pytest.mark.parametrize("expression", QUERIES)
 def test_every_query_of_the_dashboard_is_answered_with_something_to_show(scraped: Prometheus, expression: str) -> None:
-    found = scraped.query(ready_for(expression))
-    assert found, "the dashboard would show an empty panel"
+    wait_until(lambda: scraped.query(ready_for(expression)), what="something to show; the dashboard would have an empty panel")
 
 
 def test_the_variable_of_the_dashboard_finds_the_checkpoint(scraped: Prometheus) -> None:
     (definition,) = [one["definition"] for one in DASHBOARD["templating"]["list"] if one["name"] == "instance"]
     metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", definition).groups()  # type: ignore[union-attr]
-    assert scraped.query(f"count by ({label}) ({metric})")
+    assert wait_until(lambda: scraped.query(f"count by ({label}) ({metric})"), what="the checkpoint by its label")
 
 
 def test_every_alerting_rule_is_evaluated_without_an_error_and_a_healthy_checkpoint_raises_none(scraped: Prometheus) -> None:
@@ -164,7 +166,5 @@ def test_every_alerting_rule_is_evaluated_without_an_error_and_a_healthy_checkpo
 
 def test_what_is_scraped_agrees_with_what_the_daemon_says(scraped: Prometheus) -> None:
     acts = scraped.checkpoint.sekisho("status")["ledger"]["acts"]
-    wait_until(
-        lambda: [one["value"][1] for one in scraped.query("sekisho_ledger_acts")] == [str(acts)], deadline=30, what="the count of acts"
-    )
-    wait_until(lambda: scraped.query('sekisho_sink_lag_events{sink="archive"} == 0'), deadline=30, what="the sink to have told all")
+    wait_until(lambda: [one["value"][1] for one in scraped.query("sekisho_ledger_acts")] == [str(acts)], what="the count of acts")
+    wait_until(lambda: scraped.query('sekisho_sink_lag_events{sink="archive"} == 0'), what="the sink to have told all")

@@ -21,6 +21,8 @@ from unit.app.test_replay import PACK, SETTINGS, run
 
 pytestmark = pytest.mark.peers
 BEGAN = float(int(time.time())) - 3600
+ROTATE = str(10**8)
+"""Seconds of a file of nfcapd's. They begin at multiples of it since 1970, whatever the hour: what a test sends is in one."""
 HANDED = "198.51.100.200"
 """An address that comes by log-in."""
 
@@ -30,7 +32,7 @@ def nfcapd(folder: Path) -> Iterator[tuple[int, Path]]:
     """A collector on a port; its file stands in `folder` once the block has ended."""
     port = free_port("127.0.0.1")
     folder.mkdir()
-    words = [require_binary("nfcapd"), "-b", "127.0.0.1", "-p", str(port), "-w", str(folder), "-t", "300"]
+    words = [require_binary("nfcapd"), "-b", "127.0.0.1", "-p", str(port), "-w", str(folder), "-t", ROTATE]
     with (folder.parent / f"{folder.name}.log").open("wb") as log, subprocess.Popen(words, stdout=log, stderr=log) as collector:
         try:
             wait_until(lambda: f":{port:04X} " in Path("/proc/net/udp").read_text(), what="nfcapd that listens")
@@ -78,8 +80,21 @@ def test_what_softflowd_told_nfcapd_affects_whom_the_capture_it_read_affects(sit
     spam.append(recordings.frame(BEGAN + 400, recordings.home(4), "203.0.113.9", 6, recordings.opening(443)))
     capture = recordings.write(tmp_path / "day.pcap", spam)
     with nfcapd(tmp_path / "flows") as (port, folder):
-        command = [require_binary("softflowd"), "-d", "-r", str(capture), "-n", f"127.0.0.1:{port}", "-v", "9"]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        command = [
+            require_binary("softflowd"),
+            "-d",
+            "-r",
+            str(capture),
+            "-n",
+            f"127.0.0.1:{port}",
+            "-v",
+            "9",
+            "-p",
+            "pid",
+            "-c",
+            "control",
+        ]
+        subprocess.run(command, check=True, capture_output=True, timeout=60, cwd=tmp_path, stdin=subprocess.DEVNULL)
         wait_until(lambda: received(port), what="nfcapd to have read all")
     told = [body(site, path) for path in (capture, written(folder))]
     for one in told:

@@ -64,7 +64,7 @@ class Unbound:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ async def run_client(program: str, *arguments: str) -> str:
     process = await asyncio.create_subprocess_exec(
         require_binary(program), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
     return out.decode()
 
 
@@ -175,7 +175,7 @@ def test_a_resolver_that_restarts_is_found_again(context: TcpContext, tmp_path: 
                 require_binary("unbound"), "-d", "-c", str(tmp_path / "unbound.conf"), stderr=asyncio.subprocess.DEVNULL
             )
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while not (await asker.ask("www.example.com")).answer:
                         await asyncio.sleep(0.05)
             finally:
@@ -186,7 +186,7 @@ def test_a_resolver_that_restarts_is_found_again(context: TcpContext, tmp_path: 
         checkpoint(context, first.port, story)
     finally:
         first.process.kill()
-        first.process.wait(10)
+        first.process.wait(60)
 
 
 def test_no_name_that_matched_nothing_is_told_to_any_log(context: TcpContext, unbound: Unbound, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ from sekisho.drivers.tcpcontext import TcpSettings
 from support.tcp import asking, make_context, query, serving
 async def main():
     context = make_context(Path({str(tmp_path / "tables")!r}))
-    async with serving(context, [("127.0.0.1", {unbound.port}), ("127.0.0.1", 1)], TcpSettings(timeout=1)) as point:
+    async with serving(context, [("127.0.0.1", {unbound.port}), ("127.0.0.1", 1)], TcpSettings(timeout=20)) as point:
         for broken in (b"", b"\\x00\\x80marked", query("marked.example.com")[:-3]):
             async with asking(point.port) as asker:
                 assert (await asker.ask("marked.example.com")).rcode() == 3

@@ -74,10 +74,9 @@ def test_answers_go_on_stale_while_the_resolver_is_dead_and_policy_is_first(mort
     with running_unbound(mortal.folder, port=mortal.port):
         wait_until(
             lambda: addresses(site.ask(customer, "known.short.example")) == {"198.51.100.7"},
-            deadline=30,
             what="the resolver taken up again",
         )
-        assert site.is_answered(other, f"stale.{LISTED}")
+        wait_until(lambda: site.is_answered(other, f"stale.{LISTED}"), what="an answer to be kept")
     stale = site.metric("sekisho_cache_stale_total")
 
     def is_stale() -> bool:
@@ -85,13 +84,13 @@ def test_answers_go_on_stale_while_the_resolver_is_dead_and_policy_is_first(mort
         assert addresses(answer) == {"198.51.100.7"}
         return ede_code(answer) == STALE
 
-    wait_until(is_stale, deadline=30, what="an answer past its time to live")
+    wait_until(is_stale, what="an answer past its time to live")
     answer = site.ask(customer, "known.short.example")
     assert [rrset.ttl for rrset in answer.answer] == [30]
     wait_until(lambda: site.metric("sekisho_cache_stale_total") > stale, what="stale answers counted")
     assert site.is_blocked(customer, f"stale.{LISTED}")
     with running_unbound(mortal.folder, port=mortal.port):
-        wait_until(lambda: ede_code(site.ask(customer, "known.short.example")) is None, deadline=30, what="fresh answers again")
+        wait_until(lambda: ede_code(site.ask(customer, "known.short.example")) is None, what="fresh answers again")
 
 
 PROXY_VIEWS = """

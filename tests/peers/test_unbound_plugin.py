@@ -69,7 +69,7 @@ def front(stand: Stand) -> Iterator[Front]:
         yield one
 
 
-def ask(front: Front, source: str, name: str, *, tcp: bool = False, patience: float = 10.0, **options: object):
+def ask(front: Front, source: str, name: str, *, tcp: bool = False, patience: float = 60.0, **options: object):
     return front.ask(Question(source, name, "A", tcp=tcp, edns=True), patience)
 
 
@@ -81,7 +81,7 @@ def test_an_answer_for_one_customer_never_reaches_another(front: Front) -> None:
         assert ask(front, SILENCED, "www.c2.example", patience=0.5) == SILENCE
     query = dns.message.make_query("www.c2.example", "A")
     query.flags |= 0x0010
-    assert dns.query.udp(query, "127.0.0.1", port=front.port, source=ENTITLED, timeout=10).rcode() == 3, "checking disabled"
+    assert dns.query.udp(query, "127.0.0.1", port=front.port, source=ENTITLED, timeout=60).rcode() == 3, "checking disabled"
     sources = [ENTITLED, OPTED_OUT] * 40
     with ThreadPoolExecutor(16) as pool:
         names = [f"n{number // 8}.c2.example" for number in range(len(sources))]
@@ -100,6 +100,9 @@ def test_what_the_plugin_decided_reaches_counts_and_record_as_a_workers_does(sta
     rows, taken, lost = rings.drain(65536)
     assert (rows.queries, taken, lost) == (2, 2, 0)
     assert (rows.customers, rows.clauses, rows.lists) == (("entitled",), ("gunma/別記-1",), ("list-0",))
+    wait_until(
+        lambda: reader.observe().totals[Counter.STEP_SILENCED] > before.totals[Counter.STEP_SILENCED], what="the silenced query counted"
+    )
     after = reader.observe()
     grown = {counter: after.totals[counter] - before.totals[counter] for counter in Counter}
     assert grown[Counter.STEP_ENTITLED] == 2
@@ -125,7 +128,7 @@ def test_damaged_tables_are_refused_and_the_last_good_ones_stay(stand: Stand, fr
     data = bytearray((stand.place.tables / f"snapshot-{before}").read_bytes())
     data[-1] ^= 1
     stand.writer.publish_snapshot(bytes(data), 90)
-    wait_until(lambda: "last good tables stay" in front.log.read_text(), deadline=20, what="the refusal in the log")
+    wait_until(lambda: "last good tables stay" in front.log.read_text(), what="the refusal in the log")
     assert ask(front, ENTITLED, "www.c2.example").rcode == 3
     publish(stand.writer, 91, "c2.example")
     follow(stand.place, [front], 91, Head(stand.place.tables).generation)
@@ -159,7 +162,7 @@ def test_without_tables_it_fails_as_configured_and_says_so_once(tmp_path: Path, 
         writer = TableWriter(tables)
         publish(writer, 5, "c2.example")
         writer.replace_customers(PEOPLE, [Prefix.parse(ALLOWED)], 3)
-        wait_until(lambda: ask(front, ENTITLED, "www.c2.example").rcode == 3, deadline=20, what="the tables taken once they are there")
+        wait_until(lambda: ask(front, ENTITLED, "www.c2.example").rcode == 3, what="the tables taken once they are there")
 
 
 def test_a_reload_of_unbound_keeps_the_checkpoint(stand: Stand) -> None:
@@ -207,6 +210,6 @@ def test_what_unbound_answers_before_its_modules_comes_before_the_checkpoint(sta
         assert {data for _, _, data in ask(one, SILENCED, "early.c2.example").records} == {bytes((203, 0, 113, 5))}
         query = dns.message.make_query("www.c2.example", "A")
         query.flags &= ~0x0100
-        assert dns.query.udp(query, "127.0.0.1", port=one.port, source=SILENCED, timeout=10).rcode() == 5
+        assert dns.query.udp(query, "127.0.0.1", port=one.port, source=SILENCED, timeout=60).rcode() == 5
         with pytest.raises(EOFError):
-            dns.query.tcp(dns.message.make_query("www.c2.example", "A"), "127.0.0.1", port=one.port, source=SILENCED, timeout=10)
+            dns.query.tcp(dns.message.make_query("www.c2.example", "A"), "127.0.0.1", port=one.port, source=SILENCED, timeout=60)

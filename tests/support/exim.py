@@ -102,11 +102,14 @@ class Exim:
         return self.folder / "cert.pem"
 
     def mails(self, local_part: str) -> list[mailbox.mboxMessage]:
-        path = self.mail / "all"
-        if not path.exists():
+        path, lock = self.mail / "all", self.mail / "all.lock"
+        if not path.exists() or lock.exists():
             return []
+        size = path.stat().st_size
         with contextlib.closing(mailbox.mbox(path, create=False)) as box:
-            return [mail for mail in box if mail["Envelope-to"] == f"{local_part}@example.com"]
+            found = [mail for mail in box if mail["Envelope-to"] == f"{local_part}@example.com"]
+        # Of what was written meanwhile there may be a half.
+        return found if not lock.exists() and path.stat().st_size == size else []
 
     def set(self, name: str, *, there: bool) -> None:
         """`open`: what is put off is taken from now on; `log-in`: nobody is served without one."""
@@ -154,7 +157,7 @@ def _started(folder: Path, mail: Path, receiver: pwd.struct_passwd) -> Iterator[
         return False
 
     try:
-        wait_until(greets, deadline=30, what="Exim to greet")
+        wait_until(greets, what="Exim to greet")
         yield one
     finally:
         if process.poll() is None:

@@ -89,7 +89,9 @@ def ask(tmp_path, requests, operations=None, roles=None):
         served = server(application(operations or FakeOperations(), lambda: roles or Roles(os.getuid())))
         task = asyncio.create_task(served.serve([listen(path)]))
         try:
-            async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(path)), base_url="http://localhost") as client:
+            async with httpx.AsyncClient(
+                transport=httpx.AsyncHTTPTransport(uds=str(path)), base_url="http://localhost", timeout=60
+            ) as client:
                 return [await client.request(method, target, **more) for method, target, more in requests]
         finally:
             served.should_exit = True

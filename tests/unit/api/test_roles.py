@@ -149,7 +149,7 @@ def test_changed_roles_hold_from_the_next_request_on_the_same_connection(tmp_pat
         try:
             limits = httpx.Limits(max_connections=1)
             transport = httpx.AsyncHTTPTransport(uds=str(path), limits=limits)
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
                 first = await client.post("/v1/reload")
                 roles[0] = dataclasses.replace(ROLES, operators=Members(frozenset({VIEWER})))
                 second = await client.post("/v1/reload")
@@ -197,12 +197,12 @@ def test_one_user_cannot_keep_the_others_out(tmp_path, as_caller):
             as_caller(STRANGER)
             held = [await asyncio.open_unix_connection(str(path)) for _ in range(CONNECTIONS + 10)]
             # A connection that is not served is closed by the daemon; the rest wait for a request.
-            closed = [await asyncio.wait_for(reader.read(1), 20) for reader, _ in held[CONNECTIONS:]]
+            closed = [await asyncio.wait_for(reader.read(1), 60) for reader, _ in held[CONNECTIONS:]]
             waiting = [reader.at_eof() for reader, _ in held[:CONNECTIONS]]
             as_caller(OPERATOR)
             reader, writer = await asyncio.open_unix_connection(str(path))
             writer.write(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
-            line = await asyncio.wait_for(reader.readline(), 20)
+            line = await asyncio.wait_for(reader.readline(), 60)
             for _, one in [*held, (reader, writer)]:
                 one.close()
             return closed, waiting, line

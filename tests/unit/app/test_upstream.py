@@ -84,7 +84,8 @@ def test_it_answers_over_udp_and_tcp_on_one_port() -> None:
         async with Upstream() as upstream:
             query = dns.message.make_query("www.example.com", "A")
             return [
-                await ask_over(query, upstream.host, port=upstream.port, timeout=5) for ask_over in (dns.asyncquery.udp, dns.asyncquery.tcp)
+                await ask_over(query, upstream.host, port=upstream.port, timeout=60)
+                for ask_over in (dns.asyncquery.udp, dns.asyncquery.tcp)
             ]
 
     udp, tcp = asyncio.run(talk())

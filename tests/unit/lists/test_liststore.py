@@ -36,7 +36,10 @@ class Site:
         self.write(text or names(10))
 
     def write(self, text: str) -> None:
-        self.source.write_text(text)
+        """Renamed into place: who fetches it meanwhile gets the one or the other."""
+        aside = self.source.with_name("aside")
+        aside.write_text(text)
+        aside.rename(self.source)
 
     async def store(self, **options: Any) -> ListStore:
         store = ListStore(self.state, KEY, **options)
@@ -296,7 +299,7 @@ def test_lists_are_kept_fresh_and_whoever_runs_them_is_told(site: Site) -> None:
         definition = replace(site.definition, refresh=0.05)
         changed: asyncio.Queue[str] = asyncio.Queue()
         task = asyncio.create_task(store.run([definition], changed.put))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await changed.get() == "sample"
             site.write(names(12))
             assert await changed.get() == "sample"
@@ -318,7 +321,7 @@ def test_a_refresh_asked_for_does_not_wait_for_its_time(site: Site) -> None:
         store = await site.store()
         changed: asyncio.Queue[str] = asyncio.Queue()
         task = asyncio.create_task(store.run([site.definition], changed.put))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await changed.get()
             site.write(names(12))
             store.request("sample")
