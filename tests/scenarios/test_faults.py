@@ -250,6 +250,32 @@ def test_without_file_descriptors_left_udp_and_open_connections_are_served_and_t
     wait_until(lambda: site.is_blocked(customers[1], LISTED))
 
 
+def test_without_file_descriptors_left_the_control_plane_lives_and_goes_on_when_there_are_some_again(
+    site: Checkpoint, customers: list[Customer]
+) -> None:
+    pid, new = site.pid(CONTROL), site.customer("gunma")
+    lines = len(site.log.splitlines())
+    limit = max(descriptors(pid)) + 1
+    with contextlib.ExitStack() as stack, limited(resource.RLIMIT_NOFILE, {pid: limit}):
+        wait_until(lambda: take_one(stack, site) or len(descriptors(pid)) >= limit, what="the limit")
+        wait_until(lambda: '"failing"' in site.log[-20000:], what="a step that could not be done")
+        assert site.is_blocked(customers[0], LISTED)
+        assert site.is_answered(customers[0], site.harmless())
+    wait_until(lambda: '"recovered"' in "".join(site.log.splitlines()[lines:]), what="what was wanting")
+    site.sekisho("optout", "add", new.id, "c2")
+    assert site.is_answered(new, LISTED)
+    assert site.pid(CONTROL) == pid
+    assert len(site.log.splitlines()) < lines + 100, "nor is the log flooded"
+
+
+def take_one(stack: contextlib.ExitStack, site: Checkpoint) -> None:
+    """One connection more to the operator's socket that asks nothing."""
+    one = stack.enter_context(socket.socket(socket.AF_UNIX))
+    one.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        one.connect(str(site.site.runtime / "sekishod.sock"))
+
+
 def descriptors(pid: int) -> set[int]:
     return {int(one.name) for one in Path(f"/proc/{pid}/fd").iterdir()}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 _FLAGS = {"compile": "compile what reads lists, flow records and dnstap, for a start that need not, and end"}
 
 
+CRASHED = 70
+"""Exit code of what nobody foresaw (EX_SOFTWARE of sysexits.h), and of a fault after the daemon was ready: it is to be started again."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of `sekishod`. Exit codes: 0 stopped as told, 1 could not start or go on, 2 usage."""
+    """Entry point of `sekishod`. Exit codes: 0 stopped as told, 1 could not start, 2 usage, 70 could not go on."""
     arguments = begin("sekishod", "The control plane of Sekisho.", argv, _FLAGS)
     sys.exit(warm() if arguments.compile else run(arguments.config))
 
@@ -38,6 +43,7 @@ def warm() -> int:
 
 
 def run(config: Path) -> int:
+    notifier = Notifier()
     try:
         with loading():
             # Imported here, and not before `begin`: they bring compiled code, and the folder it is kept in had to be known.
@@ -45,13 +51,16 @@ def run(config: Path) -> int:
             from sekisho.drivers.site import load_site  # noqa: PLC0415
 
             site = load_site(config)
-        asyncio.run(_live(config, in_force(site), Notifier()))
+        asyncio.run(_live(config, in_force(site), notifier))
     except ConfigError as error:
         _tell(f"{error}\nsekishod: {len(error.faults)} faults in the configuration; correct them and start again")
         return 1
     except SekishoError as error:
         _tell(f"sekishod: {error}")
-        return 1
+        return CRASHED if notifier.was_ready else 1
+    except Exception:  # noqa: BLE001 - the outermost boundary: 1, Python's own code, would say that a new start is of no use
+        traceback.print_exc()
+        return CRASHED
     return 0
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -57,6 +58,8 @@ SESSIONS_EVERY = 1.0
 """Seconds between two looks whether sessions are overdue; octets are handed on as often."""
 EXPIRY_EVERY = 0.25
 """Seconds after its end in which an opt-out has ended."""
+_WANT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC})
+"""What the machine has too little of for a while: no reason to end, a step is done when there is some again."""
 
 
 @contextlib.asynccontextmanager
@@ -189,12 +192,14 @@ async def _close(doors: Sequence[Door], tasks: list[asyncio.Task[None]]) -> None
 
 
 async def _every(seconds: float, what: str, step: Callable[[], Awaitable[object]]) -> None:
-    """Do a step again and again. What fails on purpose is logged, once for as long as it fails, and tried again."""
+    """Do a step again and again. What fails on purpose, or for want, is logged, once for as long as it fails, and tried again."""
     failing = False
     while True:
         try:
             await step()
-        except SekishoError as error:
+        except (SekishoError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _WANT:
+                raise
             if not failing:
                 log.error("failing", task=what, error=str(error))  # noqa: TRY400 - the sentence says it all
             failing = True

@@ -61,8 +61,13 @@ class Keeper:
         self.pid, self.started, self.start_at, self.ready, self.told = pid, now, None, False, ""
 
     def on_exit(self, now: float) -> float:
-        """It died: when to start it again, growing with failures in a row. Returns the pause, seconds."""
-        self.failures = 1 if now - self.started >= STEADY else self.failures + 1
+        """It died: when to start it again, growing with failures in a row. Returns the pause, seconds.
+
+        What serves customers, and came as far as that, is started again at once however often it dies: while
+        it is away their queries wait.
+        """
+        served = self.ready and self.program.succeeded
+        self.failures = 1 if served or now - self.started >= STEADY else self.failures + 1
         pause = PAUSES[min(self.failures, len(PAUSES)) - 1]
         self.pid, self.ready, self.start_at = 0, False, now + pause
         return pause

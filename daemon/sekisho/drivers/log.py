@@ -26,6 +26,29 @@ WITHHELD = "[withheld]"
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
+_NO_DESCRIPTOR = "socket.accept() out of system resource"
+"""How a message of asyncio begins."""
+SPARED = 10.0
+"""Seconds in which a want of descriptors is told once. asyncio tells it a hundred times a second, with a traceback each."""
+
+
+class _Sparing(logging.Filter):
+    """Keeps what is said while descriptors are wanting from filling the disk as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name != "asyncio" or not str(record.msg).startswith(_NO_DESCRIPTOR):
+            return True
+        if 0.0 <= record.created - self._told < SPARED:
+            return False
+        self._told = record.created
+        record.exc_info = None
+        return True
+
+
 class _Unfailing(io.TextIOBase):
     """A stream whose failures are nobody's: a log on a full disk must not end what it tells of."""
 
@@ -85,6 +108,7 @@ def configure(level: str = "info", form: LogFormat | None = None, stream: TextIO
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(out)
+    handler.addFilter(_Sparing())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -32,9 +32,11 @@ class Notifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self.watchdog_seconds = _watchdog(environ)
         """Half the manager's patience: how often to call `watchdog`. None: it does not ask."""
+        self.was_ready = False
 
     def ready(self, status: str = "") -> None:
         """The process does its work now."""
+        self.was_ready = True
         self._send("READY=1", status)
 
     def status(self, text: str) -> None:

@@ -106,7 +106,8 @@ async def _body(response: httpx.Response, definition: ListDefinition, shown: str
         raise FeedError(f"{shown} is encoded as {encoding[:20]!r}, which was not asked for")
     decoder = Decoder(definition.max_bytes, shown, always=encoding.endswith("gzip"))
     async for chunk in response.aiter_raw(CHUNK):
-        decoder.add(chunk)
+        # In a thread: some octets of a source that means harm take most of a second to undo, and acts of operators wait for the loop.
+        await asyncio.to_thread(decoder.add, chunk)
     if declared.isdigit() and response.num_bytes_downloaded < int(declared):
         raise FeedError(f"{shown} ended before all of it came")
     return decoder.finish()

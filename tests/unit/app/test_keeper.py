@@ -231,6 +231,18 @@ def test_pauses_grow_with_failures_in_a_row_and_start_anew_after_a_steady_run() 
     assert keeper.on_exit(now + STEADY) == PAUSES[0]
 
 
+def test_a_plane_that_served_is_started_again_at_once_however_often_it_dies_and_the_control_plane_is_not() -> None:
+    pauses = {}
+    for succeeded in (True, False):
+        keeper = Keeper(Program("either", (), succeeded=succeeded))
+        pauses[succeeded] = []
+        for now in range(len(PAUSES)):
+            keeper.on_start(7, now)
+            keeper.ready = True
+            pauses[succeeded].append(keeper.on_exit(now + 1))
+    assert pauses == {True: [PAUSES[0]] * len(PAUSES), False: list(PAUSES)}
+
+
 def test_once_ready_a_process_is_never_given_up() -> None:
     keeper = Keeper(Program("plane", ()), ever_ready=True)
     for now in range(100):

@@ -62,3 +62,17 @@ def test_libraries_are_heard_from_warnings_up_even_at_debug() -> None:
 def test_an_unknown_level_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="unknown log level 'loud'; use one of debug, info, warning, error"):
         configure("loud")
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_want_of_descriptors_is_told_now_and_then_and_other_faults_each_time() -> None:
+    out = io.StringIO()
+    configure("info", "json", out)
+    told = logging.getLogger("asyncio")
+    for _ in range(1000):
+        told.error("socket.accept() out of system resource\nsocket: <fd=17>", exc_info=OSError(24, "Too many open files"))
+        told.error("Exception in callback")
+    said = [json.loads(line)["event"] for line in out.getvalue().splitlines()]
+    assert len([one for one in said if one.startswith("socket.accept()")]) == 1
+    assert said.count("Exception in callback") == 1000
+    assert "Traceback" not in out.getvalue()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
 import os
 import signal
@@ -13,6 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from sekisho.app import control
+from sekisho.app.control import CRASHED
+from sekisho.app.control_daemon import _every
+from sekisho.model.errors import UnavailableError
 from unit.control.sites import CUSTOMERS, Folder
 from unit.flows.packets import v5, v5_record
 
@@ -164,3 +170,41 @@ def test_flow_records_are_collected_and_told(folder, start, wait_until):
         one.sendto(v5([v5_record("192.0.2.1", "198.51.100.25", 60)]), (host, int(port)))
     wait_until(lambda: sekisho(folder, "flows", "show")[1]["totals"]["records"] == 1, 30)
     assert process.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "ready", "code"),
+    [
+        (UnavailableError("the folder cannot be used"), False, 1),
+        (UnavailableError("the folder cannot be used"), True, CRASHED),
+        (RuntimeError("nobody foresaw it"), False, CRASHED),
+        (RuntimeError("nobody foresaw it"), True, CRASHED),
+    ],
+)
+def test_what_a_new_start_may_mend_ends_with_a_code_after_which_there_is_one(
+    folder, monkeypatch, capsys, root, error: Exception, ready: bool, code: int
+) -> None:
+    async def live(_config, tables, notifier) -> None:
+        if ready:
+            notifier.ready()
+        raise error
+
+    monkeypatch.setattr(control, "_live", live)
+    assert control.run(folder.config) == code
+    assert str(error) in capsys.readouterr().err
+    assert "RestartPreventExitStatus=1" in (root / "systemd" / "sekishod.service").read_text().splitlines()
+
+
+def test_a_step_for_which_something_is_wanting_is_done_when_there_is_some_again_and_another_fault_ends_the_daemon() -> None:
+    numbers = iter([errno.EMFILE, errno.ENFILE, errno.ENOSPC, None, errno.EIO])
+    done = []
+
+    async def step() -> None:
+        number = next(numbers)
+        if number is not None:
+            raise OSError(number, os.strerror(number))
+        done.append(number)
+
+    with pytest.raises(OSError, match="Input/output"):
+        asyncio.run(_every(0.0, "drain", step))
+    assert done == [None]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sekisho.drivers.feeds import Feeds, Fetched, Validators
+from sekisho.drivers.feeds import Decoder, Feeds, Fetched, Validators
 from sekisho.drivers.webfeeds import shown_url
 from sekisho.model.errors import FeedError
 from sekisho.model.lists import ListDefinition, ListFormat, Scope
@@ -156,6 +156,21 @@ def test_compressed_feeds_are_undone_within_the_limit(server: Server, path: str)
     fetched = fetch(f"{server.url}/{path}", max_bytes=len(BODY))
     assert fetched is not None
     assert bytes(fetched.data) == BODY
+
+
+def test_a_bomb_is_undone_beside_the_event_loop(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    add = Decoder.add
+
+    def noted(self: Decoder, chunk: bytes) -> None:
+        threads.append(threading.get_ident())
+        add(self, chunk)
+
+    monkeypatch.setattr(Decoder, "add", noted)
+    with pytest.raises(FeedError, match="larger than"):
+        fetch(f"{server.url}/bomb", max_bytes=1_000_000)
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 @pytest.mark.parametrize(
