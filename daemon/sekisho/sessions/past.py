@@ -37,7 +37,8 @@ class Past:
         anew = told.seconds is not None and told.seconds < self.seconds
         down = grown(self.down, told.down, wide=wide, began_anew=anew) if told.down is not None else 0
         up = grown(self.up, told.up, wide=wide, began_anew=anew) if told.up is not None else 0
-        self.down, self.up = told.down or self.down, told.up or self.up
+        self.down = self.down if told.down is None else told.down
+        self.up = self.up if told.up is None else told.up
         self.seconds = self.seconds if told.seconds is None else told.seconds
         changes.facts.append(Heard(self.number, self.seen, self.down, self.up, self.seconds, wide))
         if self.customer is not None and (down or up):

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from sekisho.model.customers import Prefix
 from sekisho.model.sessions import Accounting, AccountingKind, Ports, Session, SessionEnd, Share
 from sekisho.sessions.changes import WHOLE, Changes, Heard, Held, Named, Opened, Over, Released, Revived
 from sekisho.sessions.columns import code_of, is_v4, prefix_of
@@ -231,7 +232,7 @@ class Table(Roster):
         kept = [one for one in parts if not any(one.within(other) for other in told.gone)] if told.adds or not told.shares else []
         # What is told now takes the place of what it overlaps.
         kept = [one for one in kept if not any(one != other and one.overlaps(other) for other in told.shares)]
-        after = tuple(dict.fromkeys((*kept, *told.shares)))
+        after = tuple(sorted({*kept, *told.shares}, key=_place))
         if after == parts:
             return
         for one in parts:
@@ -326,3 +327,9 @@ class Table(Roster):
         self._unindex(row)
         del self._rows[key]
         columns.give(row)
+
+
+def _place(share: Share) -> tuple[Prefix, int, int, int, int]:
+    """In the order of ports, however a NAS tells of them."""
+    ports = share.ports
+    return share.prefix, ports.first, ports.last, ports.step, ports.times

@@ -108,3 +108,15 @@ def test_a_block_that_is_anothers_now_costs_the_session_no_more_than_the_block()
     (released,) = [fact for fact in cgn.facts if isinstance(fact, Released)]
     assert (released.first, released.until) == (1000, heard), "that it was theirs is known until they were last heard of"
     assert [one.customer for one in cgn.table.each()] == ["c-2", "c-1"]
+
+
+def test_blocks_that_are_given_back_and_taken_at_once_are_the_same_however_often_it_is_told() -> None:
+    def blocks(*firsts: int) -> tuple[Share, ...]:
+        return tuple(Share(POOL, Ports(first, first + 50)) for first in firsts)
+
+    once, twice = Table(), Table()
+    told = Accounting(AccountingKind.START, "cgn", T, "s", "c-1", (), blocks(100, 1), seconds=0, gone=blocks(100), adds=True)
+    for table, times in ((once, 1), (twice, 2)):
+        for _ in range(times):
+            table.apply(told, "c-1", Changes())
+    assert [one.shares for one in once.each()] == [one.shares for one in twice.each()] == [blocks(1, 100)]

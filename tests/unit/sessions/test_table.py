@@ -247,3 +247,12 @@ def test_a_table_filled_from_its_facts_is_the_same(field):
     changes = Changes()
     again.apply(Accounting(STOP, "bras", T + 9, "s1", "hana"), "c-1", changes)
     assert {fact.code for fact in changes.facts if isinstance(fact, Released)} == {code_of(ADDRESS), code_of(HOME)}
+
+
+def test_a_stop_that_comes_late_without_octets_counts_none_however_often_it_is_told(field):
+    """Another session took the address; the NAS then tells of the first one's end with counters that began anew."""
+    field.tell(START, down=988, up=988, seconds=16, at=16)
+    field.tell(START, at=20, session="s2", user="ken", customer="c-2", seconds=0)
+    assert field.ends() == [SessionEnd.REPLACED]
+    for _ in range(2):
+        assert not field.tell(STOP, at=8, down=0, up=0).usage
