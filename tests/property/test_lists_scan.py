@@ -140,6 +140,7 @@ RECORDS = st.one_of(
 )
 
 
+@example(feed=b"rpz- CNAME .", zone=None)
 @given(lines_of(RECORDS), st.sampled_from([None, "rpz.test"]))
 @example(
     b"$ORIGIN rpz.test.\n@ SOA a. b. (1 2\n3 4 5)\nx.example CNAME .\n  CNAME *.\n*.x.example.rpz.test. CNAME .\nx.example.other. CNAME .\n",

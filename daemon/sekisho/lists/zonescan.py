@@ -52,7 +52,7 @@ def is_plain_trigger(blob, start):  # type: ignore[no-untyped-def]
             digits = False
     if digits:
         return False
-    return not (blob[last] > 4 and blob[last + 1] == 114 and blob[last + 2] == 112 and blob[last + 3] == 122 and blob[last + 4] == 45)
+    return not (blob[last] >= 4 and blob[last + 1] == 114 and blob[last + 2] == 112 and blob[last + 3] == 122 and blob[last + 4] == 45)
 
 
 @compiled
