@@ -72,6 +72,7 @@ class PrefixColumn:
         self.lengths = array("B")
         self.starts = array("I", [0])
         self._networks: dict[str, int] = {}
+        self._fronts: dict[str, int] = {}
         self._hosts: dict[str, tuple[int, int]] = {}
         self._routes: dict[str, tuple[int, int]] = {}
         self._groups: dict[str, int] = {}
@@ -116,6 +117,8 @@ class PrefixColumn:
                 else:
                     network, _, host = text.rpartition(".")
                     base, tail = networks.get(network), hosts.get(host)
+                    if base is None:
+                        base = self._beside(network)
                     if base is not None and tail is not None:
                         highs.append(0)
                         lows.append(base | tail[0])
@@ -128,6 +131,7 @@ class PrefixColumn:
                 if ":" not in text:
                     if length >= 96 + 24:
                         networks[network] = low & ~0xFF
+                        self._fronts[network.rpartition(".")[0]] = low & ~0xFFFF
                         hosts[host] = low & 0xFF, length
                 elif front and _HEAD6.fullmatch(text):
                     shift = 48 - 16 * head.count(":")
@@ -138,6 +142,15 @@ class PrefixColumn:
         self.low.extend(lows)
         self.lengths.extend(lengths)
         self.starts.extend(starts)
+
+    def _beside(self, network: str) -> int | None:
+        """A /24 beside those that were read: of another in the same /16 the third octet alone is new."""
+        front, _, third = network.rpartition(".")
+        upper, octet = self._fronts.get(front), _OCTETS.get(third)
+        if upper is None or octet is None:
+            return None
+        base = self._networks[network] = upper | octet << 8
+        return base
 
     def rows(self) -> Iterator[tuple[Prefix, ...]]:
         """The prefixes of every row, in one pass."""
@@ -158,7 +171,7 @@ class PrefixColumn:
 
     def close(self) -> None:
         """No more cells are read: forget what was kept to read them fast."""
-        self._networks, self._hosts, self._routes, self._groups = {}, {}, {}, {}
+        self._networks, self._fronts, self._hosts, self._routes, self._groups = {}, {}, {}, {}, {}
 
 
 def _prefix_of(high: int, low: int, length: int) -> Prefix:

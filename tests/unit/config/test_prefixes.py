@@ -145,3 +145,20 @@ def test_parts_of_addresses_known_from_before_do_not_hide_host_bits(known, wrong
     column.extend(known)
     with pytest.raises(ValueError, match="bits set"):
         column.extend([wrong])
+
+
+@pytest.mark.parametrize("text", ["127.18.9.0/24", "127.18.10.7", "127.18.255.128/25", "127.19.9.0/24", "127.18.11.0/31"])
+def test_a_network_beside_one_that_was_read_is_read_as_any(text: str) -> None:
+    column = PrefixColumn()
+    column.extend(["127.18.3.0/24", "127.18.4.7", "127.18.4.128/25", "127.18.4.0/31"])
+    column.extend([text])
+    assert column.row(4) == (parse_prefix(text),)
+
+
+@pytest.mark.parametrize("text", ["127.18.09.0/24", "127.18.256.0/24", "127.18..0/24", "127.18.9.1/24", "18.9.0/24"])
+def test_what_stands_beside_a_network_and_is_none_is_refused(text: str) -> None:
+    column = PrefixColumn()
+    column.extend(["127.18.3.0/24"])
+    with pytest.raises(ValueError, match=r"is not an address|host bits|write"):
+        column.extend([text])
+    assert len(column) == 1
