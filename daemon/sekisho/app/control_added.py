@@ -23,16 +23,15 @@ class AddedCustomers:
     ) -> None:
         """Blocks for long with many customers. `groups`: what is set for members of VPN groups."""
         self._file = file
-        self._groups = groups or {}
         self._changed = changed
         self.by_id: dict[str, Customer] = {}
         self.prefixes = PrefixIndex()
         self.logins: dict[str, str] = {}
-        self.warnings = self._read()
+        self.warnings = self._read(groups or {})
         """A sentence for each that does not fit."""
 
     def put(self, customer: Customer) -> None:
-        customer = with_group(customer, self._groups)
+        """With what is set for the group in it (`config.groups`)."""
         self.by_id[customer.id] = customer
         self.prefixes.add(customer.prefixes, customer.id)
         self.logins.update(dict.fromkeys(customer.logins, customer.id))
@@ -48,7 +47,7 @@ class AddedCustomers:
         """Why a customer's prefixes or log-in names cannot be its own, or None."""
         return self._prefix_conflict(customer) or self._login_conflict(customer)
 
-    def _read(self) -> tuple[str, ...]:
+    def _read(self, groups: Mapping[str, VpnGroup]) -> tuple[str, ...]:
         warnings = []
         for identity, record in list(self._changed.items()):
             if record is None:
@@ -61,7 +60,7 @@ class AddedCustomers:
             if conflict is not None:
                 warnings.append(f"customer {identity}, added at run time, is left out: {conflict}")
                 continue
-            self.put(customer)
+            self.put(with_group(customer, groups))
         return tuple(warnings)
 
     def _prefix_conflict(self, customer: Customer) -> str | None:

@@ -204,7 +204,7 @@ class People:
         return customer
 
     def added(self, customer: Customer) -> None:
-        """The act that added a customer stands in the ledger."""
+        """The act that added a customer stands in the ledger; it comes `completed`."""
         self.removed(customer.id)
         self.changes += 1
         self._added.put(customer)
