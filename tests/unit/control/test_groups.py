@@ -177,6 +177,21 @@ def test_consent_of_the_group_brings_blocking_to_members_without_one_and_who_joi
     assert at_last == [False, False, True], "it holds as long as it is set"
 
 
+def test_who_was_added_to_a_group_has_its_settings_after_a_restart_too(site):
+    site.set(groups={"hq": SET})
+
+    async def add(control):
+        await control.add_customer({key: value for key, value in member(7).items() if key != "consent"}, replace=False, actor=ACTOR)
+        return await control.show_customer("v-7")
+
+    async def show(control):
+        return await control.show_customer("v-7")
+
+    before, after = run(site, add), run(site, show)
+    assert (after["consent"], after["contacts"], after["as_group"]) == (before["consent"], before["contacts"], before["as_group"])
+    assert after["consent"] == SET["consent"]
+
+
 def test_sessions_agreed_for_a_group_count_instead_of_the_plans(site):
     site.set(groups={"hq": SET}, duplicates={"allowed": 1, "grace": "60s"}, measures={"mode": "observe"})
     now = 1_775_000_000.0
