@@ -153,6 +153,7 @@ def test_a_checkpoint_starts_by_its_last_good_state_without_any_feed(tmp_path_fa
         for path in sorted(runtime.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
         with running(site) as second:
+            assert second.log.count("tables-restored") == 1, "what was in force was in force before all was loaded"
             assert second.is_answered(customer, LISTED)
             assert second.is_blocked(other, LISTED)
             assert second.is_answered(other, "sealed.example"), "the exception stands"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sekisho.app.process import begin, loading
 from sekisho.drivers.notify import Notifier
-from sekisho.model.errors import ConfigError, SekishoError
+from sekisho.model.errors import ConfigError, SekishoError, TableError
 
 if TYPE_CHECKING:
     from sekisho.app.control_base import Base
@@ -46,12 +48,13 @@ def run(config: Path) -> int:
     notifier = Notifier()
     try:
         with loading():
+            restored = _restore(config)
             # Imported here, and not before `begin`: they bring compiled code, and the folder it is kept in had to be known.
             from sekisho.app.control_base import in_force  # noqa: PLC0415
             from sekisho.drivers.site import load_site  # noqa: PLC0415
 
             site = load_site(config)
-        asyncio.run(_live(config, in_force(site), notifier))
+        asyncio.run(_live(config, in_force(site, restored), notifier))
     except ConfigError as error:
         _tell(f"{error}\nsekishod: {len(error.faults)} faults in the configuration; correct them and start again")
         return 1
@@ -62,6 +65,25 @@ def run(config: Path) -> int:
         traceback.print_exc()
         return CRASHED
     return 0
+
+
+def _restore(config: Path) -> str | None:
+    """Put the tables the daemon ended with in force, before anything that takes long to import or to read.
+
+    Whatever keeps them from it is told by what comes after, or was no more than time won.
+    """
+    import structlog  # noqa: PLC0415 - see `process.begin`
+
+    from sekisho.config.packets import parse_packet_settings  # noqa: PLC0415 - see `run`
+    from sekisho.drivers.kepttables import KeptTables  # noqa: PLC0415
+
+    with contextlib.suppress(ConfigError, OSError, UnicodeDecodeError, TableError):
+        settings = parse_packet_settings(config.read_text(encoding="utf-8"), str(config))
+        restored = KeptTables(settings.state, settings.runtime / "plane").restore(time.time())
+        if restored is not None:
+            structlog.get_logger("sekisho.control").info("tables-restored")
+        return restored
+    return None
 
 
 async def _live(config: Path, tables: AbstractAsyncContextManager[Base], notifier: Notifier) -> None:

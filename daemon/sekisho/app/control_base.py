@@ -14,21 +14,28 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from sekisho.app.control_lists import Lists
 from sekisho.app.control_people import People
 from sekisho.app.control_saved import SavedSnapshot
 from sekisho.app.control_sessions import Sessions
 from sekisho.app.control_standing import View
 from sekisho.app.control_tables import Tables
+from sekisho.drivers.kepttables import Ground, KeptTables
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.listkey import load_key
 from sekisho.drivers.site import Site
 from sekisho.drivers.tablereader import TableReader
+from sekisho.drivers.tablerows import SHARED
 from sekisho.drivers.tables import TableWriter
+from sekisho.model.errors import TableError
 from sekisho.snapshot.digest import Key
 
+log = structlog.get_logger("sekisho.control")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Base:
     """What is in force, and who keeps it so."""
 
@@ -43,17 +50,21 @@ class Base:
     sessions: Sessions
     tables: Tables
     reader: TableReader
+    is_in_order: bool = True
+    """Nothing that was being done was broken off before it had been carried out."""
 
 
 @contextlib.asynccontextmanager
-async def in_force(site: Site) -> AsyncIterator[Base]:
-    """The site's tables, in force; closed in the reverse order at the end.
+async def in_force(site: Site, restored: str | None = None) -> AsyncIterator[Base]:
+    """The site's tables, in force; closed in the reverse order at the end, and kept for the next start if that was in order.
 
+    `restored` is the fingerprint of a snapshot that is in force already (`drivers.kepttables`).
     Raises SekishoError, with a sentence, for whatever keeps them from it.
     """
     state, folder = site.settings.state, site.settings.runtime / "plane"
+    ground: Ground | None = None
     async with contextlib.AsyncExitStack() as stack:
-        saved = SavedSnapshot(state / "snapshot")
+        saved = SavedSnapshot(state / "snapshot", restored)
         saved.ahead()
         ledger = await asyncio.to_thread(Ledger.open, state / "ledger.db")
         stack.push_async_callback(ledger.close)
@@ -72,4 +83,28 @@ async def in_force(site: Site) -> AsyncIterator[Base]:
         stack.push_async_callback(tables.saved)
         tables.lender = sessions
         await tables.start(now)
-        yield Base(now, state, folder, ledger, key, lists, sessions, tables, reader)
+        base = Base(now, state, folder, ledger, key, lists, sessions, tables, reader)
+        yield base
+        if base.is_in_order:
+            now = time.time()
+            wanted = await asyncio.to_thread(View(tables.people, ledger.state.measures, now).enforcements)
+            if await tables.settle(wanted, now):
+                ground = _ground(base, now)
+            spared = [row for row in (tables.row_of(SHARED),) if row is not None]
+    if ground is not None:
+        await asyncio.to_thread(_keep, KeptTables(state, folder), ground, spared)
+
+
+def _ground(base: Base, now: float) -> Ground:
+    """What the tables are made of now. Opt-outs that end are all that changes them with time, without an act."""
+    ends = [one.until for one in base.ledger.state.each_opt_out() if one.until is not None and one.until > now]
+    stores = (base.state / "ledger.db", base.state / "sessions.db")
+    return Ground(base.tables.people.site.digests, stores, now, min(ends, default=None))
+
+
+def _keep(kept: KeptTables, ground: Ground, spared: list[int]) -> None:
+    """Only the next start is slower where this fails: a disk that is full is no reason to tell that the end was not in order."""
+    try:
+        kept.keep(ground, but=spared)
+    except (OSError, TableError) as error:
+        log.warning("tables-not-kept", error=str(error))

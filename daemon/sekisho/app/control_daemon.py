@@ -162,7 +162,7 @@ async def serve(base: Base, config: Path, hang_up: asyncio.Event, notifier: Noti
         finally:
             notifier.stopping()
             log.info("stopping")
-            await _close(doors, tasks)
+            base.is_in_order = await _close(doors, tasks)
             await core.nas.stop()
 
 
@@ -177,18 +177,20 @@ async def _until_stopped(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -
         waiting.cancel()
 
 
-async def _close(doors: Sequence[Door], tasks: list[asyncio.Task[None]]) -> None:
+async def _close(doors: Sequence[Door], tasks: list[asyncio.Task[None]]) -> bool:
+    """False if what somebody had asked for was not carried out by then."""
     for door in doors:
         door.close()
     serving = tasks[len(tasks) - len(doors) :]
     for task in tasks[: len(tasks) - len(doors)]:
         task.cancel()
-    await asyncio.wait(serving, timeout=5.0)
-    for task in serving:
+    _, late = await asyncio.wait(serving, timeout=5.0)
+    for task in late:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     for door in doors:
         door.remove()
+    return not late
 
 
 async def _every(seconds: float, what: str, step: Callable[[], Awaitable[object]]) -> None:

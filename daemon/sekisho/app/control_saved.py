@@ -15,20 +15,20 @@ from pathlib import Path
 import structlog
 
 from sekisho.drivers.durable import write_file
+from sekisho.drivers.kepttables import PRINT_BYTES
 from sekisho.model.errors import TableError
 from sekisho.snapshot.layout import SNAPSHOT_VERSION
 from sekisho.snapshot.sections import Kind, unpack
 
 log = structlog.get_logger("sekisho.control")
 
-PRINT_BYTES = 32
-"""Hexadecimal digits of a fingerprint."""
-
 
 class SavedSnapshot:
     """The file at `path`. One thread at a time writes it, and of several snapshots that wait the last alone."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, in_force: str | None = None) -> None:
+        """`in_force` is the fingerprint of a snapshot that is in force already, taken from the file (`drivers.kepttables`)."""
+        self.in_force = in_force
         self._path = path
         self._waiting: tuple[bytes | bytearray, Callable[[], str]] | None = None
         self._saving: asyncio.Task[None] | None = None
@@ -36,7 +36,8 @@ class SavedSnapshot:
 
     def ahead(self) -> None:
         """Begin to read, for `read` that comes later: disk and checksum take their time beside other work."""
-        self._reading = self._begun()
+        if self.in_force is None:
+            self._reading = self._begun()
 
     async def read(self, fingerprint: Callable[[], str]) -> bytearray | None:
         """The snapshot, if it says what is in force; None otherwise.
@@ -68,6 +69,15 @@ class SavedSnapshot:
             log.warning("saved-snapshot-unusable", file=str(self._path), error=type(error).__name__)
             return None
         return data, said
+
+    def fingerprint(self) -> str | None:
+        """Of the snapshot on disk, as it is said there; None if there is none."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(-PRINT_BYTES, os.SEEK_END)
+                return file.read().decode(errors="replace")
+        except OSError:
+            return None
 
     def keep(self, data: bytes | bytearray, fingerprint: Callable[[], str]) -> None:
         """Have a snapshot written soon. `fingerprint` is asked in a thread."""

@@ -33,7 +33,7 @@ from sekisho.model.customers import Customer, Prefix
 from sekisho.model.errors import RefusedError, TableError
 from sekisho.model.events import ExceptionAdded
 from sekisho.model.lists import ListDefinition
-from sekisho.model.measures import Enforcement
+from sekisho.model.measures import NONE, Enforcement
 from sekisho.snapshot.build import Exemption, Garden, build
 from sekisho.snapshot.digest import Key, digest_name
 from sekisho.snapshot.entries import CompiledList
@@ -160,6 +160,8 @@ class Tables:
         self._loading = False
         self._late: set[str] = set()
         self._late_moves: set[Prefix] = set()
+        self._whole = False
+        """No load of all was broken off."""
 
     async def start(self, now: float) -> None:
         """Put the first snapshot and all customers in force: the saved one if it says what is in force now."""
@@ -169,6 +171,29 @@ class Tables:
     async def saved(self) -> None:
         """Wait until the last snapshot is on disk."""
         await self._saved.finish()
+
+    async def settle(self, enforcements: Mapping[str, Enforcement], now: float) -> bool:
+        """When nothing is done any more: have the tables say what the record says, whatever was broken off before it was carried out.
+
+        `enforcements` is what measures have in force, by customer. False if that takes loading all: the next start does.
+        """
+        await self._saved.finish()
+        if not self._whole or self.is_behind():
+            return False
+        inputs = self._inputs(self.people)
+        if await asyncio.to_thread(fingerprint, inputs) != self._saved.fingerprint():
+            return False
+        told = self.enforcements.all()
+        changed = {one: enforcements.get(one, NONE) for one in {*told, *enforcements} if told.get(one) != enforcements.get(one)}
+        if len(changed) > MANY:
+            return False
+        self.enforcements.put(changed)
+        for customer in changed:
+            self._enforce(self.people, customer)
+        for one in map(self.people.find, [*self._state.opt_outs]):
+            if one is not None:
+                self._writer.set_mask(one.id, self.people.entitlement(one, now).mask)
+        return True
 
     async def replace(self, people: People, now: float) -> None:
         """Put another configuration in force: its snapshot and all of its customers; the plane answers by them on return."""
@@ -267,8 +292,10 @@ class Tables:
             while part := dict(itertools.islice(each, _PART)):
                 self.enforcements.put(part)
                 await asyncio.sleep(0)
+            self._whole = False
             await self._load_customers(self.people, time.time())
             self._enforce_late(self.people)
+            self._whole = True
 
     def enforced(self) -> Mapping[str, Enforcement]:
         """What was last told of each customer to whom anything is done."""
@@ -348,19 +375,26 @@ class Tables:
 
     async def _publish_all(self, people: People, now: float, *, fast: bool = False) -> None:
         """Put a snapshot and all of its customers in force together: masks and profiles are of their snapshot."""
+        self._whole = False
         inputs = self._inputs(people)
         began = time.monotonic()
-        saved = await self._saved.read(lambda: fingerprint(inputs)) if fast else None
-        if saved is not None:
-            _EPOCH.pack_into(saved, _EPOCH_AT, inputs.epoch)
-        data = saved if saved is not None else await asyncio.to_thread(_make, inputs)
-        took = time.monotonic() - began
-        await asyncio.to_thread(_written, lambda: self._writer.stage_snapshot(data, inputs.epoch))
-        await self._load_customers(people, now, inputs.epoch)
-        self._in_force(inputs, now, took)
+        if fast and self._saved.in_force is not None and self._saved.in_force == await asyncio.to_thread(fingerprint, inputs):
+            inputs = replace(inputs, epoch=self._writer.epoch)
+            await self._load_customers(people, now)
+            self._in_force(inputs, now, 0.0)
+        else:
+            saved = await self._saved.read(lambda: fingerprint(inputs)) if fast else None
+            if saved is not None:
+                _EPOCH.pack_into(saved, _EPOCH_AT, inputs.epoch)
+            data = saved if saved is not None else await asyncio.to_thread(_make, inputs)
+            took = time.monotonic() - began
+            await asyncio.to_thread(_written, lambda: self._writer.stage_snapshot(data, inputs.epoch))
+            await self._load_customers(people, now, inputs.epoch)
+            self._in_force(inputs, now, took)
+            if saved is None:
+                self._keep(inputs, data)
         self._enforce_late(people)
-        if saved is None:
-            self._keep(inputs, data)
+        self._whole = True
 
     async def _load_customers(self, people: People, now: float, epoch: int | None = None) -> None:
         """Put all customers in force anew, with the staged snapshot of `epoch` if there is one. The lock is held."""

@@ -12,6 +12,7 @@
 |---|---|
 | `list.key` | whoever has it and a sealed list can test names against it: it is kept apart |
 | `lists/`, `snapshot` | fetched and compiled anew |
+| `tables` | what the next start answers by until it has loaded all: it then waits for that |
 | `usage/`, `usual-rates` | counters of traffic and queries, gigabytes of them: begun anew; what led to a measure is in the ledger |
 | `flow-templates` | exporters tell them again within minutes |
 | `policyzones.json` | an old serial must not come again: zones are published anew under a later one |

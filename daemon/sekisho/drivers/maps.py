@@ -63,15 +63,23 @@ class MappedCustomers:
     def names(self, rows: NDArray[np.int64]) -> list[str | None]:
         """The ids of the customers in many rows."""
         known = rows < len(self.spans)
-        spans = self.spans[np.where(known, rows, 0)].astype(np.int64)
-        # All of them are read as one text with a line each: no id has a line break in it.
-        lengths = np.where(known, spans[:, 1], 0)
-        ends = np.cumsum(lengths + 1)
-        at = np.arange(ends[-1] if len(ends) else 0) + np.repeat(spans[:, 0] - (ends - lengths - 1), lengths + 1)
-        at[ends - 1] = 0
-        text = self.identities[at] if len(self.identities) else np.empty(len(at), np.uint8)
-        text[ends - 1] = _LINE
-        return [name or None for name in text.tobytes().decode(errors="replace").split("\n")[:-1]]
+        spans = self.spans[np.where(known, rows, 0)]
+        spans[~known] = 0
+        return [name or None for name in names_in(self.identities, spans)]
+
+
+def names_in(identities: Array, spans: Array) -> list[str]:
+    """The ids at some spans of a customers file; empty where a span is."""
+    if not len(spans):
+        return []
+    # All of them are read as one text with a line each: no id has a line break in it.
+    starts, lengths = spans.astype(np.int64).T
+    ends = np.cumsum(lengths + 1)
+    at = np.arange(ends[-1]) + np.repeat(starts - (ends - lengths - 1), lengths + 1)
+    at[ends - 1] = 0
+    text = identities[at] if len(identities) else np.empty(len(at), np.uint8)
+    text[ends - 1] = _LINE
+    return text.tobytes().decode(errors="replace").split("\n")[:-1]
 
 
 class Head:

@@ -8,13 +8,12 @@ everything there is to mend.
 from __future__ import annotations
 
 import importlib.resources
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from sekisho.config.bulk import read_bulk
 from sekisho.config.customers import read_customers
 from sekisho.config.document import Document, scan_document
 from sekisho.config.events import WebhookSinkSettings
@@ -25,6 +24,7 @@ from sekisho.config.register import Customers
 from sekisho.config.settings import PACK_ID, References, Settings, read_settings, references
 from sekisho.config.validation import did_you_mean
 from sekisho.drivers.accounts import SystemAccounts
+from sekisho.drivers.sitefiles import SiteFiles, shown
 from sekisho.lists.idn import to_wire
 from sekisho.model.clauses import Pack
 from sekisho.model.customers import Prefix
@@ -45,6 +45,8 @@ class Site:
     lists: tuple[ListDefinition, ...]
     customers: Customers
     warnings: tuple[Fault, ...]
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """What stood in each file that was read (`drivers.filedigest`), by its absolute path."""
 
 
 def load_site(path: Path) -> Site:
@@ -67,7 +69,7 @@ def load_packs(path: Path) -> dict[str, Pack]:
 
 def load_settings(path: Path) -> Settings:
     """The main file alone. Raises ConfigError with every fault of it."""
-    return read_settings(scan_document(_text(path, _shown(path)), _shown(path)), path.parent, SystemAccounts())
+    return read_settings(scan_document(SiteFiles().text(path, shown(path)), shown(path)), path.parent, SystemAccounts())
 
 
 def load_pack(name: str) -> Pack:
@@ -77,8 +79,8 @@ def load_pack(name: str) -> Pack:
     """
     path = _pack_file(name)
     if not path.is_file():
-        raise RefusedError(f"there is no file {_shown(path)}; write the path of a terms pack, or the id of a shipped one")
-    return read_pack(scan_document(_text(path, _shown(path)), _shown(path)))
+        raise RefusedError(f"there is no file {shown(path)}; write the path of a terms pack, or the id of a shipped one")
+    return read_pack(scan_document(SiteFiles().text(path, shown(path)), shown(path)))
 
 
 def _pack_file(name: str) -> Path:
@@ -111,6 +113,7 @@ class _SiteReader:
     def __init__(self, path: Path) -> None:
         self.faults: list[Fault] = []
         self.warnings: list[Fault] = []
+        self._files = SiteFiles()
         self._path = path
         self._file = str(path)
         self._folder = path.absolute().parent
@@ -139,7 +142,7 @@ class _SiteReader:
             return None
         self._warn_of(settings, packs, lists)
         self._groups(settings, customers)
-        return Site(settings, packs, lists, customers, tuple(sorted(self.warnings)))
+        return Site(settings, packs, lists, customers, tuple(sorted(self.warnings)), self._files.digests)
 
     def _check_garden(self, document: Document, settings: Settings | None) -> None:
         """Names let out of the walled garden that no query can have."""
@@ -167,10 +170,10 @@ class _SiteReader:
             return None
 
     def _scan(self, path: Path, file: str) -> Document | None:
-        return self._try(lambda: scan_document(_text(path, file), file))
+        return self._try(lambda: scan_document(self._files.text(path, file), file))
 
     def _missing(self, line: int, key: str, path: Path) -> None:
-        message = f"{_shown(path)} is not there; write the file, or mend the path (it starts at the folder of this file)"
+        message = f"{shown(path)} is not there; write the file, or mend the path (it starts at the folder of this file)"
         self.faults.append(Fault(self._file, line, message, key))
 
     def _packs(self, named: References) -> dict[str, Pack]:
@@ -188,7 +191,7 @@ class _SiteReader:
                 else:
                     self._missing(line, "terms", path)
                 continue
-            document = self._scan(path, _shown(path))
+            document = self._scan(path, shown(path))
             pack = self._try(lambda document=document: read_pack(document)) if document else None  # type: ignore[misc]
             if pack is None:
                 values = document.value if document and isinstance(document.value, dict) else {}
@@ -208,7 +211,7 @@ class _SiteReader:
             self._missing(named.lists_line, "lists", path)
             self._unread.lists = True
             return None
-        document = self._lists_document = self._scan(path, _shown(path))
+        document = self._lists_document = self._scan(path, shown(path))
         lists = self._try(lambda: read_lists(document, path.parent)) if document else None
         if lists is not None:
             self._known_lists = {one.id for one in lists}
@@ -226,11 +229,11 @@ class _SiteReader:
         if not path.is_file():
             self._missing(named.customers_line, "customers", path)
             return None
-        file, suffix = _shown(path), path.suffix.lower()
+        file, suffix = shown(path), path.suffix.lower()
         if suffix == ".csv":
-            found = self._try(lambda: _bulk(path))
+            found = self._try(lambda: self._files.customers(path))
         elif suffix in {".yaml", ".yml"}:
-            found = self._try(lambda: read_customers(scan_document(_text(path, file), file)))
+            found = self._try(lambda: read_customers(scan_document(self._files.text(path, file), file)))
         else:
             message = f"{path.name} is neither .yaml nor .csv; name the customer file by what it holds"
             self.faults.append(Fault(self._file, named.customers_line, message, "customers"))
@@ -285,7 +288,7 @@ class _SiteReader:
                 self.warnings.append(self._lists_document.fault(("lists", definition.order, "category"), message))
             for definition in lists:
                 if definition.format is not ListFormat.AXFR and "://" not in definition.source and not Path(definition.source).is_file():
-                    message = f"there is no file {_shown(Path(definition.source))} yet: the list holds nothing until there is"
+                    message = f"there is no file {shown(Path(definition.source))} yet: the list holds nothing until there is"
                     self.warnings.append(self._lists_document.fault(("lists", definition.order, "source"), message))
         for number, sink in enumerate(settings.events.sinks):
             if isinstance(sink, WebhookSinkSettings):
@@ -307,37 +310,3 @@ class _SiteReader:
 
     def _warn(self, key: str, message: str) -> None:
         self.warnings.append(Fault(self._file, 0, message, key))
-
-
-def _shown(path: Path) -> str:
-    """A path as messages show it: relative where that is shorter."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
-
-
-def _text(path: Path, file: str) -> str:
-    """The text of a file. Raises ConfigError if it cannot be read or is not UTF-8."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise ConfigError([Fault(file, 0, "the file is not there; name another one with --config or SEKISHO_CONFIG")]) from None
-    except OSError as error:
-        raise ConfigError([Fault(file, 0, f"cannot be read: {error.strerror}; check its owner and mode")]) from None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError([Fault(file, line, "the text is not UTF-8; save the file as UTF-8")]) from None
-
-
-def _bulk(path: Path) -> tuple[Customers, list[Fault]]:
-    """A customer file of any size, as it streams."""
-    file = _shown(path)
-    try:
-        # What is not UTF-8 becomes characters no cell may have, so that the fault names its line.
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-            return read_bulk(lines, file)
-    except OSError as error:
-        raise ConfigError([Fault(file, 0, f"cannot be read: {error.strerror}; check its owner and mode")]) from None

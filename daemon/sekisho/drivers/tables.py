@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sekisho.drivers.durable import write_file
+from sekisho.drivers.maps import names_in
 from sekisho.drivers.sharedfiles import (
     HEAD,
     WANTED,
@@ -364,19 +365,13 @@ class TableWriter:
             arrays = map_table(self._folder / customers_file(generation), Kind.CUSTOMERS, layout.CUSTOMERS_VERSION).arrays
         except TableError:
             return False
-        self._rows, self._next_row = identities(arrays["identities"].tobytes(), arrays["spans"]), int(arrays["used"][0])
+        spans = arrays["spans"]
+        rows = np.flatnonzero(spans[:, 1])
+        self._rows = dict(zip(names_in(arrays["identities"], spans[rows]), rows.tolist(), strict=True))
+        self._next_row = int(arrays["used"][0])
         return True
 
     def _remove_old(self, start: str, keep: set[int]) -> None:
         for number, path in numbered_files(self._folder, start):
             if number not in keep:
                 path.unlink()
-
-
-def identities(blob: bytes, spans: np.ndarray[tuple[int, ...], np.dtype[np.uint32]]) -> dict[str, int]:
-    """Customer id → row, from the sections of a customers file."""
-    found = {}
-    for number in np.flatnonzero(spans[:, 1]):
-        start, length = int(spans[number, 0]), int(spans[number, 1])
-        found[blob[start : start + length].decode()] = int(number)
-    return found
