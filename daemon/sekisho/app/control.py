@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import sys
 import time
@@ -70,20 +69,26 @@ def run(config: Path) -> int:
 def _restore(config: Path) -> str | None:
     """Put the tables the daemon ended with in force, before anything that takes long to import or to read.
 
-    Whatever keeps them from it is told by what comes after, or was no more than time won.
+    Whatever keeps them from it only has the plane wait for what is loaded; faults of the configuration are told with that.
     """
     import structlog  # noqa: PLC0415 - see `process.begin`
 
     from sekisho.config.packets import parse_packet_settings  # noqa: PLC0415 - see `run`
     from sekisho.drivers.kepttables import KeptTables  # noqa: PLC0415
 
-    with contextlib.suppress(ConfigError, OSError, UnicodeDecodeError, TableError):
+    log = structlog.get_logger("sekisho.control")
+    try:
         settings = parse_packet_settings(config.read_text(encoding="utf-8"), str(config))
+    except (ConfigError, OSError, UnicodeDecodeError):
+        return None
+    try:
         restored = KeptTables(settings.state, settings.runtime / "plane").restore(time.time())
-        if restored is not None:
-            structlog.get_logger("sekisho.control").info("tables-restored")
-        return restored
-    return None
+    except (OSError, TableError) as error:
+        log.warning("tables-not-restored", error=str(error))
+        return None
+    if restored is not None:
+        log.info("tables-restored")
+    return restored
 
 
 async def _live(config: Path, tables: AbstractAsyncContextManager[Base], notifier: Notifier) -> None:

@@ -120,17 +120,19 @@ def _read(data: bytearray) -> tuple[dict[str, object], bytearray]:
     """What the file says, and the table after it. Raises TableError if it is damaged."""
     digest, _, rest = bytes(data[:DIGITS]), data[DIGITS : DIGITS + 1], memoryview(data)[DIGITS + 1 :]
     if digest_of(rest).encode() != digest:
-        raise TableError("fails its checksum; it is damaged")
+        raise TableError("the tables kept for a start fail their checksum; they are damaged")
     end = data.index(b"\n", DIGITS + 1)
     return json.loads(data[DIGITS + 1 : end]), data[end + 1 :]
 
 
 def _is_as_it_was(told: Mapping[str, object], now: float) -> bool:
+    if told.get("program") != sekisho.__version__:
+        return False  # of what else it says nothing is known
     files, stores, at, until = told["files"], told["stores"], told["at"], told["until"]
-    if not (isinstance(files, dict) and isinstance(stores, dict) and isinstance(at, float)):
-        return False
     return (
-        told["program"] == sekisho.__version__
+        isinstance(files, dict)
+        and isinstance(stores, dict)
+        and isinstance(at, float)
         and at <= now
         and (until is None or (isinstance(until, float) and now < until))
         and all(then is not None and _standing(Path(path)) == then for path, then in stores.items())
