@@ -313,7 +313,7 @@ def _shown(path: Path) -> str:
     """A path as messages show it: relative where that is shorter."""
     try:
         return str(path.relative_to(Path.cwd()))
-    except ValueError:
+    except (ValueError, OSError):  # the folder one stands in may be gone
         return str(path)
 
 
