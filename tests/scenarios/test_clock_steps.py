@@ -77,7 +77,7 @@ def test_a_clock_set_forward_and_back_ends_what_is_due_by_it_and_disturbs_nothin
     site.sekisho("optout", "add", out.id, "c2", "--until", "2d")
     opened = site.sekisho("suspend", suspended.id, "--clause", "nbnet/22-1-1", "--reason", "unpaid", "--urgent")
     site.sekisho("measures", "corrected", opened["id"], "--reason", "paid")
-    wait_until(lambda: site.sekisho("measures", "show", opened["id"])["state"] == "ending", what="the delay of its release")
+    wait_until(lambda: site.api.get("/v1/measure", id=opened["id"])["state"] == "ending", what="the delay of its release")
     assert is_refused(site, suspended)
     assert is_served(site, seen)
     assert site.is_answered(out, LISTED)
@@ -86,23 +86,23 @@ def test_a_clock_set_forward_and_back_ends_what_is_due_by_it_and_disturbs_nothin
     clock.set("+4d")  # behind the end of the opt-out, and of the three days a release takes
     told(site, "forward by 345,6")
     wait_until(lambda: site.is_blocked(out, LISTED), what="the end of the opt-out")
-    wait_until(lambda: site.sekisho("measures", "show", opened["id"])["state"] == "lifted", what="the end of the measure")
+    wait_until(lambda: site.api.get("/v1/measure", id=opened["id"])["state"] == "lifted", what="the end of the measure")
     assert is_served(site, suspended)
     assert is_served(site, seen)
     assert site.is_blocked(seen, LISTED)
-    wait_until(lambda: site.sekisho("status")["plane"]["workers_alive"] == 2, what="both workers counted alive")
+    wait_until(lambda: site.api.get("/v1/status")["plane"]["workers_alive"] == 2, what="both workers counted alive")
 
     clock.set("-1d")
     told(site, "back by 432,0")
     wait_until(lambda: site.is_answered(out, LISTED), what="the opt-out in force as before")
-    assert site.sekisho("measures", "show", opened["id"])["state"] == "lifted", "what is over is over"
+    assert site.api.get("/v1/measure", id=opened["id"])["state"] == "lifted", "what is over is over"
     assert is_served(site, suspended)
     assert is_served(site, seen)
     assert site.is_blocked(seen, LISTED)
-    site.sekisho("optout", "add", seen.id, "c2")
+    site.api.post("/v1/optouts", customer=seen.id, list="c2")
     assert site.is_answered(seen, LISTED), "acts are taken, though those before them are of a later time"
-    wait_until(lambda: site.sekisho("status")["plane"]["workers_alive"] == 2, what="both workers counted alive")
-    assert site.sekisho("status")["daemon"]["uptime"] < 3600
+    wait_until(lambda: site.api.get("/v1/status")["plane"]["workers_alive"] == 2, what="both workers counted alive")
+    assert site.api.get("/v1/status")["daemon"]["uptime"] < 3600
     site.events(seen, at_least=2)
     site.sekisho("audit", "verify")
     assert {module: site.pid(module) for module in pids} == pids, "nothing died of it"
@@ -110,7 +110,7 @@ def test_a_clock_set_forward_and_back_ends_what_is_due_by_it_and_disturbs_nothin
 
 def told(site: Checkpoint, words: str) -> None:
     wait_until(
-        lambda: any(RULE in one and words in one for one in site.sekisho("status")["warnings"]),
+        lambda: any(RULE in one and words in one for one in site.api.get("/v1/status")["warnings"]),
         what=f"a warning that the clock was set {words}",
     )
     assert '"event": "clock-set"' in site.log
