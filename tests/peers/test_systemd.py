@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -17,7 +18,8 @@ import dns.rcode
 import pytest
 
 from scenarios.harness.site import CONSENT
-from support import wait_until
+from support import require_binary, wait_until
+from support.clock import FakeClock
 from support.machine import Machine, keep_compiled, machine
 
 pytestmark = pytest.mark.slow
@@ -46,7 +48,15 @@ SITE = {
     },
     "customers.yaml": {
         "version": 1,
-        "customers": [{"id": "c-1", "terms": ["gunma", "nbnet"], "prefixes": ["127.0.0.2", "::1"], "consent": CONSENT}],
+        "customers": [
+            {
+                "id": "c-1",
+                "terms": ["gunma", "nbnet"],
+                "prefixes": ["127.0.0.2", "::1"],
+                "consent": CONSENT,
+                "exempt": ["gunma/19-2", "nbnet/22-2-5"],  # a test asks without pause
+            }
+        ],
     },
 }
 
@@ -171,16 +181,27 @@ def test_a_plane_that_was_stopped_is_started_by_the_first_query(there: Machine) 
     wait_until(lambda: is_active(there, PLANE), what="the plane to be ready")
 
 
+@contextlib.contextmanager
+def added(one: Machine, lines: str) -> Iterator[None]:
+    """More lines in both services, which are started anew with them."""
+    folders = [one.root / f"run/systemd/system/{unit}.d" for unit in (CONTROL, PLANE)]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "test.conf").write_text(f"[Service]\n{lines}\n")
+    one.run("systemctl", "daemon-reload")
+    one.run("systemctl", "restart", CONTROL, PLANE)
+    try:
+        yield
+    finally:
+        for folder in folders:
+            (folder / "test.conf").unlink()
+        one.run("systemctl", "daemon-reload")
+
+
 def test_a_process_that_hangs_is_ended_by_the_watchdog_and_started_again(there: Machine) -> None:
     """With less patience than the units have, which a test cannot wait for."""
-    for unit in (CONTROL, PLANE):
-        folder = there.root / f"run/systemd/system/{unit}.d"
-        folder.mkdir(parents=True)
-        (folder / "patience.conf").write_text("[Service]\nWatchdogSec=3\n")
-    there.run("systemctl", "daemon-reload")
-    there.run("systemctl", "restart", CONTROL, PLANE)
-    before = {unit: there.show(unit, "MainPID")["MainPID"] for unit in (CONTROL, PLANE)}
-    try:
+    with added(there, "WatchdogSec=3"):
+        before = {unit: there.show(unit, "MainPID")["MainPID"] for unit in (CONTROL, PLANE)}
         for pid in before.values():
             there.run("kill", f"-{signal.SIGSTOP.value}", pid)
         for unit, pid in before.items():
@@ -189,10 +210,27 @@ def test_a_process_that_hangs_is_ended_by_the_watchdog_and_started_again(there: 
             )
             assert "Watchdog timeout" in there.journal(unit)
         assert is_blocked(there, LISTED)
-    finally:
-        for unit in (CONTROL, PLANE):
-            (there.root / f"run/systemd/system/{unit}.d/patience.conf").unlink()
-        there.run("systemctl", "daemon-reload")
+
+
+def test_a_clock_that_is_set_keeps_nobody_from_telling_the_watchdog(there: Machine) -> None:
+    require_binary("faketime")
+    clock = FakeClock(there.root / "etc/sekisho/clock")
+    told = clock.environ | {"FAKETIME_TIMESTAMP_FILE": "/etc/sekisho/clock"}
+    with added(there, "\n".join(f"Environment={key}={value}" for key, value in told.items())):
+        pids = {unit: there.show(unit, "MainPID")["MainPID"] for unit in (CONTROL, PLANE)}
+        for offset, words in (("+1d", "forward"), ("-1d", "back")):
+            clock.set(offset)
+            wait_until(lambda words=words: any(f"the clock was set {words}" in one for one in status(there)["warnings"]), what=words)
+            for unit in pids:
+                seen = patted(there, unit)
+                wait_until(lambda unit=unit, seen=seen: patted(there, unit) > seen, what=f"{unit} to tell that it lives")
+            assert is_blocked(there, LISTED)
+        assert {unit: there.show(unit, "MainPID")["MainPID"] for unit in pids} == pids
+
+
+def patted(one: Machine, unit: str) -> int:
+    """When systemd heard last that the process lives, microseconds of the monotonic clock."""
+    return int(one.show(unit, "WatchdogTimestampMonotonic")["WatchdogTimestampMonotonic"])
 
 
 def test_a_reload_reads_the_files_again(there: Machine) -> None:

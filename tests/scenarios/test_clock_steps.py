@@ -1,7 +1,4 @@
-"""The machine's clock set while everything runs, forward and back: what is due by it is done, and nobody is kept waiting.
-
-libfaketime puts itself before the C library of both processes and moves CLOCK_REALTIME alone, as settimeofday(2) does.
-"""
+"""The machine's clock set while everything runs, forward and back: what is due by it is done, and nobody is kept waiting."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ import pytest
 from scenarios.harness import Checkpoint, Customer, Resolver, folders, running, write_site
 from scenarios.harness.checkpoint import CONTROL, PLANE
 from support import require_binary, wait_until
+from support.clock import FakeClock
 
 pytestmark = pytest.mark.slow
 
@@ -22,41 +20,14 @@ LISTS = [{"id": "c2", "category": "c2", "source": "c2.txt", "format": "domains",
 RULE = "the clock was set"
 
 
-class Clock:
-    """What time the processes believe it is."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self.set("+0")
-
-    def set(self, offset: str) -> None:
-        """`offset` to this machine's clock: +4d, -1d."""
-        aside = self._file.with_suffix(".new")
-        aside.write_text(f"{offset}\n")
-        aside.rename(self._file)
-
-    @property
-    def environ(self) -> dict[str, str]:
-        library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-        return {
-            "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-            "FAKETIME_DISABLE_SHM": "1",
-            "NO_FAKE_STAT": "1",
-        }
-
-
 @pytest.fixture
-def clock(tmp_path: Path) -> Clock:
+def clock(tmp_path: Path) -> FakeClock:
     require_binary("faketime")
-    return Clock(tmp_path / "clock")
+    return FakeClock(tmp_path / "clock")
 
 
 @pytest.fixture
-def site(clock: Clock, tmp_path: Path) -> Iterator[Checkpoint]:
+def site(clock: FakeClock, tmp_path: Path) -> Iterator[Checkpoint]:
     with contextlib.ExitStack() as stack:
         resolver = stack.enter_context(Resolver().running())
         folder, runtime = stack.enter_context(folders(tmp_path))
@@ -72,7 +43,7 @@ def is_refused(site: Checkpoint, customer: Customer) -> bool:
     return site.ask(customer, site.harmless()).rcode() == 5
 
 
-def test_a_clock_set_forward_and_back_ends_what_is_due_by_it_and_disturbs_nothing_else(clock: Clock, site: Checkpoint) -> None:
+def test_a_clock_set_forward_and_back_ends_what_is_due_by_it_and_disturbs_nothing_else(clock: FakeClock, site: Checkpoint) -> None:
     out, suspended, seen = (site.customer("gunma", "nbnet") for _ in range(3))
     site.sekisho("optout", "add", out.id, "c2", "--until", "2d")
     opened = site.sekisho("suspend", suspended.id, "--clause", "nbnet/22-1-1", "--reason", "unpaid", "--urgent")

@@ -236,6 +236,7 @@ def keep_compiled(one: Machine, user: str) -> None:
     kept = kept if kept.name == digest else kept / digest
     shutil.copytree(kept, one.root / "var/cache/sekisho" / digest, dirs_exist_ok=True)
     one.run("chown", "-R", f"{user}:{user}", "/var/cache/sekisho")
+    one.run("chmod", "-R", "go=", "/var/cache/sekisho")
 
 
 def _removed(group: Path) -> bool:

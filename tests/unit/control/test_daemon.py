@@ -10,13 +10,16 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sekisho.app import control
-from sekisho.app.control_daemon import _every
+from sekisho.app.clocksteps import ClockSteps
+from sekisho.app.control_daemon import _beat, _every
 from sekisho.app.exitcodes import CRASHED, PASSING, REFUSED
 from sekisho.model.errors import UnavailableError
 from unit.control.sites import CUSTOMERS, Folder
@@ -209,3 +212,18 @@ def test_a_step_for_which_something_is_wanting_is_done_when_there_is_some_again_
         asyncio.run(_every(0.0, "drain", step, failing))
     assert done == [None]
     assert told == [[], *[["drain"]] * 4, []], "what fails is known for as long as it does"
+
+
+def test_a_disk_that_takes_nothing_keeps_the_daemon_from_no_word_to_the_watchdog() -> None:
+    """It lives, though its tables cannot be written anew: ended for that it could not even start again."""
+
+    async def repair(_now: float) -> None:
+        raise UnavailableError("no room left")
+
+    tables = SimpleNamespace(heartbeat=lambda _now: None, repair=repair)
+    core = SimpleNamespace(tables=tables, steps=ClockSteps(), lists=SimpleNamespace(check=lambda: None), clock=time.time)
+    words = []
+    notifier = SimpleNamespace(watchdog_seconds=10.0, watchdog=lambda: words.append("WATCHDOG=1"))
+    with pytest.raises(UnavailableError):
+        asyncio.run(_beat(core, notifier))
+    assert words == ["WATCHDOG=1"]
