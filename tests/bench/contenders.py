@@ -115,7 +115,7 @@ def knot(folder: Path, cpu: int, title: str = "knotd") -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def dnsdist(folder: Path, cpu: int | str, upstream: int, blocked: list[str], workers: int = 1) -> Iterator[Server]:
+def dnsdist(folder: Path, cpu: int | str, upstream: int, blocked: list[str], workers: int = 1, limit: int = LIMIT) -> Iterator[Server]:
     """Dnsdist with the names in a constant database looked up by suffix, the fastest of its ways for so many."""
     binary, port = support.require_binary("dnsdist"), support.free_port("127.0.0.1")
     cdb.write(folder / "names.cdb", blocked)
@@ -125,7 +125,7 @@ def dnsdist(folder: Path, cpu: int | str, upstream: int, blocked: list[str], wor
         "setUDPMultipleMessagesVectorSize(32)\n"
         f"newServer({{address='127.0.0.1:{upstream}', healthCheckMode='up'}})\n"
         "getPool(''):setCache(newPacketCache(200000, {maxTTL=86400, numberOfShards=16}))\n"
-        f"addAction(MaxQPSIPRule({LIMIT}), DropAction())\n"
+        f"addAction(MaxQPSIPRule({limit}), DropAction())\n"
         "addAction(KeyValueStoreLookupRule(newCDBKVStore('names.cdb', 3600), KeyValueLookupKeySuffix(0, true)), RCodeAction(DNSRCode.NXDOMAIN))\n"
     )
     command = [binary, "-C", "dnsdist.conf", "--supervised", "--disable-syslog"]
@@ -156,13 +156,15 @@ def unbound(folder: Path, cpu: int, upstream: int, blocked: list[str]) -> Iterat
 
 
 @contextlib.contextmanager
-def sekisho(folder: Path, cpu: int | str, upstream: int, blocked: list[str], workers: int = 1, more: int = 0) -> Iterator[Server]:
+def sekisho(
+    folder: Path, cpu: int | str, upstream: int, blocked: list[str], workers: int = 1, more: int = 0, limit: int = LIMIT
+) -> Iterator[Server]:
     """Both processes of a checkpoint with 100,000 customers and `more`, supervised in the foreground; each counts."""
     port, runtime = support.free_port("127.0.0.1"), folder / "run"
     with (folder / "lista").open("w") as names:
         names.writelines(f"{name}\n" for name in blocked)
     (folder / "listb").write_text("mandatory.example\n")
-    site.write(folder, str(folder), str(port), str(upstream), str(LIMIT), str(workers), str(runtime), more)
+    site.write(folder, str(folder), str(port), str(upstream), str(limit), str(workers), str(runtime), more)
     program = [sys.executable, "-m", "sekisho.cli.main"]
     command = [*program, "run", "--config", str(folder / "sekisho.yaml")]
     with started("sekisho", _said(*program, "--version"), port, command, folder, cpu, has_children=True) as one:

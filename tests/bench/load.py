@@ -61,9 +61,11 @@ class Run:
 class Load:
     """Asks servers of 127.0.0.1 from the addresses of so many customers."""
 
-    def __init__(self, customers: int = CUSTOMERS, rest: int = 0) -> None:
-        """`rest`: microseconds a paced run sleeps where there is nothing to do; 0: it goes round, which measures best and takes a CPU."""
-        self._customers, self._rest = customers, rest
+    def __init__(self, customers: int = CUSTOMERS, rest: int = 0, first: int = BASE) -> None:
+        """`customers`: addresses from `first` on. `rest`: microseconds a paced run sleeps where there is nothing to do; 0: it goes round,
+        which measures best and takes a CPU.
+        """
+        self._customers, self._rest, self._first = customers, rest, first
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("0.0.0.0", 0))
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
@@ -101,6 +103,10 @@ class Load:
     def paced(self, port: int, questions: Questions, seconds: float, rate: int) -> Run:
         return self._run(port, questions, seconds, 1 << 62, 0, 1_000_000_000 // rate)
 
+    def flood(self, port: int, questions: Questions, seconds: float) -> Run:
+        """As fast as it goes, whatever comes back."""
+        return self._run(port, questions, seconds, 1 << 62, 1 << 62, 0)
+
     def once(self, port: int, questions: Questions) -> Run:
         """Ask each question once, few at a time, so that a resolver that has to ask another loses none."""
         return self._run(port, questions, 120.0, len(questions.lengths), 16, 0)
@@ -112,7 +118,7 @@ class Load:
         drive(
             self._socket.fileno(), questions.packets, questions.packets.ctypes.data, questions.lengths, self._vectors, self._control.reshape(-1),
             self._sends, self._answers, self._receives, np.zeros(1 << 16, np.int64), times, np.zeros(2, np.int64), tally,
-            int(seconds * 1e9), limit, window, interval, self._customers, np.uint32(self._rest if interval else 0),
+            int(seconds * 1e9), limit, window, interval, self._first, self._customers, np.uint32(self._rest if interval else 0),
         )  # fmt: skip
         kept = np.sort(times[: tally[KEPT]])
         sent, answered, lost, nxdomain, noerror = (int(tally[what]) for what in (SENT, ANSWERED, LOST, NXDOMAIN, NOERROR))
@@ -147,6 +153,7 @@ def drive(
     limit,
     window,
     interval,
+    first,
     customers,
     rest,
 ):  # type: ignore[no-untyped-def]
@@ -171,7 +178,7 @@ def drive(
                 put16(packets[row], 0, (sent + k) & 0xFFFF)
                 vectors[k, 0] = base + row * packets.shape[1]
                 vectors[k, 1] = lengths[row]
-                put32(control, k * CONTROL + 20, BASE + (sent + k) * 7919 % customers)
+                put32(control, k * CONTROL + 20, first + (sent + k) * 7919 % customers)
             now = clock(CLOCK_MONOTONIC, scratch)
             gone = max(transmit(fd, sends, 0, count), np.int64(0))
             for k in range(gone):

@@ -12,6 +12,7 @@ import pytest
 
 from scenarios.harness import Checkpoint, Resolver, running, write_site
 from scenarios.harness.checkpoint import CONTROL, PLANE
+from support import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")]
 
@@ -77,7 +78,10 @@ def test_with_both_file_systems_full_what_is_in_force_stays_and_no_act_is_acknow
         assert site.is_answered(out, LISTED)
         assert site.is_blocked(seen, LISTED)
         assert site.is_answered(seen, site.harmless())
-        assert site.sekisho("status")["ledger"]["acts"] == acts
+        status = site.sekisho("status")
+        assert status["ledger"]["acts"] == acts
+        for folder in (site.site.folder / "state", site.site.runtime):
+            assert any(f"{folder} has no room left" in one for one in status["warnings"])
     site.sekisho("reload")
     site.sekisho("optout", "add", new.id, "c2")
     assert site.is_answered(new, LISTED)
@@ -85,3 +89,20 @@ def test_with_both_file_systems_full_what_is_in_force_stays_and_no_act_is_acknow
     assert {module: site.pid(module) for module in pids} == pids, "nothing died of it"
     assert site.events(seen, at_least=2), "matches waited for room"
     site.sekisho("audit", "verify")
+    assert not [one for one in site.sekisho("status")["warnings"] if "no room left" in one]
+
+
+def test_a_daemon_that_finds_the_disk_full_at_its_start_is_started_again_when_there_is_room(site: Checkpoint) -> None:
+    out, other = (site.customer("gunma") for _ in range(2))
+    site.api.post("/v1/optouts", customer=out.id, list="c2")
+    with filled(site.site.folder, site.site.runtime):
+        ready = site.kill(CONTROL)
+        wait_until(lambda: "sekishod: ended with exit code" in site.log, what="a start that is refused")
+        assert "sekishod: ended with exit code 75; starting it again" in site.log
+        assert "Traceback" not in site.log
+        assert site.is_answered(out, LISTED)
+        assert site.is_blocked(other, LISTED)
+    site.wait_ready(CONTROL, ready + 1)
+    assert site.sekisho("optout", "show", out.id)["in_force"]
+    site.api.post("/v1/optouts", customer=other.id, list="c2")
+    assert site.is_answered(other, LISTED)

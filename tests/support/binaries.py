@@ -18,6 +18,7 @@ PACKAGES = {
     "dnsperf": "dnsperf",
     "kdig": "knot-dnsutils",
     "exim4": "exim4-daemon-light",
+    "faketime": "faketime",
     "freeradius": "freeradius",
     "keymgr": "knot",
     "knotc": "knot",

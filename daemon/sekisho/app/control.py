@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sekisho.app.exitcodes import CRASHED, PASSING, REFUSED, STOPPED
 from sekisho.app.process import begin, loading
 from sekisho.drivers.notify import Notifier
 from sekisho.model.errors import ConfigError, SekishoError, TableError
@@ -22,12 +23,8 @@ if TYPE_CHECKING:
 _FLAGS = {"compile": "compile what reads lists, flow records and dnstap, for a start that need not, and end"}
 
 
-CRASHED = 70
-"""Exit code of what nobody foresaw (EX_SOFTWARE of sysexits.h), and of a fault after the daemon was ready: it is to be started again."""
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of `sekishod`. Exit codes: 0 stopped as told, 1 could not start, 2 usage, 70 could not go on."""
+    """Entry point of `sekishod`. Exit codes: 2 usage, and those of `exitcodes`."""
     arguments = begin("sekishod", "The control plane of Sekisho.", argv, _FLAGS)
     sys.exit(warm() if arguments.compile else run(arguments.config))
 
@@ -56,14 +53,14 @@ def run(config: Path) -> int:
         asyncio.run(_live(config, in_force(site, restored), notifier))
     except ConfigError as error:
         _tell(f"{error}\nsekishod: {len(error.faults)} faults in the configuration; correct them and start again")
-        return 1
+        return REFUSED
     except SekishoError as error:
         _tell(f"sekishod: {error}")
-        return CRASHED if notifier.was_ready else 1
-    except Exception:  # noqa: BLE001 - the outermost boundary: 1, Python's own code, would say that a new start is of no use
+        return CRASHED if notifier.was_ready else PASSING
+    except Exception:  # noqa: BLE001 - the outermost boundary
         traceback.print_exc()
         return CRASHED
-    return 0
+    return STOPPED
 
 
 def _restore(config: Path) -> str | None:

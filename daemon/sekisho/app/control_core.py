@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from sekisho.app.clocksteps import ClockSteps
 from sekisho.app.control_bandwidth import BandwidthDetection
 from sekisho.app.control_detection import Detection
 from sekisho.app.control_dnstap import Taps
@@ -101,6 +102,9 @@ class Core:
     zones: Publisher
     taps: Taps
     expiry: Expiry = field(default_factory=Expiry)
+    steps: ClockSteps = field(default_factory=ClockSteps)
+    failing: dict[str, str] = field(default_factory=dict)
+    """What is done again and again and fails at present: why."""
     clock: Callable[[], float] = time.time
     started: float = 0.0
     door: Path | None = None

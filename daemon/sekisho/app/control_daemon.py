@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -58,8 +59,8 @@ SESSIONS_EVERY = 1.0
 """Seconds between two looks whether sessions are overdue; octets are handed on as often."""
 EXPIRY_EVERY = 0.25
 """Seconds after its end in which an opt-out has ended."""
-_WANT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC})
-"""What the machine has too little of for a while: no reason to end, a step is done when there is some again."""
+_WANT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""What the machine has too little of for a while, or does not let itself be written: no reason to end, a step is done when it can be."""
 
 
 @contextlib.asynccontextmanager
@@ -130,21 +131,22 @@ async def serve(base: Base, config: Path, hang_up: asyncio.Event, notifier: Noti
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         doors = open_doors(core)
+        every = functools.partial(_every, failing=core.failing)
         tasks = [
-            asyncio.create_task(_every(DRAIN_EVERY, "drain", lambda: _drain(core))),
-            asyncio.create_task(_every(BEAT_EVERY, "heartbeat", lambda: _beat(core, notifier))),
-            asyncio.create_task(_every(EXPIRY_EVERY, "expiry", lambda: _expire(core))),
-            asyncio.create_task(_every(MEASURES_EVERY, "measures", lambda: core.measures.tick(core.clock()))),
-            asyncio.create_task(_every(DETECT_EVERY, "detection", lambda: _detect(core))),
-            asyncio.create_task(_every(TICK, "flows", lambda: core.flows.tick(time.monotonic()))),
+            asyncio.create_task(every(DRAIN_EVERY, "drain", lambda: _drain(core))),
+            asyncio.create_task(every(BEAT_EVERY, "heartbeat", lambda: _beat(core, notifier))),
+            asyncio.create_task(every(EXPIRY_EVERY, "expiry", lambda: _expire(core))),
+            asyncio.create_task(every(MEASURES_EVERY, "measures", lambda: core.measures.tick(core.clock()))),
+            asyncio.create_task(every(DETECT_EVERY, "detection", lambda: _detect(core))),
+            asyncio.create_task(every(TICK, "flows", lambda: core.flows.tick(time.monotonic()))),
             asyncio.create_task(core.nas.run()),
-            asyncio.create_task(_every(NAS_EVERY, "nas", lambda: _nas(core))),
-            asyncio.create_task(_every(DETECT_EVERY, "dnstap", lambda: core.taps.follow(core.site.settings.dnstap, time.monotonic()))),
-            asyncio.create_task(_every(TRAFFIC_EVERY, "usage", lambda: core.traffic.tick(core.clock()))),
-            asyncio.create_task(_every(DETECT_EVERY, "lines", lambda: core.bandwidth.tick(core.people, core.clock()))),
-            asyncio.create_task(_every(SESSIONS_EVERY, "sessions", core.sessions.tick)),
-            asyncio.create_task(_every(PURGE_EVERY, "purge", lambda: _purge(core))),
-            asyncio.create_task(_every(ERASE_EVERY, "erase", lambda: erase(core))),
+            asyncio.create_task(every(NAS_EVERY, "nas", lambda: _nas(core))),
+            asyncio.create_task(every(DETECT_EVERY, "dnstap", lambda: core.taps.follow(core.site.settings.dnstap, time.monotonic()))),
+            asyncio.create_task(every(TRAFFIC_EVERY, "usage", lambda: core.traffic.tick(core.clock()))),
+            asyncio.create_task(every(DETECT_EVERY, "lines", lambda: core.bandwidth.tick(core.people, core.clock()))),
+            asyncio.create_task(every(SESSIONS_EVERY, "sessions", core.sessions.tick)),
+            asyncio.create_task(every(PURGE_EVERY, "purge", lambda: _purge(core))),
+            asyncio.create_task(every(ERASE_EVERY, "erase", lambda: erase(core))),
             asyncio.create_task(_reload_when(hang_up, core)),
             asyncio.create_task(core.lines.run()),
             asyncio.create_task(_tell(core)),
@@ -193,22 +195,20 @@ async def _close(doors: Sequence[Door], tasks: list[asyncio.Task[None]]) -> bool
     return not late
 
 
-async def _every(seconds: float, what: str, step: Callable[[], Awaitable[object]]) -> None:
-    """Do a step again and again. What fails on purpose, or for want, is logged, once for as long as it fails, and tried again."""
-    failing = False
+async def _every(seconds: float, what: str, step: Callable[[], Awaitable[object]], failing: dict[str, str]) -> None:
+    """Do a step again and again. What fails on purpose, or for want, is in `failing`, logged once as long as it does, and tried again."""
     while True:
         try:
             await step()
         except (SekishoError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in _WANT:
                 raise
-            if not failing:
+            if what not in failing:
                 log.error("failing", task=what, error=str(error))  # noqa: TRY400 - the sentence says it all
-            failing = True
+            failing[what] = str(error)
         else:
-            if failing:
+            if failing.pop(what, None):
                 log.info("recovered", task=what)
-            failing = False
         await asyncio.sleep(seconds)
 
 
@@ -217,13 +217,15 @@ async def _drain(core: Core) -> None:
 
 
 async def _beat(core: Core, notifier: Notifier) -> None:
+    # First: the watchdog asks whether the process lives, not whether there is room on its disk.
+    if notifier.watchdog_seconds is not None:
+        notifier.watchdog()
     core.tables.heartbeat(time.time_ns())
+    core.steps.look(time.time(), time.monotonic())
     core.lists.check()
     await core.tables.repair(core.clock())
     if core.tables.is_behind() and not core.changes.locked():
         await core.tables.rebuild(core.clock())
-    if notifier.watchdog_seconds is not None:
-        notifier.watchdog()
 
 
 async def _tell(core: Core) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import collections
 import os
+import time
 from typing import Any
 
 import sekisho
-from sekisho.app import control_line_bodies, control_policyshow
+from sekisho.app import control_line_bodies, control_machine, control_policyshow
 from sekisho.app import control_session_questions as session_questions
 from sekisho.app.control_core import Core
 from sekisho.app.control_nas_show import observations
@@ -67,7 +68,7 @@ def status(core: Core) -> Json:
             "version": sekisho.__version__,
             "pid": os.getpid(),
             "started": core.started,
-            "uptime": now - core.started,
+            "uptime": core.steps.uptime(time.monotonic()),
             "config": str(core.config),
             "loaded": core.reload.loaded,
             "epoch": core.tables.published.epoch,
@@ -99,6 +100,7 @@ def status(core: Core) -> Json:
         "dnstap": core.taps.body(),
         "warnings": [
             *warnings(core),
+            *control_machine.warnings(core),
             *_plane_warnings(plane),
             *_measure_warnings(core),
             *core.nas.warnings(),

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from sekisho.app.exitcodes import CRASHED, PASSING, REFUSED, STOPPED
 from sekisho.app.process import begin, loading
 from sekisho.drivers.notify import Notifier
-from sekisho.model.errors import ConfigError, SekishoError
+from sekisho.model.errors import ConfigError, Fault, SekishoError
 
 _FLAGS = {"compile": "compile the packet path, for a start that need not, and end"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of `sekisho-plane`. Exit codes: 0 stopped as told, 1 could not start or go on, 2 usage."""
+    """Entry point of `sekisho-plane`. Exit codes: 2 usage, and those of `exitcodes`."""
     arguments = begin("sekisho-plane", "The data plane of Sekisho.", argv, _FLAGS)
     sys.exit(warm() if arguments.compile else run(arguments.config))
 
@@ -34,25 +36,33 @@ def warm() -> int:
 
 
 def run(config: Path) -> int:
+    notifier = Notifier()
     try:
         with loading():
             # Imported here, and not before `begin`: they bring compiled code, and the folder it is kept in had to be known.
             from sekisho.app.plane_process import PlaneProcess  # noqa: PLC0415
             from sekisho.config.packets import parse_packet_settings  # noqa: PLC0415
 
-            settings = parse_packet_settings(config.read_text(encoding="utf-8"), str(config))
-        asyncio.run(PlaneProcess(settings, Notifier()).run())
+            settings = parse_packet_settings(_read(config), str(config))
+        asyncio.run(PlaneProcess(settings, notifier).run())
     except ConfigError as error:
         for fault in error.faults:
             print(fault, file=sys.stderr)
-        return 1
-    except (OSError, UnicodeDecodeError) as error:
-        print(f"sekisho-plane: {config} cannot be read ({error}); name the configuration with --config", file=sys.stderr)
-        return 1
+        return REFUSED
     except SekishoError as error:
         print(f"sekisho-plane: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return CRASHED if notifier.was_ready else PASSING
+    except Exception:  # noqa: BLE001 - the outermost boundary
+        traceback.print_exc()
+        return CRASHED
+    return STOPPED
+
+
+def _read(config: Path) -> str:
+    try:
+        return config.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Fault(str(config), 0, f"cannot be read ({error}); name the configuration with --config")]) from error
 
 
 if __name__ == "__main__":

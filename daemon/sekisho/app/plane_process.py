@@ -19,7 +19,7 @@ import structlog
 from sekisho.config.packets import PacketSettings
 from sekisho.drivers.durable import write_file
 from sekisho.drivers.listeners import bind_listeners, name_listeners
-from sekisho.drivers.listkey import load_key
+from sekisho.drivers.listkey import find_key
 from sekisho.drivers.maps import Head, MappedCustomers, MappedSnapshot, map_customers, map_snapshot
 from sekisho.drivers.notify import Notifier, inherited_sockets
 from sekisho.drivers.planebanks import Bank
@@ -70,7 +70,6 @@ class PlaneProcess:
                 f"the folder {self._folder} cannot be used ({error.strerror}); make it writable for the plane"
             ) from error
         self._files = WorkerFiles(self._folder, bank.first)
-        self._key = load_key(self._settings.state)
         self._tables, _ = await asyncio.gather(self._first_tables(), self._compile())
         self._make_workers(sockets)
         tcp = self._make_tcp()
@@ -139,8 +138,11 @@ class PlaneProcess:
             why, named = "sekishod has published none yet", (0, 0)
             try:
                 head = Head(self._folder)
-                named = head.epoch, head.generation
-                if all(named):
+                # Made by sekishod where none is handed over, and never here: under systemd the plane cannot write there.
+                key = find_key(self._settings.state)
+                named = (head.epoch, head.generation) if key else (0, 0)
+                if key and all(named):
+                    self._key = key
                     self._head = head
                     return await asyncio.to_thread(self._map, *named, None)
             except TableError as error:

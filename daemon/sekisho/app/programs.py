@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sekisho.app.exitcodes import REFUSED
+
 PAUSES = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds before a process is started again, after one failure, two, and so on."""
 STEADY = 30.0
@@ -17,8 +19,6 @@ HOPELESS = 5
 """Failures in a row, before a process was ready even once, after which the supervisor gives up."""
 NEWS = 10.0
 """Seconds after which a status that changed in its figures alone is told again."""
-REFUSED_CONFIGURATION = 1
-"""Exit code of a process that read its configuration and refused it."""
 
 Say = Callable[[str], None]
 
@@ -86,4 +86,4 @@ class Keeper:
 
     def hopeless(self, code: int) -> bool:
         """Whether starting it again would only repeat the failure: it never was ready, and refuses or keeps dying."""
-        return not self.ever_ready and (code == REFUSED_CONFIGURATION or self.failures >= HOPELESS)
+        return not self.ever_ready and (code == REFUSED or self.failures >= HOPELESS)

@@ -28,22 +28,38 @@ def load_key(state: Path, credentials: str | None = None) -> Key:
     return key_of(read_secret(state, credentials))
 
 
+def find_key(state: Path, credentials: str | None = None) -> Key | None:
+    """The list key as `load_key` finds it, or None where there is none yet: for who may not make one."""
+    secret = _find(state, credentials)
+    return None if secret is None else key_of(secret)
+
+
 def read_secret(state: Path, credentials: str | None = None) -> bytes:
     """The 16 bytes of the key; see `load_key`."""
+    secret = _find(state, credentials)
+    if secret is None:
+        _create(state / FILE)
+        secret = _find(state, "")
+    if secret is None:
+        raise TableError(f"the list key {state / FILE} was taken away as it was made; start again")
+    return secret
+
+
+def _find(state: Path, credentials: str | None) -> bytes | None:
     folder = os.environ.get("CREDENTIALS_DIRECTORY") if credentials is None else credentials
-    if folder:
-        credential = Path(folder) / CREDENTIAL
-        if credential.exists():
-            return _parse(_read(credential), credential)
-    path = state / FILE
-    if not path.exists():
-        _create(path)
-    return _parse(_read(path), path)
+    for path in (*([Path(folder) / CREDENTIAL] if folder else ()), state / FILE):
+        raw = _read(path)
+        if raw is not None:
+            return _parse(raw, path)
+    return None
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> bytes | None:
+    """What stands there; None if there is no such file. One that is there and cannot be read is never passed over."""
     try:
         return path.read_bytes()
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise TableError(f"the list key {path} cannot be read ({error.strerror}); make it readable for the daemon") from error
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import socket
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 _PATIENCE = 1.0
 """Seconds a word to a busy manager may wait; one about the watchdog is said again and does not."""
+
+_AT_ONCE = 64
+"""Notifications taken at a time."""
 
 FIRST_FD = 3
 """Inherited sockets start after standard error (SD_LISTEN_FDS_START)."""
@@ -90,24 +92,26 @@ def inherited_sockets(environ: MutableMapping[str, str] = os.environ, pid: int |
 
 
 class NotifyChannel:
-    """The NOTIFY_SOCKET of the children: each datagram with the process id the kernel vouches for."""
+    """The NOTIFY_SOCKET of the children: each datagram with the process id the kernel vouches for.
+
+    The socket has an abstract name (unix(7)), so that nothing of it is left behind however the process ends.
+    """
 
     def __enter__(self) -> Self:
-        self._folder = tempfile.TemporaryDirectory(prefix="sekisho-notify-")
-        self.address = str(Path(self._folder.name) / "notify")
         self.reader = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.reader.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self.reader.bind(self.address)
+        name = f"sekisho-notify-{secrets.token_hex(8)}"
+        self.reader.bind(f"\0{name}")
+        self.address = f"@{name}"
         self.reader.setblocking(False)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.reader.close()
-        self._folder.cleanup()
 
     def take(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """Every notification waiting: the sender's process id and its KEY=value lines."""
-        while True:
+        """The notifications waiting, some of them if they are many: the sender's process id and its KEY=value lines."""
+        for _ in range(_AT_ONCE):  # anybody of this machine may send to an abstract name, and none keeps the reader busy
             try:
                 data, ancillary, _, _ = self.reader.recvmsg(4096, socket.CMSG_SPACE(12))
             except BlockingIOError:

@@ -53,5 +53,5 @@ def shown(path: Path) -> str:
     """A path as messages show it: relative where that is shorter."""
     try:
         return str(path.relative_to(Path.cwd()))
-    except ValueError:
+    except (ValueError, OSError):  # the folder one stands in may be gone
         return str(path)

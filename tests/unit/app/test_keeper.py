@@ -26,7 +26,7 @@ with open(starts, "a") as file:
                f"{os.environ.get('LISTEN_PID') == str(os.getpid())}\\n")
 if mode == "refuse":
     print("sekisho.yaml:3: unknown key", file=sys.stderr)
-    sys.exit(1)
+    sys.exit(78)
 if mode == "die":
     os.kill(os.getpid(), signal.SIGKILL)
 if mode == "unready-successor" and os.path.exists(os.path.join(folder, name + ".ready")):
@@ -36,7 +36,7 @@ signal.signal(signal.SIGHUP, lambda *_: open(os.path.join(folder, name + ".hup")
 if mode == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-    channel.sendto(b"READY=1\\nSTATUS=" + name.encode() + b" serves", os.environ["NOTIFY_SOCKET"])
+    channel.sendto(b"READY=1\\nSTATUS=" + name.encode() + b" serves", os.environ["NOTIFY_SOCKET"].replace("@", "\\0"))
 while True:
     time.sleep(60)
 """
@@ -161,7 +161,7 @@ def test_a_refused_configuration_stops_everything_with_exit_code_1(start) -> Non
     run = start(control="refuse")
     assert run.process.wait(60) == 1
     assert "sekisho.yaml:3: unknown key" in run.said
-    assert "control: ended with exit code 1 before it was ready" in run.said
+    assert "control: ended with exit code 78 before it was ready" in run.said
     wait_until(lambda: not any(alive(int(one[0])) for one in run.starts("plane")))
 
 

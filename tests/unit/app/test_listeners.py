@@ -137,6 +137,23 @@ def test_readiness_and_status_reach_the_manager() -> None:
     assert {pid for pid, _ in taken} == {os.getpid()}
 
 
+def test_nothing_is_left_of_the_channel_however_its_process_ends() -> None:
+    with NotifyChannel() as channel:
+        assert channel.address.startswith("@"), "a name that is no file, which sd_notify(3) spells so"
+    Notifier({"NOTIFY_SOCKET": channel.address}).ready()  # nobody is there any more, and that is no failure
+
+
+def test_a_stranger_who_sends_without_end_does_not_keep_the_reader_busy() -> None:
+    with NotifyChannel() as channel, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+        stranger.connect("\0" + channel.address[1:])
+        stranger.send(b"X=1")
+        taken = 0
+        for _ in channel.take():
+            taken += 1
+            stranger.send(b"X=1")
+        assert taken > 1, "the reader came back, with one waiting still"
+
+
 def test_without_a_manager_nothing_is_said_and_nothing_fails() -> None:
     Notifier({}).ready()
     Notifier({"NOTIFY_SOCKET": "/nowhere/at/all"}).ready()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sekisho.app import exitcodes
+
 UNITS = Path(__file__).resolve().parents[3] / "systemd"
 SERVICES = ("sekishod.service", "sekisho-plane.service")
 
@@ -25,6 +27,18 @@ def test_neither_service_falls_with_the_other(name: str) -> None:
 def test_no_core_file_no_capability_no_new_privilege(name: str) -> None:
     lines = (UNITS / name).read_text().splitlines()
     assert {"LimitCORE=0", "CapabilityBoundingSet=", "NoNewPrivileges=yes", "ProtectSystem=strict"} <= set(lines)
+
+
+def test_both_are_handed_the_key_of_the_lists_and_pause_after_a_start_that_was_refused() -> None:
+    """The plane cannot write where sekishod would make a key, and each would be refused again a moment later."""
+    pauses = set()
+    for name in SERVICES:
+        lines = (UNITS / name).read_text().splitlines()
+        assert "LoadCredential=list-key" in lines
+        pauses.update(line for line in lines if line.startswith("ExecStopPost="))
+        assert not [line for line in lines if line.startswith("RestartPreventExitStatus=")], "whatever ended it, it is tried again"
+    (pause,) = pauses
+    assert f"{exitcodes.PASSING}|{exitcodes.REFUSED})" in pause
 
 
 def test_the_daemon_goes_on_when_memory_runs_out_for_the_process_of_a_sealed_list() -> None:

@@ -10,14 +10,17 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sekisho.app import control
-from sekisho.app.control import CRASHED
-from sekisho.app.control_daemon import _every
+from sekisho.app.clocksteps import ClockSteps
+from sekisho.app.control_daemon import _beat, _every
+from sekisho.app.exitcodes import CRASHED, PASSING, REFUSED
 from sekisho.model.errors import UnavailableError
 from unit.control.sites import CUSTOMERS, Folder
 from unit.flows.packets import v5, v5_record
@@ -144,7 +147,7 @@ def test_every_fault_of_the_configuration_is_told_and_nothing_is_started(folder)
     folder.customers([{"id": "c-1", "terms": "nosuchpack"}])
     argv = [sys.executable, "-m", "sekisho.app.control", "--config", str(folder.config)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == REFUSED
     assert "lists.yaml" in done.stderr
     assert "customers.yaml" in done.stderr
     assert "Traceback" not in done.stderr
@@ -156,7 +159,7 @@ def test_a_metrics_address_that_is_taken_is_told(folder):
         folder.set(metrics=f"127.0.0.1:{taken.getsockname()[1]}")
         argv = [sys.executable, "-m", "sekisho.app.control", "--config", str(folder.config)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == PASSING
     assert "metrics cannot be served" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -175,14 +178,14 @@ def test_flow_records_are_collected_and_told(folder, start, wait_until):
 @pytest.mark.parametrize(
     ("error", "ready", "code"),
     [
-        (UnavailableError("the folder cannot be used"), False, 1),
+        (UnavailableError("the folder cannot be used"), False, PASSING),
         (UnavailableError("the folder cannot be used"), True, CRASHED),
         (RuntimeError("nobody foresaw it"), False, CRASHED),
         (RuntimeError("nobody foresaw it"), True, CRASHED),
     ],
 )
-def test_what_a_new_start_may_mend_ends_with_a_code_after_which_there_is_one(
-    folder, monkeypatch, capsys, root, error: Exception, ready: bool, code: int
+def test_a_fault_of_the_machine_a_crash_and_a_fault_of_the_files_end_with_three_codes(
+    folder, monkeypatch, capsys, error: Exception, ready: bool, code: int
 ) -> None:
     async def live(_config, tables, notifier) -> None:
         if ready:
@@ -192,19 +195,35 @@ def test_what_a_new_start_may_mend_ends_with_a_code_after_which_there_is_one(
     monkeypatch.setattr(control, "_live", live)
     assert control.run(folder.config) == code
     assert str(error) in capsys.readouterr().err
-    assert "RestartPreventExitStatus=1" in (root / "systemd" / "sekishod.service").read_text().splitlines()
 
 
 def test_a_step_for_which_something_is_wanting_is_done_when_there_is_some_again_and_another_fault_ends_the_daemon() -> None:
-    numbers = iter([errno.EMFILE, errno.ENFILE, errno.ENOSPC, None, errno.EIO])
-    done = []
+    numbers = iter([errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EROFS, None, errno.EIO])
+    done, told, failing = [], [], {}
 
     async def step() -> None:
         number = next(numbers)
+        told.append(list(failing))
         if number is not None:
             raise OSError(number, os.strerror(number))
         done.append(number)
 
     with pytest.raises(OSError, match="Input/output"):
-        asyncio.run(_every(0.0, "drain", step))
+        asyncio.run(_every(0.0, "drain", step, failing))
     assert done == [None]
+    assert told == [[], *[["drain"]] * 4, []], "what fails is known for as long as it does"
+
+
+def test_a_disk_that_takes_nothing_keeps_the_daemon_from_no_word_to_the_watchdog() -> None:
+    """It lives, though its tables cannot be written anew: ended for that it could not even start again."""
+
+    async def repair(_now: float) -> None:
+        raise UnavailableError("no room left")
+
+    tables = SimpleNamespace(heartbeat=lambda _now: None, repair=repair)
+    core = SimpleNamespace(tables=tables, steps=ClockSteps(), lists=SimpleNamespace(check=lambda: None), clock=time.time)
+    words = []
+    notifier = SimpleNamespace(watchdog_seconds=10.0, watchdog=lambda: words.append("WATCHDOG=1"))
+    with pytest.raises(UnavailableError):
+        asyncio.run(_beat(core, notifier))
+    assert words == ["WATCHDOG=1"]

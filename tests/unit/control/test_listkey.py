@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sekisho.drivers.listkey import load_key, read_secret
+from sekisho.drivers.listkey import find_key, load_key, read_secret
 from sekisho.model.errors import TableError
 
 
@@ -25,6 +25,19 @@ def test_a_credential_goes_before_the_state_folder(tmp_path, raw):
     (tmp_path / "list-key").write_bytes(raw)
     assert read_secret(tmp_path / "state", str(tmp_path)) == bytes(range(16))
     assert not (tmp_path / "state").exists()
+
+
+def test_who_may_not_make_a_key_finds_none_until_there_is_one(tmp_path):
+    assert find_key(tmp_path / "state", "") is None
+    assert not (tmp_path / "state").exists()
+    assert load_key(tmp_path / "state", "") == find_key(tmp_path / "state", "")
+
+
+def test_a_credential_that_cannot_be_read_is_never_passed_over(tmp_path):
+    (tmp_path / "list-key").mkdir()
+    with pytest.raises(TableError, match="cannot be read"):
+        read_secret(tmp_path / "state", str(tmp_path))
+    assert not (tmp_path / "state").exists(), "another key would make every list unreadable"
 
 
 def test_the_credential_is_found_by_the_environment(tmp_path, monkeypatch):
