@@ -67,7 +67,7 @@ class Stand:
         if not self.fronts:
             return  # nobody has made the table
         full = map_table(self.place.tables / BUDGETS, Kind.BUDGETS, layout.BUDGETS_VERSION, writable=True).arrays["full"]
-        spend(world, full, time.monotonic_ns())
+        spend(world, self.writer.rows, full, time.monotonic_ns())
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,8 @@ def standings(world: World, made: Plan) -> Iterator[tuple[str, tuple[Prefix, ...
     """Where each customer stands; a list that is in no clause of theirs does not reach them."""
     for one in world.entitled():
         said = sum(1 << order for order, rule_ in enumerate(world.terms[one.profile]) if rule_ is not None)
-        yield one.id, one.prefixes, standing(made.classes[-1], one.mask & said, silenced=one.silenced, garden=one.garden)
+        prefixes = tuple(part for prefix in one.prefixes for part in world.left(prefix))
+        yield one.id, prefixes, standing(made.classes[-1], one.mask & said, silenced=one.silenced, garden=one.garden)
     yield "allowed", (Prefix.parse(ALLOWED),), standing(made.classes[-1], 0, silenced=False, garden=False)
 
 
