@@ -17,6 +17,7 @@ import numpy as np
 
 from peers.rpzpeers import KEY as SIGNED_BY
 from peers.rpzpeers import KNOT_KEY, OTHER_KEY, SECRET, ZONE, running_peer
+from sekisho.app.control_policyallowed import Allowed
 from sekisho.app.control_policyclients import Clients
 from sekisho.app.control_policystanding import records
 from sekisho.config.policyzones import PolicyZones
@@ -56,11 +57,13 @@ def plan_of(world: World) -> Plan:
 
 def standings(world: World, made: Plan) -> Iterator[tuple[str, tuple[Prefix, ...], Standing]]:
     """Where each customer stands; a list that is in no clause of theirs does not reach them."""
+    allowed = Allowed([Prefix.parse(ALLOWED)])
     for one in world.entitled():
         said = sum(1 << order for order, rule_ in enumerate(world.terms[one.profile]) if rule_ is not None)
         prefixes = tuple(part for prefix in one.prefixes for part in world.left(prefix))
+        allowed.put(one.id, prefixes)
         yield one.id, prefixes, standing(made.classes[-1], one.mask & said, silenced=one.silenced, garden=one.garden)
-    yield "allowed", (Prefix.parse(ALLOWED),), standing(made.classes[-1], 0, silenced=False, garden=False)
+    yield "allowed", allowed.left(), standing(made.classes[-1], 0, silenced=False, garden=False)
 
 
 def mark(place: int, epoch: int) -> str:

@@ -41,6 +41,8 @@ ALLOWED = "127.99.0.0/24"
 SIX = "::1"
 SHARED_ALONE, SHARED_ALLOWED = "127.96.0.1", "127.99.0.77"
 """Addresses shared by ports, around which nobody has a prefix, or the network that is let through."""
+INSIDE = "127.99.0.128/29"
+"""A customer's, within the network that is let through."""
 STRANGER, NETWORK = "127.98.0.1", "127.99.0.1"
 LOCAL = Action(ActionKind.LOCAL_DATA, (LocalRecord(1, 300, bytes((192, 0, 2, 99))), LocalRecord(16, 30, b"\x05hello")))
 CHASE = Action(ActionKind.CHASE, (LocalRecord(5, 30, wire("garden.example.org")),))
@@ -200,6 +202,11 @@ def make_world(seed: int, questions: int = 60) -> World:
     if dice.random() < 0.5:
         shared = (*(_address(dice, one) for one in customers[:-1] if dice.random() < 0.2), SHARED_ALONE, SHARED_ALLOWED)
         asked += tuple(_question(dice, names, [*shared]) for _ in range(6))
+    if dice.random() < 0.5:
+        customers = (*customers, replace(dice.choice(customers), id="c-inside", prefixes=(Prefix.parse(INSIDE),), budget_rate=0))
+        asked += tuple(_question(dice, names, [_address(dice, customers[-1])]) for _ in range(6))
+        if people:
+            people |= make_people(dice, ["c-inside"], len(lists), CLAUSES)
     return World(seed, lists, terms, excepted, unlisted, spared, people, customers, over, asked, sanctions, shared)
 
 
@@ -266,7 +273,7 @@ def _unlisted(dice: random.Random, lists: tuple[Held, ...]) -> tuple[tuple[int, 
 def _address(dice: random.Random, one: CustomerRow) -> str:
     net = ip_network(str(one.prefixes[0])) if "/" in str(one.prefixes[0]) else None
     assert net is not None
-    return str(net[dice.randrange(1, 255)])
+    return str(net[dice.randrange(1, net.num_addresses - 1)])
 
 
 def _question(dice: random.Random, names: list[str], sources: list[str]) -> Question:
