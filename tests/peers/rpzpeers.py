@@ -98,9 +98,7 @@ controls {{ }};
 
 
 def unbound(site: Checkpoint, folder: Path, port: int, upstream: int) -> list[str]:
-    zones = config(site, "unbound", "--folder", str(folder), "--clients", "127.0.0.0/8").replace(
-        "respip validator iterator", "respip iterator"
-    )
+    zones = config(site, "unbound", "--folder", str(folder), "--clients", "127.0.0.0/8")
     (folder / "conf").write_text(f"""
 server:
     username: ""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import dns.message
 import dns.query
@@ -30,14 +31,15 @@ from sekisho.snapshot import layout
 from sekisho.snapshot.build import Garden, build
 from sekisho.snapshot.sections import Kind
 from support import wait_until
-from support.differential.fronts import FRONTS, Asked, Front, Place, follow, workers
+from support.differential.fronts import FRONTS, Asked, Front, Place, dnsdist, follow, knot, recursor, workers
 from support.differential.model import ANSWERED, Verdict
 from support.differential.world import ALLOWED, CHASE, Question
 from support.plane import GROUNDS, KEY, PAGE, CustomerRow, at, compile_entries, definition, entry, prefix_entry, profile, rule, wire
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 
-LUA = {"dnsdist", "recursor", "knot"}
+LUA_FRONTS = {"dnsdist": dnsdist, "recursor": recursor, "knot": knot}
+LUA = set(LUA_FRONTS)
 PLAIN, LIMITED = "127.40.0.1", "127.40.0.2"
 RATE, BURST = 1, 60
 PEOPLE = (
@@ -174,6 +176,43 @@ def test_a_budget_lets_no_more_pass_than_it_has_but_for_a_few_of_those_that_come
     passed = sum(one == ANSWERED for one in got)
     assert sum(one.tc for one in got) == len(got) - passed
     assert BURST <= passed <= BURST + RATE * (time.monotonic() - began) + (threads if stand.name in LUA else 1)
+
+
+@pytest.mark.parametrize(("name", "closed"), [("dnsdist", False), ("dnsdist", True), ("recursor", True), ("knot", True)])
+def test_without_tables_lua_fails_as_configured_says_so_once_and_takes_them_when_they_are_there(
+    name: str, closed: bool, upstream: Resolver, tmp_path: Path
+) -> None:
+    tables = tmp_path / "plane"
+    (tmp_path / "list.key").write_bytes(bytes(range(16)))
+    (tmp_path / "list.key").chmod(0o600)
+    make_folder(tables)
+    writer = TableWriter(tables)
+    if name == "dnsdist":
+        # Of another version; for the others there is none.
+        damaged = bytearray(snapshot(1))
+        damaged[12] += 1
+        writer.publish_snapshot(bytes(damaged), 1)
+        writer.replace_customers(PEOPLE, [Prefix.parse(ALLOWED)], len(PEOPLE))
+    wanted = 2 if closed else 0
+    with LUA_FRONTS[name](Place(tmp_path, tables, tmp_path / "list.key", upstream.port), closed=closed, rcode=wanted) as front:
+
+        def ask() -> int:
+            return front.ask(Question(PLAIN, f"n{next(_names)}.data.example", "A", tcp=False, edns=True), 10).rcode
+
+        for _ in range(5):
+            assert ask() == wanted
+            time.sleep(0.11)  # a look at the head passes, which must not say it again
+        # Recursor has a script for each thread.
+        said = [line for line in front.log.read_text("utf-8", "replace").splitlines() if "sekisho: " in line]
+        assert 1 <= len(said) <= (3 if name == "recursor" else 1), said
+        assert all("queries are refused" in line if closed else "queries are let through" in line for line in said)
+        writer.publish_snapshot(snapshot(5), 5)
+        writer.replace_customers(PEOPLE, [Prefix.parse(ALLOWED)], len(PEOPLE))
+
+        def blocked() -> bool:
+            return bool(front.ask(Question(PLAIN, "data.example", "TXT", tcp=False, edns=True), 10).records)
+
+        wait_until(blocked, what="the tables taken once they are there")
 
 
 def test_damage_that_only_the_checksum_shows_is_not_seen_by_lua(stand: Stand) -> None:

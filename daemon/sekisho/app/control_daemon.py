@@ -90,7 +90,7 @@ async def running_on(base: Base, config: Path) -> AsyncIterator[Core]:
         recorder, first = Recorder(HitRings(base.folder), matches), Reload(now, (), now)
         watch = await open_watch(stack, base.folder, state, tables, sessions, measures, now)
         named = NamedLists(base.lists, base.key)
-        sources = Sources(lambda: tables.people, tables.enforced, named, ledger.state, base.key, sessions.prefixes_of)
+        sources = Sources(lambda: tables.people, tables.enforced, named, ledger.state, base.key, sessions.prefixes_of, sessions.customers)
         zones = tables.publisher = Publisher(sources, state / "policyzones.json")
         sessions.followers.append(zones.customers_changed)
         stack.push_async_callback(zones.close)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from sekisho.app.control_policyallowed import Allowed
 from sekisho.model.customers import Prefix
 from sekisho.rpz.order import Standing
 
@@ -18,6 +19,8 @@ from sekisho.rpz.order import Standing
 class Clients:
     """The addresses in the zones of triggers on clients, by the labels of those zones."""
 
+    allowed: Allowed = field(default_factory=Allowed)
+    """What stands there of the networks of `allow:`."""
     _of: dict[str, tuple[str | None, tuple[Prefix, ...], tuple[str, ...]]] = field(default_factory=dict)
     _count: dict[str, Counter[Prefix]] = field(default_factory=dict)
     _before: dict[str, dict[Prefix, bool]] = field(default_factory=dict)

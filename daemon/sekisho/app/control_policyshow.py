@@ -103,7 +103,9 @@ def warnings(core: Core) -> list[str]:
     """What an operator should know of the zones whenever they look."""
     zones = core.zones
     found = told(zones.settings, zones.addresses()) if zones.settings is not None else []
-    return [str(one["reason"]) for one in found if not one["asked_for"]]
+    crowd = zones.clients.allowed
+    more = f"policy zones let {crowd.inside} prefixes of customers through with the networks of `allow:` around them; take these out of it"
+    return [str(one["reason"]) for one in found if not one["asked_for"]] + ([more] if crowd.is_crowded and zones.settings else [])
 
 
 def observed(core: Core) -> PrimaryObservation | None:

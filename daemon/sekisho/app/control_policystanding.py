@@ -6,12 +6,13 @@ published (`control_policyzones`), nor the order of the zones (`rpz.order`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from sekisho.app.control_enforcement import garden_of
 from sekisho.app.control_people import People
+from sekisho.app.control_policyallowed import MOST, Allowed, held_by
 from sekisho.app.control_policyclients import Clients
 from sekisho.config.policyzones import LONGEST_LABEL, PolicyZones
 from sekisho.ledger.state import State
@@ -50,6 +51,8 @@ class Sources:
     key: Key
     prefixes: Callable[[str], tuple[Prefix, ...]]
     """A customer's addresses now, those of sessions included; not those that are shared by port ranges."""
+    live: Callable[[], Iterable[str]] = tuple
+    """Customers with sessions."""
 
 
 def look_at(sources: Sources, clients: Clients, people: People, made: Plan, identity: str, now: float) -> None:
@@ -57,6 +60,7 @@ def look_at(sources: Sources, clients: Clients, people: People, made: Plan, iden
     customer = people.find(identity)
     if customer is None:
         clients.put(identity, None)
+        clients.allowed.put(identity, ())
         return
     what = sources.enforcement().get(identity)
     mask = people.entitlement(customer, now).mask
@@ -66,12 +70,14 @@ def look_at(sources: Sources, clients: Clients, people: People, made: Plan, iden
         silenced=what is not None and what.silenced,
         garden=what is not None and what.garden and made.garden,
     )
-    clients.put(identity, stands, sources.prefixes(customer.id) if stands.zone is not None else ())
+    prefixes = sources.prefixes(customer.id) if stands.zone is not None or clients.allowed.networks else ()
+    clients.put(identity, stands, prefixes)
+    clients.allowed.put(identity, prefixes)
 
 
 def everybody(sources: Sources, people: People, made: Plan, now: float) -> Clients:
     """All customers, in a thread: those of the file who are alike to the terms are worked out once."""
-    clients = Clients()
+    clients = Clients(Allowed(people.site.settings.allow))
     file, state, enforced = people.site.customers, sources.state, sources.enforcement()
     apart = {*list(state.customers), *list(state.opt_outs), *list(enforced)}
     groups, shared = file.groups()
@@ -86,10 +92,33 @@ def everybody(sources: Sources, people: People, made: Plan, now: float) -> Clien
                 clients.put(identity, one, sources.prefixes(customer.id))
     for identity in apart:
         look_at(sources, clients, people, made, identity, now)
+    _enter_allowed(clients.allowed, sources, people, apart)
+    settle(clients, made)
+    return clients
+
+
+def settle(clients: Clients, made: Plan) -> None:
+    """Enter what is left of the networks of `allow:`, if customers in them came, went or moved."""
+    if not clients.allowed.changed:
+        return
+    left = clients.allowed.left()
     for one_class in made.classes:
         if one_class.steps:
-            clients.put(_ALLOWED + one_class.id, standing(one_class, 0, silenced=False, garden=False), people.site.settings.allow)
-    return clients
+            clients.put(_ALLOWED + one_class.id, standing(one_class, 0, silenced=False, garden=False), left)
+
+
+def _enter_allowed(allowed: Allowed, sources: Sources, people: People, known: Container[str]) -> None:
+    """Enter customers of the file in the networks of `allow:`, and who have sessions, but `known` ones."""
+    file = people.site.customers
+    high, low, lengths, owners = file.columns()
+    rows = {row for network in allowed.networks for row in owners[held_by(network, high, low, lengths)].tolist()}
+    if len(rows) > MOST:
+        allowed.inside += len(rows)  # too many to be told apart, whoever they are
+        return
+    ids = list(file.ids()) if rows else []
+    for identity in {ids[row] for row in rows} | {one for one in sources.live() if allowed.networks and one in people}:
+        if identity not in known:
+            allowed.put(identity, sources.prefixes(identity))
 
 
 def behind(label: str, people: People, settings: PolicyZones) -> tuple[bytes, ...]:

@@ -21,7 +21,7 @@ from sekisho.app.control_people import People
 from sekisho.app.control_policyaddresses import told, without
 from sekisho.app.control_policyclients import Clients
 from sekisho.app.control_policyserved import Served
-from sekisho.app.control_policystanding import Sources, behind, everybody, excepted_names, look_at, planned, records
+from sekisho.app.control_policystanding import Sources, behind, everybody, excepted_names, look_at, planned, records, settle
 from sekisho.app.control_tables import exemptions
 from sekisho.config.policyzones import PolicyZones
 from sekisho.lists.compile import version_of
@@ -206,6 +206,7 @@ class Publisher:
             clients = await asyncio.to_thread(everybody, self._sources, people, made, self._clock())
             for identity in changed:
                 look_at(self._sources, clients, people, made, identity, self._clock())
+            settle(clients, made)
             known = [label for label in made.client_zones() if label in self.zones]
             clients.follow(self.clients, known)
             changed, self._changed = self._changed, {}
@@ -214,6 +215,7 @@ class Publisher:
             look_at(self._sources, self.clients, people, made, identity, self._clock())
             if number % _TURN == 0:
                 await asyncio.sleep(0)
+        settle(self.clients, made)
         changes = self.clients.take()
         for label, (gone, come) in changes.items():
             tail = behind(label, people, settings)

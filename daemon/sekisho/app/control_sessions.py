@@ -189,6 +189,10 @@ class Sessions:
     def live_prefixes(self, customer: str) -> tuple[Prefix, ...]:
         return tuple(map(prefix_of, self.table.prefixes_of(customer)))
 
+    def customers(self) -> set[str]:
+        """Customers with live sessions."""
+        return {name for name in self.table.holdings()[1] if name is not None}
+
     def holder(self, prefix: Prefix) -> str | None:
         """The customer on whose line a prefix is; `SHARED`: it is an address that customers share by ports."""
         code = code_of(prefix)

@@ -22,7 +22,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.tsig
 
-from sekisho.drivers.policysigning import Signer
+from sekisho.drivers.policysigning import Signer, refusal
 from sekisho.model.customers import Prefix
 from sekisho.model.observation import ZONE_TRANSFERS
 from sekisho.rpz.records import BLOCK
@@ -33,14 +33,15 @@ AXFR, IXFR, CURRENT = ZONE_TRANSFERS
 _SLACK = 4096
 """Octets a message of a transfer may have above BLOCK."""
 _ROOM = 12
-_SIGNATURE_ERRORS = (
-    dns.message.UnknownTSIGKey,
-    dns.tsig.BadSignature,
-    dns.tsig.BadKey,
-    dns.tsig.BadTime,
-    dns.tsig.BadAlgorithm,
-    dns.tsig.PeerError,
-)
+_SIGNATURE_ERRORS: Mapping[type[Exception], dns.rcode.Rcode] = {
+    dns.message.UnknownTSIGKey: dns.rcode.BADKEY,
+    dns.tsig.BadKey: dns.rcode.BADKEY,
+    dns.tsig.BadAlgorithm: dns.rcode.BADKEY,
+    dns.tsig.BadSignature: dns.rcode.BADSIG,
+    dns.tsig.BadTime: dns.rcode.BADTIME,
+    dns.tsig.PeerError: dns.rcode.BADSIG,
+}
+"""What is told of a signature that is not taken (RFC 8945 section 3)."""
 
 
 @dataclass(slots=True)
@@ -99,8 +100,10 @@ class Answers:
             return None
         try:
             query = dns.message.from_wire(wire, keyring=dict(self.keyring), ignore_trailing=True)
-        except _SIGNATURE_ERRORS:
-            return self._refusal(wire, "key", dns.rcode.NOTAUTH)
+        except tuple(_SIGNATURE_ERRORS) as error:
+            why = next(rcode for kind, rcode in _SIGNATURE_ERRORS.items() if isinstance(error, kind))
+            told = refusal(wire, why, self.keyring, self.clock) if self._near(source) else None
+            return self._refusal(wire, "key", dns.rcode.NOTAUTH, told)
         except (dns.exception.DNSException, ValueError):
             return self._refusal(wire, "malformed", dns.rcode.FORMERR)
         if query.opcode() != dns.opcode.QUERY or len(query.question) != 1:
@@ -111,14 +114,13 @@ class Answers:
         signer = Signer(query, asker.key, self.clock) if asker.key is not None else None
         zone = self.zones.get(query.question[0].name.canonicalize())
         if zone is None:
-            return self._refused(query, "zone", dns.rcode.NOTAUTH)
+            return self._refused(query, "zone", dns.rcode.NOTAUTH, signer)
         asker.seen_at = self.clock()
         return self._of_zone(query, zone, asker, signer, tcp=tcp)
 
     def _asker(self, query: dns.message.Message, source: str) -> Allowed | str:
         """The secondary that asks, or why it is none."""
-        here = _full(source)
-        near = [one for one in self.allowed if here.value >> (128 - one.network.length) == one.network.value >> (128 - one.network.length)]
+        near = self._near(source)
         if not near:
             return "address"
         for one in near:
@@ -127,6 +129,11 @@ class Answers:
             if one.key is not None and query.had_tsig and query.keyname == one.key.name:
                 return one
         return "key"
+
+    def _near(self, source: str) -> list[Allowed]:
+        """The secondaries whose questions come from an address."""
+        here = _full(source)
+        return [one for one in self.allowed if here.value >> (128 - one.network.length) == one.network.value >> (128 - one.network.length)]
 
     def _of_zone(self, query: dns.message.Message, zone: Zone, asker: Allowed, signer: Signer | None, *, tcp: bool) -> Answer | None:
         kind, apex = query.question[0].rdtype, zone.soa()
@@ -166,12 +173,14 @@ class Answers:
 
         return Answer((message(query, octets, count, signer) for count, octets in _gathered(runs)), done)
 
-    def _refused(self, query: dns.message.Message, why: str, rcode: dns.rcode.Rcode) -> Answer:
+    def _refused(self, query: dns.message.Message, why: str, rcode: dns.rcode.Rcode, signer: Signer | None = None) -> Answer:
         self.refused[why] += 1
-        return Answer(iter([message(query, b"", 0, None, rcode)]))
+        return Answer(iter([message(query, b"", 0, signer, rcode)]))
 
-    def _refusal(self, wire: bytes, why: str, rcode: dns.rcode.Rcode) -> Answer:
+    def _refusal(self, wire: bytes, why: str, rcode: dns.rcode.Rcode, told: bytes | None = None) -> Answer:
         self.refused[why] += 1
+        if told is not None:
+            return Answer(iter([told]))
         return Answer(iter([wire[:2] + bytes((0x80 | (wire[2] & 0x79), int(rcode) & 15)) + bytes(8)]))
 
 

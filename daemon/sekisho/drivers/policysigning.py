@@ -6,10 +6,15 @@ The messages are octets already; dnspython's contexts digest them and give the M
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import dns.exception
+import dns.flags
 import dns.message
+import dns.name
+import dns.opcode
+import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 import dns.rdtypes.ANY.TSIG
@@ -48,8 +53,37 @@ class Signer:
         return self._key.name.to_wire() or b""
 
 
+def refusal(wire: bytes, error: dns.rcode.Rcode, keys: Mapping[dns.name.Name, dns.tsig.Key], clock: Callable[[], float]) -> bytes | None:
+    """The answer to a question whose signature is not taken: NOTAUTH, and `error` in a TSIG record (RFC 8945 section 5.2).
+
+    Not signed where key or MAC are no good; where the time is not, signed, with the time here. None for what is no question.
+    """
+    try:
+        query = dns.message.from_wire(wire, keyring=False, ignore_trailing=True)
+    except (dns.exception.DNSException, ValueError):
+        return None
+    if not query.had_tsig or query.tsig is None or len(query.question) != 1:
+        return None
+    theirs, owner = query.tsig[0], query.tsig.name
+    question = query.question[0]
+    flags = dns.flags.QR | dns.opcode.to_flags(query.opcode()) | (query.flags & dns.flags.RD) | int(dns.rcode.NOTAUTH)
+    told = struct.pack("!HHHHHH", query.id, flags, 1, 0, 0, 0) + (question.name.to_wire() or b"")
+    told += struct.pack("!HH", question.rdtype, question.rdclass)
+    late, key = error == dns.rcode.BADTIME, keys.get(owner)
+    other = int(clock()).to_bytes(6, "big") if late else b""
+    made = dns.rdtypes.ANY.TSIG.TSIG(
+        dns.rdataclass.ANY, dns.rdatatype.TSIG, theirs.algorithm, theirs.time_signed, theirs.fudge, b"", query.id, error, other
+    )
+    if late and key is not None:
+        made, _ = dns.tsig.sign(told, key, made, theirs.time_signed, theirs.mac)
+    return _with_tsig(told, owner.to_wire() or b"", made.to_wire() or b"")
+
+
 def _signed(signer: Signer, wire: bytes) -> bytes:
-    data = signer.digest(wire)
+    return _with_tsig(wire, signer.owner, signer.digest(wire))
+
+
+def _with_tsig(wire: bytes, owner: bytes, data: bytes) -> bytes:
     count = int.from_bytes(wire[_ADDITIONAL : _ADDITIONAL + 2], "big") + 1
-    record = signer.owner + struct.pack("!HHIH", dns.rdatatype.TSIG, dns.rdataclass.ANY, 0, len(data)) + data
+    record = owner + struct.pack("!HHIH", dns.rdatatype.TSIG, dns.rdataclass.ANY, 0, len(data)) + data
     return wire[:_ADDITIONAL] + struct.pack("!H", count) + wire[_ADDITIONAL + 2 :] + record

@@ -22,7 +22,13 @@ _ENTRIES = {
     "alias.one.example": (BOTH, CHASE),
     "tree.one.example": (Trigger.BELOW, Action(ActionKind.NXDOMAIN)),
 }
-_LATER = {"x.tree.one.example": (BOTH, Action(ActionKind.NXDOMAIN)), "later.one.example": (BOTH, Action(ActionKind.NXDOMAIN))}
+_LATER = {
+    "mail.later.one.example": (BOTH, LOCAL),
+    "x.tree.one.example": (BOTH, Action(ActionKind.NXDOMAIN)),
+    "later.one.example": (BOTH, Action(ActionKind.NXDOMAIN)),
+}
+_ADDRESSES = {"203.0.113.66/32": SINKHOLE, "203.0.113.4/30": LOCAL, "203.0.113.70/32": SINKHOLE}
+_LATER_ADDRESSES = {"203.0.113.70/32": SINKHOLE}
 _PLAIN, _WITHOUT, _OVER, _GARDEN, _SILENCED, _LISTED, _LATER_LISTED, _LED, _LATER_TCP, _FREED, _PASSED = (
     f"127.30.{number}.9" for number in range(11)
 )
@@ -54,6 +60,10 @@ QUESTIONS: Mapping[str, Question] = {
     "client let through by a list": Question(_PASSED, "local.one.example", "A", tcp=False, edns=False),
     "client led to another name": Question(_LED, "www.two.example", "A", tcp=True, edns=False),
     "garden": Question(_GARDEN, "www.two.example", "A", tcp=False, edns=False),
+    "address": Question(_PLAIN, "mail.two.example", "A", tcp=False, edns=False),
+    "address of a list before that of the name": Question(_PLAIN, "mail.later.one.example", "A", tcp=False, edns=False),
+    "several addresses": Question(_PLAIN, "twin.two.example", "A", tcp=False, edns=False),
+    "name excepted from a list of addresses": Question(_PLAIN, "mail.freed.example", "A", tcp=False, edns=False),
     "silence": Question(_SILENCED, "www.two.example", "A", tcp=False, edns=False),
 }
 """By what they are asked for."""
@@ -68,19 +78,22 @@ _ALL_ZONES = {
     "budget",
     "let out of the garden",
 }
+_ADDRESS, _SEVERAL, _EARLIER = "address", "several addresses", "address of a list before that of the name"
 _WITHIN = "client excepted within a wider prefix"
 _OTHERS = _ALL_ZONES | {"negative", "alias"}
 OTHERWISE: Mapping[str, set[str]] = {
     "plane": set(),
-    "reader": set(),
+    "reader": {_ADDRESS, _SEVERAL},
     "unbound": set(),
-    "dnsdist": {"why refused"},
-    "recursor": {"alias"},
-    "knot": set(),
-    "rpz-bind": _OTHERS | {_WITHIN},
-    "rpz-unbound": _OTHERS | {"client let through by a list", "client led to another name"},
-    "rpz-recursor": _OTHERS | {_WITHIN, "data of another TTL", "client of a later list", "TCP alone for a client of a later list"},
-    "rpz-knot": _ALL_ZONES | {"alias", "alias by TCP", "client of a list", "client let through by a list", "client led to another name"},
+    "dnsdist": {"why refused", _ADDRESS, _SEVERAL},
+    "recursor": {"alias", _ADDRESS, _SEVERAL},
+    "knot": {_ADDRESS, _SEVERAL},
+    "rpz-bind": _OTHERS | {_WITHIN, _EARLIER, _SEVERAL},
+    "rpz-unbound": _OTHERS | {_ADDRESS, _SEVERAL, "client let through by a list", "client led to another name"},
+    "rpz-recursor": _OTHERS
+    | {_WITHIN, _SEVERAL, "data of another TTL", "client of a later list", "TCP alone for a client of a later list"},
+    "rpz-knot": _ALL_ZONES
+    | {_ADDRESS, _SEVERAL, "alias", "alias by TCP", "client of a list", "client let through by a list", "client led to another name"},
 }
 """By front, the questions it answers otherwise than the model does."""
 
@@ -97,15 +110,22 @@ def directed_world() -> World:
                 "127.30.9.0/24": LOCAL,
                 "127.30.10.0/24": Action(ActionKind.PASSTHRU),
             },
+            addresses=_ADDRESSES,
         ),
-        Held(_LATER, sealed=False, answer=None, clients={"127.30.6.0/24": LOCAL, "127.30.8.0/24": Action(ActionKind.TCP_ONLY)}),
+        Held(
+            _LATER,
+            sealed=False,
+            answer=None,
+            clients={"127.30.6.0/24": LOCAL, "127.30.8.0/24": Action(ActionKind.TCP_ONLY)},
+            addresses=_LATER_ADDRESSES,
+        ),
     )
     said = Said(CLAUSES[0], mandatory=False, ede=Ede.BLOCKED)
     return World(
         -1,
         lists,
         ((said, said), (said, said)),
-        ((0, "x.tree.one.example", BOTH),),
+        ((0, "x.tree.one.example", BOTH), (0, "mail.freed.example", BOTH)),
         ((0, "127.30.5.8/32"), (0, "127.30.9.0/24")),
         (),
         {},

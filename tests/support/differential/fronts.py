@@ -243,35 +243,35 @@ def unbound(place: Place, *, validating: bool = False, closed: bool = False, mor
     return _serving("unbound", place.folder, port, [program, "-d", "-c", str(config)], {"PYTHONPATH": DIST_PACKAGES}, rcode)
 
 
-def dnsdist(place: Place) -> contextlib.AbstractContextManager[Front]:
-    program, port, into = require_binary("dnsdist"), free_port(), place.plugin("dnsdist")
+def dnsdist(place: Place, *, closed: bool = False, rcode: int = 0) -> contextlib.AbstractContextManager[Front]:
+    program, port, into = require_binary("dnsdist"), free_port(), place.plugin("dnsdist", closed=closed)
     config = place.folder / "dnsdist.conf"
     config.write_text(
         DNSDIST.format(
             port=port, upstream=place.upstream, entry=into / "sekisho_dnsdist.lua", six="".join(_six(f'addLocal("[::1]:{port}")'))
         )
     )
-    return _serving("dnsdist", place.folder, port, [program, "--supervised", "--disable-syslog", "-C", str(config)])
+    return _serving("dnsdist", place.folder, port, [program, "--supervised", "--disable-syslog", "-C", str(config)], rcode=rcode)
 
 
-def recursor(place: Place) -> contextlib.AbstractContextManager[Front]:
-    program, port, into = require_binary("pdns_recursor"), free_port(), place.plugin("recursor")
+def recursor(place: Place, *, closed: bool = False, rcode: int = 0) -> contextlib.AbstractContextManager[Front]:
+    program, port, into = require_binary("pdns_recursor"), free_port(), place.plugin("recursor", closed=closed)
     folder = place.folder / "recursor"
     (folder / "recursor.conf").write_text(
         RECURSOR.format(
             port=port, upstream=place.upstream, entry=into / "sekisho_recursor.lua", sockets=socket_folder(), six="".join(_six(", ::1"))
         )
     )
-    return _serving("recursor", place.folder, port, [program, f"--config-dir={folder}"])
+    return _serving("recursor", place.folder, port, [program, f"--config-dir={folder}"], rcode=rcode)
 
 
-def knot(place: Place) -> contextlib.AbstractContextManager[Front]:
-    program, port, into = require_binary("kresd"), free_port(), place.plugin("knot")
+def knot(place: Place, *, closed: bool = False, rcode: int = 0) -> contextlib.AbstractContextManager[Front]:
+    program, port, into = require_binary("kresd"), free_port(), place.plugin("knot", closed=closed)
     config = place.folder / "kresd.conf"
     config.write_text(KNOT.format(port=port, upstream=place.upstream, entry=into / "sekisho_knot.lua", six="".join(_six(', "::1"'))))
     folder = place.folder / "kresd"
     folder.mkdir()
-    return _serving("knot", place.folder, port, [program, "-n", "-q", "-c", str(config), str(folder)])
+    return _serving("knot", place.folder, port, [program, "-n", "-q", "-c", str(config), str(folder)], rcode=rcode)
 
 
 def reader(place: Place) -> contextlib.AbstractContextManager[Asked]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from sekisho.drivers.tablerows import CustomerRow
 from sekisho.model.lists import Action, ActionKind, Trigger
@@ -18,6 +18,7 @@ from support.differential.model import (
     customer_of,
     expected,
     held_by,
+    is_excepted,
     longest_of,
     reaches,
     said_of,
@@ -52,7 +53,7 @@ def said_by_zones(front: str, world: World, question: Question) -> Verdict | Non
 
     Not said: budgets, names let out of the walled garden, terms that differ beyond one order, an exception to one list
     alone below a wildcard or within a wider prefix, EDE, SOA, REFUSED. Not asked: addresses that are nobody's, prefixes within another
-    customer's, which no site has, and other names of names, which resolvers ask the zones of as they come by them.
+    customer's, which no site has, other names of names, which resolvers ask the zones of as they come by them, and what is by chance.
     """
     customer = customer_of(world, question.source)
     address = ip_address(question.source)
@@ -70,34 +71,111 @@ def said_by_zones(front: str, world: World, question: Question) -> Verdict | Non
     found = answer(PAGE, question, 10, (15, "")) if customer.garden else _by_lists(front, world, known, question, customer)
     if front == "rpz-recursor" and not customer.garden:
         found = _by_clients(world, question, customer) or found
+    if found is None:
+        return None
     if front == "rpz-recursor" and found.action is ActionKind.LOCAL_DATA:
         # One TTL for all data of a name: that of its first record.
         found = replace(found, records=frozenset((rtype, LOCAL.records[0].ttl, rdata) for rtype, _, rdata in found.records))
     return _by_knot(found, question) if front == "rpz-knot" else _without_reasons(found, question)
 
 
-def _by_lists(front: str, world: World, known: World, question: Question, customer: CustomerRow) -> Verdict:
-    """`known` has the entries that the resolver understands."""
+def _by_lists(front: str, world: World, known: World, question: Question, customer: CustomerRow) -> Verdict | None:
+    """`known` has the entries that the resolver understands. None: by chance."""
+    found, before = _by_query(front, world, known, question, customer)
+    if front == "rpz-bind":
+        # It keeps to the order of the zones: an address of one comes before a name of the next.
+        return _bind_by_addresses(world, before, question) or found
+    if front == "rpz-recursor" and found == ANSWERED:
+        return _recursor_by_addresses(world, before, question)
+    return found
+
+
+def _by_query(front: str, world: World, known: World, question: Question, customer: CustomerRow) -> tuple[Verdict, list[int]]:
+    """What the zones say of client and name, and the lists whose zones were asked before and said nothing."""
     name, terms = question.name.lower(), world.terms[customer.profile]
+    before: list[int] = []
     for order in _order(world):
         if not reaches(world, customer, order) or terms[order] is None:
-            return ANSWERED
+            break
         if front == "rpz-unbound" and _let_through_by(known, order, question.source):
             # The names of the same zone still count.
             decided, action = held_by(known, order, name)
             if not decided:
-                return ANSWERED
+                break
         elif _excepted_within_a_wider_prefix(known, order, question.source):
-            return ANSWERED
+            break
         else:
             decided, action = said_of(known, order, question.source, name)
         if decided:
-            action = action or world.lists[order].answer or NXDOMAIN
-            passed = action.kind is ActionKind.PASSTHRU or (action.kind is ActionKind.TCP_ONLY and question.tcp)
-            return ANSWERED if passed else answer(action, question, 60, (15, ""))
-        if _excepted_below_a_wildcard(world, order, name):
-            return ANSWERED
-    return ANSWERED
+            return _said(world, order, action, question), before
+        if _excepted_below_a_wildcard(world, order, name) or (world.lists[order].addresses and is_excepted(world, order, name)):
+            break
+        before.append(order)
+    return ANSWERED, before
+
+
+def _said(world: World, order: int, action: Action | None, question: Question) -> Verdict:
+    """What a list's zone says by an entry with this action of its own."""
+    action = action or world.lists[order].answer or NXDOMAIN
+    passed = action.kind is ActionKind.PASSTHRU or (action.kind is ActionKind.TCP_ONLY and question.tcp)
+    return ANSWERED if passed else answer(action, question, 60, (15, ""))
+
+
+Triggers = dict[IPv4Network | IPv6Network, Action | None]
+
+
+def _addresses_of(world: World, order: int) -> Triggers:
+    """The triggers on addresses in a list's zone: what is excepted is gone, or let through where a wider one is left."""
+    spared = {ip_network(prefix) for of, prefix in world.spared if of == order}
+    held: Triggers = {net: action for prefix, action in world.lists[order].addresses.items() if (net := ip_network(prefix)) not in spared}
+    lifted = [one for one in spared if any(one.version == net.version and one.subnet_of(net) for net in held)]  # type: ignore[arg-type]
+    return held | dict.fromkeys(lifted, Action(ActionKind.PASSTHRU))
+
+
+def _bind_by_addresses(world: World, orders: Sequence[int], question: Question) -> Verdict | None:
+    """BIND: the first zone decides, in it the longest prefix.
+
+    But of several addresses the second and later are not looked at where a zone behind the one that was found holds them alike.
+    """
+    zones = [_addresses_of(world, order) for order in orders]
+    best: tuple[int, int] | None = None
+    decided: tuple[int, Action | None] | None = None
+    for address in sorted(map(ip_address, leads(question.name.lower())[1].get(question.rdtype, ())), key=int):
+        left = range(len(zones))
+        while left:
+            net, holding = _nearest(zones, left, address)
+            if net is None or (best is not None and (best[0] < holding or (best[0] == holding and best[1] > net.prefixlen))):
+                break
+            best, decided = (holding, net.prefixlen), (orders[holding], zones[holding][net])
+            left = range(holding)
+    return _said(world, *decided, question) if decided is not None else None
+
+
+def _nearest(zones: Sequence[Triggers], left: range, address: IPv4Address | IPv6Address) -> tuple[IPv4Network | IPv6Network | None, int]:
+    """The longest prefix for an address that no earlier of some zones hides by a shorter one, and the last of the zones with it."""
+    found: tuple[IPv4Network | IPv6Network | None, int] = None, -1
+    reach = len(left)
+    for net in sorted({net for place in left for net in zones[place] if address in net}, key=lambda net: net.prefixlen):
+        there = [place for place in left if net in zones[place]]
+        if there[0] < reach:
+            found, reach = (net, there[-1]), there[0] + 1
+    return found
+
+
+def _recursor_by_addresses(world: World, orders: Sequence[int], question: Question) -> Verdict | None:
+    """PowerDNS Recursor: any address that a zone holds decides, by the first zone that holds it; None: which one is by chance."""
+    found = set()
+    for address in map(ip_address, leads(question.name.lower())[1].get(question.rdtype, ())):
+        for order in orders:
+            held = _addresses_of(world, order)
+            longest = max((net for net in held if address in net), key=lambda net: net.prefixlen, default=None)
+            if longest is not None:
+                found.add(_said(world, order, held[longest], question))
+                break
+    return (found.pop() if found else ANSWERED) if len(found) < SEVERAL else None
+
+
+SEVERAL = 2
 
 
 def _by_clients(world: World, question: Question, customer: CustomerRow) -> Verdict | None:

@@ -134,7 +134,9 @@ def reaches(world: World, customer: CustomerRow, order: int) -> bool:
 
 
 def customer_of(world: World, source: str) -> CustomerRow | None:
-    """By the longest prefix; of a prefix two have, the last."""
+    """By the longest prefix; of a prefix two have, the last. Who shares an address by its ports is known by none."""
+    if source in world.shared:
+        return None
     best, length = None, -1
     for one in world.customers:
         for prefix in one.prefixes:

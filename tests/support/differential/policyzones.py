@@ -17,6 +17,7 @@ import numpy as np
 
 from peers.rpzpeers import KEY as SIGNED_BY
 from peers.rpzpeers import KNOT_KEY, OTHER_KEY, SECRET, ZONE, running_peer
+from sekisho.app.control_policyallowed import Allowed
 from sekisho.app.control_policyclients import Clients
 from sekisho.app.control_policystanding import records
 from sekisho.config.policyzones import PolicyZones
@@ -56,10 +57,13 @@ def plan_of(world: World) -> Plan:
 
 def standings(world: World, made: Plan) -> Iterator[tuple[str, tuple[Prefix, ...], Standing]]:
     """Where each customer stands; a list that is in no clause of theirs does not reach them."""
+    allowed = Allowed([Prefix.parse(ALLOWED)])
     for one in world.entitled():
         said = sum(1 << order for order, rule_ in enumerate(world.terms[one.profile]) if rule_ is not None)
-        yield one.id, one.prefixes, standing(made.classes[-1], one.mask & said, silenced=one.silenced, garden=one.garden)
-    yield "allowed", (Prefix.parse(ALLOWED),), standing(made.classes[-1], 0, silenced=False, garden=False)
+        prefixes = tuple(part for prefix in one.prefixes for part in world.left(prefix))
+        allowed.put(one.id, prefixes)
+        yield one.id, prefixes, standing(made.classes[-1], one.mask & said, silenced=one.silenced, garden=one.garden)
+    yield "allowed", allowed.left(), standing(made.classes[-1], 0, silenced=False, garden=False)
 
 
 def mark(place: int, epoch: int) -> str:
@@ -73,8 +77,7 @@ def marked(place: int, epoch: int) -> str:
 
 def with_names(held: Held, more: tuple[str, ...]) -> CompiledList:
     """A list with its names, and a mark at its end."""
-    # What answers lead to is `test_policy_addresses.py`'s.
-    entries = replace(held, addresses={}).compiled() + [entry(name, _NXDOMAIN, Trigger.EXACT) for name in more]
+    entries = held.compiled() + [entry(name, _NXDOMAIN, Trigger.EXACT) for name in more]
     names = [name for _, name in sorted((digest_name(one.name, KEY), one.name) for one in entries)]
     offsets = np.cumsum([0, *map(len, names[:-1])], dtype=np.int64) if names else np.empty(0, np.int64)
     return replace(compile_entries(entries), names=np.frombuffer(b"".join(names), np.uint8), offsets=offsets)
@@ -117,6 +120,9 @@ class Publication:
             unlisted = [prefix for of, prefix in world.unlisted if of == order]
             exceptions += [exempt_prefix(order, prefix, Trigger.CLIENT) for prefix in unlisted]
             names += [key_of_prefix(Prefix.parse(prefix), Trigger.CLIENT) for prefix in unlisted]
+            spared = [prefix for of, prefix in world.spared if of == order]
+            exceptions += [exempt_prefix(order, prefix) for prefix in spared]
+            names += [key_of_prefix(Prefix.parse(prefix), Trigger.ADDRESS) for prefix in spared]
             label = f"list-{place}"
             self._put(label, list_content(named, default, KEY, to_wire(f"{label}.{ZONE}"), TTL, exceptions, names), clients=False)
 
@@ -147,14 +153,15 @@ class Publication:
     def follow(self, front: Front) -> None:
         """Wait until a resolver has every zone of this epoch."""
 
-        def asked(place: int, source: str) -> Verdict:
-            return front.ask(Question(source, mark(place, self.epoch), "A", tcp=False, edns=True), 0.5)
+        def asked(place: int, source: str, rdtype: str = "TXT") -> Verdict:
+            # An address could be held by a list before this one.
+            return front.ask(Question(source, mark(place, self.epoch), rdtype, tcp=False, edns=True), 0.5)
 
         def there() -> bool:
             for place in range(PLACES):
                 if asked(place, PLAIN).rcode != 3 or asked(place, marked(place, self.epoch)).kind != "answered":
                     return False
-            return asked(0, marked(-1, self.epoch)).records != frozenset() and asked(0, marked(-2, self.epoch)) == SILENCE
+            return asked(0, marked(-1, self.epoch), "A").records != frozenset() and asked(0, marked(-2, self.epoch)) == SILENCE
 
         wait_until(there, deadline=60, what=f"the zones at {front.name}", interval=0.1)
 

@@ -1,6 +1,6 @@
 """The one resolver behind all fronts, in a process of its own: those who ask keep this one's interpreter busy.
 
-Where a name leads is in its first label: `x-1` is another name of the rest, `mail` and `a` have addresses that lists may hold.
+Where a name leads is in its first label: `x-1` is another name of the rest, `mail`, `a` and `twin` have addresses that lists may hold.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ CLEAN = {"A": ("198.51.100.7",), "AAAA": ("2001:db8::7",)}
 SERVERS = {
     "mail": {"A": ("203.0.113.66",), "AAAA": ("2001:db8:bad::66",)},
     "a": {"A": ("198.51.100.7", "203.0.113.7"), "AAAA": ("2001:db8::7", "2001:db8:bad::7")},
+    "twin": {"A": ("203.0.113.5", "203.0.113.70")},
 }
 """By first label, and type."""
 ALIAS, LEAST = "x-1", 3

@@ -9,13 +9,15 @@ from ipaddress import ip_network
 
 import numpy as np
 
-from sekisho.drivers.tablerows import CustomerRow
+from sekisho.drivers.tablerows import SHARED, CustomerRow, is_within
 from sekisho.drivers.tables import TableWriter
 from sekisho.model.clauses import BlockRule, Ede
 from sekisho.model.customers import Prefix
 from sekisho.model.lists import Action, ActionKind, Entry, LocalRecord, Trigger
+from sekisho.sessions.columns import without
 from sekisho.snapshot.build import Garden, build
-from support.differential.people import VERSION, Person, make_people, mask_of
+from support.differential.measured import Sanctions, enforced, make_sanctions
+from support.differential.people import NOW, VERSION, Person, make_people, mask_of
 from support.plane import (
     BOTH,
     GROUNDS,
@@ -37,6 +39,10 @@ LABELS = ("a", "b", "www", "mail", "x-1", "l" * 60)
 ZONES = ("one.example", "two.example", "deep.three.example", "four.example.net")
 ALLOWED = "127.99.0.0/24"
 SIX = "::1"
+SHARED_ALONE, SHARED_ALLOWED = "127.96.0.1", "127.99.0.77"
+"""Addresses shared by ports, around which nobody has a prefix, or the network that is let through."""
+INSIDE = "127.99.0.128/29"
+"""A customer's, within the network that is let through."""
 STRANGER, NETWORK = "127.98.0.1", "127.99.0.1"
 LOCAL = Action(ActionKind.LOCAL_DATA, (LocalRecord(1, 300, bytes((192, 0, 2, 99))), LocalRecord(16, 30, b"\x05hello")))
 CHASE = Action(ActionKind.CHASE, (LocalRecord(5, 30, wire("garden.example.org")),))
@@ -109,15 +115,26 @@ class World:
     over: frozenset[str]
     """Customers who have spent their budget."""
     questions: tuple[Question, ...]
+    sanctions: Mapping[str, Sanctions] = field(default_factory=dict)
+    """By customer, measures and exemptions from them; whoever has none is silenced or gardened as the row says."""
+    shared: tuple[str, ...] = ()
+    """Addresses that customers share by ports."""
 
     def entitled(self) -> tuple[CustomerRow, ...]:
-        """The customers with the lists in force for them, by the product's own rule."""
+        """The customers with the lists and measures in force for them, by the product's own rule."""
         lists = [definition(order, sealed=one.sealed, answer=one.answer) for order, one in enumerate(self.lists)]
         profiles = [profile(*(_rule(said) if said else None for said in terms)) for terms in self.terms]
-        return tuple(
-            replace(one, mask=mask_of(one.id, self.people[one.id], profiles[one.profile], lists)) if one.id in self.people else one
-            for one in self.customers
-        )
+        found = []
+        for one in self.customers:
+            if one.id in self.people:
+                one = replace(one, mask=mask_of(one.id, self.people[one.id], profiles[one.profile], lists))  # noqa: PLW2901
+            found.append(enforced(one, self.sanctions[one.id], NOW) if one.id in self.sanctions else one)
+        return tuple(found)
+
+    def left(self, prefix: Prefix) -> list[Prefix]:
+        """What a customer has of a prefix, by the product's own rule."""
+        inside = [one for one in map(Prefix.parse, self.shared) if is_within(one, [prefix])]
+        return without(prefix, sorted(inside, key=lambda one: one.value))
 
     def publish(self, writer: TableWriter, epoch: int) -> None:
         """Put the world in force as `epoch`."""
@@ -130,7 +147,8 @@ class World:
         exemptions += [exempt_prefix(order, prefix) for order, prefix in self.spared]
         garden = Garden(PAGE, tuple(wire(name) for name in LET_OUT))
         writer.publish_snapshot(build(epoch, held, profiles, exemptions, KEY, grounds=GROUNDS, garden=garden), epoch)
-        writer.replace_customers(self.entitled(), [Prefix.parse(ALLOWED)], len(self.customers))
+        lent = [(Prefix.parse(one), SHARED) for one in self.shared]
+        writer.load_customers(None, self.entitled(), [Prefix.parse(ALLOWED)], len(self.customers), lent=lent)
 
 
 def _rule(said: Said) -> BlockRule:
@@ -176,7 +194,20 @@ def make_world(seed: int, questions: int = 60) -> World:
         lists = tuple(replace(one, addresses=_addresses(dice)) for one in lists)
         spared = tuple((order, prefix) for order in range(len(lists)) for prefix in _SERVERS if dice.random() < 0.06)
         terms = tuple(tuple(said and replace(said, aliases=dice.random() < 0.5) for said in one) for one in terms)
-    return World(seed, lists, terms, excepted, unlisted, spared, people, customers, over, asked)
+    sanctions: dict[str, Sanctions] = {}
+    if dice.random() < 0.5:
+        sanctions = make_sanctions(dice, [one.id for one in customers], NOW)
+        customers = tuple(sanctions[one.id].on(one, NOW) for one in customers)
+    shared: tuple[str, ...] = ()
+    if dice.random() < 0.5:
+        shared = (*(_address(dice, one) for one in customers[:-1] if dice.random() < 0.2), SHARED_ALONE, SHARED_ALLOWED)
+        asked += tuple(_question(dice, names, [*shared]) for _ in range(6))
+    if dice.random() < 0.5:
+        customers = (*customers, replace(dice.choice(customers), id="c-inside", prefixes=(Prefix.parse(INSIDE),), budget_rate=0))
+        asked += tuple(_question(dice, names, [_address(dice, customers[-1])]) for _ in range(6))
+        if people:
+            people |= make_people(dice, ["c-inside"], len(lists), CLAUSES)
+    return World(seed, lists, terms, excepted, unlisted, spared, people, customers, over, asked, sanctions, shared)
 
 
 def _name(dice: random.Random) -> str:
@@ -242,7 +273,7 @@ def _unlisted(dice: random.Random, lists: tuple[Held, ...]) -> tuple[tuple[int, 
 def _address(dice: random.Random, one: CustomerRow) -> str:
     net = ip_network(str(one.prefixes[0])) if "/" in str(one.prefixes[0]) else None
     assert net is not None
-    return str(net[dice.randrange(1, 255)])
+    return str(net[dice.randrange(1, net.num_addresses - 1)])
 
 
 def _question(dice: random.Random, names: list[str], sources: list[str]) -> Question:
@@ -257,7 +288,7 @@ def _question(dice: random.Random, names: list[str], sources: list[str]) -> Ques
     return Question(dice.choice(sources), name, dice.choice(tuple(TYPES)), dice.random() < 0.2, dice.random() < 0.75)
 
 
-def spend(world: World, full: np.ndarray, now: int) -> None:
-    """Let customers' budgets be as the world says, at monotonic `now` (ns)."""
-    for number, one in enumerate(world.customers, 1):
-        full[number] = now + 1_000_900_000_000 if one.id in world.over else 0
+def spend(world: World, rows: Mapping[str, int], full: np.ndarray, now: int) -> None:
+    """Let customers' budgets, by their rows, be as the world says, at monotonic `now` (ns)."""
+    for one in world.customers:
+        full[rows[one.id]] = now + 1_000_900_000_000 if one.id in world.over else 0

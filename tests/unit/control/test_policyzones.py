@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import itertools
 import time
 
@@ -14,7 +15,7 @@ from sekisho.model.measures import Enforcement
 from sekisho.rpz.serials import newer
 from sekisho.rpz.text import master_lines
 from support.radius import SECRET, START, STOP, Nas, address, integer, prefix6
-from unit.control.sites import ACTOR, CUSTOMERS, LISTS, SEALED, daemon
+from unit.control.sites import ACTOR, CONSENT, CUSTOMERS, LISTS, SEALED, daemon
 
 ZONES = {
     "zone": "rpz.test",
@@ -145,6 +146,40 @@ def test_an_address_that_comes_by_log_in_is_a_trigger_for_as_long_as_the_session
             await asyncio.to_thread(nas.tell, STOP, "s2", "hana@ppp.example", integer(46, 1))
             await until(lambda: held(control, "silenced") == [])
             assert held(control, "pass-c2") == sorted([*fixed, four, six]), "all customers anew have their sessions' addresses too"
+            nas.close()
+
+    asyncio.run(scenario())
+
+
+def test_customers_within_a_network_that_is_allowed_are_not_let_through_with_it(folder):
+    """As on the plane, where their longer prefix comes first: those of the file, those added, those of log-ins."""
+    folder.write("secret", SECRET.decode())
+    folder.customers([*CUSTOMERS, {"id": "c-9", "terms": "gunma", "consent": CONSENT, "logins": ["hana@ppp.example"]}])
+    folder.set(allow=["192.0.2.0/28", "198.51.100.0/24"])
+    folder.set(radius={"listen": ["127.0.0.1:0"], "nas": [{"id": "bras-1", "address": "127.0.0.1", "secret_file": "secret"}]})
+
+    def passes(control, text):
+        there = ipaddress.ip_address(text)
+        owners = [owner.split(".") for owner in held(control, "pass-c2") if ".zz." not in owner]
+        return any(there in ipaddress.ip_network(f"{'.'.join(reversed(owner[1:5]))}/{owner[0]}") for owner in owners)
+
+    async def scenario():
+        async with publishing(folder) as control:
+            await until(lambda: held(control, "list-c2"))
+            seen = {number: passes(control, f"192.0.2.{number}") for number in range(16)}
+            assert [number for number, there in seen.items() if not there] == [1, 2], "whom the list reaches"
+            added = {"id": "c-10", "terms": "gunma", "consent": CONSENT, "prefixes": ["192.0.2.8/30"]}
+            await control.add_customer(added, replace=False, actor=ACTOR)
+            await until(lambda: not passes(control, "192.0.2.9"))
+            assert passes(control, "192.0.2.7")
+            nas = Nas(control.core.sessions.radius.addresses[0][1])
+            await asyncio.to_thread(nas.tell, START, "s-1", "hana@ppp.example", address("198.51.100.7"))
+            await until(lambda: not passes(control, "198.51.100.7"))
+            assert passes(control, "198.51.100.6")
+            await asyncio.to_thread(nas.tell, STOP, "s-1", "hana@ppp.example", address("198.51.100.7") + integer(46, 1))
+            await until(lambda: passes(control, "198.51.100.7"))
+            await control.remove_customer("c-10", actor=ACTOR)
+            await until(lambda: passes(control, "192.0.2.9"))
             nas.close()
 
     asyncio.run(scenario())

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -221,6 +222,44 @@ def test_who_is_no_secondary_or_has_no_key_is_refused(served: Served) -> None:
     refused = served.primary.answers.refused
     assert (refused["key"], refused["address"], refused["zone"]) == (3, 1, 1)
     assert not served.primary.answers.transfers
+
+
+OTHER_KEY = dns.tsigkeyring.from_text({"two.key.test": SECRET})
+
+
+@pytest.mark.parametrize(
+    ("keyring", "late", "told"),
+    [(OTHER_KEY, 0, dns.tsig.PeerBadKey), (WRONG, 0, dns.tsig.PeerBadSignature), (KEYS, 3600, dns.tsig.PeerBadTime)],
+)
+def test_who_signs_is_told_why_it_is_not_taken(
+    served: Served, monkeypatch: pytest.MonkeyPatch, keyring: object, late: int, told: type[Exception]
+) -> None:
+    """NOTAUTH with the error in a TSIG record; what is wrong with the time is signed (RFC 8945 section 5.2)."""
+    real = time.time
+    monkeypatch.setattr(served.primary.answers, "clock", real)
+    query = dns.message.make_query(NAME, "SOA")
+    query.use_tsig(keyring)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(dns.message.time, "time", lambda: real() - late)
+        wire = query.to_wire()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", 0))
+        one.settimeout(60)
+        one.sendto(wire, ("127.0.0.1", served.port))
+        answer = one.recv(4096)
+    read = dns.message.from_wire(answer, keyring=False)
+    assert (read.id, read.rcode(), read.question) == (query.id, dns.rcode.NOTAUTH, query.question)
+    assert bool(read.tsig[0].mac) == bool(late)
+    if late:
+        assert abs(int.from_bytes(read.tsig[0].other, "big") - real()) < 3600
+    with pytest.raises(told):
+        dns.message.from_wire(answer, keyring=keyring, request_mac=query.mac)
+    assert served.primary.answers.refused["key"] == 1
+
+
+def test_a_signed_question_for_no_zone_of_ours_has_a_signed_answer(served: Served) -> None:
+    answer = served.ask("SOA", name="other.rpz.test")
+    assert (answer.rcode(), answer.had_tsig) == (dns.rcode.NOTAUTH, True)
 
 
 def test_what_is_no_question_hurts_nothing(served: Served) -> None:
