@@ -36,6 +36,7 @@ from sekisho.app.control_traffic import Traffic
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.matches import MatchStore
 from sekisho.drivers.site import Site
+from sekisho.drivers.socketdrops import SocketDrops
 from sekisho.drivers.tablereader import PlaneObservation
 from sekisho.ledger.state import State
 from sekisho.model.errors import Fault, SekishoError
@@ -101,6 +102,8 @@ class Core:
     zones: Publisher
     taps: Taps
     expiry: Expiry = field(default_factory=Expiry)
+    drops: SocketDrops = field(default_factory=SocketDrops)
+    """Of the sockets queries come in on."""
     clock: Callable[[], float] = time.time
     started: float = 0.0
     door: Path | None = None
