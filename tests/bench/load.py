@@ -95,6 +95,12 @@ class Load:
     def close(self) -> None:
         self._socket.close()
 
+    @property
+    def port(self) -> int:
+        """The port it asks from."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
     def full(self, port: int, questions: Questions, seconds: float) -> Run:
         return self._run(port, questions, seconds, 1 << 62, OUTSTANDING, 0)
 
