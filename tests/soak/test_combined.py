@@ -33,6 +33,7 @@ from bench.site import BASE
 from scenarios.harness import Checkpoint, Resolver, folders, running, write_site
 from scenarios.harness.checkpoint import CONTROL, PLANE
 from sekisho.config.values import Endpoint
+from sekisho.drivers.radiuschild import ANSWERED_FOR
 from sekisho.drivers.socketdrops import SocketDrops
 from support import free_port, wait_until
 from support.accountingload import write_sessions
@@ -161,7 +162,7 @@ class Result:
             f"  DNS: {self.dns.answered:,} of {self.dns.sent:,} answered ({self.dns.answered / self.dns.sent:.3%},"
             f" {self.dns.answered / self.dns.seconds:,.0f}/s; {self.after.queries - self.before.queries:,.0f} received,"
             f" {self.after.queries_lost - self.before.queries_lost:,.0f} dropped by the kernel,"
-            f" {self.after.unanswered - self.before.unanswered:,.0f} for want of room), p50 {self.dns.percentile(0.5):,.0f} us, p99 {self.dns.percentile(0.99):,.0f} us\n"
+            f" {self.after.unanswered - self.before.unanswered:,.0f} for want of room, {self.unread:,} answers not read, {self.dns.late:,} too late), p50 {self.dns.percentile(0.5):,.0f} us, p99 {self.dns.percentile(0.99):,.0f} us\n"
             f"  CPU: {', '.join(f'{name} {used:.2f}' for name, used in self.cpu.items())}; load average {os.getloadavg()[0]:.1f}"
         )
 
@@ -307,7 +308,9 @@ def test_log_ins_flows_and_queries_together_are_answered_or_counted_and_memory_d
         quarter = max(1, len(found) // 4)
         warm, end = statistics.median(found[quarter : 2 * quarter]), statistics.median(found[-quarter:])
         print(f"  {name:15} start {found[0] >> 20:5} MiB   warm {warm / 2**20:7.1f}   end {end / 2**20:7.1f}   {end / warm - 1:+.2%}")
-        if end > warm + max(GROWTH * warm, PLAY):
+        # In a short run the listener is not full yet of the answers it may have to give again.
+        filling = 1024 * ACCOUNTING * scale * ANSWERED_FOR if name == LISTENER and SECONDS < 4 * ANSWERED_FOR else 0.0
+        if end > warm + max(GROWTH * warm, PLAY) + filling:
             grown[name] = (warm, end)
 
     told, before, after = result.accounting, result.before, result.after
@@ -326,6 +329,7 @@ def test_log_ins_flows_and_queries_together_are_answered_or_counted_and_memory_d
     received, lost = after.queries - before.queries, after.queries_lost - before.queries_lost
     assert received + lost == result.dns.sent, "every query was received, or is counted as lost"
     silent = received - result.dns.answered
-    assert silent <= after.unanswered - before.unanswered + result.unread, "every query received was answered, or it is counted why not"
+    counted = after.unanswered - before.unanswered + result.unread + result.dns.late
+    assert silent <= counted, "every query received was answered, or it is counted why not"
     assert place.processes() == pids, "nothing was restarted"
     assert not grown, f"resident memory grew: {grown}"
