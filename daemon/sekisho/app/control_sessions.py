@@ -179,11 +179,13 @@ class Sessions:
         found = self._people.prefixes(customer)
         if not len(table):
             return found
-        if any(table.is_held(code_of(prefix)) for prefix in found):
+        if found and any(table.is_held(code_of(prefix)) for prefix in found):
             found = tuple([prefix for prefix in found if self.holder(prefix) in {None, customer}])
         live = table.prefixes_of(customer)
         if live:
-            found += tuple([prefix for prefix in map(prefix_of, live) if prefix not in found])
+            # Most have the one or the other; of a hundred thousand each step counts.
+            held = map(prefix_of, live)
+            found = (*found, *[prefix for prefix in held if prefix not in found]) if found else tuple(held)
         if table.sharing and any(table.shared_in(prefix) for prefix in found):
             return tuple([part for prefix in found for part in without(prefix, table.shared_in(prefix))])
         return found
