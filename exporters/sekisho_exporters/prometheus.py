@@ -153,6 +153,12 @@ FAMILIES: tuple[Family, ...] = (
         lambda seen: [((), seen.worker_restarts)],
     ),
     total("sekisho_hits_total", "Matches written to the ring to the control plane.", Counter.HITS),
+    Family(
+        "sekisho_queries_lost_total",
+        "counter",
+        "Queries over UDP that the kernel had no room for: the workers did not get to them.",
+        lambda seen: [((), seen.queries_lost)],
+    ),
     Family("sekisho_hits_lost_total", "counter", "Matches lost because that ring was full.", lambda seen: [((), seen.hits_lost)]),
     *RECORD_FAMILIES,
     *SESSION_FAMILIES,

@@ -32,7 +32,7 @@ CONTROL = 32
 DRAIN = 1_500_000_000
 STALL = 1_000_000_000
 """Nanoseconds without an answer after which what is outstanding counts as lost."""
-SENT, ANSWERED, LOST, NXDOMAIN, NOERROR, OTHER, NANOSECONDS, KEPT, SILENCE = range(9)
+SENT, ANSWERED, LOST, NXDOMAIN, NOERROR, OTHER, NANOSECONDS, KEPT, SILENCE, LATE = range(10)
 
 _pause = types.ExternalFunction("sched_yield", types.int32())
 _sleep = types.ExternalFunction("usleep", types.int32(types.uint32))
@@ -52,6 +52,8 @@ class Run:
     """Nanoseconds of the answers, as many as were kept, sorted."""
     silence: float
     """The longest time, in milliseconds, between two answers; what the generator itself was kept from running is in it."""
+    late: int = 0
+    """Answers that came when their query counted as lost: its id was another's by then."""
 
     def percentile(self, share: float) -> float:
         """Microseconds within which that share of the answers came."""
@@ -97,6 +99,12 @@ class Load:
     def close(self) -> None:
         self._socket.close()
 
+    @property
+    def port(self) -> int:
+        """The port it asks from."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
     def full(self, port: int, questions: Questions, seconds: float) -> Run:
         return self._run(port, questions, seconds, 1 << 62, OUTSTANDING, 0)
 
@@ -114,7 +122,7 @@ class Load:
     def _run(self, port: int, questions: Questions, seconds: float, limit: int, window: int, interval: int) -> Run:
         address = struct.pack("=H", socket.AF_INET) + struct.pack("!H4s8x", port, socket.inet_aton("127.0.0.1"))
         self._address[:] = np.frombuffer(address, np.uint8)
-        times, tally = np.zeros(TIMED, np.int64), np.zeros(9, np.int64)
+        times, tally = np.zeros(TIMED, np.int64), np.zeros(10, np.int64)
         drive(
             self._socket.fileno(), questions.packets, questions.packets.ctypes.data, questions.lengths, self._vectors, self._control.reshape(-1),
             self._sends, self._answers, self._receives, np.zeros(1 << 16, np.int64), times, np.zeros(2, np.int64), tally,
@@ -122,7 +130,7 @@ class Load:
         )  # fmt: skip
         kept = np.sort(times[: tally[KEPT]])
         sent, answered, lost, nxdomain, noerror = (int(tally[what]) for what in (SENT, ANSWERED, LOST, NXDOMAIN, NOERROR))
-        return Run(sent, answered, lost, nxdomain, noerror, float(tally[NANOSECONDS]) / 1e9, kept, tally[SILENCE] / 1e6)
+        return Run(sent, answered, lost, nxdomain, noerror, float(tally[NANOSECONDS]) / 1e9, kept, tally[SILENCE] / 1e6, int(tally[LATE]))
 
 
 @compiled
@@ -170,7 +178,7 @@ def drive(
         if now - start < duration and sent < limit:
             room = window - outstanding if interval == 0 else (now - start) // interval + 1 - sent
             count = min(np.int64(BATCH), room, limit - sent)
-        elif outstanding == 0 or now - heard > DRAIN:
+        elif (outstanding == 0 and lost == 0) or now - heard > DRAIN:
             break
         if count > 0:
             for k in range(count):
@@ -205,6 +213,7 @@ def drive(
         for k in range(got):
             identity = get16(answers[k], 0)
             if waiting[identity] == 0:
+                tally[LATE] += 1
                 continue
             if kept < times.shape[0]:
                 times[kept] = now - waiting[identity]

@@ -196,3 +196,49 @@ def test_our_device_is_made_what_it_was_and_led_to_again(field, harm):
             assert "5ec1:1 " in field.gw("tc", "class", "show", "dev", "sekisho-up")
 
     asyncio.run(story())
+
+
+def test_one_change_waits_for_no_other_thread_and_very_many_do_not_hold_up_the_daemon(field, monkeypatch):
+    async def story():
+        async with gateway(field) as one:
+            both = replace(SILENT, rate=SLOW.rate, mail=3)
+            one.people.known["c-1"] = Customer("c-1", ("t",), (Prefix.parse(CUSTOMER),))
+            await one.enforce(c_2=both)
+            kernel, apart = one.lines.kernel, []
+            true = kernel._thread.run
+            monkeypatch.setattr(kernel._thread, "run", lambda step: (apart.append(step), true(step))[1])
+            await one.enforce(c_1=both)
+            assert not apart
+            assert silent(field) == {CUSTOMER, NEIGHBOUR}
+            shown = field.gw("tc", "class", "show", "dev", DOWN)
+            assert "5ec1:1 " in shown
+            assert "5ec1:2 " in shown
+            names = [f"x-{number}" for number in range(100)]
+            for number, name in enumerate(names):
+                one.people.known[name] = Customer(name, ("t",), (Prefix(V4_MAPPED | 10 << 24 | number, 128),))
+            await one.enforce(**dict.fromkeys(names, SILENT))
+            assert apart
+            assert len(silent(field)) == 102
+            assert not one.lines.problems
+
+    asyncio.run(story())
+
+
+def test_what_could_not_be_written_at_once_is_in_the_end_and_where_it_belongs(field):
+    async def story():
+        async with gateway(field, every="1s") as one:
+            await one.enforce(c_2=SILENT)
+            socket = one.lines.kernel._tables._writer._netlink._socket
+            socket.detach()
+            await one.enforce(c_1=SILENT)
+            for _ in range(3_000):
+                if not one.lines.problems and silent(field) == {CUSTOMER, NEIGHBOUR}:
+                    break
+                await asyncio.sleep(0.01)
+                await one.lines.step()
+            assert silent(field) == {CUSTOMER, NEIGHBOUR}
+            assert not one.lines.problems
+            await one.enforce(c_1=NONE)
+            assert silent(field) == {NEIGHBOUR}
+
+    asyncio.run(story())

@@ -79,7 +79,7 @@ class Disk:
 @settings(max_examples=150, deadline=None)
 @given(st.lists(requests, max_size=40))
 def test_the_facts_say_what_the_table_says(told):
-    table, disk, plane = Table(), Disk(), {}
+    table, disk, plane, parted = Table(), Disk(), {}, {}
     for one in told:
         changes = Changes()
         if one.kind is AccountingKind.NAS_ON:
@@ -89,6 +89,12 @@ def test_the_facts_say_what_the_table_says(told):
         for fact in changes.facts:
             disk.enter(fact)
         plane.update(changes.moves)
+        for part in changes.parts:
+            if part.given:
+                parted.pop((part.code, part.ports), None)
+            else:
+                parted[part.code, part.ports] = part.customer
+        assert parted == {((V4_MAPPED | at) << 8 | 128, ports): customer for at, ports, customer in table.parts()}
         assert all(down >= 0 and up >= 0 for _, down, up, _ in changes.usage)
         live = list(table.each())
         assert len(live) == len(table) == sum(disk.sessions.values())

@@ -35,6 +35,7 @@ FAMILIES = (
     "sekisho_snapshot_epoch",
     "sekisho_snapshot_build_seconds",
     "sekisho_hits_lost_total",
+    "sekisho_queries_lost_total",
     "sekisho_findings_total",
     "sekisho_notices_total",
     "sekisho_ledger_acts",

@@ -48,6 +48,7 @@ class Exporter:
     number: int = 0
     sent: int = 0
     """Records."""
+    datagrams: int = 0
     told: float = -1e9
 
     @classmethod
@@ -70,10 +71,12 @@ class Exporter:
                 self.number = self.number + 1 & 0xFFFFFFFF
             else:
                 self.socket.send(ipfix([a_set(2, template(256, FIELDS))], self.number))
+            self.datagrams += 1
         packet = self.packets[self.sent // RECORDS % len(self.packets)]
         # The sequence of NetFlow v9 counts datagrams (RFC 3954 section 5.1), that of IPFIX records (RFC 7011 section 3.1).
         struct.pack_into("!I", packet, 12 if self.version == 9 else 8, self.number)
         self.socket.send(packet)
+        self.datagrams += 1
         self.number = self.number + (1 if self.version == 9 else RECORDS) & 0xFFFFFFFF
         self.sent += RECORDS
 
@@ -95,11 +98,9 @@ def main() -> None:
     time.sleep(LAST)
     for one in exporters:
         one.send(time.monotonic())
-    print(
-        json.dumps(
-            {"sent": sum(one.sent for one in exporters), "seconds": took, "by_version": {one.version: one.sent for one in exporters}}
-        )
-    )
+    sent, datagrams = sum(one.sent for one in exporters), sum(one.datagrams for one in exporters)
+    by_version = {one.version: one.sent for one in exporters}
+    print(json.dumps({"sent": sent, "datagrams": datagrams, "seconds": took, "by_version": by_version}))
 
 
 if __name__ == "__main__":

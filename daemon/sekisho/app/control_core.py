@@ -37,6 +37,7 @@ from sekisho.app.control_traffic import Traffic
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.matches import MatchStore
 from sekisho.drivers.site import Site
+from sekisho.drivers.socketdrops import SocketDrops
 from sekisho.drivers.tablereader import PlaneObservation
 from sekisho.ledger.state import State
 from sekisho.model.errors import Fault, SekishoError
@@ -105,6 +106,8 @@ class Core:
     steps: ClockSteps = field(default_factory=ClockSteps)
     failing: dict[str, str] = field(default_factory=dict)
     """What is done again and again and fails at present: why."""
+    drops: SocketDrops = field(default_factory=SocketDrops)
+    """Of the sockets queries come in on."""
     clock: Callable[[], float] = time.time
     started: float = 0.0
     door: Path | None = None

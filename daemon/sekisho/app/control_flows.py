@@ -12,7 +12,6 @@ import ipaddress
 import math
 import os
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,14 +76,14 @@ class Flows:
         """Hand on what was summed; open again what could not be."""
         if self._collector is not None:
             self._hand_on()
-            await self._share(self._collector, now, anew=False)
+            await self._share(self._collector, anew=False)
         elif self._settings is not None and now >= self._retry_at and not self._changing.locked():
             async with self._changing:
                 self._retry_at = now + _RETRY
                 await self._open(self._settings)
 
-    async def _share(self, collector: Any, now: float, *, anew: bool) -> None:
-        shares = await self._shares.changed(now, anew=anew) if self._shares is not None else None
+    async def _share(self, collector: Any, *, anew: bool) -> None:
+        shares = await self._shares.changed(anew=anew) if self._shares is not None else None
         if shares is not None:
             collector.shares = shares
 
@@ -102,6 +101,8 @@ class Flows:
             totals = self._totals()
             self._before = totals
         self._streams = self._collector = None
+        if self._shares is not None:
+            self._shares.forget()
         self._bound, self.error = [], None
 
     def _hand_on(self) -> None:
@@ -139,7 +140,7 @@ class Flows:
             child = flowswarm.start_compiling()
             await asyncio.to_thread(os.waitpid, child, 0)
         collector = FlowCollector(self._folder, self._file, settings.exporters, settings.interval, datagrams)
-        await self._share(collector, time.monotonic(), anew=True)
+        await self._share(collector, anew=True)
         collector.start()
         self._streams = FlowStreams(collector, within([one.address for one in settings.exporters]))
         await self._streams.start(streams)

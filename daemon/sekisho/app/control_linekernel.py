@@ -6,6 +6,7 @@ tried again at the next look; the others go on. Decides nothing about what is wa
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,12 @@ from sekisho.model.errors import UnavailableError
 NFTABLES, HTB = "nftables", "htb"
 ENFORCERS = (NFTABLES, HTB)
 _SHAPING = frozenset({Role.DOWN, Role.UP})
+FEW = 16
+"""Steps that are taken at once, by whoever asks for them: of one customer's addresses in both directions, and not of many customers."""
+HELD = 0.05
+"""Seconds after which somebody else seems to hold the kernel's locks, """
+APART = 30.0
+"""and for how long whoever asks does not wait for them then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,9 @@ class LineKernel:
     """One network namespace's tables and classes.
 
     What is written is so from one thread. Another one reads beside it, by sockets of its own: what is looked at keeps nobody waiting.
+    A few steps on what is there already are taken on the event loop while that thread has nothing to do: they take less of it than
+    the two threads take to find each other, which is milliseconds where the processors are busy. A socket stays in the namespace it
+    was made in.
     """
 
     def __init__(self, namespace: str) -> None:
@@ -73,6 +83,8 @@ class LineKernel:
         self._shaping: Shaping | None = None
         self._reader: TableReader | None = None
         self._classes_reader: Classes | None = None
+        self._apart_until = 0.0
+        """Monotonic seconds before which nothing is written on the event loop."""
         self.reasons: dict[str, str] = {}
         """Why an enforcer cannot be used, by its name."""
         self.problems: tuple[str, ...] = ()
@@ -96,6 +108,9 @@ class LineKernel:
 
     async def apply(self, change: Change, tables: frozenset[Table], where: Where, names: Names, broken: Iterable[str] = ()) -> None:
         """Take the steps; `tables` are those there are afterwards. Raises UnavailableError: how far it came is to be read."""
+        if not broken and self._is_light(change, tables, where, names):
+            self._apply_here(change, tables, where, names)
+            return
         await self._thread.run(lambda: self._apply(change, tables, where, names, broken))
 
     async def counts(self, role: Role, tables: frozenset[Table]) -> dict[Table, Counted]:
@@ -176,6 +191,26 @@ class LineKernel:
             self._tables.apply(change, tables, where, names, broken)
         if self._shaping is not None and change.drop_classes:
             self._shaping.drop(change)
+
+    def _is_light(self, change: Change, tables: frozenset[Table], where: Where, names: Names) -> bool:
+        if change.size > FEW or not self._thread.idle or self._tables is None or time.monotonic() < self._apart_until:
+            return False
+        on_classes = change.on_classes or any(table.role is Role.UP for table in tables)
+        if on_classes and (self._shaping is None or not self._shaping.is_light(change)):
+            return False
+        return self._tables.is_light(change, tables, where, names)
+
+    def _apply_here(self, change: Change, tables: frozenset[Table], where: Where, names: Names) -> None:
+        began = time.monotonic()
+        try:
+            self._apply(change, tables, where, names, ())
+        except UnavailableError:
+            # What was opened anew was so in the namespace of this thread, and maybe another's: the next reading begins with new ones.
+            self._close()
+            raise
+        now = time.monotonic()
+        if now - began > HELD:
+            self._apart_until = now + APART
 
     def _sweep(self, where: Where) -> tuple[Class, ...]:
         if self._shaping is None:

@@ -32,7 +32,7 @@ from sekisho.model.customers import Prefix
 from sekisho.model.errors import UnavailableError
 from sekisho.model.sessions import Accounting, AccountingKind, Session, SessionEnd
 from sekisho.model.usage import Source
-from sekisho.sessions.changes import Changes
+from sekisho.sessions.changes import Changes, Part
 from sekisho.sessions.columns import code_of, prefix_of, without
 from sekisho.sessions.table import REMEMBERED, Table
 
@@ -72,6 +72,8 @@ class Sessions:
         """Who is told of octets; None: nobody."""
         self.followers: list[Callable[[Collection[str]], None]] = []
         """Who is told at once of customers who have other prefixes now than before."""
+        self.parted: Callable[[Sequence[Part]], None] | None = None
+        """Who is told at once of parts of shared addresses that are another's now, or nobody's."""
         self.fault: str | None = None
         """Why nothing is listened to, though the configuration has it."""
         self.watchers: list[Watcher] = []
@@ -177,11 +179,13 @@ class Sessions:
         found = self._people.prefixes(customer)
         if not len(table):
             return found
-        if any(table.is_held(code_of(prefix)) for prefix in found):
+        if found and any(table.is_held(code_of(prefix)) for prefix in found):
             found = tuple([prefix for prefix in found if self.holder(prefix) in {None, customer}])
         live = table.prefixes_of(customer)
         if live:
-            found += tuple([prefix for prefix in map(prefix_of, live) if prefix not in found])
+            # Most have the one or the other; of a hundred thousand each step counts.
+            held = map(prefix_of, live)
+            found = (*found, *[prefix for prefix in held if prefix not in found]) if found else tuple(held)
         if table.sharing and any(table.shared_in(prefix) for prefix in found):
             return tuple([part for prefix in found for part in without(prefix, table.shared_in(prefix))])
         return found
@@ -270,6 +274,8 @@ class Sessions:
                 watcher.session_ended(session)
             for session in changes.begun:
                 watcher.session_started(session)
+        if changes.parts and self.parted is not None:
+            self.parted(changes.parts)
         moved = changes.moved | self._fixed_owners(changes)
         if moved:
             for follower in self.followers:

@@ -210,6 +210,7 @@ def observe(core: Core) -> Observation:
         workers_alive=plane.workers_alive,
         worker_restarts=plane.restarts,
         hits_lost=core.recorder.lost,
+        queries_lost=core.drops.look(core.site.settings.listen),
         acts=core.state.number,
         append_latency=tuple(core.ledger.latencies.counts),
         append_seconds=core.ledger.latencies.total,

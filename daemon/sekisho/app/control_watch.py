@@ -66,7 +66,9 @@ async def open_watch(
     tables.followers.append(lines.follow)
     sessions.followers.append(lines.follow)
     stack.push_async_callback(lines.close)
-    flows = Flows(folder, state, traffic, FlowShares(sessions.table, tables.row_of))
+    shares = FlowShares(sessions.table, tables.row_of)
+    sessions.parted = shares.follow
+    flows = Flows(folder, state, traffic, shares)
     stack.push_async_callback(flows.close)
     nas = await open_nas(state / "nas.db", tables, sessions)
     sessions.watchers.append(nas)

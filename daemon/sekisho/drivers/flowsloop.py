@@ -33,7 +33,7 @@ from sekisho.flows.layout import (
     Total,
 )
 from sekisho.flows.sessions import mix
-from sekisho.flows.shares import NO_PORT, UNKNOWN, WHOLE, find_sharer
+from sekisho.flows.shares import LIVE, NO_PORT, UNKNOWN, WHOLE, find_sharer
 from sekisho.plane.addresses import find_customer, source_of
 from sekisho.plane.memory import blank
 from sekisho.plane.native import CLOCK_MONOTONIC, CLOCK_REALTIME, clock, get16, receive, wait
@@ -152,7 +152,7 @@ def take(desk, inbox, customers, down, up, mail, opened, targets, shares, key, f
 @compiled
 def find_holder(customers, shares, high, low, facts, place):  # type: ignore[no-untyped-def]
     """The row of the customer whose an address is; of a shared one, by the port at `place` of the facts."""
-    if shares.shape[0] > 0 and high == _ZERO and low >> _R32 == _PREFIX_V4:
+    if high == _ZERO and low >> _R32 == _PREFIX_V4 and shares.shape[0] > 0 and shares[0, LIVE] > 0:
         port = np.int64(facts >> np.uint64(place)) & 0xFFFF if facts & _FACT_PORTS else np.int64(NO_PORT)
         owner = find_sharer(shares, np.int64(low) & 0xFFFFFFFF, port)
         if owner != WHOLE:

@@ -14,7 +14,7 @@ from sekisho.drivers.processes import spawn
 from sekisho.flows import layout
 from sekisho.flows.decode import decode
 from sekisho.flows.sessions import forget_connection
-from sekisho.flows.shares import no_shares
+from sekisho.flows.shares import find_part, make_shares, no_shares
 from sekisho.plane.memory import blank
 from sekisho.snapshot.compiling import LOAD_ONLY, NotKeptError
 from sekisho.snapshot.layout import Customers
@@ -52,6 +52,7 @@ def warm_up() -> None:
         inbox.settings[I_EPOLL] = epoll.fileno()
         collect(desk, inbox, customers, *sums, no_shares(), zero, 0)
     forget_connection(desk, zero, zero, 0)
+    find_part(make_shares(()), 0, 0, 0, 0, 1)
     count_used(down, up, opened)
     batch = (np.zeros(1, kind) for kind in (np.int64, np.uint64, np.uint64, np.uint32, np.uint32, np.uint32))
     harvest(down, up, mail, opened, targets, *batch, np.zeros(TOP, np.int64))

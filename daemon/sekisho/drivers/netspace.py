@@ -9,10 +9,11 @@ import asyncio
 import ctypes
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from sekisho.drivers.scheduling import ask_for_short_slice
 from sekisho.model.errors import UnavailableError
 
 _CLONE_NEWNET = 0x40000000
@@ -27,11 +28,21 @@ class NetworkThread:
     def __init__(self, namespace: str | None) -> None:
         self.namespace = namespace
         self._entered = namespace is None
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="network", initializer=ask_for_short_slice)
+        self._steps: set[Future[Any]] = set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has nothing to do, nor will have before the event loop goes on."""
+        return not self._steps
 
     async def run(self, step: Callable[[], Result]) -> Result:
         """Raises UnavailableError if the namespace cannot be entered, and whatever the step raises."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._inside, step)
+        future = self._pool.submit(self._inside, step)
+        self._steps.add(future)
+        # A step goes on though nobody waits for it any more.
+        future.add_done_callback(self._steps.discard)
+        return await asyncio.wrap_future(future)
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)

@@ -45,6 +45,8 @@ class Nftables:
         self._written: tuple[Chain, ...] | None = None
         """Chains and rules as they stand in the kernel; None: not known."""
         self._prints: Mapping[str, bytes] = {}
+        self._written_for: tuple[frozenset[Table], Where, Names] | None = None
+        """What `_written` was made of."""
 
     def close(self) -> None:
         if self._handle:
@@ -69,14 +71,22 @@ class Nftables:
         """What there is of some entries and limits. Raises UnavailableError."""
         return self._reader.some(keys, limits)
 
+    def is_light(self, change: Change, tables: frozenset[Table], where: Where, names: Names) -> bool:
+        """Whether a change is of entries and limits alone: chains, rules and sets are there, and the library is not asked."""
+        if change.put_tables or change.drop_tables or self._written is None:
+            return False
+        return self._written_for == (tables, where, names)
+
     def apply(self, change: Change, tables: frozenset[Table], where: Where, names: Names, broken: Iterable[str] = ()) -> bool:
         """Take the steps on tables; `tables` are those there are afterwards. Whether anything was written.
 
         Sets and rules all or nothing, and so are entries, `_AT_ONCE` at a time. Raises UnavailableError with what the kernel says.
         """
-        wanted = chains(tables, where, names)
+        same = self._written is not None and self._written_for == (tables, where, names)
+        wanted = self._written if same and self._written is not None else chains(tables, where, names)
         rewrite = wanted != self._written or bool(set(broken) & self._present.keys())
         if not rewrite and not change.on_tables:
+            self._written_for = (tables, where, names)
             return False
         used = {family_of(table.role) for table in tables}
         kept = {name for name in self._present if name in used and name not in broken}
@@ -95,6 +105,7 @@ class Nftables:
             self._run(commands)
         if rewrite:
             self._remember(wanted)
+        self._written_for = (tables, where, names)
         for transaction in _contents(change, used, kept):
             self._writer.commit(transaction)
         dropped = sorted(table for table in change.drop_tables if family_of(table.role) in kept)

@@ -119,6 +119,10 @@ class Shaping:
         with told():
             return {places[place]: rate for place, rate in self._classes.some(places).items()}
 
+    def is_light(self, change: Change) -> bool:
+        """Whether a change is of classes alone: our device and the roots they are under are there."""
+        return self._ready and {one.device for one in change.put_classes} <= self._rooted
+
     def make(self, change: Change) -> None:
         """Make the classes a change wants there, and change the rates of those there are. Raises UnavailableError."""
         with told():

@@ -219,6 +219,8 @@ class Observation:
     """Workers the configuration asks for."""
     workers_alive: int = 0
     worker_restarts: int = 0
+    queries_lost: int = 0
+    """Queries over UDP that the kernel had no room for."""
     hits_lost: int = 0
     """Matches lost because the ring to the control plane was full."""
     measures: Mapping[tuple[str, str], int] = field(default_factory=dict)

@@ -78,6 +78,15 @@ class Named(NamedTuple):
 Fact = Opened | Heard | Held | Released | Over | Revived | Named
 
 
+class Part(NamedTuple):
+    """Some ports of a shared address (`code`) are a customer's from now on, None: of nobody whom we know; or are `given` up."""
+
+    code: int
+    ports: Ports
+    customer: str | None
+    given: bool = False
+
+
 @dataclass(slots=True)
 class Changes:
     """Collected over some steps, in their order."""
@@ -87,6 +96,8 @@ class Changes:
     """Prefix (`code`) -> the customer on whose line it is now; None: it is on nobody's whom we know."""
     shared: set[int] = field(default_factory=set)
     """Addresses (`code`) that customers began to share by ports, or share no more."""
+    parts: list[Part] = field(default_factory=list)
+    """What became of parts of shared addresses, in the order it did."""
     moved: set[str] = field(default_factory=set)
     """Customers who have other prefixes now than before."""
     begun: list[Session] = field(default_factory=list)

@@ -17,7 +17,7 @@ import numpy as np
 
 from sekisho.model.customers import Prefix
 from sekisho.model.sessions import Accounting, AccountingKind, Ports, Session, SessionEnd, Share
-from sekisho.sessions.changes import WHOLE, Changes, Heard, Held, Named, Opened, Over, Released, Revived
+from sekisho.sessions.changes import WHOLE, Changes, Heard, Held, Named, Opened, Over, Part, Released, Revived
 from sekisho.sessions.columns import code_of, is_v4, prefix_of
 from sekisho.sessions.counters import grown
 from sekisho.sessions.past import YOUNG, Past, never_seen
@@ -165,6 +165,7 @@ class Table(Roster):
         for code in columns.prefixes[row]:
             changes.moves[code] = customer
         self._holders.sharing += bool(columns.shares[row])
+        changes.parts += [Part(code_of(one.prefix), one.ports, customer) for one in columns.shares[row]]
 
     def _hear(self, row: int, told: Accounting, changes: Changes) -> None:
         """News of a live session."""
@@ -251,6 +252,8 @@ class Table(Roster):
             self._end(rival, told.at, SessionEnd.REPLACED, changes)
         if self._holders.take(code, ports, row) and ports is not WHOLE:
             changes.shared.add(code)
+        if ports is not WHOLE:
+            changes.parts.append(Part(code, ports, self._columns.customers[row]))
         changes.facts.append(Held(number, code, ports, since))
 
     def _yield(self, row: int, code: int, ports: Ports, changes: Changes) -> bool:
@@ -274,6 +277,8 @@ class Table(Roster):
             self._note(row, changes)
         elif not self.is_shared(code):
             changes.shared.add(code)
+        if ports is not WHOLE:
+            changes.parts.append(Part(code, ports, None, given=True))
         changes.facts.append(Released(self._columns.number[row], code, at, ports.first))
 
     def _tell(self, row: int, sessions: list[Session]) -> None:

@@ -95,12 +95,11 @@ def test_a_shared_address_is_told_apart_by_ports_as_accounting_says(folder: Fold
 
         def told(kind, session, customer, ports):
             one = Accounting(kind, "bras", next(clock), session, customer, (), (Share(Prefix.parse(SHARED), ports),))
-            table.apply(one, customer, Changes())
+            changes = Changes()
+            table.apply(one, customer, changes)
+            core.sessions._commit(changes)
 
         async def usage(*records):
-            # Opened anew it knows at once who has which port, and not a moment later.
-            await flows.adopt(None)
-            await flows.adopt(core.site.settings.flows)
             taker.taken.clear()
             packets = flows.body()["totals"]["packets"]
             send(flows.body(), v5(records, 0))
@@ -116,7 +115,9 @@ def test_a_shared_address_is_told_apart_by_ports_as_accounting_says(folder: Fold
         assert not any(SHARED in said for said in warnings(core))
         told(AccountingKind.START, "s-1", "c-1", Ports(1024, 2047))
         told(AccountingKind.START, "s-2", "c-2", Ports(2048, 3071))
-        flows = core.flows = Flows(folder.path / "run" / "plane", folder.path / "state", taker, FlowShares(table, core.tables.row_of))
+        shares = FlowShares(table, core.tables.row_of)
+        core.sessions.parted = shares.follow
+        flows = core.flows = Flows(folder.path / "run" / "plane", folder.path / "state", taker, shares)
         await flows.adopt(core.site.settings.flows)
         one, other, fixed = (core.tables.row_of(name) for name in ("c-1", "c-2", "c-3"))
         apart = await usage(
@@ -127,8 +128,13 @@ def test_a_shared_address_is_told_apart_by_ports_as_accounting_says(folder: Fold
         assert "(1 of shared addresses)" in "\n".join(_flows(flows.body()))
         assert observe(core).flows.shared == 1
         assert any("203.0.113.5" in said and "c-3" in said for said in warnings(core))
+        # In force with the step of the table that it came with, and not a moment later.
         told(AccountingKind.STOP, "s-1", "c-1", Ports(1024, 2047))
         assert await usage(v5_record(SHARED, SERVER, 7, (1024, 443))) == {}
+        assert flows.body()["totals"]["shared"] == 2
+        told(AccountingKind.START, "s-3", "c-3", Ports(1024, 2047))
+        assert await usage(v5_record(SHARED, SERVER, 8, (1024, 443))) == {fixed: (0, 8)}
+        told(AccountingKind.STOP, "s-3", "c-3", Ports(1024, 2047))
         told(AccountingKind.STOP, "s-2", "c-2", Ports(2048, 3071))
         assert await usage(v5_record(SHARED, SERVER, 7, (1024, 443))) == {fixed: (0, 7)}, "nobody shares it any more"
         await flows.close()

@@ -88,6 +88,7 @@ CASES: dict[str, tuple[Series, Series]] = {
         [steady("sekisho_snapshot_plane_epoch", 3), steady("sekisho_snapshot_epoch", 4)],
         [steady("sekisho_snapshot_plane_epoch", 4), steady("sekisho_snapshot_epoch", 4)],
     ),
+    "SekishoQueriesLost": ([rising("sekisho_queries_lost_total", 120)], [steady("sekisho_queries_lost_total", 900)]),
     "SekishoMatchesLost": ([rising("sekisho_hits_lost_total", 1)], [steady("sekisho_hits_lost_total", 7)]),
     "SekishoUpstreamFailing": (upstream(1000, 20), upstream(1000, 5)),
     "SekishoUpstreamSlow": (latency(90, 10), latency(99, 1)),

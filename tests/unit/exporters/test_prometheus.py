@@ -51,6 +51,7 @@ SEEN = Observation(
     workers=2,
     workers_alive=1,
     worker_restarts=6,
+    queries_lost=3,
     hits_lost=2,
     measures={("nbnet/22-2-5", "in-force"): 3, ("nbnet/22-2-5", "lifted"): 0},
     measures_observed=1,
@@ -132,6 +133,7 @@ def test_the_snapshot_the_workers_and_the_ring_are_told() -> None:
     assert found["sekisho_workers_alive"] == 1
     assert found["sekisho_worker_restarts_total"] == 6
     assert found["sekisho_hits_lost_total"] == 2
+    assert found["sekisho_queries_lost_total"] == 3
     assert found['sekisho_build_info{version="1.2.3"}'] == 1
 
 
