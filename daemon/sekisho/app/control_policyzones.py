@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sekisho.app.control_inputs import exemptions
 from sekisho.app.control_people import People
 from sekisho.app.control_policyaddresses import told, without
 from sekisho.app.control_policyclients import Clients
 from sekisho.app.control_policyserved import Served
 from sekisho.app.control_policystanding import Sources, behind, everybody, excepted_names, look_at, planned, records, settle
-from sekisho.app.control_tables import exemptions
 from sekisho.config.policyzones import PolicyZones
 from sekisho.lists.compile import version_of
 from sekisho.lists.idn import to_wire

@@ -9,35 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import itertools
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
 
 from sekisho.app.control_enforcement import Enforcements, garden_of
+from sekisho.app.control_inputs import Compiled, Inputs, exemptions, fingerprint, make
 from sekisho.app.control_people import People
 from sekisho.app.control_saved import SavedSnapshot
 from sekisho.drivers.tablereader import PlaneObservation
 from sekisho.drivers.tablerows import Lent
 from sekisho.drivers.tables import TableWriter
 from sekisho.ledger.state import State
-from sekisho.lists.compile import version_of
-from sekisho.model.clauses import Profile
 from sekisho.model.customers import Customer, Prefix
 from sekisho.model.errors import RefusedError, TableError
-from sekisho.model.events import ExceptionAdded
-from sekisho.model.lists import ListDefinition
 from sekisho.model.measures import NONE, Enforcement
-from sekisho.snapshot.build import Exemption, Garden, build
-from sekisho.snapshot.digest import Key, digest_name
+from sekisho.snapshot.digest import Key
 from sekisho.snapshot.entries import CompiledList
-from sekisho.snapshot.layout import CHECK_NAME, SNAPSHOT_VERSION
 
 log = structlog.get_logger("sekisho.control")
 
@@ -53,12 +47,6 @@ _PART = 5000
 _EPOCH = struct.Struct("<Q")
 _EPOCH_AT = 16
 """Where a table's number stands in its header (`snapshot.sections`); its checksum covers what follows the header."""
-
-
-class Compiled(Protocol):
-    """Who knows the lists in force."""
-
-    def compiled(self, definition: ListDefinition) -> CompiledList: ...
 
 
 class Lender(Protocol):
@@ -109,19 +97,6 @@ class Published:
     epoch: int = 0
     built_at: float | None = None
     seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """Everything a snapshot is built of, as it was when the build began."""
-
-    epoch: int
-    lists: tuple[tuple[ListDefinition, CompiledList], ...]
-    profiles: tuple[Profile, ...]
-    exceptions: tuple[Exemption, ...]
-    key: Key
-    grounds: tuple[str, ...] = ()
-    garden: Garden | None = None
 
 
 class Tables:
@@ -367,7 +342,7 @@ class Tables:
         """Put another snapshot in force; customers stay as they are."""
         inputs = self._inputs(people)
         began = time.monotonic()
-        data = await asyncio.to_thread(_make, inputs)
+        data = await asyncio.to_thread(make, inputs)
         took = time.monotonic() - began
         await asyncio.to_thread(_written, lambda: self._writer.publish_snapshot(data, inputs.epoch))
         self._in_force(inputs, now, took)
@@ -386,7 +361,7 @@ class Tables:
             saved = await self._saved.read(lambda: fingerprint(inputs)) if fast else None
             if saved is not None:
                 _EPOCH.pack_into(saved, _EPOCH_AT, inputs.epoch)
-            data = saved if saved is not None else await asyncio.to_thread(_make, inputs)
+            data = saved if saved is not None else await asyncio.to_thread(make, inputs)
             took = time.monotonic() - began
             await asyncio.to_thread(_written, lambda: self._writer.stage_snapshot(data, inputs.epoch))
             await self._load_customers(people, now, inputs.epoch)
@@ -452,32 +427,9 @@ class Tables:
         self._saved.keep(data, lambda: fingerprint(inputs))
 
 
-def _make(inputs: Inputs) -> bytearray:
-    return build(inputs.epoch, inputs.lists, inputs.profiles, inputs.exceptions, inputs.key, grounds=inputs.grounds, garden=inputs.garden)
-
-
 def _written(step: Callable[[], None]) -> None:
     """Do a step that writes shared files; a disk that does not take them is told in a sentence."""
     try:
         step()
     except OSError as error:
         raise TableError(f"the tables cannot be written ({error.strerror}); see that the runtime folder has room") from error
-
-
-def exemptions(lists: Sequence[ListDefinition], exceptions: Mapping[str, Mapping[str, ExceptionAdded]]) -> tuple[Exemption, ...]:
-    """The operator's exceptions on the lists that are defined."""
-    return tuple(
-        Exemption(definition.order, int(act.digest[:16], 16), int(act.digest[16:], 16), act.depth, act.triggers)
-        for definition in lists
-        for act in exceptions.get(definition.id, {}).values()
-    )
-
-
-def fingerprint(inputs: Inputs) -> str:
-    """Equal for snapshots that say the same, whatever their epoch: everything that goes into a build, digested."""
-    state = hashlib.blake2b(digest_size=16)
-    for definition, compiled in inputs.lists:
-        state.update(f"{definition!r} {version_of(compiled)}\n".encode())
-    told = inputs.profiles, inputs.exceptions, inputs.grounds, inputs.garden, digest_name(CHECK_NAME, inputs.key)
-    state.update(repr((SNAPSHOT_VERSION, *told)).encode())
-    return state.hexdigest()

@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from sekisho.app.control_inputs import exemptions
 from sekisho.app.control_people import People
-from sekisho.app.control_tables import exemptions
 from sekisho.drivers.audit import LedgerSource, ledger_of
 from sekisho.drivers.recordedholders import SESSIONS, Holders
 from sekisho.drivers.recordednames import NamesJudge, stored_lists

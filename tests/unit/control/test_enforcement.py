@@ -272,8 +272,8 @@ def test_a_measure_does_not_wait_for_customers_that_are_loaded_anew_and_is_on_bo
 def test_a_measure_does_not_wait_for_a_snapshot_that_is_being_built(folder, monkeypatch):
     async def scenario(control):
         tables = control.core.tables
-        gate = Gate(control_tables._make)
-        monkeypatch.setattr(control_tables, "_make", gate)
+        gate = Gate(control_tables.make)
+        monkeypatch.setattr(control_tables, "make", gate)
         building = asyncio.create_task(tables.rebuild(control.core.clock()))
         await gate.at()
         await enforce(control, SILENCED)

@@ -72,7 +72,7 @@ def test_what_is_loaded_then_takes_its_place_and_nobody_changes_rows(ended, monk
     restored = restore(ended)
     plane = ended.path / "run/plane"
     before = map_customers(plane, 1)
-    monkeypatch.setattr("sekisho.app.control_tables.build", None)  # nothing is built anew
+    monkeypatch.setattr("sekisho.app.control_inputs.build", None)  # nothing is built anew
 
     async def main():
         from sekisho.app.control_base import in_force

@@ -219,12 +219,12 @@ def test_what_takes_effect_at_a_restart_is_named(folder):
 
 def test_a_start_without_change_takes_the_saved_snapshot(folder, monkeypatch):
     run(folder, lambda control: control.status())
-    from sekisho.app import control_tables
+    from sekisho.app import control_inputs
 
     def no_build(*args, **kwargs):
         raise AssertionError("built anew")
 
-    monkeypatch.setattr(control_tables, "build", no_build)
+    monkeypatch.setattr(control_inputs, "build", no_build)
 
     async def scenario(control):
         return await verdict(control, "c-1", "c2.example"), control.core.tables.published.epoch
@@ -236,11 +236,11 @@ def test_a_saved_snapshot_that_says_something_else_is_made_anew(folder, monkeypa
     run(folder, lambda control: control.status())
     saved = folder.path / "state" / "snapshot"
     saved.write_bytes(saved.read_bytes()[:-32] + b"0" * 32)
-    from sekisho.app import control_tables
+    from sekisho.app import control_inputs
 
     built = []
-    make = control_tables.build
-    monkeypatch.setattr(control_tables, "build", lambda *args, **kwargs: built.append(1) or make(*args, **kwargs))
+    make = control_inputs.build
+    monkeypatch.setattr(control_inputs, "build", lambda *args, **kwargs: built.append(1) or make(*args, **kwargs))
     assert run(folder, lambda control: verdict(control, "c-1", "c2.example"))[0] == "blocked"
     assert built, "the saved one was taken"
     assert saved.read_bytes()[-32:] != b"0" * 32, "what is in force now is kept"
