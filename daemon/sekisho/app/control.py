@@ -79,7 +79,7 @@ def _restore(config: Path) -> str | None:
     except (ConfigError, OSError, UnicodeDecodeError):
         return None
     try:
-        restored = KeptTables(settings.state, settings.runtime / "plane").restore(time.time())
+        restored = KeptTables(settings.state, settings.runtime / "plane").restore(config, time.time())
     except (OSError, TableError) as error:
         log.warning("tables-not-restored", error=str(error))
         return None

@@ -22,6 +22,7 @@ from sekisho.app.control_saved import SavedSnapshot
 from sekisho.app.control_sessions import Sessions
 from sekisho.app.control_standing import View
 from sekisho.app.control_tables import Tables
+from sekisho.drivers.feeds import is_local
 from sekisho.drivers.kepttables import Ground, KeptTables
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.listkey import load_key
@@ -88,18 +89,33 @@ async def in_force(site: Site, restored: str | None = None) -> AsyncIterator[Bas
         if base.is_in_order:
             now = time.time()
             wanted = await asyncio.to_thread(View(tables.people, ledger.state.measures, now).enforcements)
-            if await tables.settle(wanted, now):
+            if await tables.settle(wanted, now) and _is_read(base, now):
                 ground = _ground(base, now)
             spared = [row for row in (tables.row_of(SHARED),) if row is not None]
-    if ground is not None:
+    if ground is not None and not tables.is_behind() and not sessions.history.waiting:
         await asyncio.to_thread(_keep, KeptTables(state, folder), ground, spared)
 
 
 def _ground(base: Base, now: float) -> Ground:
-    """What the tables are made of now. Opt-outs that end are all that changes them with time, without an act."""
-    ends = [one.until for one in base.ledger.state.each_opt_out() if one.until is not None and one.until > now]
+    """What the tables are made of now. What ends by itself is all that changes them without an act."""
+    state, site = base.ledger.state, base.tables.people.site
+    exemptions = (one for clauses in state.measures.exemptions.values() for one in clauses.values())
+    emergency = [state.measures.emergency] if state.measures.emergency is not None else []
+    untils = [one.until for one in state.each_opt_out()] + [one.until for one in exemptions] + [one.until for one in emergency]
+    ends = [float(until) for until in untils if until is not None and until > now]
     stores = (base.state / "ledger.db", base.state / "sessions.db")
-    return Ground(base.tables.people.site.digests, stores, now, min(ends, default=None))
+    sources = tuple(Path(one.source) for one in site.lists if is_local(one))
+    return Ground(site.digests, stores, sources, now, min(ends, default=None))
+
+
+def _is_read(base: Base, now: float) -> bool:
+    """Whether no file of a list is later than what is in force of it: a start reads such files before it puts anything in force."""
+    for one in base.tables.people.lists:
+        fetched = base.lists.status(one, now).fetched_at
+        with contextlib.suppress(OSError):
+            if is_local(one) and (fetched is None or Path(one.source).stat().st_mtime > fetched):
+                return False
+    return True
 
 
 def _keep(kept: KeptTables, ground: Ground, spared: list[int]) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -40,7 +41,7 @@ from sekisho.drivers.site import Site
 from sekisho.drivers.socketdrops import SocketDrops
 from sekisho.drivers.tablereader import PlaneObservation
 from sekisho.ledger.state import State
-from sekisho.model.errors import Fault, SekishoError
+from sekisho.model.errors import ConfigError, Fault, RefusedError, SekishoError
 from sekisho.model.roles import Members, Roles
 from sekisho.snapshot.digest import Key
 
@@ -57,6 +58,17 @@ class PlaneReader(Protocol):
     def observe(self) -> PlaneObservation: ...
 
     def explain(self, address: str, port: int, name: bytes, qtype: int, tcp: bool = False) -> Explanation: ...
+
+
+class Changes(asyncio.Lock):
+    """Held while customers or the configuration change: what was checked still holds when it is done."""
+
+    broken_off = False
+    """Something that stands on record, or half of it, may not have been carried out in this life."""
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.broken_off |= error is not None and not isinstance(error, ConfigError | RefusedError)
+        await super().__aexit__(kind, error, trace)
 
 
 @dataclass(slots=True)
@@ -112,8 +124,7 @@ class Core:
     started: float = 0.0
     door: Path | None = None
     """The API socket, once it is there."""
-    changes: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while customers or the configuration change: what was checked still holds when it is done."""
+    changes: Changes = field(default_factory=Changes)
 
     async def list_changed(self, list_id: str) -> None:
         """Another version of a list is to be in force: changes that come together share one snapshot."""

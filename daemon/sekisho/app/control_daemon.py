@@ -116,6 +116,7 @@ async def running_on(base: Base, config: Path) -> AsyncIterator[Core]:
         core.expiry.add_all(ledger.state.each_opt_out())
         tables.heartbeat(time.time_ns())
         yield core
+        base.is_in_order = base.is_in_order and not core.changes.broken_off
         # What the plane matched until now belongs to the record.
         with contextlib.suppress(SekishoError):
             await core.recorder.drain(_retentions(core), everything=True)

@@ -42,6 +42,8 @@ _TURN = 100
 """Rows written before the loop's other tasks have their turn."""
 MANY = 10_000
 """Customers beyond whom a change is one load of all, and not a row each."""
+MOST_SETTLED = 100_000
+"""Customers with opt-outs whose rows are looked at once more at an end: a second or two."""
 _PART = 5000
 """Customers remembered at once, likewise."""
 _EPOCH = struct.Struct("<Q")
@@ -160,14 +162,20 @@ class Tables:
             return False
         told = self.enforcements.all()
         changed = {one: enforcements.get(one, NONE) for one in {*told, *enforcements} if told.get(one) != enforcements.get(one)}
-        if len(changed) > MANY:
+        opted_out = [*self._state.opt_outs]
+        if len(changed) > MANY or len(opted_out) > MOST_SETTLED:
             return False
         self.enforcements.put(changed)
         for customer in changed:
             self._enforce(self.people, customer)
-        for one in map(self.people.find, [*self._state.opt_outs]):
-            if one is not None:
-                self._writer.set_mask(one.id, self.people.entitlement(one, now).mask)
+        try:
+            for number, one in enumerate(map(self.people.find, opted_out), 1):
+                if one is not None:
+                    self._writer.set_mask(one.id, self.people.entitlement(one, now).mask)
+                if number % _TURN == 0:
+                    await asyncio.sleep(0)
+        except RefusedError:  # a customer whose row could not be written
+            return False
         return True
 
     async def replace(self, people: People, now: float) -> None:
@@ -263,11 +271,11 @@ class Tables:
     async def _load_enforced(self, given: Mapping[str, Enforcement]) -> None:
         self.enforcements.check(given)
         async with self._lock:
+            self._whole = False
             each = iter(given.items())
             while part := dict(itertools.islice(each, _PART)):
                 self.enforcements.put(part)
                 await asyncio.sleep(0)
-            self._whole = False
             await self._load_customers(self.people, time.time())
             self._enforce_late(self.people)
             self._whole = True

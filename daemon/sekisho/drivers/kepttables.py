@@ -43,6 +43,8 @@ class Ground:
     """The digest (`drivers.filedigest`) of each file of the configuration as it was read, by path."""
     stores: tuple[Path, ...]
     """Databases that are closed."""
+    sources: tuple[Path, ...]
+    """Files of lists: whether one is there, and is the one that was."""
     at: float
     """UNIX seconds as of which the tables hold."""
     until: float | None
@@ -70,6 +72,7 @@ class KeptTables:
             "program": sekisho.__version__,
             "files": dict(ground.files),
             "stores": {str(path): _standing(path) for path in ground.stores},
+            "sources": {str(path): _written(path) for path in ground.sources},
             "at": ground.at,
             "until": ground.until,
             "snapshot": checksum.hex(),
@@ -78,11 +81,14 @@ class KeptTables:
         write_file(self._path, [digest_of(*rest).encode() + b"\n", *rest], durable=True)
         return True
 
-    def restore(self, now: float) -> str | None:
+    def restore(self, config: Path, now: float) -> str | None:
         """Put what was kept in force, if everything is as it was; the fingerprint of the snapshot then, else None.
 
-        Whatever comes of it, it is not kept any longer. Raises OSError, TableError if what is sound cannot be put in force.
+        `config` is the main file. Whatever comes of it, it is not kept any longer. Raises OSError, TableError if what is sound
+        cannot be put in force.
         """
+        for half in self._path.parent.glob(f".{self._path.name}.*"):
+            half.unlink()  # of an end that was killed while it kept them
         try:
             data = bytearray(self._path.read_bytes())
         except FileNotFoundError:
@@ -91,7 +97,7 @@ class KeptTables:
         if self._has_tables():
             return None
         told, customers = _read(data)
-        if not _is_as_it_was(told, now):
+        if not _is_as_it_was(told, config, now):
             return None
         snapshot = bytearray(self._snapshot.read_bytes())
         fingerprint = bytes(snapshot[-PRINT_BYTES:]).decode(errors="replace")
@@ -100,15 +106,25 @@ class KeptTables:
             return None
         unpack(snapshot, Kind.SNAPSHOT, layout.SNAPSHOT_VERSION)
         unpack(customers, Kind.CUSTOMERS, layout.CUSTOMERS_VERSION)
-        make_folder(self._folder)
-        for table, name in ((snapshot, snapshot_file(_FIRST)), (customers, customers_file(_FIRST))):
-            _NUMBER.pack_into(table, _NUMBER_AT, _FIRST)
-            write_file(self._folder / name, table)
-        values = np.zeros(layout.HEAD_WORDS, np.uint64)
-        values[layout.HEAD_EPOCH] = values[layout.HEAD_GENERATION] = _FIRST
-        values[layout.HEAD_HEARTBEAT] = time.time_ns()
-        create_table(self._folder / HEAD, Kind.HEAD, layout.HEAD_VERSION, 0, {"values": values})
+        self._put_in_force(snapshot, customers)
         return fingerprint
+
+    def _put_in_force(self, snapshot: bytearray, customers: bytearray) -> None:
+        """All of it or none: what is left over would take the room of what is loaded."""
+        make_folder(self._folder)
+        tables = {snapshot_file(_FIRST): snapshot, customers_file(_FIRST): customers}
+        try:
+            for name, table in tables.items():
+                _NUMBER.pack_into(table, _NUMBER_AT, _FIRST)
+                write_file(self._folder / name, table)
+            values = np.zeros(layout.HEAD_WORDS, np.uint64)
+            values[layout.HEAD_EPOCH] = values[layout.HEAD_GENERATION] = _FIRST
+            values[layout.HEAD_HEARTBEAT] = time.time_ns()
+            create_table(self._folder / HEAD, Kind.HEAD, layout.HEAD_VERSION, 0, {"values": values})
+        except (OSError, TableError):
+            for name in tables:
+                (self._folder / name).unlink(missing_ok=True)
+            raise
 
     def _has_tables(self) -> bool:
         """Whether there are tables, or counts and matches by their rows: they speak of later than what was kept."""
@@ -125,27 +141,33 @@ def _read(data: bytearray) -> tuple[dict[str, object], bytearray]:
     return json.loads(data[DIGITS + 1 : end]), data[end + 1 :]
 
 
-def _is_as_it_was(told: Mapping[str, object], now: float) -> bool:
+def _is_as_it_was(told: Mapping[str, object], config: Path, now: float) -> bool:
     if told.get("program") != sekisho.__version__:
         return False  # of what else it says nothing is known
-    files, stores, at, until = told["files"], told["stores"], told["at"], told["until"]
+    files, stores, sources, at, until = told["files"], told["stores"], told["sources"], told["at"], told["until"]
     return (
         isinstance(files, dict)
         and isinstance(stores, dict)
+        and isinstance(sources, dict)
+        and str(config.absolute()) in files
         and isinstance(at, float)
         and at <= now
         and (until is None or (isinstance(until, float) and now < until))
         and all(then is not None and _standing(Path(path)) == then for path, then in stores.items())
+        and all(_written(Path(path)) == then for path, then in sources.items())
         and all(file_digest(Path(path)) == digest for path, digest in files.items())
     )
 
 
 def _standing(path: Path) -> list[int] | None:
-    """What tells that a database was written to: size and time; None if it is open, or not there."""
-    log = path.with_name(f"{path.name}-wal")
+    """`_written` of a database; None if it is open, or not there."""
+    log = _written(path.with_name(f"{path.name}-wal"))
+    return None if log is not None and log[0] else _written(path)
+
+
+def _written(path: Path) -> list[int] | None:
+    """What tells that a file was written to: size and time; None if it is not there."""
     try:
-        if log.exists() and log.stat().st_size:
-            return None
         status = path.stat()
     except OSError:
         return None

@@ -179,7 +179,7 @@ class UsageStore:
 def digests_of(rows: Mapping[str, int], known: NDArray[np.uint64] | None = None) -> NDArray[np.uint64]:
     """A digest of each customer's id, uint64 (rows); 0: a row that is nobody's. `known`: those of the first rows."""
     start = 0 if known is None else len(known)
-    size = max(rows.values(), default=-1) + 1 if known is None or len(rows) >= start else start
+    size = max(rows.values(), default=-1) + 1
     if known is not None and size <= start:
         return known
     digests = np.zeros(size, np.uint64)

@@ -12,11 +12,12 @@ import pytest
 
 from sekisho.app import control_daemon
 from sekisho.app.control_daemon import running
+from sekisho.app.control_standing import emergency_clauses
 from sekisho.drivers import kepttables
 from sekisho.drivers.kepttables import KeptTables
 from sekisho.drivers.maps import Head, map_customers, map_snapshot
 from sekisho.drivers.site import load_site
-from sekisho.model.errors import TableError
+from sekisho.model.errors import RefusedError, TableError
 from sekisho.snapshot import layout
 from sekisho.snapshot.people import fields_of
 from unit.control.sites import ACTOR, run, verdict
@@ -27,7 +28,7 @@ C2 = 1
 
 def restore(folder, now=None):
     """What a machine that starts puts in force, as the fingerprint of the snapshot."""
-    return KeptTables(folder.path / "state", folder.path / "run/plane").restore(time.time() if now is None else now)
+    return KeptTables(folder.path / "state", folder.path / "run/plane").restore(folder.config, time.time() if now is None else now)
 
 
 def power_off(folder):
@@ -117,6 +118,14 @@ def change_customers(folder):
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
 
 
+def change_source(folder):
+    (folder.path / "c2.txt").write_text("bot.example.com\n", "utf-8")
+
+
+def take_source_away(folder):
+    (folder.path / "csam.txt").unlink()
+
+
 def change_ledger(folder):
     path = folder.path / "state/ledger.db"
     os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 1))
@@ -134,11 +143,45 @@ def change_snapshot(folder):
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("change", [change_customers, change_ledger, leave_log, change_snapshot])
+@pytest.mark.parametrize("change", [change_customers, change_source, take_source_away, change_ledger, leave_log, change_snapshot])
 def test_tables_made_of_something_else_are_not_put_in_force(ended, change):
     change(ended)
     assert restore(ended) is None
     assert not (ended.path / "run").exists()
+
+
+def test_another_configuration_of_the_same_state_does_not_get_them(ended):
+    ended.config = ended.config.rename(ended.path / "other.yaml")
+    assert restore(ended) is None
+
+
+def test_a_list_that_was_not_read_yet_keeps_nothing(folder):
+    """A start would read it first."""
+
+    async def scenario(control):
+        await control.status()
+        ahead = time.time() + 60
+        os.utime(folder.path / "c2.txt", (ahead, ahead))
+
+    run(folder, scenario)
+    assert not (folder.path / "state/tables").exists()
+
+
+def test_what_an_end_that_was_killed_left_goes(ended):
+    half = ended.path / "state/.tables.4711"
+    half.write_bytes(b"half of it")
+    assert restore(ended) is not None
+    assert not half.exists()
+
+
+def test_where_not_all_can_be_put_in_force_nothing_is(ended, monkeypatch):
+    def full(*_):
+        raise TableError("no room")
+
+    monkeypatch.setattr(kepttables, "create_table", full)
+    with pytest.raises(TableError, match="no room"):
+        restore(ended)
+    assert list((ended.path / "run/plane").iterdir()) == []
 
 
 def test_the_tables_of_another_program_are_not_put_in_force(ended, monkeypatch):
@@ -171,6 +214,66 @@ def test_nothing_is_put_in_force_that_time_has_changed(folder):
     run(folder, scenario)
     power_off(folder)
     assert restore(folder, ends - 60) is not None
+
+
+@pytest.mark.parametrize("kind", ["emergency", "exemption"])
+def test_measures_that_end_by_themselves_end_it_too(folder, kind):
+    now = time.time()
+
+    async def scenario(control):
+        if kind == "emergency":
+            clauses = emergency_clauses(control.core.site)[:1]
+            await control.start_emergency(clauses=clauses, until=now + 3600, priority=[], reason="flood", actor=ACTOR)
+        else:
+            await control.exempt("c-1", "gunma/19-2", until=now + 3600, reason="test", actor=ACTOR)
+
+    run(folder, scenario)
+    power_off(folder)
+    kept = (folder.path / "state/tables").read_bytes()
+    assert restore(folder, now + 7200) is None
+    (folder.path / "state/tables").write_bytes(kept)
+    assert restore(folder, now + 1800) is not None
+
+
+@pytest.mark.parametrize("act", ["remove", "add", "reload"])
+def test_a_change_that_was_broken_off_keeps_nothing(folder, act):
+    """It may stand on record, and half of it in the tables."""
+
+    async def scenario(control):
+        tables = control.core.tables
+        tables.remove = tables.put = tables.replace = never
+        record = {"id": "c-9", "terms": "gunma", "prefixes": ["192.0.2.9"]}
+        acts = {
+            "remove": lambda: control.remove_customer("c-2", actor=ACTOR),
+            "add": lambda: control.add_customer(record, replace=False, actor=ACTOR),
+            "reload": lambda: control.reload(actor=ACTOR),
+        }
+        with pytest.raises(asyncio.CancelledError):
+            await acts[act]()
+
+    async def never(*_):
+        raise asyncio.CancelledError
+
+    run(folder, scenario)
+    assert not (folder.path / "state/tables").exists()
+
+
+def test_what_was_refused_changed_nothing(folder):
+    async def scenario(control):
+        with pytest.raises(RefusedError):
+            await control.remove_customer("nobody", actor=ACTOR)
+
+    run(folder, scenario)
+    assert (folder.path / "state/tables").exists()
+
+
+def test_a_customer_whose_row_could_not_be_written_keeps_nothing_and_fails_no_end(folder):
+    async def scenario(control):
+        await opt_out(control, "c-1")
+        control.core.tables._writer.remove_customer("c-1")
+
+    run(folder, scenario)
+    assert not (folder.path / "state/tables").exists()
 
 
 def test_what_was_recorded_and_not_carried_out_is_carried_out_before_the_tables_are_kept(folder):
@@ -224,7 +327,7 @@ def test_a_load_that_was_broken_off_is_not_kept(folder):
 
 def test_nothing_is_kept_beside_a_saved_snapshot_of_something_else(folder):
     async def scenario(control):
-        await control.status()
+        await control.core.tables.saved()
         change_snapshot(folder)
 
     run(folder, scenario)
