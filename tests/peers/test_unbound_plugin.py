@@ -205,9 +205,9 @@ def test_a_release_that_is_not_known_is_left_alone_and_silence_is_refused_which_
 
 def test_what_unbound_answers_before_its_modules_comes_before_the_checkpoint(stand: Stand) -> None:
     """As the table of what it cannot express has it: local data, queries without RD, and TCP clients who are cut off for silence."""
-    with unbound(stand.place, more='local-zone: "early.c2.example." static\n    local-data: "early.c2.example. A 203.0.113.5"') as one:
+    with unbound(stand.place, more='local-zone: "early.c2.example." static\n    local-data: "early.c2.example. A 203.0.113.99"') as one:
         assert ask(one, SILENCED, "www.c2.example", patience=0.5) == SILENCE
-        assert {data for _, _, data in ask(one, SILENCED, "early.c2.example").records} == {bytes((203, 0, 113, 5))}
+        assert {data for _, _, data in ask(one, SILENCED, "early.c2.example").records} == {bytes((203, 0, 113, 99))}
         query = dns.message.make_query("www.c2.example", "A")
         query.flags &= ~0x0100
         assert dns.query.udp(query, "127.0.0.1", port=one.port, source=SILENCED, timeout=60).rcode() == 5
