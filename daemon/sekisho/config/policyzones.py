@@ -121,7 +121,7 @@ class PolicyZones(FileModel):
     batch: Annotated[SomeSeconds, Field(ge=0.1, le=60)] = 1.0
     """Changes within this time make one version of a zone."""
     connections: Annotated[Whole, Field(ge=1, le=10_000)] = 200
-    """TCP connections at a time."""
+    """TCP connections of secondaries at a time. While half are free one address gets what it asks for, then a quarter at most."""
     timeout: SomeSeconds = 30.0
     """How long a connection may stand still."""
 

@@ -118,6 +118,10 @@ class Answers:
         asker.seen_at = self.clock()
         return self._of_zone(query, zone, asker, signer, tcp=tcp)
 
+    def is_near(self, source: str) -> bool:
+        """Whether any secondary's questions may come from an address."""
+        return bool(self._near(source))
+
     def _asker(self, query: dns.message.Message, source: str) -> Allowed | str:
         """The secondary that asks, or why it is none."""
         near = self._near(source)
