@@ -18,6 +18,9 @@ import pytest
 from peers.conftest import publishing
 from peers.rpzpeers import BRIEF, KINDS, ZONE, comes_to, running_peer
 from scenarios.harness import Checkpoint, Resolver
+from sekisho.model.lists import MAX_LISTS
+from sekisho.rpz.snippets import BIND_ZONES, snippet
+from sekisho.rpz.told import Told, View, ZoneTold
 from support import free_port, require_binary, wait_until
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
@@ -114,3 +117,29 @@ def test_unbound_has_no_word_for_a_key(tmp_path: Path, word: str) -> None:
     done = subprocess.run([require_binary("unbound-checkconf"), str(conf)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode != 0
     assert "unknown keyword" in done.stderr + done.stdout or "syntax error" in done.stderr + done.stdout
+
+
+def test_bind_takes_64_policy_zones_in_a_view_and_no_more(tmp_path: Path) -> None:
+    """Which is why its configuration is refused where there would be more."""
+
+    def checked(count: int) -> subprocess.CompletedProcess[str]:
+        zones = tuple(ZoneTold(f"list-{number}.{ZONE}", clients=False) for number in range(count))
+        told = Told("127.0.0.1", 5353, (View("", zones),), None, "", "")
+        conf = tmp_path / "conf"
+        conf.write_text(f"options {{\n{snippet('bind', told, 'policy')}}};\n{snippet('bind', told, 'zones')}")
+        return subprocess.run([require_binary("named-checkconf"), str(conf)], capture_output=True, text=True, timeout=60, check=False)
+
+    done = checked(BIND_ZONES)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = checked(BIND_ZONES + 1)
+    assert done.returncode != 0
+    assert f"more than {BIND_ZONES} response policy zones in view" in done.stdout + done.stderr
+
+
+def test_unbound_takes_the_zones_of_all_lists_there_can_be(tmp_path: Path) -> None:
+    zones = tuple(ZoneTold(f"list-{number}.{ZONE}", clients=False) for number in range(2 * MAX_LISTS + 2))
+    conf = tmp_path / "conf"
+    text = snippet("unbound", Told("127.0.0.1", 5353, (View("", zones),), None, "", ""))
+    conf.write_text(f'{text}server:\n    username: ""\n    chroot: ""\n')
+    done = subprocess.run([require_binary("unbound-checkconf"), str(conf)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

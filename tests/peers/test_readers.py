@@ -178,7 +178,7 @@ def test_a_budget_lets_no_more_pass_than_it_has_but_for_a_few_of_those_that_come
     assert BURST <= passed <= BURST + RATE * (time.monotonic() - began) + (threads if stand.name in LUA else 1)
 
 
-@pytest.mark.parametrize(("name", "closed"), [("dnsdist", False), ("dnsdist", True), ("recursor", True), ("knot", True)])
+@pytest.mark.parametrize(("name", "closed"), [(name, closed) for name in ("dnsdist", "recursor", "knot") for closed in (False, True)])
 def test_without_tables_lua_fails_as_configured_says_so_once_and_takes_them_when_they_are_there(
     name: str, closed: bool, upstream: Resolver, tmp_path: Path
 ) -> None:

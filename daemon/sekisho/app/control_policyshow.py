@@ -19,7 +19,7 @@ from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError, UnavailableError
 from sekisho.model.observation import ZONE_TRANSFERS, PolicyZoneObservation, PrimaryObservation
 from sekisho.rpz.order import DEFAULT, GARDEN, SILENCED, Class, Plan
-from sekisho.rpz.snippets import PARTS, snippet
+from sekisho.rpz.snippets import BIND_ZONES, PARTS, snippet
 from sekisho.rpz.text import master_lines
 from sekisho.rpz.told import Told, View, ZoneTold
 from sekisho.rpz.zone import Zone
@@ -162,11 +162,24 @@ def configuration(
         host, _, digits = primary.strip("[]").rpartition(":") if primary.count(":") == 1 or "]" in primary else (primary, "", "")
         host, port = host.strip("[]"), int(digits) if digits.isdigit() else port
     views = tuple(_view(core, one, made, settings) for one in made.classes)
+    if resolver == "bind":
+        _fit_bind(views)
     if resolver == "unbound" and len(views) > 1:
         views = (*views[:-1], replace(views[-1], networks=_networks(clients)))
     signed = (key.name, key.algorithm) if key is not None else None
     here = Told(host, port, views, signed, key_file or "sekisho.key", folder or _FOLDERS[resolver], chosen is None or chosen.gets_addresses)
     return {"resolver": resolver, "text": snippet(resolver, here, part)}
+
+
+def _fit_bind(views: tuple[View, ...]) -> None:
+    """Raises RefusedError where BIND would refuse its configuration."""
+    for view in views:
+        if len(view.zones) > BIND_ZONES:
+            of = f" of the class {view.id}" if view.id else ""
+            raise RefusedError(
+                f"BIND takes {BIND_ZONES} policy zones in a view and those{of} are {len(view.zones)}, two for each list:"
+                " publish fewer lists, or merge lists of one clause into one whose source has the entries of all"
+            )
 
 
 def _networks(clients: str | None) -> tuple[str, ...]:

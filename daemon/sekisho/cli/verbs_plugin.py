@@ -25,7 +25,9 @@ def plugin() -> None:
 @click.argument("resolver", type=click.Choice(_RESOLVERS))
 @click.option("--into", type=click.Path(file_okay=False, path_type=Path), required=True, help="The folder for the plugin's files.")
 @click.option(
-    "--key", type=click.Path(dir_okay=False, path_type=Path), help="The list key, where the resolver reads it; default: the daemon's."
+    "--key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The list key, where the resolver's user reads it; default: the daemon's.",
 )
 @click.option(
     "--fail", type=click.Choice(["open", "closed"]), default="open", show_default=True, help="Without tables: let through, or refuse."
@@ -37,7 +39,7 @@ def config(resolver: str, into: Path, key: Path | None, fail: str) -> None:
     again after an upgrade of Sekisho.
 
     \b
-      sekisho plugin config unbound --into /etc/unbound/sekisho
+      sekisho plugin config unbound --into /etc/unbound/sekisho --key /etc/unbound/sekisho/list.key
       sekisho plugin config recursor --into /etc/powerdns/sekisho --fail closed
     """
     # Client verbs start fast; and where compiled code is kept has to be settled before what is compiled is imported.

@@ -119,9 +119,9 @@ class PolicyZones(FileModel):
     ttl: SomeSeconds = 60.0
     """How long customers' machines may keep a blocked answer."""
     batch: Annotated[SomeSeconds, Field(ge=0.1, le=60)] = 1.0
-    """Changes within this time make one version of a zone."""
+    """Changes within this time make one version of a zone. Below a second serials run ahead of the clock they go by."""
     connections: Annotated[Whole, Field(ge=1, le=10_000)] = 200
-    """TCP connections at a time."""
+    """TCP connections of secondaries at a time. While half are free one address gets what it asks for, then a quarter at most."""
     timeout: SomeSeconds = 30.0
     """How long a connection may stand still."""
 

@@ -53,7 +53,16 @@ def _write_unbound(plan: PluginPlan) -> str:
     )  # fmt: skip
     write_file(plan.into / _SCRIPT, script.encode(), mode=0o644)
     write_file(plan.into / _SECOND, _UNBOUND_SECOND.format(paths=paths).encode(), mode=0o644)
-    return _UNBOUND_CONF.format(script=plan.into / _SCRIPT, second=plan.into / _SECOND)
+    readable = [f"#   {path.rstrip('/')}/{{,**}} r,\n#   {path.rstrip('/')}/**.so* mr," for path in dict.fromkeys(paths)]
+    own = [f"#   {plan.into}/{{,**}} r,", f"#   {plan.key} r,", f"#   {plan.tables}/{{,**}} rwk,"]
+    return _UNBOUND_CONF.format(
+        script=plan.into / _SCRIPT,
+        second=plan.into / _SECOND,
+        into=plan.into,
+        key=plan.key,
+        tables=plan.tables,
+        confined="\n".join([*readable, *own]),
+    )
 
 
 def _write_lua(resolver: str, plan: PluginPlan) -> str:
@@ -111,10 +120,17 @@ python:
 #   python-script: "{script}"
 #   python-script: "{second}"
 
-# Debian's Unbound finds its own Python interface, and the tables, with this (systemctl edit unbound):
+# Debian's Unbound finds its own Python interface with this (systemctl edit unbound), and the tables as a member of their group
+# (usermod -aG sekisho unbound; it takes its groups from there, whatever the unit says):
 #   [Service]
 #   Environment=PYTHONPATH=/usr/lib/python3/dist-packages
-#   SupplementaryGroups=sekisho
+# The user unbound reads the list key ({key}) and writes its counts in {tables}.
+# The daemon's own key is for its user alone: copy it, and name the copy with --key. The folder is made for that, at each boot, by
+# sekisho-plugin.tmpfiles.
+#   install -o unbound -g unbound -m 0400 /var/lib/sekisho/list.key {into}/list.key
+# Where AppArmor confines Unbound, in /etc/apparmor.d/local/usr.sbin.unbound (apparmor_parser -r /etc/apparmor.d/usr.sbin.unbound):
+#   #include <abstractions/python>
+{confined}
 # What Unbound answers before its modules (local-zone, local-data) is answered before the checkpoint.
 """
 

@@ -2,6 +2,11 @@
 
 Owns who may ask (address and TSIG key, RFC 8945) and the form of messages. Zones and their content are `rpz`'s, sockets
 `policyprimary`'s. Every answer but a refusal names nothing the asker may not transfer.
+
+Questions, names, keys and their signatures are dnspython's. What is packed beside it are the records of answers, kept as the octets
+they are in any message (`rpz.records`): a transfer of a million names, each with all below it, then takes a second of which nothing
+is held, where dnspython's renderer packs some 15,000 records a second, which is two minutes and a pause for all other secondaries.
+That the messages are well formed is held by dnspython as the secondary in the tests, and by BIND, Unbound, PowerDNS Recursor and Knot DNS.
 """
 
 from __future__ import annotations
@@ -117,6 +122,10 @@ class Answers:
             return self._refused(query, "zone", dns.rcode.NOTAUTH, signer)
         asker.seen_at = self.clock()
         return self._of_zone(query, zone, asker, signer, tcp=tcp)
+
+    def is_near(self, source: str) -> bool:
+        """Whether any secondary's questions may come from an address."""
+        return bool(self._near(source))
 
     def _asker(self, query: dns.message.Message, source: str) -> Allowed | str:
         """The secondary that asks, or why it is none."""

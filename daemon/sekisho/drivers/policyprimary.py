@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,10 @@ log = structlog.get_logger("sekisho.control")
 
 _LARGEST = 4096
 """Octets of a question at most."""
+_STRANGERS = 16
+"""Connections at a time that are told they may not ask."""
+_BRIEF = 5.0
+"""Seconds a stranger has to ask."""
 _STOP = 10.0
 """Seconds the thread has to end."""
 
@@ -62,6 +67,8 @@ class Primary:
         ]
         self.notifier = Notifier(tuple(told), self._send)
         self.connections = 0
+        self.strangers = 0
+        self._sources: Counter[str] = Counter()
         self.turned_away = 0
         self._datagrams: list[_Datagrams] = []
 
@@ -88,20 +95,29 @@ class Primary:
                 return
 
     async def serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection (RFC 7766): questions one after another until it closes or stands still."""
-        if self.connections >= self.settings.connections:
+        """One connection (RFC 7766): questions one after another until it closes or stands still.
+
+        Who is no secondary takes none of the connections there are for them.
+        """
+        peer = writer.get_extra_info("peername")
+        if peer is None:  # it is gone again
+            writer.close()
+            return
+        source = str(peer[0])
+        if not self.answers.is_near(source):
+            await self._refuse(reader, writer, source)
+            return
+        if not self._has_room(source):
             self.turned_away += 1
             writer.close()
             return
         self.connections += 1
+        self._sources[source] += 1
         try:
-            source = writer.get_extra_info("peername")[0]
             while True:
-                async with asyncio.timeout(self.settings.timeout):
-                    length = int.from_bytes(await reader.readexactly(2), "big")
-                    if not 12 <= length <= _LARGEST:
-                        return
-                    wire = await reader.readexactly(length)
+                wire = await _question(reader, self.settings.timeout)
+                if wire is None:
+                    return
                 answer = self.answers.answer(wire, source, tcp=True)
                 if answer is None:
                     return
@@ -117,7 +133,47 @@ class Primary:
             return
         finally:
             self.connections -= 1
+            self._sources[source] -= 1
+            if not self._sources[source]:
+                del self._sources[source]
             writer.close()
+
+    def _has_room(self, source: str) -> bool:
+        """Whether a source gets one more connection.
+
+        Unbound and PowerDNS Recursor transfer all their zones at once, over a connection each: while half are free a source gets
+        what it asks for. After that it gets no more than a quarter, so that one that holds many leaves the others theirs.
+        """
+        most = self.settings.connections
+        return self.connections < most and (2 * self.connections < most or 4 * self._sources[source] < most)
+
+    async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: str) -> None:
+        """A stranger that asks at once is told that it is refused, so that whoever set it up can read why. Nothing is kept for more."""
+        if self.strangers >= _STRANGERS:
+            self.answers.refused["address"] += 1
+            writer.close()
+            return
+        self.strangers += 1
+        answer = None
+        try:
+            wire = await _question(reader, min(_BRIEF, self.settings.timeout))
+            answer = self.answers.answer(wire, source, tcp=True) if wire is not None else None
+            for one in answer.messages if answer is not None else ():
+                writer.write(len(one).to_bytes(2, "big") + one)
+        except (TimeoutError, OSError, EOFError):
+            return
+        finally:
+            self.strangers -= 1
+            if answer is None:
+                self.answers.refused["address"] += 1
+            writer.close()
+
+
+async def _question(reader: asyncio.StreamReader, patience: float) -> bytes | None:
+    """The next message of a connection; None: it has an impossible length. Raises TimeoutError, OSError and EOFError."""
+    async with asyncio.timeout(patience):
+        length = int.from_bytes(await reader.readexactly(2), "big")
+        return await reader.readexactly(length) if 12 <= length <= _LARGEST else None
 
 
 class _Datagrams(asyncio.DatagramProtocol):

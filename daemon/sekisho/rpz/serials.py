@@ -1,7 +1,9 @@
 """Serial numbers of zones: the arithmetic of RFC 1982, and which one follows.
 
-A serial is the UNIX time of the change where it can be. Changes are published at most once a second, so serials
-never run ahead of the clock for long, and one that was lost with the state folder is passed by the next.
+A serial is the UNIX time of the change where it can be. With a version a second at most (`batch` of a second or more) serials
+do not run ahead of the clock, and one that was lost with the state folder is passed by the next. With a shorter `batch` they do,
+by a second for every version above one a second: what is lost then comes back with a serial that secondaries take for an old one,
+until the clock has caught up or they are made to transfer the zone.
 """
 
 from __future__ import annotations

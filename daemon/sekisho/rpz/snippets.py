@@ -18,6 +18,8 @@ PARTS = {
     "knot": ("transfer", "zones"),
 }
 """The pieces of each resolver's configuration, which stand in different places."""
+BIND_ZONES = 64
+"""Policy zones BIND takes in a view; with one more it refuses its whole configuration."""
 
 
 def snippet(resolver: str, told: Told, part: str = "") -> str:

@@ -13,6 +13,7 @@ import pytest
 from sekisho.model.errors import RefusedError
 from sekisho.model.measures import Enforcement
 from sekisho.rpz.serials import newer
+from sekisho.rpz.snippets import BIND_ZONES
 from sekisho.rpz.text import master_lines
 from support.radius import SECRET, START, STOP, Nas, address, integer, prefix6
 from unit.control.sites import ACTOR, CONSENT, CUSTOMERS, LISTS, SEALED, daemon
@@ -257,6 +258,32 @@ def test_a_reload_publishes_no_more_and_again(folder):
             assert 'view "sekisho-gunma"' in text
             assert "192.0.2.1/32" in text
 
+    asyncio.run(scenario())
+
+
+def test_what_bind_would_refuse_is_not_written_for_it(folder):
+    """A list takes two zones, and those who are silenced one: 31 lists are 63 zones, 32 are 65."""
+    settings = {"part": "", "secondary": None, "primary": None, "key_file": None, "folder": None, "clients": None}
+
+    def lists(count):
+        folder.lists([LISTS[0], *(LISTS[0] | {"id": f"c2-{number}"} for number in range(1, count))])
+
+    async def scenario():
+        async with publishing(folder) as control:
+            await until(lambda: control.core.zones.plan is not None)
+            text = (await control.policy_zone_configuration("bind", **settings))["text"]
+            assert text.count("log no;") == BIND_ZONES - 1
+            lists(32)
+            await control.reload(actor=ACTOR)
+            await until(lambda: len(control.core.zones.plan.list_zones()) == 32)
+            with pytest.raises(
+                RefusedError, match="64 policy zones in a view and those are 65, two for each list: publish fewer lists, or merge"
+            ):
+                await control.policy_zone_configuration("bind", **settings)
+            others = (await control.policy_zone_configuration("unbound", **settings))["text"]
+            assert others.count("rpz:\n") == BIND_ZONES + 1
+
+    lists(31)
     asyncio.run(scenario())
 
 

@@ -27,6 +27,7 @@ import dns.zone
 import pytest
 
 from sekisho.config.policyzones import PolicyZones
+from sekisho.drivers import policyprimary
 from sekisho.drivers.policyprimary import Primary, PrimaryThread, serving
 from sekisho.model.customers import Prefix
 from sekisho.rpz.journal import Change
@@ -113,9 +114,10 @@ def served(tmp_path: Path, notified: socket.socket) -> Iterator[Served]:
             "keys": [{"name": "one.key.test", "secret_file": "secret"}],
             "secondaries": [
                 {"id": "one", "address": "127.0.0.1", "key": "one.key.test", "notify": f"127.0.0.1:{notified.getsockname()[1]}"},
+                {"id": "three", "address": "127.0.0.3", "unsigned": True},
                 {"id": "two", "address": "127.0.0.2", "unsigned": True, "resolver": "unbound"},
             ],
-            "connections": 30,
+            "connections": 60,
         },
         context={"folder": tmp_path},
     )
@@ -296,15 +298,42 @@ def test_a_change_is_told_again_until_it_is_acknowledged(served: Served, notifie
     wait_until(lambda: counts["acknowledged"] > acknowledged, what="the acknowledgement to be heard")
 
 
-def test_more_connections_than_allowed_are_closed(served: Served) -> None:
-    held = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(30)]
-    try:
-        wait_until(lambda: served.primary.connections == 30, what="all connections")
-        with socket.create_connection(("127.0.0.1", served.port)) as one:
-            one.settimeout(60)
-            assert one.recv(1) == b""
-    finally:
-        for one in held:
-            one.close()
-    wait_until(lambda: served.primary.connections == 0, what="no connection")
+def connect(served: Served, source: str, count: int) -> list[socket.socket]:
+    return [socket.create_connection(("127.0.0.1", served.port), timeout=60, source_address=(source, 0)) for _ in range(count)]
+
+
+def is_closed(one: socket.socket) -> bool:
+    return one.recv(1) == b""
+
+
+def test_a_source_leaves_connections_to_others_and_more_than_there_are_are_closed(served: Served) -> None:
+    """Of 60 it gets half while they are free, and of the other half no more, for it has more than a quarter; others get a quarter."""
+    primary = served.primary
+    with contextlib.ExitStack() as held:
+        for source, gets in (("127.0.0.1", 30), ("127.0.0.2", 15), ("127.0.0.3", 15)):
+            before = primary.connections
+            for one in connect(served, source, gets):
+                held.enter_context(one)
+            wait_until(lambda: primary.connections == before + gets, what="all connections")  # noqa: B023 - waited for here
+            (more,) = connect(served, source, 1)
+            with more:
+                assert is_closed(more)
+        assert (primary.connections, primary.turned_away) == (60, 3)
+    wait_until(lambda: primary.connections == 0, what="no connection")
     assert served.ask("SOA", tcp=True).rcode() == dns.rcode.NOERROR
+
+
+def test_strangers_take_no_connection_from_secondaries(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few that ask are told why they are refused; the others are closed at once."""
+    primary = served.primary
+    with contextlib.ExitStack() as held, monkeypatch.context() as patience:
+        patience.setattr(policyprimary, "_BRIEF", 0.5)
+        idle = [held.enter_context(one) for one in connect(served, "127.0.0.9", 80)]
+        wait_until(lambda: primary.answers.refused["address"] >= 64, what="strangers to be closed")
+        assert primary.connections == 0
+        assert served.ask("SOA", tcp=True).rcode() == dns.rcode.NOERROR
+        assert all(is_closed(one) for one in idle), "nor are the others waited for"
+    wait_until(lambda: primary.strangers == 0, what="no stranger")
+    assert served.ask("SOA", tcp=True, keyring=None, source="127.0.0.9").rcode() == dns.rcode.REFUSED
+    assert primary.answers.refused["address"] == 81
+    assert primary.turned_away == 0
