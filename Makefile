@@ -92,7 +92,7 @@ kernel: venv peers-installed ## what the kernel does to lines, in network namesp
 peers: venv peers-installed ## tests against real servers and clients
 	@$(BIN)/python -m pytest -q tests/peers
 
-differential: venv peers-installed ## the same questions to every front, hundreds of seeds (SEEDS=300 FIRST_SEED=0 FRONTS=plane,unbound,...)
+differential: venv peers-installed ## the same questions to every front, a thousand of one world and hundreds of seeds (SEEDS=300 FIRST_SEED=0 FRONTS=plane,unbound,...)
 	@$(BIN)/python -m sekisho.app.plane --compile
 	@SEEDS=$(or $(SEEDS),300) FIRST_SEED=$(or $(FIRST_SEED),0) $(if $(FRONTS),FRONTS=$(FRONTS)) $(BIN)/python -m pytest -q tests/peers/test_differential.py
 

@@ -1,6 +1,6 @@
 """The same questions from the same customers get the same verdict from every front.
 
-`make differential` asks hundreds of seeds (SEEDS=300 FIRST_SEED=0); the suite asks a few.
+`make differential` asks hundreds of seeds (SEEDS=300 FIRST_SEED=0) and one world of a thousand questions; the suite asks a few seeds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from support import has_ipv6
 from support.differential.directed import OTHERWISE, QUESTIONS, directed_world
 from support.differential.fronts import FRONTS, Asked, Front, Place, follow
 from support.differential.limits import said_by, said_by_zones
-from support.differential.model import SILENCE, Record, Verdict, expected
+from support.differential.model import SILENCE, Record, Verdict, customer_of, expected
 from support.differential.policyzones import PORTS, Publication, free_ports, publishing, rpz_front
 from support.differential.upstream import answering
 from support.differential.world import Question, World, make_world, spend
@@ -35,6 +35,9 @@ pytestmark = [pytest.mark.peers, pytest.mark.slow]
 SEEDS = range(int(os.environ.get("FIRST_SEED", "0")), int(os.environ.get("FIRST_SEED", "0")) + int(os.environ.get("SEEDS", "2")))
 CHOSEN = [name for name in os.environ.get("FRONTS", ",".join([*FRONTS, *PORTS])).split(",") if name]
 PATIENCE, QUIET = 10.0, 0.4
+THOUSAND = 147
+"""The seed of the world that is asked a thousand questions: with opt-outs, measures, spent budgets, sealed lists, shared addresses,
+and prefixes of clients and answers."""
 LONG = 120
 """Characters of a name that stands twice in an answer of 512 octets beside a text of 202, and leaves no room."""
 
@@ -96,11 +99,11 @@ def said_instead(front: Asked, world: World, question: Question) -> Verdict | No
 
 
 def ask_all(stand: Stand, front: Asked, world: World, wanted: list[Verdict]) -> list[str]:
-    """What a front says otherwise than it should. Budgets run full again with time, so who is over asks first, one by one."""
-    over = {one.id for one in world.customers if one.id in world.over}
+    """What a front says otherwise than it should. Budgets run full again with time, so who is over one asks a few at a time."""
     differences = []
 
-    def one(question: Question, verdict: Verdict) -> str | None:
+    def one(pair: tuple[Question, Verdict]) -> str | None:
+        question, verdict = pair
         if ":" in question.source and not has_ipv6():
             return None
         said = said_instead(front, world, question)
@@ -121,14 +124,14 @@ def ask_all(stand: Stand, front: Asked, world: World, wanted: list[Verdict]) -> 
         return f"seed {world.seed}, {front.name}: {question}\n  wanted {verdict}\n  got    {got}"
 
     pairs = list(zip(world.questions, wanted, strict=True))
-    spent = bool(over) and front not in stand.resolvers
-    # A budget runs full again meanwhile; where nobody is over one nobody waits for who is to have silence.
-    step = 16 if spent else len(pairs)
+    askers = (customer_of(world, question.source) for question in world.questions)
+    spent = [asker is not None and asker.id in world.over and front not in stand.resolvers for asker in askers]
+    few, rest = ([pair for pair, over in zip(pairs, spent, strict=True) if over is which] for which in (True, False))
     with ThreadPoolExecutor(8) as pool:
-        for start in range(0, len(pairs), step):
-            if spent:
-                stand.spend(world)
-            differences += [found for found in pool.map(lambda pair: one(*pair), pairs[start : start + step]) if found]
+        differences += [found for found in pool.map(one, rest) if found]
+        for start in range(0, len(few), 16):
+            stand.spend(world)
+            differences += [found for found in pool.map(one, few[start : start + 16]) if found]
     return differences
 
 
@@ -163,9 +166,8 @@ def test_which_of_several_addresses_decides_is_by_chance_on_recursor_alone(stand
     assert said == {name: count for name, count in (("rpz-bind", 1), ("rpz-recursor", 2)) if name in CHOSEN}
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_every_front_gives_the_verdict_of_the_model(stand: Stand, seed: int) -> None:
-    world = make_world(seed)
+def differences_of_all(stand: Stand, world: World) -> list[str]:
+    """What fronts say of a world otherwise than they should."""
     stand.enter(world)
     wanted = [expected(world, question) for question in world.questions]
     differences: list[str] = []
@@ -173,4 +175,20 @@ def test_every_front_gives_the_verdict_of_the_model(stand: Stand, seed: int) -> 
     for fronts in filter(None, (stand.fronts, stand.resolvers)):
         with ThreadPoolExecutor(len(fronts)) as pool:
             differences += [one for found in pool.map(lambda front: ask_all(stand, front, world, wanted), fronts) for one in found]
+    return differences
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_front_gives_the_verdict_of_the_model(stand: Stand, seed: int) -> None:
+    differences = differences_of_all(stand, make_world(seed))
     assert not differences, "\n".join(differences[:6])
+
+
+@pytest.mark.skipif("SEEDS" not in os.environ, reason="half a minute: asked by `make differential`")
+def test_the_same_thousand_questions_get_the_same_verdict_everywhere(stand: Stand) -> None:
+    """From the gateway, the resolvers with a checkpoint in them, and those fed over zone transfer: from the same customers."""
+    world = make_world(THOUSAND, questions=900)
+    assert len(world.questions) >= 1000
+    assert len({question.source for question in world.questions}) > len(world.customers)
+    differences = differences_of_all(stand, world)
+    assert not differences, f"{len(differences)} differences\n" + "\n".join(differences[:6])
