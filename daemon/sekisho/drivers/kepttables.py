@@ -44,7 +44,7 @@ class Ground:
     stores: tuple[Path, ...]
     """Databases that are closed."""
     sources: tuple[Path, ...]
-    """Files of lists: whether one is there, and is the one that was."""
+    """Files of lists: each is the one that was, or is gone, when what was read of it stays in force."""
     at: float
     """UNIX seconds as of which the tables hold."""
     until: float | None
@@ -154,7 +154,7 @@ def _is_as_it_was(told: Mapping[str, object], config: Path, now: float) -> bool:
         and at <= now
         and (until is None or (isinstance(until, float) and now < until))
         and all(then is not None and _standing(Path(path)) == then for path, then in stores.items())
-        and all(_written(Path(path)) == then for path, then in sources.items())
+        and all(_written(Path(path)) in (then, None) for path, then in sources.items())
         and all(file_digest(Path(path)) == digest for path, digest in files.items())
     )
 

@@ -122,10 +122,6 @@ def change_source(folder):
     (folder.path / "c2.txt").write_text("bot.example.com\n", "utf-8")
 
 
-def take_source_away(folder):
-    (folder.path / "csam.txt").unlink()
-
-
 def change_ledger(folder):
     path = folder.path / "state/ledger.db"
     os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 1))
@@ -143,11 +139,17 @@ def change_snapshot(folder):
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("change", [change_customers, change_source, take_source_away, change_ledger, leave_log, change_snapshot])
+@pytest.mark.parametrize("change", [change_customers, change_source, change_ledger, leave_log, change_snapshot])
 def test_tables_made_of_something_else_are_not_put_in_force(ended, change):
     change(ended)
     assert restore(ended) is None
     assert not (ended.path / "run").exists()
+
+
+def test_a_list_whose_file_is_gone_stays_in_force(ended):
+    """As it does where a start cannot read it."""
+    (ended.path / "csam.txt").unlink()
+    assert restore(ended) is not None
 
 
 def test_another_configuration_of_the_same_state_does_not_get_them(ended):
