@@ -109,6 +109,8 @@ def settle(clients: Clients, made: Plan) -> None:
 
 def _enter_allowed(allowed: Allowed, sources: Sources, people: People, known: Container[str]) -> None:
     """Enter customers of the file in the networks of `allow:`, and who have sessions, but `known` ones."""
+    if not allowed.networks:
+        return
     file = people.site.customers
     high, low, lengths, owners = file.columns()
     rows = {row for network in allowed.networks for row in owners[held_by(network, high, low, lengths)].tolist()}
@@ -116,7 +118,7 @@ def _enter_allowed(allowed: Allowed, sources: Sources, people: People, known: Co
         allowed.inside += len(rows)  # too many to be told apart, whoever they are
         return
     ids = list(file.ids()) if rows else []
-    for identity in {ids[row] for row in rows} | {one for one in sources.live() if allowed.networks and one in people}:
+    for identity in {ids[row] for row in rows} | {one for one in sources.live() if one in people}:
         if identity not in known:
             allowed.put(identity, sources.prefixes(identity))
 

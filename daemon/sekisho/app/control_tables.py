@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -32,6 +31,7 @@ from sekisho.model.errors import RefusedError, TableError
 from sekisho.model.measures import NONE, Enforcement
 from sekisho.snapshot.digest import Key
 from sekisho.snapshot.entries import CompiledList
+from sekisho.snapshot.sections import renumber
 
 log = structlog.get_logger("sekisho.control")
 
@@ -46,9 +46,6 @@ MOST_SETTLED = 100_000
 """Customers with opt-outs whose rows are looked at once more at an end: a second or two."""
 _PART = 5000
 """Customers remembered at once, likewise."""
-_EPOCH = struct.Struct("<Q")
-_EPOCH_AT = 16
-"""Where a table's number stands in its header (`snapshot.sections`); its checksum covers what follows the header."""
 
 
 class Lender(Protocol):
@@ -368,7 +365,7 @@ class Tables:
         else:
             saved = await self._saved.read(lambda: fingerprint(inputs)) if fast else None
             if saved is not None:
-                _EPOCH.pack_into(saved, _EPOCH_AT, inputs.epoch)
+                renumber(saved, inputs.epoch)
             data = saved if saved is not None else await asyncio.to_thread(make, inputs)
             took = time.monotonic() - began
             await asyncio.to_thread(_written, lambda: self._writer.stage_snapshot(data, inputs.epoch))

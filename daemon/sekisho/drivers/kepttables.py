@@ -9,7 +9,6 @@ left alone, and the plane waits for what is loaded. Does not own when an end was
 from __future__ import annotations
 
 import json
-import struct
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,14 +22,10 @@ from sekisho.drivers.filedigest import DIGITS, digest_of, file_digest
 from sekisho.drivers.sharedfiles import HEAD, create_table, customers_file, make_folder, map_table, snapshot_file
 from sekisho.model.errors import TableError
 from sekisho.snapshot import layout
-from sekisho.snapshot.sections import Kind, unpack
+from sekisho.snapshot.sections import HEADER, Kind, renumber, told_checksum, unpack
 
 PRINT_BYTES = 32
 """Hexadecimal digits of a fingerprint, at the end of a saved snapshot."""
-_NUMBER = struct.Struct("<Q")
-_NUMBER_AT = 16
-"""Where a table's number stands in its header (`snapshot.sections`); its checksum covers what follows the header."""
-_CHECKSUM = slice(40, 56)
 _FIRST = 1
 """The epoch and the generation they are put in force as."""
 
@@ -102,7 +97,7 @@ class KeptTables:
         snapshot = bytearray(self._snapshot.read_bytes())
         fingerprint = bytes(snapshot[-PRINT_BYTES:]).decode(errors="replace")
         del snapshot[-PRINT_BYTES:]
-        if snapshot[_CHECKSUM].hex() != told["snapshot"]:
+        if told_checksum(snapshot).hex() != told["snapshot"]:
             return None
         unpack(snapshot, Kind.SNAPSHOT, layout.SNAPSHOT_VERSION)
         unpack(customers, Kind.CUSTOMERS, layout.CUSTOMERS_VERSION)
@@ -115,7 +110,7 @@ class KeptTables:
         tables = {snapshot_file(_FIRST): snapshot, customers_file(_FIRST): customers}
         try:
             for name, table in tables.items():
-                _NUMBER.pack_into(table, _NUMBER_AT, _FIRST)
+                renumber(table, _FIRST)
                 write_file(self._folder / name, table)
             values = np.zeros(layout.HEAD_WORDS, np.uint64)
             values[layout.HEAD_EPOCH] = values[layout.HEAD_GENERATION] = _FIRST
@@ -188,4 +183,4 @@ def _forget(customers: bytearray, but: Iterable[int]) -> None:
 
 def _checksum(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(_CHECKSUM.stop)[_CHECKSUM]
+        return told_checksum(file.read(HEADER))

@@ -36,8 +36,13 @@ MAGIC = b"SEKISHO\0"
 BYTE_ORDER = 0x01020304
 CHECKED = 1
 _HEADER = struct.Struct("<8sIHHQQII16s8x")
+_NUMBER, _NUMBER_AT = struct.Struct("<Q"), 16
+_CHECKSUM = slice(40, 56)
 _SECTION = struct.Struct("<24s8sQQQQ")
 _ALIGN = 64
+
+HEADER = _HEADER.size
+"""Bytes of the header."""
 
 Array = NDArray[Any]
 
@@ -144,6 +149,16 @@ def unpack(buffer: Any, kind: Kind, version: int, *, verify: bool = True) -> tup
             message = f"{kind.name.lower()} file: section {name} does not fit: {error}"
             raise TableError(message) from error
     return header, arrays
+
+
+def renumber(buffer: bytearray, number: int) -> None:
+    """Give a file another epoch or generation. Its checksum covers what follows the header, and holds."""
+    _NUMBER.pack_into(buffer, _NUMBER_AT, number)
+
+
+def told_checksum(start: bytes | bytearray) -> bytes:
+    """The checksum an immutable file says it has; `start` is the file, or its first `HEADER` bytes."""
+    return bytes(start[_CHECKSUM])
 
 
 def _checksum(view: memoryview) -> bytes:
