@@ -50,6 +50,11 @@ async def opt_out(control, customer, **more):
     await control.add_opt_out(customer, "c2", **({"until": None, "by": None, "actor": ACTOR} | more))
 
 
+async def never(*_):
+    """In the place of what an end broke off."""
+    raise asyncio.CancelledError
+
+
 @pytest.fixture
 def ended(folder):
     """A site whose daemon ended in order, on a machine that was switched off then; c-1 had opted out."""
@@ -253,9 +258,6 @@ def test_a_change_that_was_broken_off_keeps_nothing(folder, act):
         with pytest.raises(asyncio.CancelledError):
             await acts[act]()
 
-    async def never(*_):
-        raise asyncio.CancelledError
-
     run(folder, scenario)
     assert not (folder.path / "state/tables").exists()
 
@@ -288,9 +290,6 @@ def test_what_was_recorded_and_not_carried_out_is_carried_out_before_the_tables_
             await opt_out(control, "c-1")
         tables.refresh_mask = refresh
 
-    async def never(*_):
-        raise asyncio.CancelledError
-
     run(folder, scenario)
     power_off(folder)
     assert restore(folder) is not None
@@ -319,9 +318,6 @@ def test_a_load_that_was_broken_off_is_not_kept(folder):
         with pytest.raises(asyncio.CancelledError):
             await tables.replace(tables.people, time.time())
         tables._load_customers = load
-
-    async def never(*_):
-        raise asyncio.CancelledError
 
     run(folder, scenario)
     assert not (folder.path / "state/tables").exists()
