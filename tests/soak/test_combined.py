@@ -33,7 +33,7 @@ from bench.site import BASE
 from scenarios.harness import Checkpoint, Resolver, folders, running, write_site
 from scenarios.harness.checkpoint import CONTROL, PLANE
 from sekisho.config.values import Endpoint
-from sekisho.drivers.radiuschild import ANSWERED_FOR
+from sekisho.drivers.radiusanswers import ANSWERED_FOR
 from sekisho.drivers.socketdrops import SocketDrops
 from support import free_port, wait_until
 from support.accountingload import write_sessions

@@ -17,11 +17,11 @@ import selectors
 import socket
 import sys
 import time
-from collections import deque
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sekisho.drivers.processes import end_with_parent, keep_no_core
+from sekisho.drivers.radiusanswers import Answers, key_of
 from sekisho.drivers.radiusdecode import Decoder, Read, answer_to
 from sekisho.drivers.radiusframes import LENGTH, ORDER, Row, counts_of, line_of, row_of
 from sekisho.drivers.radiuspacket import Received
@@ -29,22 +29,15 @@ from sekisho.model.sessions import AccountingOutcome
 
 IN_WORK = 8192
 """Requests in work at most."""
-ANSWERED_FOR = 30.0
-"""Seconds for which an answer is given again (RFC 5080 section 2.2.2: 5 to 30). The longest there is: where packets wait in the kernel
-because too many come, what was told again meanwhile is known for that when its turn comes, and is not carried out anew.
-"""
 TOGETHER = 128
 """Packets received before the other sockets have their turn."""
 TELL_EVERY = 0.5
-
-Key = tuple[Any, bytes, bytes]
-"""Where a packet came from, its identifier and authenticator."""
 
 
 class Request(NamedTuple):
     """A packet in work."""
 
-    key: Key
+    key: bytes
     kind: str
     packet: Received
     socket: socket.socket
@@ -60,9 +53,7 @@ class Listener:
         self._sockets = sockets
         self._ticket = 0
         self._in_work: dict[int, Request] = {}
-        self._answers: dict[Key, tuple[str, bytes | None]] = {}
-        """Kind, and the answer; None while in work."""
-        self._answered: deque[tuple[float, Key]] = deque()
+        self.answers = Answers()
         self.counts: dict[tuple[str, str], int] = {}
 
     @property
@@ -83,8 +74,8 @@ class Listener:
         return rows
 
     def _take(self, one: socket.socket, data: bytes, source: Any) -> Row | None:
-        key = ((one.fileno(), *source), data[:1], data[1:20])
-        known = self._answers.get(key)
+        key = key_of(one.fileno(), data, source)
+        known = self.answers.find(key)
         if known is not None:
             self._count(known[0], AccountingOutcome.REPEATED)
             if known[1] is not None:
@@ -101,7 +92,7 @@ class Listener:
             return None
         self._ticket += 1
         self._in_work[self._ticket] = Request(key, read.told.kind.value, read.packet, one, source)
-        self._answers[key] = read.told.kind.value, None
+        self.answers.expect(key, read.told.kind.value)
         return row_of(self._ticket, read.told)
 
     def done(self, tickets: list[int], now: float) -> None:
@@ -111,14 +102,9 @@ class Listener:
             if request is None:
                 continue
             answer = answer_to(request.packet)
-            self._answers[request.key] = request.kind, answer
-            self._answered.append((now + ANSWERED_FOR, request.key))
+            self.answers.give(request.key, answer, now)
             self._count(request.kind, AccountingOutcome.TAKEN)
             _send(request.socket, answer, request.source)
-
-    def forget(self, now: float) -> None:
-        while self._answered and self._answered[0][0] < now:
-            self._answers.pop(self._answered.popleft()[1], None)
 
     def dropped(self) -> int:
         """Packets the kernel had no room for on these sockets."""
@@ -182,7 +168,7 @@ def _serve(control: socket.socket, sockets: list[socket.socket], listener: Liste
         now = time.monotonic()
         if now - told_at >= TELL_EVERY:
             told_at = now
-            listener.forget(now)
+            listener.answers.forget(now)
             dropped = listener.dropped()
             seen = (sum(listener.counts.values()), dropped)
             if seen != told:

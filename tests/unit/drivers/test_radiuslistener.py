@@ -35,9 +35,9 @@ def test_what_waited_in_the_kernel_while_it_was_told_again_is_carried_out_once()
             assert taken(3) == [1], "while it is in work the others are passed over"
             listener.done([1], now=100.0)
             assert is_answer(nas.socket.recv(4096), request)
-            listener.forget(now=129.0)
+            listener.answers.forget(now=129.0)
             assert taken(2) == []
             assert is_answer(nas.socket.recv(4096), request)
             assert is_answer(nas.socket.recv(4096), request)
-            listener.forget(now=131.0)
+            listener.answers.forget(now=131.0)
             assert taken() == [2]
