@@ -17,9 +17,9 @@ from sekisho.config.detection import Detection, Statistic
 from sekisho.detect.overload import Overload, Window
 from sekisho.detect.population import measure
 from sekisho.drivers.customercounts import CustomerCounts
-from sekisho.drivers.planeworkers import WorkerFiles
 from sekisho.drivers.tablerows import CustomerRow
 from sekisho.drivers.tables import TableWriter
+from sekisho.drivers.workerfiles import WorkerFiles
 from sekisho.model.counters import Counter
 from sekisho.model.customers import V4_MAPPED, Prefix
 from sekisho.snapshot import layout

@@ -24,7 +24,8 @@ from sekisho.model.lists import ListDefinition, ListFormat, Scope
 from sekisho.plane import cache as packets
 from sekisho.plane.addresses import source_of
 from sekisho.plane.answer import dress, room_of
-from sekisho.plane.loop import look_up, serve_query
+from sekisho.plane.loop import look_up
+from sekisho.plane.queries import serve_query
 from sekisho.plane.sketch import is_new
 from sekisho.plane.verdict import decide
 from sekisho.plane.wire import Q_END, Q_LABELS, parse_query

@@ -15,7 +15,7 @@ import yaml
 
 from scenarios.harness.lines import DAY, Site
 from sekisho.app.control_usage import line_body, usage_body
-from sekisho.drivers.planeworkers import WorkerFiles
+from sekisho.drivers.workerfiles import WorkerFiles
 from sekisho.enforce.wanted import Where, state_of
 from sekisho.measures.combine import ENFORCED
 from sekisho.model.counters import Counter

@@ -31,7 +31,8 @@ from sekisho.model.lists import Action, ActionKind, Entry, ListDefinition, ListF
 from sekisho.plane import cache as packets
 from sekisho.plane import worker as desks
 from sekisho.plane.forward import expire, take_answer
-from sekisho.plane.loop import look_up, serve_query
+from sekisho.plane.loop import look_up
+from sekisho.plane.queries import serve_query
 from sekisho.snapshot import layout
 from sekisho.snapshot.build import Exemption, Garden, build
 from sekisho.snapshot.digest import digest_name, key_of

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sekisho.drivers.maps import Head, MappedSnapshot, map_customers, map_snapshot
-from sekisho.drivers.planeworkers import Tables, WorkerFiles, enter_epoch
 from sekisho.drivers.tables import TableWriter
+from sekisho.drivers.workerfiles import Tables, WorkerFiles, enter_epoch
 from sekisho.model.customers import Prefix
 from sekisho.plane.recording import publish
 from sekisho.snapshot.build import build

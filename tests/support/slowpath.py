@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from sekisho.lists.recordscan import MALFORMED, wire_name
 from sekisho.lists.rows import FIXED, Rows, Tally
 from sekisho.lists.scan import DONE, ODD, line_end, octets
-from sekisho.lists.zonescan import MALFORMED, wire_name
 
 
 def all_odd(comments: bytes) -> Callable[..., int]:

@@ -20,6 +20,7 @@ from sekisho.app.control_lists import Lists
 from sekisho.app.control_people import People
 from sekisho.app.control_saved import SavedSnapshot
 from sekisho.app.control_sessions import Sessions
+from sekisho.app.control_snapshots import Snapshots
 from sekisho.app.control_standing import View
 from sekisho.app.control_tables import Tables
 from sekisho.drivers.feeds import is_local
@@ -80,8 +81,9 @@ async def in_force(site: Site, restored: str | None = None) -> AsyncIterator[Bas
         writer, reader = TableWriter(folder), TableReader(folder, key)
         # From the first row on: nobody is let go for as long as a start takes.
         enforcements = await asyncio.to_thread(View(people, ledger.state.measures, now).enforcements)
-        tables = Tables(writer, reader, people, ledger.state, lists, key, saved, enforcements)
-        stack.push_async_callback(tables.saved)
+        snapshots = Snapshots(writer, reader, ledger.state, lists, key, saved)
+        stack.push_async_callback(snapshots.finish)
+        tables = Tables(writer, snapshots, people, ledger.state, enforcements)
         tables.lender = sessions
         await tables.start(now)
         base = Base(now, state, folder, ledger, key, lists, sessions, tables, reader)

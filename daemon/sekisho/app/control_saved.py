@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from sekisho.drivers.durable import write_file
-from sekisho.drivers.kepttables import PRINT_BYTES
+from sekisho.drivers.kepttables import PRINT_BYTES, cut_print
 from sekisho.model.errors import TableError
 from sekisho.snapshot.layout import SNAPSHOT_VERSION
 from sekisho.snapshot.sections import Kind, unpack
@@ -32,7 +32,7 @@ class SavedSnapshot:
         self._path = path
         self._waiting: tuple[bytes | bytearray, Callable[[], str]] | None = None
         self._saving: asyncio.Task[None] | None = None
-        self._reading: asyncio.Task[tuple[bytearray, bytes] | None] | None = None
+        self._reading: asyncio.Task[tuple[bytearray, str] | None] | None = None
 
     def ahead(self) -> None:
         """Begin to read, for `read` that comes later: disk and checksum take their time beside other work."""
@@ -49,19 +49,18 @@ class SavedSnapshot:
             await reading
             return None
         loaded, wanted = await asyncio.gather(reading, asyncio.to_thread(fingerprint))
-        return loaded[0] if loaded is not None and loaded[1] == wanted.encode() else None
+        return loaded[0] if loaded is not None and loaded[1] == wanted else None
 
-    def _begun(self) -> asyncio.Task[tuple[bytearray, bytes] | None]:
+    def _begun(self) -> asyncio.Task[tuple[bytearray, str] | None]:
         return asyncio.create_task(asyncio.to_thread(self._load), name="read snapshot")
 
-    def _load(self) -> tuple[bytearray, bytes] | None:
+    def _load(self) -> tuple[bytearray, str] | None:
         """What is in the file: the snapshot, whole and of this version, and the fingerprint after it."""
         try:
             with self._path.open("rb") as file:
                 data = bytearray(os.fstat(file.fileno()).st_size)
                 del data[file.readinto(data) :]
-            said = bytes(data[-PRINT_BYTES:])
-            del data[-PRINT_BYTES:]
+            said = cut_print(data)
             unpack(data, Kind.SNAPSHOT, SNAPSHOT_VERSION)
         except FileNotFoundError:
             return None

@@ -2,7 +2,7 @@
 
 Owns the order in which tables change, and when a change is in force. One lock: while all customers
 are loaded anew a single row waits, so that no change is written into a table that is on its way
-out. Does not own the tables' form (`drivers.tables`) nor what is compiled (`snapshot.build`).
+out. Does not own the tables' form (`drivers.tables`) nor the snapshots themselves (`control_snapshots`).
 """
 
 from __future__ import annotations
@@ -13,31 +13,23 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
 
-from sekisho.app.control_enforcement import Enforcements, garden_of
-from sekisho.app.control_inputs import Compiled, Inputs, exemptions, fingerprint, make
+from sekisho.app.control_enforcement import Enforcements
+from sekisho.app.control_lender import Lender, NoLender
 from sekisho.app.control_people import People
-from sekisho.app.control_saved import SavedSnapshot
-from sekisho.drivers.tablereader import PlaneObservation
-from sekisho.drivers.tablerows import Lent
+from sekisho.app.control_snapshots import Published, Snapshots, written
 from sekisho.drivers.tables import TableWriter
 from sekisho.ledger.state import State
 from sekisho.model.customers import Customer, Prefix
-from sekisho.model.errors import RefusedError, TableError
+from sekisho.model.errors import RefusedError
 from sekisho.model.measures import NONE, Enforcement
-from sekisho.snapshot.digest import Key
-from sekisho.snapshot.entries import CompiledList
-from sekisho.snapshot.sections import renumber
 
 log = structlog.get_logger("sekisho.control")
 
-TAKEN_WITHIN = 5.0
-"""Seconds the plane has to take a snapshot before what waits for it goes on."""
-_TAKEN_POLL = 0.002
 _TURN = 100
 """Rows written before the loop's other tasks have their turn."""
 MANY = 10_000
@@ -48,39 +40,6 @@ _PART = 5000
 """Customers remembered at once, likewise."""
 
 
-class Lender(Protocol):
-    """Who knows which prefixes customers have for now, besides their fixed ones (`app.control_sessions`)."""
-
-    def live_prefixes(self, customer: str) -> tuple[Prefix, ...]: ...
-
-    def holder(self, prefix: Prefix) -> str | None:
-        """Whose line it is on; `SHARED` (`drivers.tablerows`): customers share it by ports."""
-        ...
-
-    def lent(self) -> Callable[[People], Lent]:
-        """All of them as of now; what is given works them out for some customers, in any thread."""
-        ...
-
-
-class NoLender:
-    """Nobody has any."""
-
-    def live_prefixes(self, customer: str) -> tuple[Prefix, ...]:  # noqa: ARG002 - the protocol's
-        return ()
-
-    def holder(self, prefix: Prefix) -> str | None:  # noqa: ARG002
-        return None
-
-    def lent(self) -> Callable[[People], Lent]:
-        return lambda _: ()
-
-
-class Watched(Protocol):
-    """Who knows what the plane answers by."""
-
-    def observe(self) -> PlaneObservation: ...
-
-
 class ZonePublisher(Protocol):
     """Who is to know of every change of what the tables say (`control_policyzones.Publisher`)."""
 
@@ -89,73 +48,53 @@ class ZonePublisher(Protocol):
     def tables_changed(self, *, everyone: bool) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """The snapshot in force. `built_at` is UNIX seconds; `seconds` what building it took."""
-
-    epoch: int = 0
-    built_at: float | None = None
-    seconds: float = 0.0
-
-
 class Tables:
     """The control plane's tables, and the customers they were made of (`people`)."""
 
     def __init__(
         self,
         writer: TableWriter,
-        plane: Watched,
+        snapshots: Snapshots,
         people: People,
         state: State,
-        lists: Compiled,
-        key: Key,
-        saved: SavedSnapshot,
         enforcements: Mapping[str, Enforcement] | None = None,
     ) -> None:
-        """`saved` is the last good snapshot, kept for a fast start; `enforcements` what measures have in force, by customer."""
+        """`enforcements` is what measures have in force, by customer."""
         self.people = people
         self.enforcements = Enforcements(enforcements or {})
-        self.published = Published()
         self.followers: list[Callable[[Collection[str]], None]] = []
         """Who else carries out what is in force: told which customers' changed, at once, and not waited for."""
         self.lender: Lender = NoLender()
         self.publisher: ZonePublisher | None = None
         self._writer = writer
-        self._plane = plane
+        self._snapshots = snapshots
         self._state = state
-        self._lists = lists
-        self._key = key
-        self._saved = saved
         self._lock = asyncio.Lock()
         self._wanted = 0
         self._done = 0
-        self._compiled: dict[str, CompiledList] = {}
-        self._profiles = 0
         self._loading = False
         self._late: set[str] = set()
         self._late_moves: set[Prefix] = set()
         self._whole = False
         """No load of all was broken off."""
 
+    @property
+    def published(self) -> Published:
+        """The snapshot in force."""
+        return self._snapshots.published
+
     async def start(self, now: float) -> None:
         """Put the first snapshot and all customers in force: the saved one if it says what is in force now."""
         async with self._lock:
             await self._publish_all(self.people, now, fast=True)
-
-    async def saved(self) -> None:
-        """Wait until the last snapshot is on disk."""
-        await self._saved.finish()
 
     async def settle(self, enforcements: Mapping[str, Enforcement], now: float) -> bool:
         """When nothing is done any more: have the tables say what the record says, whatever was broken off before it was carried out.
 
         `enforcements` is what measures have in force, by customer. False if that takes loading all: the next start does.
         """
-        await self._saved.finish()
-        if not self._whole or self.is_behind():
-            return False
-        inputs = self._inputs(self.people)
-        if await asyncio.to_thread(fingerprint, inputs) != self._saved.fingerprint():
+        await self._snapshots.finish()
+        if not self._whole or self.is_behind() or not await self._snapshots.is_kept(self.people):
             return False
         told = self.enforcements.all()
         changed = {one: enforcements.get(one, NONE) for one in {*told, *enforcements} if told.get(one) != enforcements.get(one)}
@@ -181,7 +120,7 @@ class Tables:
             await self._publish_all(people, now)
             self.people = people
         self._tell_publisher(None)
-        await self._taken(self.published.epoch)
+        await self._snapshots.taken()
 
     async def rebuild(self, now: float) -> None:
         """Build and publish what is known now; the plane answers by it on return. Callers that wait together share one build."""
@@ -190,15 +129,15 @@ class Tables:
         async with self._lock:
             if self._done < ticket:
                 reached = self._wanted
-                await self._publish(self.people, now)
+                await self._snapshots.publish(self.people, now)
                 self._done = reached
                 if self.publisher is not None:
                     self.publisher.tables_changed(everyone=False)
-        await self._taken(self.published.epoch)
+        await self._snapshots.taken()
 
     async def put(self, customer: Customer, now: float) -> None:
         """A customer's row, in force on return. A new combination of terms goes into the snapshot first."""
-        if self.people.profile_number(customer.terms) >= self._profiles:
+        if not self._snapshots.has(self.people.profile_number(customer.terms)):
             await self.rebuild(now)
         async with self._lock:
             row = self.people.row(customer, now)
@@ -312,7 +251,7 @@ class Tables:
 
     def is_behind(self) -> bool:
         """Whether another version of some list is there than the snapshot in force was built of."""
-        return any(self._lists.compiled(one) is not self._compiled.get(one.id) for one in self.people.lists)
+        return self._snapshots.is_behind(self.people)
 
     async def repair(self, now: float) -> None:
         """Write everything anew if a plane could not start by what was written: the files were damaged since."""
@@ -333,46 +272,12 @@ class Tables:
     def heartbeat(self, now_ns: int) -> None:
         self._writer.heartbeat(now_ns)
 
-    async def _taken(self, epoch: int) -> None:
-        """Wait until the plane answers by a snapshot; not for a plane that does not run, refuses it, or is too slow."""
-        end = time.monotonic() + TAKEN_WITHIN
-        while time.monotonic() < end:
-            seen = self._plane.observe()
-            if not seen.workers_alive or max(seen.epoch, seen.refused_epoch) >= epoch:
-                return
-            await asyncio.sleep(_TAKEN_POLL)
-        log.warning("plane-behind", epoch=epoch)
-
-    async def _publish(self, people: People, now: float) -> None:
-        """Put another snapshot in force; customers stay as they are."""
-        inputs = self._inputs(people)
-        began = time.monotonic()
-        data = await asyncio.to_thread(make, inputs)
-        took = time.monotonic() - began
-        await asyncio.to_thread(_written, lambda: self._writer.publish_snapshot(data, inputs.epoch))
-        self._in_force(inputs, now, took)
-        self._keep(inputs, data)
-
     async def _publish_all(self, people: People, now: float, *, fast: bool = False) -> None:
         """Put a snapshot and all of its customers in force together: masks and profiles are of their snapshot."""
         self._whole = False
-        inputs = self._inputs(people)
-        began = time.monotonic()
-        if fast and self._saved.in_force is not None and self._saved.in_force == await asyncio.to_thread(fingerprint, inputs):
-            inputs = replace(inputs, epoch=self._writer.epoch)
-            await self._load_customers(people, now)
-            self._in_force(inputs, now, 0.0)
-        else:
-            saved = await self._saved.read(lambda: fingerprint(inputs)) if fast else None
-            if saved is not None:
-                renumber(saved, inputs.epoch)
-            data = saved if saved is not None else await asyncio.to_thread(make, inputs)
-            took = time.monotonic() - began
-            await asyncio.to_thread(_written, lambda: self._writer.stage_snapshot(data, inputs.epoch))
-            await self._load_customers(people, now, inputs.epoch)
-            self._in_force(inputs, now, took)
-            if saved is None:
-                self._keep(inputs, data)
+        staged = await self._snapshots.stage(people, fast=fast)
+        await self._load_customers(people, now, staged.inputs.epoch if staged.is_written else None)
+        self._snapshots.enter(staged, now)
         self._enforce_late(people)
         self._whole = True
 
@@ -395,7 +300,7 @@ class Tables:
         self._late_moves.clear()
         self._loading = True
         try:
-            await asyncio.to_thread(_written, load)
+            await asyncio.to_thread(written, load)
         finally:
             self._loading = False
         people.loaded(unconsented)
@@ -407,34 +312,3 @@ class Tables:
             self._enforce(people, identity)
         late = {prefix: self.lender.holder(prefix) for prefix in self._late_moves}
         self._writer.give((prefix, name if name is not None else people.fixed(prefix)) for prefix, name in late.items())
-
-    def _inputs(self, people: People) -> Inputs:
-        epoch = max(self._writer.epoch, self.published.epoch) + 1
-        lists = tuple((definition, self._lists.compiled(definition)) for definition in people.lists)
-        return Inputs(
-            epoch,
-            lists,
-            people.profiles,
-            exemptions(people.lists, self._state.exceptions),
-            self._key,
-            tuple(people.grounds),
-            garden_of(people.site.settings),
-        )
-
-    def _in_force(self, inputs: Inputs, now: float, took: float) -> None:
-        self.published = Published(inputs.epoch, now, took)
-        self._compiled = {definition.id: compiled for definition, compiled in inputs.lists}
-        self._profiles = len(inputs.profiles)
-        entries = sum(len(compiled) for _, compiled in inputs.lists)
-        log.info("snapshot-published", epoch=inputs.epoch, lists=len(inputs.lists), entries=entries, seconds=round(took, 3))
-
-    def _keep(self, inputs: Inputs, data: bytearray) -> None:
-        self._saved.keep(data, lambda: fingerprint(inputs))
-
-
-def _written(step: Callable[[], None]) -> None:
-    """Do a step that writes shared files; a disk that does not take them is told in a sentence."""
-    try:
-        step()
-    except OSError as error:
-        raise TableError(f"the tables cannot be written ({error.strerror}); see that the runtime folder has room") from error

@@ -23,12 +23,13 @@ from sekisho.drivers.listkey import find_key
 from sekisho.drivers.maps import Head, MappedCustomers, MappedSnapshot, map_customers, map_snapshot
 from sekisho.drivers.notify import Notifier, inherited_sockets
 from sekisho.drivers.planebanks import Bank
-from sekisho.drivers.planeworkers import PlaneSettings, Tables, UdpWorker, WorkerFiles, enter_epoch
+from sekisho.drivers.planeworkers import PlaneSettings, UdpWorker
 from sekisho.drivers.processes import spawn
 from sekisho.drivers.sharedfiles import WANTED, make_folder
 from sekisho.drivers.tcpcontext import TcpContext, TcpSettings
 from sekisho.drivers.tcpserver import TcpServer
 from sekisho.drivers.warmup import load, warm_up
+from sekisho.drivers.workerfiles import Tables, WorkerFiles, enter_epoch
 from sekisho.model.errors import TableError, UnavailableError
 from sekisho.plane.worker import make_desk
 from sekisho.snapshot import layout

@@ -95,8 +95,7 @@ class KeptTables:
         if not _is_as_it_was(told, config, now):
             return None
         snapshot = bytearray(self._snapshot.read_bytes())
-        fingerprint = bytes(snapshot[-PRINT_BYTES:]).decode(errors="replace")
-        del snapshot[-PRINT_BYTES:]
+        fingerprint = cut_print(snapshot)
         if told_checksum(snapshot).hex() != told["snapshot"]:
             return None
         unpack(snapshot, Kind.SNAPSHOT, layout.SNAPSHOT_VERSION)
@@ -125,6 +124,13 @@ class KeptTables:
         """Whether there are tables, or counts and matches by their rows: they speak of later than what was kept."""
         kinds = (HEAD, "snapshot-*", "customers-*", "counts-*", "hits-*")
         return self._folder.is_dir() and any(True for kind in kinds for _ in self._folder.glob(kind))
+
+
+def cut_print(data: bytearray) -> str:
+    """Take off a saved snapshot the fingerprint behind it, which is given."""
+    fingerprint = bytes(data[-PRINT_BYTES:])
+    del data[-PRINT_BYTES:]
+    return fingerprint.decode(errors="replace")
 
 
 def _read(data: bytearray) -> tuple[dict[str, object], bytearray]:

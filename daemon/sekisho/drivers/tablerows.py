@@ -151,15 +151,3 @@ def allowed(allow: Sequence[Prefix]) -> Prefixes:
 def is_within(prefix: Prefix, networks: Sequence[Prefix]) -> bool:
     """Whether a prefix lies in one of some networks."""
     return any(one.length <= prefix.length and not (one.value ^ prefix.value) >> (128 - one.length) for one in networks)
-
-
-def owned(table: MappedTable, number: int) -> list[Prefix]:
-    """The prefixes of a row."""
-    slots = fields_of(table.arrays["slots"], layout.SLOT)
-    found: list[Prefix] = []
-    at = int(fields_of(table.arrays["rows"], layout.ROW)["first"][number])
-    while at and len(found) < len(slots):
-        slot = slots[at - 1]
-        found.append(Prefix(int(slot["high"]) << 64 | int(slot["low"]), int(slot["length"]) - 1))
-        at = int(slot["next"])
-    return found

@@ -19,9 +19,9 @@ from sekisho.model.counters import Counter
 from sekisho.plane.addresses import find_customer
 from sekisho.plane.answer import UDP_SIZE, dress, write_error
 from sekisho.plane.asking import ANSWER_AT, LIMIT, Outcome, rule_on
-from sekisho.plane.forward import note_latency
 from sekisho.plane.recording import count_pattern, publish
 from sekisho.plane.reply import A_LENGTH, A_NOTED, read_answer, same_question
+from sekisho.plane.upstreams import note_latency
 from sekisho.plane.verdict import R_ACTION, R_LIST, R_PROFILE, R_ROW, is_served
 from sekisho.plane.wire import (
     HEADER,

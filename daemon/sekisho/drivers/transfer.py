@@ -35,9 +35,10 @@ from sekisho.drivers.listversions import Base
 from sekisho.lists import idn
 from sekisho.lists.compile import FeedReport, FeedResult, finish, guard_for, version_of
 from sekisho.lists.delta import apply
+from sekisho.lists.recordscan import record_starts
 from sekisho.lists.rows import Tally
 from sekisho.lists.scan import octets
-from sekisho.lists.zonescan import WIDEST, record_starts
+from sekisho.lists.zonescan import WIDEST
 from sekisho.lists.zonetransfer import Transferred, ZoneReader, query_serial
 from sekisho.model.errors import FeedError
 from sekisho.model.lists import ListDefinition, TsigKey

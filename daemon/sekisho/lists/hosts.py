@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sekisho.lists import domains
+from sekisho.lists.hostscan import scan_hosts
 from sekisho.lists.rows import Rows, Tally
-from sekisho.lists.scan import cursor_at, drive, odd_text, scan_hosts, start_of_text
+from sekisho.lists.scan import cursor_at, drive, odd_text, start_of_text
 from sekisho.model.lists import Scope
 
 LOCAL = frozenset(

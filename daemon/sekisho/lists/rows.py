@@ -32,7 +32,8 @@ FIXED: tuple[Action, ...] = (
     Action(ActionKind.EXCEPT),
 )
 
-_WIDEST = 256
+NAME_ROOM = 256
+"""Octets of room for a name in its shortest form."""
 
 
 class Rows:
@@ -50,7 +51,7 @@ class Rows:
     def __init__(self, names: int = 64, octets: int = 4096) -> None:
         self.count = 0
         self.used = 0
-        self.blob: NDArray[np.uint8] = np.empty(octets + _WIDEST, np.uint8)
+        self.blob: NDArray[np.uint8] = np.empty(octets + NAME_ROOM, np.uint8)
         self.offsets: NDArray[np.int64] = np.empty(names, np.int64)
         self.lines: NDArray[np.int64] = np.empty(names, np.int64)
         self.triggers: NDArray[np.uint8] = np.empty(names, np.uint8)
@@ -85,7 +86,7 @@ class Rows:
         rows, octets = len(self.offsets), len(self.blob)
         for name in ("offsets", "lines", "triggers", "actions"):
             setattr(self, name, np.resize(getattr(self, name), rows * 2 + 64))
-        wider = np.empty(octets * 2 + _WIDEST, np.uint8)
+        wider = np.empty(octets * 2 + NAME_ROOM, np.uint8)
         wider[: self.used] = self.blob[: self.used]
         self.blob.fill(0)
         self.blob = wider

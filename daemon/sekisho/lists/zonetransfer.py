@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from sekisho.lists import idn
 from sekisho.lists.policyzone import SOA, PolicyZone
+from sekisho.lists.recordscan import MALFORMED, record_starts, scan_records, wire_name
 from sekisho.lists.rows import Rows, Tally
 from sekisho.lists.scan import COUNT, DONE, END, FULL, LINE, POSITION, USED, octets
-from sekisho.lists.zonescan import MALFORMED, WIDEST, record_starts, scan_records, wire_name, within
+from sekisho.lists.zonescan import WIDEST, within
 from sekisho.model.errors import FeedError
 
 _BASE = 5

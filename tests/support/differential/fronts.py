@@ -22,9 +22,9 @@ import dns.query
 import dns.rdatatype
 import numpy as np
 
-from sekisho.drivers.planeworkers import WorkerFiles
 from sekisho.drivers.pluginfiles import PluginPlan, write_plugin
 from sekisho.drivers.sharedfiles import map_table, numbered_files
+from sekisho.drivers.workerfiles import WorkerFiles
 from sekisho.snapshot import layout
 from sekisho.snapshot.sections import Kind
 from support import free_port, has_ipv6, require_binary, wait_until

@@ -14,8 +14,9 @@ from sekisho.model.counters import TOTALS, Counter
 from sekisho.model.verdicts import Step
 from sekisho.plane.cache import KEY_ROOM
 from sekisho.plane.forward import expire, take_answer
-from sekisho.plane.loop import look_up, serve_query
+from sekisho.plane.loop import look_up
 from sekisho.plane.native import copy, i64s, load64, u64s
+from sekisho.plane.queries import serve_query
 from sekisho.plane.wire import HEADER, NAME_ROOM, Q_DO, Q_EDNS, Q_END, Q_NAME, Q_SLOTS, parse_query
 from sekisho.plane.worker import (
     BATCH,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
-from sekisho.drivers.planeworkers import WorkerFiles
 from sekisho.drivers.usualrates import UsualRates, read_usual, write_usual
+from sekisho.drivers.workerfiles import WorkerFiles
 from sekisho.model.clauses import MeasureRule, NoticeTime, Record
 from sekisho.model.counters import Counter
 from sekisho.model.errors import LedgerError, RefusedError

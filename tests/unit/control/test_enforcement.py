@@ -9,10 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sekisho.app import control_tables
+from sekisho.app import control_snapshots
 from sekisho.app.control_enforcement import NONE, Enforcements, combine, garden_of
 from sekisho.app.control_measures import Measures
 from sekisho.app.control_saved import SavedSnapshot
+from sekisho.app.control_snapshots import Snapshots
 from sekisho.app.control_tables import Tables
 from sekisho.config.settings import parse_settings
 from sekisho.drivers.site import load_site
@@ -159,18 +160,10 @@ def test_what_is_in_force_at_the_start_is_on_the_first_rows(folder):
         core = control.core
         given = {"c-1": SILENCED, "c-2": GARDENED, "c-9": GARDENED, "c-77": SILENCED}
         plane = folder.path / "run" / "plane"
-        again = Tables(
-            TableWriter(plane),
-            core.reader,
-            core.people,
-            core.state,
-            core.lists,
-            core.key,
-            SavedSnapshot(folder.path / "state/snapshot"),
-            given,
-        )
+        writer, saved = TableWriter(plane), SavedSnapshot(folder.path / "state/snapshot")
+        again = Tables(writer, Snapshots(writer, core.reader, core.state, core.lists, core.key, saved), core.people, core.state, given)
         await again.start(core.clock())
-        await again.saved()
+        await saved.finish()
         core.tables = again
         return [await verdict(control, customer) for customer in ("c-1", "c-2", "c-9", "c-4")]
 
@@ -198,11 +191,11 @@ def test_many_at_once_leave_the_others_their_turn_and_are_all_on_their_rows(fold
         many = asyncio.create_task(tables.enforce_all({f"c-{number}": limit for number in range(1, 6)}))
         await asyncio.sleep(0)
         while not many.done():
-            turns.append(tables._writer._fields()["rate"].tolist().count(5))
+            turns.append(tables._writer._loaded().rows["rate"].tolist().count(5))
             await asyncio.sleep(0)
         with pytest.raises(RefusedError):
             await tables.enforce_all({"c-1": Enforcement(), "c-2": Enforcement(budget=(0, 0))})
-        return turns, tables._writer._fields()["rate"].tolist().count(5)
+        return turns, tables._writer._loaded().rows["rate"].tolist().count(5)
 
     turns, after = run(folder, scenario)
     assert turns == [1, 2, 3, 4, 5]
@@ -225,7 +218,7 @@ def test_very_many_are_one_load_of_the_tables_and_a_measure_meanwhile_counts(fol
         await enforce(control, SILENCED)
         gate.open.set()
         await many
-        rows = tables._writer._fields()["rate"].tolist().count(5)
+        rows = tables._writer._loaded().rows["rate"].tolist().count(5)
         return rows, await verdict(control), tables._writer._head[layout.HEAD_GENERATION].item() - before, len(tables.enforced())
 
     assert run(folder, scenario) == (4, ("silenced", SILENCE), 1, 5)
@@ -272,8 +265,8 @@ def test_a_measure_does_not_wait_for_customers_that_are_loaded_anew_and_is_on_bo
 def test_a_measure_does_not_wait_for_a_snapshot_that_is_being_built(folder, monkeypatch):
     async def scenario(control):
         tables = control.core.tables
-        gate = Gate(control_tables.make)
-        monkeypatch.setattr(control_tables, "make", gate)
+        gate = Gate(control_snapshots.make)
+        monkeypatch.setattr(control_snapshots, "make", gate)
         building = asyncio.create_task(tables.rebuild(control.core.clock()))
         await gate.at()
         await enforce(control, SILENCED)

@@ -325,7 +325,7 @@ def test_a_load_that_was_broken_off_is_not_kept(folder):
 
 def test_nothing_is_kept_beside_a_saved_snapshot_of_something_else(folder):
     async def scenario(control):
-        await control.core.tables.saved()
+        await control.core.tables._snapshots.finish()
         change_snapshot(folder)
 
     run(folder, scenario)

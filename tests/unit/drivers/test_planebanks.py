@@ -11,9 +11,9 @@ import pytest
 from sekisho.drivers import tablereader
 from sekisho.drivers.hitrings import HitRings
 from sekisho.drivers.planebanks import Bank
-from sekisho.drivers.planeworkers import WorkerFiles
 from sekisho.drivers.tablereader import TableReader
 from sekisho.drivers.tables import TableWriter
+from sekisho.drivers.workerfiles import WorkerFiles
 from sekisho.model.counters import Counter
 from sekisho.model.errors import UnavailableError
 from sekisho.snapshot import layout

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 from sekisho.drivers.maps import Head, map_customers, map_snapshot
-from sekisho.drivers.planeworkers import PlaneSettings, Tables, UdpWorker, WorkerFiles
+from sekisho.drivers.planeworkers import PlaneSettings, UdpWorker
 from sekisho.drivers.tablerows import CustomerRow
 from sekisho.drivers.tables import TableWriter
+from sekisho.drivers.workerfiles import Tables, WorkerFiles
 from sekisho.model.counters import Counter
 from sekisho.model.customers import Prefix
 from sekisho.plane.worker import SIGNAL_RETURN

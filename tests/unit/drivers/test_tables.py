@@ -136,7 +136,7 @@ def test_measures_come_and_go_at_once_and_leave_lists_profile_and_prefixes(write
 
 
 def test_a_row_given_out_for_tables_that_are_loaded_meanwhile_is_not_in_those_in_force(writer: TableWriter) -> None:
-    writer._rows["later"] = 1 << 20
+    writer._numbers.rows["later"] = 1 << 20
     with pytest.raises(RefusedError, match="customer later is not in the tables"):
         writer.set_standing(row("later"))
 

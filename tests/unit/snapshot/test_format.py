@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sekisho.drivers.planeworkers import WorkerFiles
 from sekisho.drivers.sharedfiles import BUDGETS, make_folder, map_table
 from sekisho.drivers.tablerows import CustomerRow
 from sekisho.drivers.tables import TableWriter
+from sekisho.drivers.workerfiles import WorkerFiles
 from sekisho.model.customers import Prefix
 from sekisho.model.lists import Action, ActionKind, LocalRecord
 from sekisho.snapshot import layout
