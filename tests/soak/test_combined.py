@@ -309,7 +309,7 @@ def test_log_ins_flows_and_queries_together_are_answered_or_counted_and_memory_d
         warm, end = statistics.median(found[quarter : 2 * quarter]), statistics.median(found[-quarter:])
         print(f"  {name:15} start {found[0] >> 20:5} MiB   warm {warm / 2**20:7.1f}   end {end / 2**20:7.1f}   {end / warm - 1:+.2%}")
         # In a short run the listener is not full yet of the answers it may have to give again.
-        filling = 1024 * ACCOUNTING * scale * ANSWERED_FOR if name == LISTENER and SECONDS < 4 * ANSWERED_FOR else 0.0
+        filling = 400 * ACCOUNTING * scale * ANSWERED_FOR if name == LISTENER and SECONDS < 4 * ANSWERED_FOR else 0.0
         if end > warm + max(GROWTH * warm, PLAY) + filling:
             grown[name] = (warm, end)
 
