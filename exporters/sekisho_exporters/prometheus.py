@@ -70,6 +70,11 @@ FAMILIES: tuple[Family, ...] = (
         ("clause",),
     ),
     total("sekisho_answers_blocked_total", "Answers kept back since a list holds an address or alias in them.", Counter.ANSWERS_BLOCKED),
+    total(
+        "sekisho_answers_judged_total",
+        "Answers looked through for addresses and aliases that lists hold; from a cache they are not looked through again.",
+        Counter.ANSWERS_JUDGED,
+    ),
     total("sekisho_passthru_total", "Queries a PASSTHRU entry let through.", Counter.PASSTHRU),
     total("sekisho_truncated_total", "Answers sent with TC=1.", Counter.TRUNCATED),
     total("sekisho_send_failed_total", "Answers the kernel did not take.", Counter.SEND_FAILED),

@@ -45,8 +45,12 @@ ENTRIES = [
 ]
 
 
+TURNS = [CLEAN]
+"""Where `turns` leads to, last."""
+
+
 def answering(packet: bytes) -> list[tuple[bytes, bool]]:
-    """`c2` leads to the listed addresses, `alias` is another name of bad.example; all else is clean."""
+    """`c2` leads to the listed addresses, `alias` is another name of bad.example, numbers have addresses of their own; all else is clean."""
     asked = dns.message.from_wire(packet)
     answer = dns.message.make_response(asked, recursion_available=True)
     question = asked.question[0]
@@ -56,7 +60,11 @@ def answering(packet: bytes) -> list[tuple[bytes, bool]]:
         answer.answer.append(dns.rrset.from_text(name, 300, "IN", "CNAME", "bad.example."))
         name = dns.name.from_text("bad.example.")
     address = {"A": C2 if label == b"c2" else CLEAN, "AAAA": C2_V6 if label == b"c2" else "2001:db8::7"}.get(kind)
-    if address:
+    if address and label.isdigit():
+        address = f"198.51.100.{int(label)}"
+    if label == b"turns" and kind == "A":
+        answer.answer.append(dns.rrset.from_text(name, 1, "IN", kind, TURNS[-1]))
+    elif address:
         answer.answer.append(dns.rrset.from_text(name, 300, "IN", kind, address))
     return [(answer.to_wire(), False)]
 
@@ -135,6 +143,47 @@ def test_what_is_kept_is_judged_by_the_lists_in_force(stand: Stand, name: str) -
         publish(stand.writer, number, entries)
         follow(stand.place, list(stand.fronts.values()), number, Head(stand.place.tables).generation)
         assert said(ask(front, ENTITLED, "c2.two.example")) == (BLOCKED if entries is ENTRIES else ("NOERROR", [C2], []))
+
+
+def looked_through(stand: Stand) -> int:
+    return int(TableReader(stand.place.tables).observe().totals[Counter.ANSWERS_JUDGED])
+
+
+@pytest.mark.parametrize("name", ["plane", "unbound"])
+def test_an_answer_is_looked_through_once_for_all_and_again_under_other_lists(stand: Stand, name: str) -> None:
+    front, number = stand.fronts[name], {"plane": 31, "unbound": 32}[name]
+    lists = [*ENTRIES, prefix_entry("198.51.100.31"), prefix_entry("198.51.100.32")]
+    for held, entries in ((False, ENTRIES), (True, lists), (False, ENTRIES)):
+        epoch = int(Head(stand.place.tables).epoch) + 1
+        publish(stand.writer, epoch, entries)
+        follow(stand.place, list(stand.fronts.values()), epoch, Head(stand.place.tables).generation)
+        for address in (number, number + 100):
+            before, asked = looked_through(stand), 0
+            for _ in range(4):
+                kept_back = held and address == number
+                assert said(ask(front, ENTITLED, f"{address}.example"))[0] == ("NXDOMAIN" if kept_back else "NOERROR")
+                assert said(ask(front, OPTED_OUT, f"{address}.example"))[0] == "NOERROR"
+                asked += 2
+            wait_until(lambda before=before: looked_through(stand) > before, what="the answer to be looked through")
+            assert looked_through(stand) - before == 1, f"of {asked} answers"
+
+
+@pytest.mark.parametrize("name", ["plane", "unbound"])
+def test_whom_it_concerns_is_asked_for_each_query(stand: Stand, name: str) -> None:
+    front = stand.fronts[name]
+    for mask in (0b1, 0, 0b1, 0):
+        stand.writer.set_mask("opted-out", mask)
+        assert said(ask(front, OPTED_OUT, "c2.four.example")) == (BLOCKED if mask else ("NOERROR", [C2], []))
+
+
+def test_an_answer_that_changes_is_judged_as_what_it_is(stand: Stand) -> None:
+    for leads_to, wanted in ((CLEAN, ("NOERROR", [CLEAN], [])), (C2, BLOCKED), (CLEAN, ("NOERROR", [CLEAN], []))):
+        TURNS.append(leads_to)
+        for front in stand.fronts.values():
+            wait_until(
+                lambda front=front, wanted=wanted: said(ask(front, ENTITLED, "turns.example")) == wanted,
+                what=f"{front.name} to judge what the name leads to now",
+            )
 
 
 def test_it_is_counted_as_an_answer_kept_back(stand: Stand) -> None:

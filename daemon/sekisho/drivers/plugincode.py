@@ -17,8 +17,9 @@ from sekisho.drivers.tcpverdict import Judge
 from sekisho.drivers.warmup import empty
 from sekisho.model.errors import UnavailableError
 from sekisho.plane.asking import ANSWER_AT, rule_on
-from sekisho.plane.verdict import R_ACTION, R_ROW
+from sekisho.plane.verdict import R_ACTION, R_HELD, R_ROW
 from sekisho.plane.worker import DESK, make_desk
+from sekisho.plugin.judge import CONVENTION
 from sekisho.snapshot import layout
 from sekisho.snapshot.digest import key_of
 from sekisho.snapshot.keptcode import Kept, kinds_of
@@ -33,7 +34,7 @@ def write_plugin_code(path: Path) -> None:
     Judge(TcpContext((snapshot, customers, buckets, key, 1), counts, hits, desk)).compile()
     word = np.uint64(0)
     arguments = (
-        snapshot.view, customers.view, buckets, key, 1, counts.view, hits.view, desk, 0, word, word, True, True, 0, 0,
+        snapshot.view, customers.view, buckets, key, 1, counts.view, hits.view, desk, 0, word, word, True, True, 0, 0, word,
     )  # fmt: skip
     kept = Kept.of(rule_on.py_func, kinds_of(arguments))
     found = read_code(kept.path) if kept else None
@@ -52,6 +53,7 @@ def about() -> dict[str, Any]:
     ruling = fields["ruling"][1]
     return {
         "processor": processor(),
+        "convention": CONVENTION,
         "versions": {
             "snapshot": layout.SNAPSHOT_VERSION,
             "customers": layout.CUSTOMERS_VERSION,
@@ -68,6 +70,7 @@ def about() -> dict[str, Any]:
             "answer_at": ANSWER_AT,
             "row": ruling + 8 * R_ROW,
             "action": ruling + 8 * R_ACTION,
+            "held": ruling + 8 * R_HELD,
         },
         "watched": (layout.WATCH_LISTS, layout.WATCH_CHAINS),
         "row_words": layout.ROW_WORDS,

@@ -157,7 +157,7 @@ class Judge:
         snapshot, customers, buckets, key, epoch = tables
         outcome, length = rule_on(
             snapshot.view, customers.view, buckets, key, epoch, self._context.counts.view, self._context.hits.view, self._context.desk,
-            size, high, low, four, True, time.monotonic_ns(), 0,
+            size, high, low, four, True, time.monotonic_ns(), 0, np.uint64(0),
         )  # fmt: skip
         return Outcome(outcome), bytes(self._out_view[:length]), tables
 
@@ -174,7 +174,7 @@ class Judge:
         self._packet_view[ANSWER_AT : ANSWER_AT + len(reply.message)] = reply.message
         outcome, length = rule_on(
             snapshot.view, customers.view, buckets, key, epoch, self._context.counts.view, self._context.hits.view, self._context.desk,
-            len(message), high, low, False, True, 0, len(reply.message),
+            len(message), high, low, False, True, 0, len(reply.message), np.uint64(0),
         )  # fmt: skip
         return Outcome(outcome), bytes(self._out_view[:length]), tables
 

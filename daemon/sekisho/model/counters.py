@@ -65,6 +65,8 @@ class Counter(enum.IntEnum):
     """Nanoseconds in which workers had packets to deal with; the rest of the time they waited for some."""
     ANSWERS_BLOCKED = 40
     """Of STEP_CACHE and STEP_FORWARD: a list held an address or alias in the answer, and the customer got the list's answer."""
+    ANSWERS_JUDGED = 41
+    """Answers looked through for what lists hold; what is served from a cache again is not looked through again."""
 
 
 TOTALS = 64

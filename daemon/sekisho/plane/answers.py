@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sekisho.model.counters import Counter
 from sekisho.model.lists import ActionKind
 from sekisho.model.verdicts import Step
 from sekisho.plane.addresses import V4, find_customer
@@ -40,7 +41,7 @@ from sekisho.snapshot.digest import U64
 from sekisho.snapshot.layout import NO_RULE, WATCH_ANSWERS, WATCH_CHAINS, WATCH_LISTS
 
 _ZERO, _R32 = U64(0), U64(32)
-_CACHE = int(Step.CACHE)
+_CACHE, _JUDGED = int(Step.CACHE), int(Counter.ANSWERS_JUDGED)
 _PASSTHRU, _TCP_ONLY = int(ActionKind.PASSTHRU), int(ActionKind.TCP_ONLY)
 _LABEL_MAX, _NAME_MAX, _POINTER = 63, 255, 0xC0
 _NAME, _PREFIX = 0, 1
@@ -134,6 +135,7 @@ def classify(snapshot, key, desk, packet, base, length, end):  # type: ignore[no
 
     Of no customer. What is excepted in a list counts as held: who is concerned is examined.
     """
+    desk.totals[_JUDGED] += U64(1)
     found_in = _ZERO
     watched = u64s(snapshot.watched)
     prefixes, chains = watched[WATCH_LISTS], watched[WATCH_CHAINS]

@@ -14,6 +14,8 @@ from __future__ import annotations
 import enum
 from typing import Any
 
+import numpy as np
+
 from sekisho.model.counters import Counter
 from sekisho.model.lists import ActionKind
 from sekisho.model.verdicts import Step
@@ -27,10 +29,10 @@ from sekisho.plane.answer import (
     write_gardened,
     write_truncated,
 )
-from sekisho.plane.answers import examine, reconsider, watches
+from sekisho.plane.answers import classify, examine, reconsider, watches
 from sekisho.plane.recording import count_customer, count_pattern, count_rule, count_step, publish, record_match
 from sekisho.plane.sketch import is_new
-from sekisho.plane.verdict import R_KIND, R_ROW, R_RULE, decide, flags_of
+from sekisho.plane.verdict import R_HELD, R_KIND, R_ROW, R_RULE, decide, flags_of
 from sekisho.plane.wire import BADVERS, FORMERR, HEADER, IGNORE, NOTIMP, PROCEED, Q_EDNS, Q_END, Q_LABELS, parse_query
 from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import U64
@@ -79,17 +81,18 @@ _CLOSE, _FORWARD, _CHASE = int(Outcome.CLOSE), int(Outcome.FORWARD), int(Outcome
 @compiled
 def rule_on(
     snapshot: Any, customers: Any, buckets: Any, key: Any, epoch: Any, counts: Any, hits: Any,
-    desk: Any, length: Any, high: Any, low: Any, four: Any, stream: Any, now: Any, answered: Any,
+    desk: Any, length: Any, high: Any, low: Any, four: Any, stream: Any, now: Any, answered: Any, lists: Any,
 ) -> Any:  # fmt: skip
     """Take the query of `length` bytes in the desk's `packets` through the verdict, and publish that it was counted.
 
     `high`, `low`: the source's address; `four`: it is IPv4; `stream`: it came over TCP; `now`: monotonic ns. With `answered`, the
     verdict is on the resolver's answer of so many bytes at ANSWER_AT of `packets`, to a query that was let through before: FORWARD
-    means that it stands.
+    means that it stands. `lists` (uint64): those that hold something in this answer, as R_HELD said when these tables were asked about
+    it before; 0: not known, and it is looked through. An answer that no list holds anything in need not be asked about again.
     Returns (outcome, bytes of answer in the desk's `answers`).
     """
     if answered > 0:
-        ruled = _rule_on_answer(snapshot, customers, key, epoch, counts, hits, desk, length, high, low, stream, answered)
+        ruled = _rule_on_answer(snapshot, customers, key, epoch, counts, hits, desk, length, high, low, stream, answered, lists)
     else:
         ruled = _rule_on(snapshot, customers, buckets, key, epoch, counts, hits, desk, length, high, low, four, stream, now)
     publish(counts, desk)
@@ -99,10 +102,16 @@ def rule_on(
 @compiled
 def _rule_on_answer(
     snapshot: Any, customers: Any, key: Any, epoch: Any, counts: Any, hits: Any,
-    desk: Any, length: Any, high: Any, low: Any, stream: Any, answered: Any,
+    desk: Any, length: Any, high: Any, low: Any, stream: Any, answered: Any, lists: Any,
 ) -> Any:  # fmt: skip
     question, packet = desk.question, desk.packets
+    desk.ruling[R_HELD] = -1
     if watches(snapshot) == U64(0) or parse_query(packet, 0, length, question, desk.lower, desk.labels) != PROCEED:
+        return _FORWARD, 0
+    if lists == U64(0):
+        lists = classify(snapshot, key, desk, packet, ANSWER_AT, answered, question[Q_END])
+    desk.ruling[R_HELD] = np.int64(lists)
+    if lists == U64(0):
         return _FORWARD, 0
     step = reconsider(snapshot, customers, key, desk, packet, 0, question[Q_END], high, low, stream)
     if step == _S_CACHE and desk.ruling[R_ROW] >= 0:

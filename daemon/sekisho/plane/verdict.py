@@ -51,6 +51,8 @@ R_SPARED = 8
 """Lists, by bit, that do not look into the answer, since an operator excepted the name from them."""
 R_RANK = 9
 """Only lists asked before this one look into the answer: it lets the name, or the client, through. UNRANKED: none does."""
+R_HELD = 10
+"""Lists, by bit, that hold something in the answer last judged, for whoever; -1: it was not looked through, so any may."""
 R_SLOTS = 16
 
 UNRANKED = 128

@@ -8,6 +8,7 @@ run Lua, needs nothing but itself.
 * `memory`    files mapped, sections found, views for compiled code
 * `ledgers`   the plugin's own counts, matches and budgets
 * `judge`     the machine code, called
+* `answers`   what was found in answers, kept
 * `checkpoint` the tables in force: followed, refused, absent
 * `unbound`   the hooks of Unbound's Python module
 """

@@ -88,13 +88,15 @@ class Checkpoint:
         judge = self._judge
         return judge is not None and judge.watches
 
-    def rule_on_answer(self, message: bytes, answer: bytes, high: int, low: int, *, four: bool, stream: bool) -> tuple[int, bytes, int]:
+    def rule_on_answer(
+        self, message: bytes, question: bytes, content: bytes, high: int, low: int, *, four: bool, stream: bool
+    ) -> tuple[int, bytes, int]:
         """What is to be done with a resolver's answer; see `Judge.rule_on_answer`. Never raises."""
         judge = self._judge
         if judge is None or not judge.ready:
             return self._without
         try:
-            return judge.rule_on_answer(message, answer, high, low, four=four, stream=stream)
+            return judge.rule_on_answer(message, question, content, high, low, four=four, stream=stream)
         except Exception as error:  # noqa: BLE001 - as in `rule`
             self._say(f"an answer failed the compiled verdict ({type(error).__name__}); its query was {self._what}")
             return self._without

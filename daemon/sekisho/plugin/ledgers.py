@@ -2,6 +2,7 @@
 
 Owns the number the files go by, and the files. A plugin is a worker like those of the plane, with a number of
 its own that the kernel keeps for it (`flock` of `.plugin-<n>`) until it ends, however it ends; what it wrote is read on.
+A number stays with the user whose plugin first took it: in the tables' folder nobody replaces another user's files.
 """
 
 from __future__ import annotations
@@ -41,19 +42,26 @@ class Ledgers:
         os.close(self._lock)
 
     def _take_number(self, numbers: Sequence[int]) -> tuple[int, int]:
+        if not os.access(self._folder, os.W_OK | os.X_OK, effective_ids=True):
+            raise TableError(f"{self._folder} cannot be written; give this process the tables' group")
         for number in numbers:
             path = self._folder / f".plugin-{number}"
             try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+                descriptor = _open_own(path)
             except OSError as error:
-                raise TableError(f"{path} cannot be written ({error.strerror}); give this process the tables' group") from error
+                raise TableError(f"{path} cannot be written ({error.strerror}); see the folder's room and rights") from error
+            if descriptor is None:
+                continue
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(descriptor)
                 continue
             return descriptor, number
-        raise TableError(f"{len(numbers)} plugins count in {self._folder} already; there is room for no more")
+        raise TableError(
+            f"{len(numbers)} plugins count in {self._folder} already, or did as other users; there is room for no more: stop one, or"
+            " remove the files .plugin-*, counts-* and hits-* of users that are gone"
+        )
 
     def fit(self, rows: int, epoch: int, generation: int) -> tuple[Table, Table, Table]:
         """Counts, hits and budgets with room for `rows` customers, told which tables follow. Raises TableError."""
@@ -124,19 +132,45 @@ class Ledgers:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
             found = self._map_budgets(shared)
-            if found is None and shared.exists():
-                shared, found = own, self._map_budgets(own)
-            if found is None or found.section("full").items < rows:
-                create_table(shared, BUDGETS, self._versions["budgets"], 0, [("full", "<u8", rows + rows // 4, 0)])
-                made = map_table(shared, BUDGETS, self._versions["budgets"], writable=True)
-                if found is not None:
-                    ctypes.memmove(made.section("full").address, found.section("full").address, found.section("full").size)
-                return made
-            return found
+            if found is not None or not shared.exists():
+                with contextlib.suppress(PermissionError):  # it is too small, and another user's
+                    return self._fit_budgets(shared, found, rows)
+            return self._fit_budgets(own, self._map_budgets(own) or found, rows)
         finally:
             os.close(folder)
+
+    def _fit_budgets(self, path: Path, found: Table | None, rows: int) -> Table:
+        """What was found if it suffices, else more in its place. Raises OSError."""
+        if found is not None and found.section("full").items >= rows:
+            return found
+        create_table(path, BUDGETS, self._versions["budgets"], 0, [("full", "<u8", rows + rows // 4, 0)])
+        made = map_table(path, BUDGETS, self._versions["budgets"], writable=True)
+        if found is not None:
+            ctypes.memmove(made.section("full").address, found.section("full").address, found.section("full").size)
+        return made
 
     def _map_budgets(self, path: Path) -> Table | None:
         with contextlib.suppress(TableError):
             return map_table(path, BUDGETS, self._versions["budgets"], writable=True)
         return None
+
+
+def _open_own(path: Path) -> int | None:
+    """Open a number's file, or make it; None if it is another user's. Raises OSError.
+
+    Made only where it is not: where `fs.protected_regular` is on, the kernel refuses to open another's file with O_CREAT, even to root.
+    """
+    for _ in range(2):
+        with contextlib.suppress(FileExistsError):  # another plugin was quicker
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660)
+            except PermissionError:
+                return None
+            user = os.geteuid()
+            if user in {0, os.fstat(descriptor).st_uid}:
+                return descriptor
+            os.close(descriptor)
+            return None
+    return None

@@ -149,12 +149,12 @@ def create_table(path: Path, kind: int, version: int, number: int, shapes: Seque
         os.posix_fallocate(descriptor, 0, offset)
         header = _HEADER.pack(_MAGIC, _ORDER, version, kind, number, offset, len(shapes), 0, bytes(16))
         os.pwrite(descriptor, header + b"".join(rows_of), 0)
+        aside.rename(path)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
     finally:
         os.close(descriptor)
-    aside.rename(path)
 
 
 def _aligned(offset: int) -> int:

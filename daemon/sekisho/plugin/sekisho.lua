@@ -126,7 +126,23 @@ local function create(path, kind, number, shapes)
     first = first + size + -size % 64
   end
   C.munmap(memory, offset)
-  return C.rename(aside, path) == 0
+  if C.rename(aside, path) == 0 then return true end
+  os.remove(aside)
+  return false
+end
+
+-- Open the file of a number, or make it; nil if it is another user's, whose files this process could not replace, and true besides if
+-- it cannot be made. O_NOATIME is for a file's owner alone, and O_CREAT is refused in such a folder on another's file.
+local function open_own(path)
+  local ENOENT, EEXIST = 2, 17
+  for _ = 1, 2 do
+    local fd = C.open(path, 786432) -- O_RDONLY | O_CLOEXEC | O_NOATIME
+    if fd >= 0 then return fd end
+    if ffi.errno() ~= ENOENT then return nil end
+    fd = C.open(path, 524480, ffi.cast("int", 432)) -- O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0660
+    if fd >= 0 then return fd end
+    if ffi.errno() ~= EEXIST then return nil, true end
+  end
 end
 
 local clock = ffi.new("sekisho_time")
@@ -313,14 +329,17 @@ function Checkpoint:fit(rows, epoch, generation)
   if not self.number then
     for bank = 1, 2 do
       for number = 144 * bank - ROOM, 144 * bank - 1 do
-        local fd = C.open(folder .. "/.plugin-" .. number, 524354, ffi.cast("int", 432)) -- O_RDWR | O_CREAT | O_CLOEXEC, 0660
-        if fd < 0 then return nil, folder .. " cannot be written; give this process the tables' group" end
-        if not self.number and C.flock(fd, 6) == 0 then self.number, self.lock = number, fd else C.close(fd) end
+        local fd, why = open_own(folder .. "/.plugin-" .. number)
+        if why then return nil, folder .. " cannot be written; give this process the tables' group" end
+        if fd and C.flock(fd, 6) == 0 then self.number, self.lock = number, fd elseif fd then C.close(fd) end
         if self.number then break end
       end
       if self.number then break end
     end
-    if not self.number then return nil, "30 plugins count in " .. folder .. " already; there is room for no more" end
+    if not self.number then
+      return nil, "30 plugins count in " .. folder .. " already, or did as other users; there is room for no more: stop one, or remove"
+        .. " the files .plugin-*, counts-* and hits-* of users that are gone"
+    end
   end
   if not self.counts or self.counts.customers_items / 4 < rows then
     local path, room = folder .. "/counts-" .. self.number, rows + math.floor(rows / 4)

@@ -3,7 +3,8 @@
 Owns the way between a query state of Unbound and a message the compiled verdict reads, and what is made of its
 outcome: an answer with RCODE, records, SOA and Extended DNS Error; silence; or Unbound's own work. What that came to is judged
 again before it is sent, where lists hold addresses or a rule has aliases checked. Unbound caches what its resolvers said and not
-what a customer was answered, so this is done for each query, on the few records there are.
+what a customer was answered, so what the lists hold of an answer is found once and kept by what the answer holds (`answers`): one that
+Unbound has from its cache costs the look at its few records and one look-up.
 
 Unbound looks into its message cache before any module, and lets queries that are alike share one state. Both would
 give one customer's answer to another. So Unbound is told that what it holds has still to be validated
@@ -15,10 +16,12 @@ one, `Unmarked` stands behind it, a second script, and keeps it from doing so.
 
 from __future__ import annotations
 
+import socket
 import struct
 from dataclasses import dataclass
 from typing import Any
 
+from sekisho.plugin.answers import TYPES
 from sekisho.plugin.checkpoint import REFUSE, Checkpoint, Settings
 from sekisho.plugin.judge import CHASE, CLOSE, FORWARD, SILENCE
 from sekisho.plugin.unboundstate import Insides
@@ -30,10 +33,9 @@ _RECORD = struct.Struct(">HHIH")
 _ROOM = bytes.fromhex("00 0029 04d0 00000000 0000")
 """An OPT record: a query is judged as one with EDNS, and Unbound leaves out what the client does not read."""
 _OPT, _EDE, _CNAME = 41, 15, 5
-_ASKED, _QR = 0x0110, 0x8000
-_TYPES = {"A": 1, "AAAA": 28, "CNAME": _CNAME}
-_MOST = 65000
-"""Octets of records of an answer that are judged; more no message holds."""
+_ASKED = 0x0110
+_TYPES = {socket.htons(number): wire for number, wire in TYPES.items()}
+"""As Unbound has types in its memory: in the order of the wire."""
 _TC, _RCODE = 0x0200, 15
 _NXDOMAIN, _SERVFAIL, _REFUSED = 3, 2, 5
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
@@ -132,25 +134,21 @@ class Plugin:
 
     def _judge_answer(self, state: Any, asked: _Asked, reply: Any) -> None:
         """Put the list's answer in place of the resolver's, if a list holds an address or alias in it."""
-        parts, count, size = [], 0, 0
+        rrsets = reply.rrsets
+        parts: list[bytes] = []
         for number in range(reply.an_numrrsets):
-            rrset = reply.rrsets[number]
-            rtype = _TYPES.get(rrset.rk.type_str)
-            data = rrset.entry.data
-            for row in range(data.count if rtype else 0):
-                # Its length comes first.
-                octets = data.rr_data[row]
-                # Who owns a record is of no account.
-                record = b"\0" + _RECORD.pack(rtype, 1, 0, len(octets) - 2) + octets[2:]
-                if size + len(record) <= _MOST:
-                    parts.append(record)
-                    count, size = count + 1, size + len(record)
-        if not count:
+            rrset = rrsets[number]
+            rtype = _TYPES.get(rrset.rk.type)
+            if rtype is not None:
+                data = rrset.entry.data
+                count, records = data.count, data.rr_data
+                # The length of each comes first.
+                parts += (rtype, count.to_bytes(2, "big"), *[records[row] for row in range(count)])
+        if not parts:
             return
-        head = _HEAD.pack(0, _QR, 1, count, 0, 0) + asked.message[12 : len(asked.message) - len(_ROOM)]
-        answer = b"".join((head, *parts))
+        question = asked.message[12 : len(asked.message) - len(_ROOM)]
         outcome, made, _ = self._checkpoint.rule_on_answer(
-            asked.message, answer, asked.high, asked.low, four=asked.four, stream=asked.stream
+            asked.message, question, b"".join(parts), asked.high, asked.low, four=asked.four, stream=asked.stream
         )
         if outcome != FORWARD:
             self._rule(state, state.qinfo.qname, outcome, made)

@@ -23,7 +23,7 @@ from sekisho.snapshot import layout
 from sekisho.snapshot.sections import Kind
 
 TMPFILES = Path(__file__).parents[3] / "systemd" / "sekisho-plugin.tmpfiles"
-SEKISHO, UNBOUND = 64001, 64002
+SEKISHO, UNBOUND, OTHER = 64001, 64002, 64003
 
 
 def as_user(user: int, groups: list[int], umask: int, step: Callable[[], None]) -> None:
@@ -53,18 +53,77 @@ def open_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="processes of two users need root")
-def test_the_folder_shipped_for_a_plugin_lets_it_count_and_sekishod_read_it(open_folder: Path) -> None:
+def make_shipped(open_folder: Path) -> tuple[Path, int]:
+    """The tables' folder as it is shipped for a plugin, and its mode."""
     line = re.search(r"^d (\S+) ([0-7]+) sekisho sekisho -$", TMPFILES.read_text(), re.MULTILINE)
     assert line is not None
     assert line[1] == "/run/sekisho/plane"
-    runtime, shapes = open_folder / "run", about()
+    runtime = open_folder / "run"
     folder = runtime / "plane"
     folder.mkdir(parents=True)
     for one in (runtime, folder):
         os.chown(one, SEKISHO, SEKISHO)
     runtime.chmod(0o751)
     folder.chmod(int(line[2], 8))
+    return folder, int(line[2], 8)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="processes of two users need root")
+@pytest.mark.parametrize("umask", [0o022, 0o007, 0o077])
+def test_resolvers_of_several_users_count_beside_each_other_and_their_files_stay_few(open_folder: Path, umask: int) -> None:
+    """Each has numbers of its own, again after a restart, in the order they came; `umask` is the first one's."""
+    folder, _ = make_shipped(open_folder)
+    shapes, first, second, third = about(), *layout.PLUGINS[:3]
+
+    def count(*numbers: int, rows: int = 10) -> None:
+        ones = [Ledgers(folder, shapes) for _ in numbers]
+        assert [one.number for one in ones] == list(numbers)
+        for one in ones:
+            counts, _, _ = one.fit(rows, 1, 1)
+            counts.section("totals").words()[3] += 5
+            # Grown: its files are replaced.
+            _, _, budgets = one.fit(10 * rows, 2, 2)
+            assert budgets.section("full").items >= 10 * rows
+
+    def daemon() -> None:
+        totals = [map_table(path, Kind.COUNTS, layout.COUNTS_VERSION).arrays["totals"][3] for path in sorted(folder.glob("counts-*"))]
+        assert sum(int(one) for one in totals) == 15
+
+    for _ in range(2):
+        as_user(UNBOUND, [SEKISHO], umask, lambda: count(first))
+        as_user(OTHER, [SEKISHO], 0o022, lambda: count(second, third, rows=20))
+    assert len(list(folder.glob(".plugin-*"))) == 3
+    assert len(list(folder.glob("counts-*"))) == 3
+    assert {path.name for path in folder.glob(".*")} <= {
+        f".{what}-{number}" for what in ("plugin", "budgets") for number in layout.PLUGINS[:3]
+    }
+    if umask != 0o077:
+        as_user(SEKISHO, [], 0o027, daemon)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="processes of two users need root")
+def test_where_all_numbers_are_taken_by_other_users_it_says_so(open_folder: Path) -> None:
+    folder, _ = make_shipped(open_folder)
+    shapes = about() | {"numbers": layout.PLUGINS[:2]}
+
+    def full() -> None:
+        with pytest.raises(TableError, match="as other users"):
+            Ledgers(folder, shapes)
+
+    def stranger() -> None:
+        with pytest.raises(TableError, match="give this process the tables' group"):
+            Ledgers(folder, about())
+
+    for _ in range(2):
+        as_user(UNBOUND, [SEKISHO], 0o022, lambda: [Ledgers(folder, shapes) for _ in range(2)] and None)
+    as_user(OTHER, [SEKISHO], 0o022, full)
+    as_user(OTHER, [], 0o022, stranger)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="processes of two users need root")
+def test_the_folder_shipped_for_a_plugin_lets_it_count_and_sekishod_read_it(open_folder: Path) -> None:
+    folder, mode = make_shipped(open_folder)
+    shapes = about()
     number = layout.PLUGINS[0]
 
     def daemon() -> None:
@@ -92,7 +151,7 @@ def test_the_folder_shipped_for_a_plugin_lets_it_count_and_sekishod_read_it(open
     as_user(SEKISHO, [], 0o027, daemon)
     as_user(UNBOUND, [SEKISHO], 0o022, plugin)
     as_user(SEKISHO, [], 0o027, reader)
-    assert folder.stat().st_mode & 0o7777 == int(line[2], 8), "the daemon leaves it as it finds it"
+    assert folder.stat().st_mode & 0o7777 == mode, "the daemon leaves it as it finds it"
 
 
 def test_what_is_printed_names_the_key_the_folder_and_what_apparmor_has_to_allow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
