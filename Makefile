@@ -7,6 +7,8 @@ BIN    := $(VENV)/bin
 # The compile cache of tests and demo: the plane is compiled once a checkout, not once a run.
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Bytecode is kept here whatever the environment says: each process of the tests would read all of them anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The environment is made anew when the project's definition changes, and only then.
 DEFINITION := $(shell sha256sum pyproject.toml 2>/dev/null | cut -c1-16)
