@@ -7,38 +7,50 @@ BIN    := $(VENV)/bin
 # The compile cache of tests and demo: the plane is compiled once a checkout, not once a run.
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Bytecode is kept here whatever the environment says: each process of the tests would read all of them anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The environment is made anew when the project's definition changes, and only then.
 DEFINITION := $(shell sha256sum pyproject.toml 2>/dev/null | cut -c1-16)
 STAMP      := $(VENV)/.sekisho-$(DEFINITION)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types imports unit property scenarios kernel peers-installed peers uncompiled fuzz differential \
+.PHONY: help venv demo test checks lint types imports unit property scenarios kernel peers-installed peers uncompiled fuzz differential \
         fuzz-replay fuzz-minimise soak bench bench-installed \
-        schema schema-check format coverage clean all-tests
+        schema schema-check format coverage clean compiled-plane compiled-control
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## the virtual environment with everything the project needs
 
-$(STAMP): pyproject.toml
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Sekisho needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version). Say which: make PYTHON=python3.12 ..."; exit 1; }
-	@test -x $(BIN)/python || { echo "Making the virtual environment in $(VENV) ..."; $(PYTHON) -m venv $(VENV) || { \
+	@echo "Making the virtual environment in $(VENV) ..."; $(PYTHON) -m venv $(VENV) || { \
 	  rm -rf $(VENV); \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y python3-venv && $(PYTHON) -m venv $(VENV); \
-	  else echo "python3 -m venv failed; on Debian: apt-get install python3-venv"; exit 1; fi; }; }
+	  else echo "python3 -m venv failed; on Debian: apt-get install python3-venv"; exit 1; fi; }
+
+$(STAMP): pyproject.toml | $(BIN)/python
 	@echo "Installing dependencies ..."
-	@$(BIN)/python -m pip install -q -e '.[dev]'
+	@$(BIN)/python -m pip install -q --no-compile -e '.[dev]'
+	@$(BIN)/python -m compileall -qq -j 2 -x '/tests?/' $(VENV)/lib || true # not all that packages bring is meant for this Python
 	@$(BIN)/python -m compileall -q daemon/sekisho exporters
 	@rm -f $(VENV)/.sekisho-* && touch $@
 
 demo: venv ## the main job on an embedded default: real queries, blocked and answered by clause
 	@$(BIN)/python -m sekisho.app.demo
 
-test: venv peers-installed lint types imports schema-check uncompiled all-tests ## everything: lint, types, imports, schema, all tests
+# Two at a time: packages are installed beside the environment, and what needs nothing compiled is checked beside the compiling.
+# Then the tests, a file of them in one of three processes: three for two processors, since much of them is waiting for daemons.
+test: ## everything: lint, types, imports, schema, all tests
+	@$(MAKE) --no-print-directory -j 2 peers-installed venv
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target checks
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
+
+checks: lint compiled-plane types imports schema-check compiled-control uncompiled
 
 lint: venv ## ruff
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . && echo "ruff: clean"
@@ -65,13 +77,16 @@ schema-check: venv
 	     || { rm -r $$folder; echo "exporters/schemas is not current: run make schema and commit it"; exit 1; }; \
 	  rm -r $$folder && echo "schema: current"
 
-peers-installed:
+# After the environment was made, which may install a package too.
+peers-installed: | $(BIN)/python
 	@sh tests/peers/install.sh
 
-# In two processes, a file of tests in one of them; compiled before, so that not both compile it.
-all-tests: venv
-	@$(BIN)/python -m sekisho.app.plane --compile & plane=$$!; $(BIN)/python -m sekisho.app.control --compile && wait $$plane
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+# Before the tests, so that not each of their processes compiles it.
+compiled-plane: venv
+	@$(BIN)/python -m sekisho.app.plane --compile
+
+compiled-control: venv
+	@$(BIN)/python -m sekisho.app.control --compile
 
 uncompiled: venv ## tests marked so, with the compiled code run as plain Python
 	@echo "pytest, not compiled:"

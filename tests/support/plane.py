@@ -35,6 +35,7 @@ from sekisho.plane.loop import look_up
 from sekisho.plane.queries import serve_query
 from sekisho.snapshot import layout
 from sekisho.snapshot.build import Exemption, Garden, build
+from sekisho.snapshot.compiling import compiled
 from sekisho.snapshot.digest import digest_name, key_of
 from sekisho.snapshot.entries import CompiledList
 from sekisho.snapshot.layout import Customers, Snapshot
@@ -247,6 +248,14 @@ def sockaddr(host: str, port: int) -> bytes:
     return int(socket.AF_INET6).to_bytes(2, "little") + port.to_bytes(2, "big") + bytes(4) + one.packed + bytes(4)
 
 
+@compiled
+def take_own(snapshot, customers, key, epoch, cache, counts, hits, desk, number, base, length, now, second):
+    """`take_answer` of what lies in the desk. Handed in from Python its packets are an array of another type than within the
+    record: all that reads an answer would be compiled again for that.
+    """
+    take_answer(snapshot, customers, key, epoch, cache, counts, hits, desk, number, desk.packets, base, length, now, second)
+
+
 class Plane:
     """One worker between a client and `upstreams` resolvers, at a time that only the test moves."""
 
@@ -330,7 +339,7 @@ class Plane:
         # Not the row that `ask` uses, as the kernel would not either.
         base = 5 * desks.ROW
         self.desk.packets[base : base + len(packet)] = np.frombuffer(packet, np.uint8)
-        take_answer(*self.tables, self.desk, number, self.desk.packets, base, len(packet), self.now, self.now // SECOND)
+        take_own(*self.tables, self.desk, number, base, len(packet), self.now, self.now // SECOND)
         return self.sent()
 
     def wait(self, seconds: float) -> list[bytes]:

@@ -4,6 +4,10 @@
 the resolver answers honestly or not at all. `answers`: honest questions, and a mutant from the
 resolver, sent to the right socket with the right id and question or with one of them wrong.
 The desk is the product's, less its sockets: what goes to a resolver is dropped by the kernel.
+
+Numba compiles a function again for each constant it is called with, and for each length of an array within a
+record. So numbers go to functions as `_I(1)`, which has the type and not the value, and such an array as `array[:]`:
+the path itself is then the plane's own code, compiled before, and all else is compiled once.
 """
 
 from __future__ import annotations
@@ -74,6 +78,7 @@ from support.fuzzing.oracles import (
     word,
 )
 
+_I = np.int64
 _STEPS = tuple(int(Counter[f"STEP_{one.name}"]) for one in Step)
 _STEP_COUNT = len(Step)
 _MALFORMED, _MANDATORY, _ENTITLED = int(Step.MALFORMED) - 1, int(Step.MANDATORY) - 1, int(Step.ENTITLED) - 1
@@ -127,7 +132,7 @@ def judge_packet(snapshot, customers, buckets, key, cache, counts, hits, desk, p
     row = (choice >> 8) % BATCH
     whole = choice >> 16 & 31 != 31
     path.clock[0] += (choice >> 21 & 0xFF) * 4_000_000
-    fault = _ask(snapshot, customers, buckets, key, cache, counts, hits, desk, path, path.work, EDGE, length, source, row, whole)
+    fault = _ask(snapshot, customers, buckets, key, cache, counts, hits, desk, path, path.work[:], _I(EDGE), length, source, row, whole)
     if fault != OK:
         return fault
     if cells[AWAY] and choice >> 30 & 1:
@@ -153,11 +158,11 @@ def _ask(snapshot, customers, buckets, key, cache, counts, hits, desk, path, pac
     recorded, free, head = u64s(hits.cursor)[0], desk.cells[C_FREE], i64s(cache.state)[0]
     now = path.clock[0]
     look_up(customers, buckets, counts, desk, row + 1)
-    serve_query(snapshot, customers, buckets, key, 1, cache, counts, hits, desk, -1, row, length, whole, now, now // _SECOND)
+    serve_query(snapshot, customers, buckets, key, _I(1), cache, counts, hits, desk, _I(-1), row, length, whole, now, now // _SECOND)
     code = read_query(packet, at, length, said)
     if code == 0 and not whole:
         code = 1
-    step = -1
+    step = _I(-1)
     for index in range(_STEP_COUNT):
         moved = desk.totals[_STEPS[index]] - path.before[_STEPS[index]]
         if moved != U64(0):
@@ -183,7 +188,7 @@ def _ask(snapshot, customers, buckets, key, cache, counts, hits, desk, path, pac
         room = 512 if edns == 0 else min(_ROOM, said[S_SIZE])
         end = HEADER if code == 4 else said[S_END]
         size = desk.vectors[0, 1]
-        fault = answer_fault(packet, at, end, edns, room, desk.answers, 0, size)
+        fault = answer_fault(packet, at, end, edns, room, desk.answers, _I(0), size)
         if fault != OK:
             return fault
         if load64(desk.answers, PACKET) != _CANARIES or load64(desk.answers, ROW - 8) != _CANARIES:
@@ -200,7 +205,7 @@ def _ask(snapshot, customers, buckets, key, cache, counts, hits, desk, path, pac
 def _question_fault(desk, path, packet, at):  # type: ignore[no-untyped-def]
     """What went to the resolver is a query the product itself would take: the client's question, with OPT and the client's DO."""
     end = path.said[S_END]
-    if parse_query(desk.packet, 0, end + 11, path.question, path.lower, path.labels) != 0:
+    if parse_query(desk.packet[:], _I(0), end + 11, path.question[:], path.lower[:], path.labels[:]) != 0:
         return ASKED
     if path.question[Q_END] != end or path.question[Q_NAME] != path.said[S_NAME]:
         return ASKED
@@ -220,12 +225,12 @@ def _mark_path(desk, path, code, step, queued):  # type: ignore[no-untyped-def]
     for slot in range(desk.totals.shape[0]):
         if desk.totals[slot] != path.before[slot]:
             moved = (moved * 31 + slot + 1) & 0xFFFFFFFF
-    mark(seen, touched, cells, 20, moved)
-    mark(seen, touched, cells, 21, (code + 1) << 16 | step << 12 | said[S_EDNS] << 8 | said[S_DO] << 7 | bucket(said[S_SIZE]))
+    mark(seen, touched, cells, _I(20), moved)
+    mark(seen, touched, cells, _I(21), (code + 1) << 16 | step << 12 | said[S_EDNS] << 8 | said[S_DO] << 7 | bucket(said[S_SIZE]))
     if queued:
         size = desk.vectors[0, 1]
-        shape = word(desk.answers, 6) << 8 | word(desk.answers, 8) << 4 | word(desk.answers, 10)
-        mark(seen, touched, cells, 22, step << 40 | bucket(size) << 32 | (word(desk.answers, 2) & 0x82BF) << 16 | (shape & 0xFFFF))
+        shape = word(desk.answers, _I(6)) << 8 | word(desk.answers, _I(8)) << 4 | word(desk.answers, _I(10))
+        mark(seen, touched, cells, _I(22), step << 40 | bucket(size) << 32 | (word(desk.answers, _I(2)) & 0x82BF) << 16 | (shape & 0xFFFF))
 
 
 @compiled
@@ -246,7 +251,7 @@ def _answer_honestly(snapshot, customers, key, cache, counts, hits, desk, path, 
         snapshot,
         customers,
         key,
-        1,
+        _I(1),
         cache,
         counts,
         hits,
@@ -263,7 +268,7 @@ def _answer_honestly(snapshot, customers, key, cache, counts, hits, desk, path, 
     edns = path.said[S_EDNS]
     room = 512 if edns == 0 else min(_ROOM, path.said[S_SIZE])
     size = desk.vectors[0, 1]
-    return answer_fault(desk.held, slot * PENDING_ROW, end, edns, room, desk.answers, 0, size)
+    return answer_fault(desk.held[:], slot * PENDING_ROW, end, edns, room, desk.answers, _I(0), size)
 
 
 @compiled
@@ -277,9 +282,9 @@ def _let_pass(snapshot, customers, key, cache, counts, hits, desk, path):  # typ
     """Time-outs that are due; every answer they make is whole. The rows are taken back."""
     desk.queued[0] = 0
     now = path.clock[0]
-    expire(snapshot, customers, key, 1, cache, counts, hits, desk, now, now // _SECOND)
+    expire(snapshot, customers, key, _I(1), cache, counts, hits, desk, now, now // _SECOND)
     for row in range(desk.queued[0]):
-        fault = frame_fault(desk.answers, row * ROW, desk.vectors[row, 1], _end_of(desk.answers, row * ROW), -1)
+        fault = frame_fault(desk.answers, row * ROW, desk.vectors[row, 1], _end_of(desk.answers, row * ROW), _I(-1))
         if fault != OK:
             return fault
     desk.queued[0] = 0
@@ -308,8 +313,9 @@ def judge_answer(snapshot, customers, buckets, key, cache, counts, hits, desk, p
     number = choice % path.asked.shape[0]
     lie = max(0, (choice >> 12 & 15) - 11)
     path.clock[0] += (choice >> 16 & 0xFF) * 20_000_000
+    long, nought, whole = path.asked_lengths[number], _I(0), np.bool_(1)
     fault = _ask(
-        snapshot, customers, buckets, key, cache, counts, hits, desk, path, path.asked[number], 0, path.asked_lengths[number], 0, 0, True
+        snapshot, customers, buckets, key, cache, counts, hits, desk, path, path.asked[number], nought, long, nought, nought, whole
     )
     if fault != OK or not cells[AWAY]:
         # From the cache, where a liar's answer may lie: it was judged like any other.
@@ -332,7 +338,7 @@ def judge_answer(snapshot, customers, buckets, key, cache, counts, hits, desk, p
         path.before[index] = desk.totals[index]
     desk.queued[0] = 0
     head, now = i64s(cache.state)[0], path.clock[0]
-    take_answer(snapshot, customers, key, 1, cache, counts, hits, desk, socket, desk.packets, base, length, now, now // _SECOND)
+    take_answer(snapshot, customers, key, _I(1), cache, counts, hits, desk, socket, desk.packets, base, length, now, now // _SECOND)
     queued, moved = desk.queued[0], i64s(cache.state)[0] != head
     if (queued != 0 or moved) and not true:
         return LIED
@@ -346,7 +352,7 @@ def judge_answer(snapshot, customers, buckets, key, cache, counts, hits, desk, p
         cells[ANSWERED] += 1
         room = 512 if edns == 0 else min(_ROOM, path.said[S_SIZE])
         size = desk.vectors[0, 1]
-        fault = answer_fault(desk.held, held, end, edns, room, desk.answers, 0, size)
+        fault = answer_fault(desk.held[:], held, end, edns, room, desk.answers, _I(0), size)
         if fault != OK:
             return fault
         if load64(desk.answers, PACKET) != _CANARIES or load64(desk.answers, ROW - 8) != _CANARIES:
@@ -390,21 +396,21 @@ def _mark_answer(desk, path, base, length, lie, queued, moved):  # type: ignore[
     for slot in range(desk.totals.shape[0]):
         if desk.totals[slot] != path.before[slot]:
             told = (told * 31 + slot + 1) & 0xFFFFFFFF
-    mark(seen, touched, cells, 30, told << 4 | lie)
+    mark(seen, touched, cells, _I(30), told << 4 | lie)
     if length < HEADER:
         return
     facts = desk.facts
-    mark(seen, touched, cells, 31, queued << 20 | np.int64(moved) << 19 | (word(desk.packets, base + 2) & 0x820F))
+    mark(seen, touched, cells, _I(31), queued << 20 | np.int64(moved) << 19 | (word(desk.packets, base + 2) & 0x820F))
     if queued:
-        mark(seen, touched, cells, 32, bucket(facts[2]) << 4 | facts[1])
-        mark(seen, touched, cells, 33, bucket(facts[3]) << 8 | bucket(facts[4]) << 1 | facts[5])
+        mark(seen, touched, cells, _I(32), bucket(facts[2]) << 4 | facts[1])
+        mark(seen, touched, cells, _I(33), bucket(facts[3]) << 8 | bucket(facts[4]) << 1 | facts[5])
         size = desk.vectors[0, 1]
-        mark(seen, touched, cells, 34, bucket(size) << 12 | (word(desk.answers, 2) & 0x022F))
-        shape = min(word(desk.answers, 6), 2) << 4 | min(word(desk.answers, 8), 2) << 2 | min(word(desk.answers, 10), 2)
-        mark(seen, touched, cells, 35, shape)
+        mark(seen, touched, cells, _I(34), bucket(size) << 12 | (word(desk.answers, _I(2)) & 0x022F))
+        shape = min(word(desk.answers, _I(6)), 2) << 4 | min(word(desk.answers, _I(8)), 2) << 2 | min(word(desk.answers, _I(10)), 2)
+        mark(seen, touched, cells, _I(35), shape)
     elif lie == _HONEST:
         # How far the reading went before it gave up.
-        mark(seen, touched, cells, 36, min(facts[3], 7))
+        mark(seen, touched, cells, _I(36), min(facts[3], 7))
 
 
 @compiled

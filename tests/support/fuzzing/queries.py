@@ -2,6 +2,8 @@
 
 Each packet is parsed twice: alone in an array of its own size, and among other bytes. Both readings,
 and the reference's, must be one. What is answered is judged, and read by the product's own parsers.
+
+Numbers go to functions as `_I(1)` and arrays within a record as `array[:]`, so that each is compiled once (see `path`).
 """
 
 from __future__ import annotations
@@ -58,6 +60,7 @@ from support.fuzzing.oracles import (
     word,
 )
 
+_I = np.int64
 CANARY = 0xA5
 _CANARIES = U64(0xA5A5A5A5A5A5A5A5)
 _ROOM = 1232
@@ -122,8 +125,8 @@ def judge_query(snapshot, bench, length):  # type: ignore[no-untyped-def]
         work[EDGE + length + index] = 0
     # An array of the packet's own size: whatever is read behind it is out of bounds.
     packet = work[EDGE : EDGE + length + 8]
-    code = parse_query(packet, 0, length, question, bench.lower, bench.labels)
-    if code != read_query(packet, 0, length, said):
+    code = parse_query(packet, _I(0), length, question[:], bench.lower[:], bench.labels[:])
+    if code != read_query(packet, _I(0), length, said):
         return VERDICT
     fault = _reading_fault(bench, packet, length, code)
     if fault != OK:
@@ -142,13 +145,13 @@ def judge_query(snapshot, bench, length):  # type: ignore[no-untyped-def]
     cells[ANSWERED] += 1
     cells[SIZE] = size
     room = _ROOM if edns == 0 else min(_ROOM, said[S_SIZE])
-    fault = answer_fault(packet, 0, end, edns, 512 if edns == 0 else room, bench.out, 0, size)
+    fault = answer_fault(packet, _I(0), end, edns, 512 if edns == 0 else room, bench.out, _I(0), size)
     if fault != OK:
         return fault
     if load64(bench.before_answer, 0) != _CANARIES or load64(bench.behind_answer, 0) != _CANARIES:
         return WRITTEN
-    shape = word(bench.out, 6) << 3 | word(bench.out, 8) << 1 | edns
-    mark(bench.seen, bench.touched, cells, 7, bucket(size) | (word(bench.out, 2) & 0x020F) << 4 | shape << 20)
+    shape = word(bench.out, _I(6)) << 3 | word(bench.out, _I(8)) << 1 | edns
+    mark(bench.seen, bench.touched, cells, _I(7), bucket(size) | (word(bench.out, _I(2)) & 0x020F) << 4 | shape << 20)
     return _read_back(bench, packet, length, end, size)
 
 
@@ -185,7 +188,7 @@ def _reading_fault(bench, packet, length, code):  # type: ignore[no-untyped-def]
     for index in range(16):
         other[_BESIDE + length + index] = 0xFF - index
         other[_BESIDE - 1 - index] = index
-    if parse_query(other, _BESIDE, length, again, bench.lower_again, bench.labels_again) != code:
+    if parse_query(other[:], _I(_BESIDE), length, again[:], bench.lower_again[:], bench.labels_again[:]) != code:
         return SURROUNDINGS
     for slot in range(Q_SLOTS):
         if question[slot] != again[slot] and (code == 0 or slot == Q_END):
@@ -202,20 +205,20 @@ def _mark_query(bench, length, code):  # type: ignore[no-untyped-def]
     kind = said[S_TYPE]
     group = kind if kind < 3 or 249 <= kind <= 256 or kind in (5, 6, 15, 16, 28, 33, 41, 65) else 4
     edns = said[S_EDNS] << 1 | said[S_DO]
-    mark(seen, touched, cells, 1, code << 8 | bucket(said[S_LABELS]) << 4 | bucket(said[S_NAME]))
-    mark(seen, touched, cells, 2, code << 8 | bucket(length))
-    mark(seen, touched, cells, 3, code << 12 | group << 1 | min(said[S_CLASS], 1))
-    mark(seen, touched, cells, 4, code << 12 | edns << 8 | bucket(said[S_VERSION]) // 4 << 5 | bucket(said[S_SIZE]))
-    mark(seen, touched, cells, 5, code << 12 | bucket(length - said[S_END]) << 2 | edns)
+    mark(seen, touched, cells, _I(1), code << 8 | bucket(said[S_LABELS]) << 4 | bucket(said[S_NAME]))
+    mark(seen, touched, cells, _I(2), code << 8 | bucket(length))
+    mark(seen, touched, cells, _I(3), code << 12 | group << 1 | min(said[S_CLASS], 1))
+    mark(seen, touched, cells, _I(4), code << 12 | edns << 8 | bucket(said[S_VERSION]) // 4 << 5 | bucket(said[S_SIZE]))
+    mark(seen, touched, cells, _I(5), code << 12 | bucket(length - said[S_END]) << 2 | edns)
     if length >= HEADER:
         work = bench.work
         flags = word(work, EDGE + 2)
-        mark(seen, touched, cells, 6, code << 8 | (flags >> 11 if code == 4 else bucket(word(work, EDGE + 10))))
-        mark(seen, touched, cells, 8, code << 4 | (flags & 0x30) >> 4 | (flags & 0x100) >> 6)
+        mark(seen, touched, cells, _I(6), code << 8 | (flags >> 11 if code == 4 else bucket(word(work, EDGE + 10))))
+        mark(seen, touched, cells, _I(8), code << 4 | (flags & 0x30) >> 4 | (flags & 0x100) >> 6)
         # The option its EDNS verdict met first.
         if said[S_EDNS] and said[S_END] + 15 <= length:
             option, long = word(work, EDGE + said[S_END] + 11), word(work, EDGE + said[S_END] + 13)
-            mark(seen, touched, cells, 9, code << 12 | (long if option == 10 and long < 48 else 64 + min(option, 16)))
+            mark(seen, touched, cells, _I(9), code << 12 | (long if option == 10 and long < 48 else 64 + min(option, 16)))
 
 
 @compiled
@@ -223,39 +226,39 @@ def _write(snapshot, bench, packet, code, edns):  # type: ignore[no-untyped-def]
     """Write an answer as the product would, or one of its kinds by the packet's own id: its size, and whether it is to have OPT."""
     question, out = bench.question, bench.out
     if code != 0:
-        return write_error(packet, 0, question, out, 0, code, -1, bench.notes), edns
+        return write_error(packet, _I(0), question, out, _I(0), code, _I(-1), bench.notes), edns
     choice = np.int64(packet[1]) % (_ACTIONS + 3)
     if choice == 0:
-        return write_truncated(packet, 0, question, out, 0), edns
+        return write_truncated(packet, _I(0), question, out, _I(0)), edns
     if choice == 1:
-        return write_error(packet, 0, question, out, 0, 2, 23, bench.notes), edns
+        return write_error(packet, _I(0), question, out, _I(0), _I(2), _I(23), bench.notes), edns
     if choice == 2:
-        return write_error(packet, 0, question, out, 0, 5, 18, bench.notes), edns
+        return write_error(packet, _I(0), question, out, _I(0), _I(5), _I(18), bench.notes), edns
     ruling = bench.ruling
     ruling[R_ACTION] = bench.blocked[choice - 3]
     ruling[R_KIND] = np.int64(u32s(snapshot.actions)[4 * ruling[R_ACTION]])
     ruling[R_PROFILE] = 0
     ruling[R_LIST] = np.int64(packet[0]) % 3
-    return write_blocked(snapshot, ruling, packet, 0, question, out, 0, min(question[Q_SIZE], _ROOM)), edns
+    return write_blocked(snapshot, ruling, packet, _I(0), question, out, _I(0), min(question[Q_SIZE], _ROOM)), edns
 
 
 @compiled
 def _read_back(bench, packet, length, end, size):  # type: ignore[no-untyped-def]
     """The answer through the product's own parsers: it is no query, but a whole answer; made a query, it asks the same."""
     out, other, again = bench.out, bench.other, bench.question_again
-    if parse_query(out, 0, size, again, bench.lower_again, bench.labels_again) != -1:
+    if parse_query(out[:], _I(0), size, again[:], bench.lower_again[:], bench.labels_again[:]) != -1:
         return OWED
     copy(other, 0, out, 0, size)
-    if word(out, 2) & 0x7800 == 0:
-        if not read_answer(other, 0, size, end, bench.facts, bench.ttls, bench.notes) or bench.facts[A_LENGTH] > size:
+    if word(out, _I(2)) & 0x7800 == 0:
+        if not read_answer(other, _I(0), size, end, bench.facts, bench.ttls, bench.notes) or bench.facts[A_LENGTH] > size:
             return UNREAD
-    if end == HEADER or word(out, 6) + word(out, 8) != 0:
+    if end == HEADER or word(out, _I(6)) + word(out, _I(8)) != 0:
         return OK
     copy(other, 0, out, 0, size)
     other[2] = other[2] & 0x7F
     for index in range(8):
         other[size + index] = 0
-    code = parse_query(other, 0, size, again, bench.lower_again, bench.labels_again)
+    code = parse_query(other[:], _I(0), size, again[:], bench.lower_again[:], bench.labels_again[:])
     if code not in (0, 5, 1) or (code == 1 and bench.said[S_TYPE] not in (0, 41)) or again[Q_END] != end:
         return UNREAD
     return OK

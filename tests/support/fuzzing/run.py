@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import os
 import random
+import re
 import shutil
 import threading
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sekisho.drivers.compilecache import CODE_VARIABLE, VARIABLE
 from sekisho.snapshot.compiling import COMPILED
 from support.fuzzing import corpus
 from support.fuzzing.lists import feeds
@@ -48,16 +50,21 @@ def make_targets(names: list[str] | None = None) -> list[Target]:
 
 
 def forget_stale_code() -> None:
-    """Numba knows a function's own file only: compiled engine code is dropped when any compiled file of the engine changed."""
+    """What is kept of the engine's code is dropped when any compiled file of it changed: it is found again by the plane's sources alone."""
     here = Path(__file__).parent
-    compiled = [text for path in sorted(here.glob("*.py")) if b"\n@compiled\n" in (text := path.read_bytes())]
-    digest = hashlib.blake2b(b"".join(compiled), digest_size=8).hexdigest()
-    for folder in Path(os.environ["NUMBA_CACHE_DIR"]).glob(f"{here.name}_*"):
-        stamp = folder / "engine"
-        if not stamp.exists() or stamp.read_text() != digest:
-            shutil.rmtree(folder)
-            folder.mkdir()
-            stamp.write_text(digest)
+    engine = [text for path in sorted(here.glob("*.py")) if b"\n@compiled\n" in (text := path.read_bytes())]
+    digest = hashlib.blake2b(b"".join(engine), digest_size=8).hexdigest()
+    kept = Path(os.environ[CODE_VARIABLE])
+    stamp = kept / "engine"
+    if stamp.exists() and stamp.read_text() == digest:
+        return
+    for folder in Path(os.environ[VARIABLE]).glob(f"{here.name}_*"):
+        shutil.rmtree(folder)
+    for name in re.findall(rb"^@compiled\ndef (\w+)", b"".join(engine), re.MULTILINE):
+        for code in kept.glob(f"{name.decode()}-*.code"):
+            code.unlink()
+    kept.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(digest)
 
 
 class Watch:

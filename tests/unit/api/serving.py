@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import ssl
 
 import httpx
 
@@ -81,20 +83,40 @@ class FakeOperations:
         return operation
 
 
+@contextlib.asynccontextmanager
+async def serving(app, opened):
+    """Serve `app` on a listening socket, without `serve`, which looks ten times a second whether it is to end."""
+    one = server(app)
+    one.config.load()
+    one.lifespan = one.config.lifespan_class(one.config)
+    await one.startup([opened])
+    await one.on_tick(0)
+    try:
+        yield
+    finally:
+        for listening in one.servers:
+            listening.close()
+        async with asyncio.timeout(60):
+            while one.server_state.connections:  # whose clients have closed them
+                await asyncio.sleep(0)
+
+
+def connect(path, **limits):
+    """A client of the socket at `path`."""
+    # There is no TLS: without a context of ours each client would read all the certificates there are.
+    transport = httpx.AsyncHTTPTransport(uds=str(path), verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), limits=httpx.Limits(**limits))
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60)
+
+
 def ask(tmp_path, requests, operations=None, roles=None):
     """Serve on a socket, make the requests, return the responses."""
 
     async def scenario():
         path = tmp_path / "sekishod.sock"
-        served = server(application(operations or FakeOperations(), lambda: roles or Roles(os.getuid())))
-        task = asyncio.create_task(served.serve([listen(path)]))
-        try:
-            async with httpx.AsyncClient(
-                transport=httpx.AsyncHTTPTransport(uds=str(path)), base_url="http://localhost", timeout=60
-            ) as client:
-                return [await client.request(method, target, **more) for method, target, more in requests]
-        finally:
-            served.should_exit = True
-            await task
+        async with (
+            serving(application(operations or FakeOperations(), lambda: roles or Roles(os.getuid())), listen(path)),
+            connect(path) as client,
+        ):
+            return [await client.request(method, target, **more) for method, target, more in requests]
 
     return asyncio.run(scenario())

@@ -18,10 +18,10 @@ from sekisho.api.application import application
 from sekisho.api.operations import Operations
 from sekisho.api.peers import caller_of, supplementary
 from sekisho.api.routes import ROUTES, ApiRoute
-from sekisho.api.server import CONNECTIONS, listen, mode_for, server
+from sekisho.api.server import CONNECTIONS, listen, mode_for
 from sekisho.model.errors import RefusedError
 from sekisho.model.roles import Caller, Members, Role, Roles
-from unit.api.serving import FakeOperations, ask, request_for
+from unit.api.serving import FakeOperations, ask, connect, request_for, serving
 
 DAEMON, VIEWER, OPERATOR, STRANGER = 900, 1001, 1002, 1003
 ROLES = Roles(DAEMON, Members(frozenset({VIEWER}), frozenset({70})), Members(frozenset({OPERATOR}), frozenset({80})))
@@ -137,27 +137,20 @@ def test_the_role_is_judged_before_the_request_is_read(tmp_path, as_caller):
 
 
 def test_changed_roles_hold_from_the_next_request_on_the_same_connection(tmp_path, as_caller):
-    import httpx
-
     as_caller(VIEWER)
     roles = [ROLES]
 
     async def scenario():
         path = tmp_path / "sekishod.sock"
-        served = server(application(FakeOperations(), lambda: roles[0]))
-        task = asyncio.create_task(served.serve([listen(path)]))
-        try:
-            limits = httpx.Limits(max_connections=1)
-            transport = httpx.AsyncHTTPTransport(uds=str(path), limits=limits)
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
-                first = await client.post("/v1/reload")
-                roles[0] = dataclasses.replace(ROLES, operators=Members(frozenset({VIEWER})))
-                second = await client.post("/v1/reload")
-                roles[0] = Roles(DAEMON)
-                return [first, second, await client.get("/v1/status")]
-        finally:
-            served.should_exit = True
-            await task
+        async with (
+            serving(application(FakeOperations(), lambda: roles[0]), listen(path)),
+            connect(path, max_connections=1) as client,
+        ):
+            first = await client.post("/v1/reload")
+            roles[0] = dataclasses.replace(ROLES, operators=Members(frozenset({VIEWER})))
+            second = await client.post("/v1/reload")
+            roles[0] = Roles(DAEMON)
+            return [first, second, await client.get("/v1/status")]
 
     assert [response.status_code for response in asyncio.run(scenario())] == [403, 200, 403]
 
@@ -191,9 +184,7 @@ def test_one_user_cannot_keep_the_others_out(tmp_path, as_caller):
     path = tmp_path / "sekishod.sock"
 
     async def scenario():
-        served = server(application(FakeOperations(), lambda: ROLES))
-        task = asyncio.create_task(served.serve([listen(path, 0o600)]))
-        try:
+        async with serving(application(FakeOperations(), lambda: ROLES), listen(path, 0o600)):
             as_caller(STRANGER)
             held = [await asyncio.open_unix_connection(str(path)) for _ in range(CONNECTIONS + 10)]
             # A connection that is not served is closed by the daemon; the rest wait for a request.
@@ -206,9 +197,6 @@ def test_one_user_cannot_keep_the_others_out(tmp_path, as_caller):
             for _, one in [*held, (reader, writer)]:
                 one.close()
             return closed, waiting, line
-        finally:
-            served.should_exit = True
-            await task
 
     closed, waiting, line = asyncio.run(scenario())
     assert closed == [b""] * 10
