@@ -1,5 +1,9 @@
 """The policy zones as they are served: their serials, over a restart too, and the one way to the primary's thread.
 
+After a stop in good order what changed of late is kept with a zone's serial (`rpz.journal`), so that who was behind is told the
+difference. It holds for the very content the serial stood for, told by its print, and is forgotten with the first version after it was
+read. No names are kept of a sealed list, and of customers no addresses: who was behind gets these zones whole.
+
 Content and journal of a zone belong to the primary's loop; here is who hands it a new version. Not what zones hold
 (`control_policystanding`, `rpz.listzone`), nor when they change (`control_policyzones`).
 """
@@ -7,6 +11,7 @@ Content and journal of a zone belong to the primary's loop; here is who hands it
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import json
@@ -17,7 +22,7 @@ from typing import TYPE_CHECKING
 from sekisho.config.policyzones import PolicyZones
 from sekisho.drivers.durable import write_file
 from sekisho.lists.idn import to_wire
-from sekisho.rpz.journal import Change
+from sekisho.rpz.journal import Change, Journal
 from sekisho.rpz.serials import following
 from sekisho.rpz.zone import Content, Few, Timers, Zone
 
@@ -40,6 +45,10 @@ class Served:
         self._saved = saved
         self._clock = clock
         self._kept: dict[str, tuple[int, str]] = {}
+        self._journals: dict[str, str] = {}
+        """Packed and in base 64, by label: as they were when the daemon stopped."""
+        self._sealed: set[str] = set()
+        """Labels of zones whose names are kept nowhere."""
         self._serials: dict[str, int] = {}
         self._rendered_of: dict[str, str] = {}
         """What each zone of names was rendered of, by label."""
@@ -47,9 +56,9 @@ class Served:
 
     async def open(self, thread: PrimaryThread) -> None:
         """Serve by a primary that runs; no zone is there yet."""
-        self._kept = await asyncio.to_thread(self._read)
+        self._kept, self._journals = await asyncio.to_thread(self._read)
         self._serials = {label: serial for label, (serial, _) in self._kept.items()}
-        self.zones, self._rendered_of, self.thread = {}, {}, thread
+        self.zones, self._rendered_of, self._sealed, self.thread = {}, {}, set(), thread
 
     async def close(self) -> None:
         thread, self.thread = self.thread, None
@@ -60,10 +69,11 @@ class Served:
 
     # Versions
 
-    def create(self, label: str, content: Content, settings: PolicyZones, rendered_of: str = "") -> None:
-        """In a thread: a new zone. One that was served before with the same content keeps its serial.
+    def create(self, label: str, content: Content, settings: PolicyZones, rendered_of: str = "", *, sealed: bool = False) -> None:
+        """In a thread: a new zone. One that was served before with the same content keeps its serial, and what changed before.
 
-        `rendered_of` tells one rendering of names from another; triggers on clients are told by themselves.
+        `rendered_of` tells one rendering of names from another; triggers on clients are told by themselves. Names that are `sealed`
+        are kept nowhere.
         """
         name = f"{label}.{settings.zone}"
         zone = Zone(to_wire(name), name, Timers(ttl=int(settings.ttl)), 0, content, isinstance(content, Few))
@@ -72,6 +82,12 @@ class Served:
         serial, print_ = self._kept.get(label, (None, ""))
         same = print_ and print_ == self._print(label, zone, whole=True)
         zone.serial = serial if same and serial is not None else following(serial, self._clock())
+        if sealed:
+            self._sealed.add(label)
+        elif same and label in self._journals:
+            with contextlib.suppress(ValueError):
+                zone.journal = Journal.unpack(base64.b64decode(self._journals[label]))
+        self._journals.pop(label, None)
         self.zones[label], self._serials[label] = zone, zone.serial
 
         def put(thread: PrimaryThread) -> None:
@@ -92,9 +108,11 @@ class Served:
 
         self._call(put)
 
-    def put(self, label: str, content: Content, change: Change | None, rendered_of: str) -> None:
-        """Another rendering of names; `change` None: how it differs is not told."""
+    def put(self, label: str, content: Content, change: Change | None, rendered_of: str, *, sealed: bool = False) -> None:
+        """Another rendering of names; `change` None: how it differs is not told. `sealed` as of `create`, of any version."""
         self._rendered_of[label] = rendered_of
+        if sealed:
+            self._sealed.add(label)
         if change is not None and not len(change):
             return
         zone, serial = self.zones[label], self._next(label)
@@ -132,17 +150,21 @@ class Served:
             await asyncio.to_thread(self._save, whole=whole)
 
     def _save(self, *, whole: bool) -> None:
-        kept = dict(self._kept)
+        kept: dict[str, list[object]] = {label: list(one) for label, one in self._kept.items()}
         for label, zone in list(self.zones.items()):
-            kept[label] = zone.serial, self._print(label, zone, whole=whole)
+            kept[label] = [zone.serial, self._print(label, zone, whole=whole)]
+            if whole and label in self._rendered_of and label not in self._sealed and len(zone.journal):
+                kept[label].append(base64.b64encode(zone.journal.pack()).decode())
         with contextlib.suppress(OSError):
-            write_file(self._saved, json.dumps({label: list(one) for label, one in kept.items()}).encode())
+            write_file(self._saved, json.dumps(kept).encode())
 
-    def _read(self) -> dict[str, tuple[int, str]]:
+    def _read(self) -> tuple[dict[str, tuple[int, str]], dict[str, str]]:
+        """Serials and prints, and journals."""
         with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
             found = json.loads(self._saved.read_text("utf-8"))
-            return {str(label): (int(serial), str(print_)) for label, (serial, print_) in found.items()}
-        return {}
+            kept = {str(label): (int(one[0]), str(one[1])) for label, one in found.items()}
+            return kept, {str(label): str(one[2]) for label, one in found.items() if len(one) > 2}
+        return {}, {}
 
     def _print(self, label: str, zone: Zone, *, whole: bool) -> str:
         """What a zone holds, told from all else; of triggers on clients only with `whole`, since all of them are read for it."""

@@ -262,11 +262,11 @@ class Publisher:
             fresh = _Made(content, compiled, default, excepted, without(settings) if content.addresses else ())
             if before is None or label not in self.zones:
                 self._made[label] = fresh
-                await asyncio.to_thread(self.served.create, label, content, settings, fresh.print())
+                await asyncio.to_thread(self.served.create, label, content, settings, fresh.print(), sealed=definition.sealed)
             else:
                 change = await asyncio.to_thread(difference, before.content, content)
                 self._made[label] = fresh
-                self.served.put(label, content, change, fresh.print())
+                self.served.put(label, content, change, fresh.print(), sealed=definition.sealed)
             log.info("policy-zone-published", list=list_id, records=len(content), left_out=content.left_out)
             if before is None or not before.content.addresses:
                 for one in told(settings, {list_id: content.addresses}):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import ipaddress
 import itertools
+import json
 import time
+import zlib
 
 import pytest
 
@@ -199,6 +202,55 @@ def test_a_restart_gives_no_new_serial_to_what_did_not_change(folder):
     last = asyncio.run(serials())
     assert last["pass-c2"] == first["pass-c2"]
     assert newer(last["list-c2"], first["list-c2"])
+
+
+def kept_names(folder):
+    """All that is kept of policy zones over a restart, as it is read."""
+    found = json.loads((folder.path / "state" / "policyzones.json").read_text())
+    return {label: zlib.decompress(base64.b64decode(one[2])) for label, one in found.items() if len(one) > 2}
+
+
+def test_who_was_behind_when_the_daemon_was_restarted_gets_the_difference(folder):
+    """As long as the zone is what it was; of sealed lists and of customers nothing is kept for it."""
+
+    async def change_and_stop():
+        async with publishing(folder, sealed=["csam"]) as control:
+            zones = control.core.zones.zones
+            await until(lambda: held(control, "list-c2") and held(control, "list-csam"))
+            first = {label: zone.serial for label, zone in zones.items()}
+            folder.write("c2.txt", "c2.example\nother.example\n")
+            folder.write("csam.txt", f"{SEALED}\nsealed-other.example\n")
+            await control.reload(actor=ACTOR)
+            await control.add_opt_out("c-2", "c2", until=None, by=None, actor=ACTOR)
+            await until(lambda: all(newer(zones[label].serial, first[label]) for label in ("list-c2", "list-csam", "pass-c2")))
+            assert zones["list-csam"].journal.since(first["list-csam"]) is not None
+            last = {label: zone.serial for label, zone in zones.items()}
+            return first, last, zones["list-c2"].journal.since(first["list-c2"])
+
+    async def started():
+        async with publishing(folder, sealed=["csam"]) as control:
+            await until(lambda: held(control, "list-c2") and held(control, "list-csam"))
+            zones = control.core.zones.zones
+            return (
+                {label: zone.serial for label, zone in zones.items()},
+                {label: zone.journal.since(first[label]) for label, zone in zones.items()},
+            )
+
+    first, last, change = asyncio.run(change_and_stop())
+    kept = kept_names(folder)
+    assert set(kept) == {"list-c2"}
+    assert b"sealed" not in b"".join(kept.values())
+    serials, changes = asyncio.run(started())
+    assert serials == last
+    assert len(change) == 4
+    assert changes["list-c2"] == change
+    assert changes["list-csam"] is changes["pass-c2"] is None
+    # Still so after another start; not once the list is another.
+    assert asyncio.run(started()) == (serials, changes)
+    folder.write("c2.txt", "c2.example\nthird.example\n")
+    serials, changes = asyncio.run(started())
+    assert newer(serials["list-c2"], last["list-c2"])
+    assert changes["list-c2"] is None
 
 
 def test_a_sealed_list_is_withheld_unless_it_is_named(folder, capfd):

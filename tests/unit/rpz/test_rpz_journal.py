@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import zlib
+from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +51,39 @@ def test_a_journal_forgets_the_oldest_and_says_so() -> None:
     journal.add(MAX_VERSIONS + 10, Change((), tuple(map(record, range(LEAST)))), 0)
     assert len(journal) <= LEAST
     assert journal.since(MAX_VERSIONS + 9) is None
+
+
+@given(st.lists(st.sets(st.integers(0, 8)), min_size=1, max_size=8))
+def test_a_packed_journal_says_the_same_differences(versions: list[set[int]]) -> None:
+    journal = Journal()
+    for serial, (before, after) in enumerate(itertools.pairwise(versions)):
+        journal.add(serial, Change(tuple(map(record, before - after)), tuple(map(record, after - before))), 100)
+    kept = Journal.unpack(journal.pack())
+    assert len(kept) == len(journal)
+    assert [kept.since(serial) for serial in range(9)] == [journal.since(serial) for serial in range(9)]
+
+
+def test_a_packed_journal_holds_the_newest_changes_and_no_more_than_so_many() -> None:
+    journal = Journal()
+    for serial in range(10):
+        journal.add(serial, Change((record(serial),), (record(100 + serial),)), 0)
+    kept = Journal.unpack(journal.pack(7))
+    assert len(kept) == 6
+    assert kept.since(6) is None
+    assert kept.since(7) == journal.since(7)
+    assert len(Journal.unpack(journal.pack(1))) == 0
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda packed: packed[:-5], lambda packed: packed[:8] + b"\xff" + packed[9:], lambda _: b"", lambda _: b"x"]
+)
+def test_a_damaged_journal_is_none(damage: Callable[[bytes], bytes]) -> None:
+    journal = Journal()
+    journal.add(1, Change((), (record(1), record(2))), 0)
+    with pytest.raises(ValueError, match="damaged"):
+        Journal.unpack(damage(journal.pack()))
+    with pytest.raises(ValueError, match="damaged"):
+        Journal.unpack(zlib.compress(zlib.decompress(journal.pack())[:-1]))
 
 
 def serials(runs: object) -> list[int]:
