@@ -91,6 +91,15 @@ class People:
             return known.prefixes if known is not None else ()
         return self.site.customers.prefixes_of(identity)
 
+    def prefixes_of_each(self, identities: Sequence[str]) -> list[tuple[Prefix, ...]]:
+        """The same of many."""
+        found = self.site.customers.prefixes_of_each(identities)
+        if changed := self._state.customers:
+            for place, identity in enumerate(identities):
+                if identity in changed:
+                    found[place] = self.prefixes(identity)
+        return found
+
     def get(self, identity: str) -> Customer:
         """Raises RefusedError if there is no such customer."""
         customer = self.find(identity)

@@ -190,6 +190,21 @@ class Sessions:
             return tuple([part for prefix in found for part in without(prefix, table.shared_in(prefix))])
         return found
 
+    def prefixes_of_each(self, customers: Sequence[str]) -> list[tuple[Prefix, ...]]:
+        """The same of many customers, in a third of the time."""
+        table = self.table
+        found = self._people.prefixes_of_each(customers)
+        if not len(table):
+            return found
+        lost = table.held_of([prefix for own in found for prefix in own])
+        several = bool(table.shared())
+        for place, (own, theirs) in enumerate(zip(found, table.prefixes_of_each(customers), strict=True)):
+            if not lost.isdisjoint(own) or (several and any(table.shared_in(prefix) for prefix in (*own, *theirs))):
+                found[place] = self.prefixes_of(customers[place])
+            elif theirs:
+                found[place] = (*own, *[prefix for prefix in theirs if prefix not in own]) if own else theirs
+        return found
+
     def live_prefixes(self, customer: str) -> tuple[Prefix, ...]:
         return tuple(map(prefix_of, self.table.prefixes_of(customer)))
 

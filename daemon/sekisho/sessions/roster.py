@@ -6,10 +6,11 @@ Owns the rows and the indexes over them, and every question about them. What cha
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
 
 import numpy as np
 
-from sekisho.model.customers import Prefix
+from sekisho.model.customers import Prefix, together
 from sekisho.model.sessions import Ports, Session, Share
 from sekisho.sessions.changes import WHOLE, Held, Opened
 from sekisho.sessions.columns import Columns, code_of, prefix_of
@@ -67,6 +68,23 @@ class Roster:
         whole, prefixes = self._holders.whole, self._columns.prefixes
         return tuple([code for row in rows for code in prefixes[row] if whole.get(code) == row])
 
+    def prefixes_of_each(self, customers: Iterable[str]) -> list[tuple[Prefix, ...]]:
+        """The prefixes of many customers' live sessions, as `prefixes_of` has them."""
+        whole, prefixes = self._holders.whole, self._columns.prefixes
+        codes: list[int] = []
+        ends: list[int] = []
+        for rows in map(self._of_customer.get, customers):
+            for row in rows or ():
+                codes += [code for code in prefixes[row] if whole.get(code) == row]
+            ends.append(len(codes))
+        found = iter(together([code >> 8 for code in codes], [code & 0xFF for code in codes]))
+        return [tuple(islice(found, end - begin)) for begin, end in pairwise([0, *ends])]
+
+    def held_of(self, prefixes: Iterable[Prefix]) -> set[Prefix]:
+        """Those of some prefixes that a session has, or part of them."""
+        codes = {value << 8 | length for value, length in prefixes}
+        return set(map(prefix_of, (codes & self._holders.whole.keys()) | (codes & self._holders.parts.keys())))
+
     def is_held(self, code: int) -> bool:
         """Whether a session has a prefix, or part of it."""
         return code in self._holders.whole or code in self._holders.parts
@@ -95,8 +113,8 @@ class Roster:
 
     def shared_in(self, prefix: Prefix) -> list[Prefix]:
         """The addresses in a prefix that are shared."""
-        if not self._holders.shared:
-            return []
+        if not self._holders.shared or prefix.value >> 64:
+            return []  # all of them are of IPv4
         if prefix.length == 128:
             return [prefix] if self.is_shared(code_of(prefix)) else []
         last = prefix.value | (1 << (128 - prefix.length)) - 1

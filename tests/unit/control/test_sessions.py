@@ -468,3 +468,44 @@ async def until(condition):
             return
         await asyncio.sleep(0.01)
     raise AssertionError("it did not come")
+
+
+def test_where_many_customers_are_is_told_as_of_each_of_them(site):
+    """Fixed, by session, both, the same twice, on another's line, shared by ports, added at run time, and nobody."""
+    fixed = {
+        "c-40": ["192.0.2.40"],
+        "c-41": ["192.0.2.41", "2001:db8:41::/48"],
+        "c-42": [],
+        "c-43": ["203.0.113.0/29"],
+        "c-44": ["192.0.2.44"],
+    }
+
+    async def scenario():
+        configure(site, ports={"range": "26.9.1", "address": "26.9.2"})
+        site.customers([{"id": one, "terms": "gunma", "prefixes": own} for one, own in fixed.items()])
+        asked = [*fixed, "nobody", "c-45", "c-40"]
+
+        def parsed(*texts):
+            return tuple(map(Prefix.parse, texts))
+
+        async with on(site) as it:
+
+            def told():
+                each = it.sessions.prefixes_of_each(asked)
+                assert each == list(map(it.sessions.prefixes_of, asked))
+                return dict(zip(asked, each, strict=True))
+
+            assert told() == {one: parsed(*fixed.get(one, ())) for one in asked}
+            nas = await it.nas()
+            await it.tell(nas, START, "s1", "c-41", address("192.0.2.41") + prefix6("2001:db8:77::/56"))
+            await it.tell(nas, START, "s2", "c-42", address("192.0.2.44"))
+            await it.control.add_customer({"id": "c-45", "terms": "gunma", "prefixes": ["192.0.2.45"]}, replace=False, actor=ACTOR)
+            assert told()["c-41"] == parsed("192.0.2.41", "2001:db8:41::/48", "2001:db8:77::/56")
+            assert (told()["c-42"], told()["c-44"], told()["c-45"]) == (parsed("192.0.2.44"), (), parsed("192.0.2.45"))
+            outside = radius.vendor(9, 1, b"ports=1024-2047") + radius.vendor(9, 2, b"203.0.113.1")
+            await it.tell(nas, START, "s3", "c-40", address("100.64.0.1") + outside)
+            assert told()["c-43"] == parsed("203.0.113.0", "203.0.113.2/31", "203.0.113.4/30")
+            assert told()["c-40"] == parsed("192.0.2.40", "100.64.0.1")
+            nas.close()
+
+    go(scenario)
