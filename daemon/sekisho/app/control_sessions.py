@@ -24,7 +24,7 @@ import structlog
 
 from sekisho.app.control_people import People
 from sekisho.app.control_tables import Tables
-from sekisho.config.radius import RadiusSettings
+from sekisho.config.radius import Nas, RadiusSettings
 from sekisho.drivers.radius import Batch, Radius
 from sekisho.drivers.sessionhistory import SessionHistory
 from sekisho.drivers.tablerows import SHARED, Lent
@@ -152,6 +152,7 @@ class Sessions:
         overdue = table.overdue(now, limits, self._listening_since)
         if overdue:
             await self._end(overdue, now, SessionEnd.TIMEOUT)
+        await self._age(now)
         table.forget(now)
         self._tell_usage(now)
 
@@ -259,7 +260,7 @@ class Sessions:
     def is_silent(self, session: Session, now: float) -> bool:
         """Whether a session's NAS has not been heard of it for longer than it is given: it may be gone, and is not over yet."""
         nas = self._nas(session.nas)
-        return nas is not None and nas[0] is not None and max(session.seen, self._listening_since) + nas[0] < now
+        return nas is not None and nas.timeout is not None and max(session.seen, self._listening_since) + nas.timeout < now
 
     # What is heard.
 
@@ -348,6 +349,18 @@ class Sessions:
             self._commit(changes)
             await asyncio.sleep(0)
 
+    async def _age(self, now: float) -> None:
+        """Blocks of ports that a NAS allocated and never took back."""
+        ages = [math.inf if (nas := self._nas(name)) is None or nas.block_age is None else nas.block_age for name in self.table.nases]
+        blocks = self.table.aged(now, ages, self._listening_since)
+        if blocks:
+            log.warning("port-blocks-aged", blocks=len(blocks))
+        for begin in range(0, len(blocks), TOGETHER):
+            changes = Changes()
+            self.table.age(blocks[begin : begin + TOGETHER], now, changes)
+            self._commit(changes)
+            await asyncio.sleep(0)
+
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -385,17 +398,17 @@ class Sessions:
         else:
             self.fault = None
 
-    def _nas(self, name: str) -> tuple[float | None, float] | None:
-        """Time-out and grace of a NAS by its name in sessions."""
+    def _nas(self, name: str) -> Nas | None:
+        """A NAS by its name in sessions."""
         known = self._settings.nas if self._settings is not None else ()
         entry = name.partition(":")[0]
-        return next(((one.timeout, one.grace) for one in known if one.id == entry), None)
+        return next((one for one in known if one.id == entry), None)
 
     def _limit(self, name: str) -> float:
         nas = self._nas(name)
         if nas is None:
             return DEFAULT_LIMIT
-        return math.inf if nas[0] is None else nas[0] + nas[1]
+        return math.inf if nas.timeout is None else nas.timeout + nas.grace
 
     def _tell_usage(self, now: float) -> None:
         used, self._used = self._used, {}

@@ -27,6 +27,8 @@ class Roster:
         self._of_customer: dict[str, tuple[int, ...]] = {}
         self._of_unknown: dict[str, tuple[int, ...]] = {}
         self._several: set[str] = set()
+        self._allocated: dict[int, dict[Share, float]] = {}
+        """By row, the parts of shared addresses that were allocated by an event, and when they were last."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -161,6 +163,19 @@ class Roster:
         rows = np.flatnonzero((numbers > 0) & (np.maximum(columns.last_seen(), heard_from) + given < now))
         return list(zip(rows.tolist(), numbers[rows].tolist(), strict=True))
 
+    def aged(self, now: float, limits: Sequence[float], heard_from: float) -> list[tuple[int, int, Share]]:
+        """Blocks of ports that were allocated by an event longer ago than can be, each to be handed to `age`: row, number, ports.
+
+        `limits`: seconds, by the number of the NAS in `nases`; infinity: none. `heard_from` as for `overdue`.
+        """
+        columns = self._columns
+        return [
+            (row, columns.number[row], share)
+            for row, shares in self._allocated.items()
+            for share, told in shares.items()
+            if max(told, heard_from) + limits[columns.nas[row]] < now
+        ]
+
     def _open(self, key: tuple[int, str], opened: Opened) -> int:
         columns = self._columns
         row = columns.take()
@@ -186,7 +201,10 @@ class Roster:
                 prefixes.append(one.code)
                 self._holders.take(one.code, WHOLE, row)
             else:
-                shares.append(Share(prefix_of(one.code), one.ports))
+                share = Share(prefix_of(one.code), one.ports)
+                shares.append(share)
+                if one.told is not None:
+                    self._allocated.setdefault(row, {})[share] = one.told
                 self._holders.take(one.code, one.ports, row)
         self._columns.prefixes[row] = tuple(prefixes)
         self._columns.shares[row] = tuple(shares)

@@ -17,7 +17,7 @@ import numpy as np
 
 from sekisho.model.customers import Prefix
 from sekisho.model.sessions import Accounting, AccountingKind, Ports, Session, SessionEnd, Share
-from sekisho.sessions.changes import WHOLE, Changes, Heard, Held, Named, Opened, Over, Part, Released, Revived
+from sekisho.sessions.changes import WHOLE, Changes, Heard, Held, Named, Opened, Over, Part, Released, Revived, Told
 from sekisho.sessions.columns import code_of, is_v4, prefix_of
 from sekisho.sessions.counters import grown
 from sekisho.sessions.past import YOUNG, Past, never_seen
@@ -80,6 +80,16 @@ class Table(Roster):
                 self._end(row, at, end, changes)
                 ended += 1
         return ended
+
+    def age(self, blocks: Iterable[tuple[int, int, Share]], at: float, changes: Changes) -> int:
+        """Take blocks `aged` named from their sessions, which go on; returns how many still were there."""
+        columns, taken = self._columns, 0
+        for row, number, share in blocks:
+            if columns.number[row] == number and share in self._allocated.get(row, ()):
+                columns.shares[row] = tuple(one for one in columns.shares[row] if one != share)
+                self._let_go(row, code_of(share.prefix), at, changes, share.ports, aged=True)
+                taken += 1
+        return taken
 
     def forget(self, now: float) -> None:
         """Let go of sessions that have been over for longer than anything late comes."""
@@ -234,15 +244,24 @@ class Table(Roster):
         # What is told now takes the place of what it overlaps.
         kept = [one for one in kept if not any(one != other and one.overlaps(other) for other in told.shares)]
         after = tuple(sorted({*kept, *told.shares}, key=_place))
-        if after == parts:
-            return
-        for one in parts:
-            if one not in after:
-                self._let_go(row, code_of(one.prefix), told.at, changes, one.ports)
-        columns.shares[row] = after
-        for one in after:
-            if one not in parts:
-                self._take(row, code_of(one.prefix), one.ports, number, told, since, changes)
+        if after != parts:
+            for one in parts:
+                if one not in after:
+                    self._let_go(row, code_of(one.prefix), told.at, changes, one.ports)
+            columns.shares[row] = after
+            for one in after:
+                if one not in parts:
+                    self._take(row, code_of(one.prefix), one.ports, number, told, since, changes)
+        self._allocate(row, told, parts, changes)
+
+    def _allocate(self, row: int, told: Accounting, before: tuple[Share, ...], changes: Changes) -> None:
+        """Remember when parts were allocated; one that was there before is so from now on."""
+        known = self._allocated.get(row, {})
+        for one in told.shares:
+            if told.adds or one in known:
+                self._allocated.setdefault(row, known)[one] = max(told.at, known.get(one, 0.0))
+                if one in before:
+                    changes.facts.append(Told(self._columns.number[row], code_of(one.prefix), one.ports.first, known[one]))
 
     def _take(self, row: int, code: int, ports: Ports, number: int, told: Accounting, since: float, changes: Changes) -> None:
         for rival in self._holders.rivals(code, ports, row):
@@ -254,7 +273,7 @@ class Table(Roster):
             changes.shared.add(code)
         if ports is not WHOLE:
             changes.parts.append(Part(code, ports, self._columns.customers[row]))
-        changes.facts.append(Held(number, code, ports, since))
+        changes.facts.append(Held(number, code, ports, since, told.at if told.adds and ports is not WHOLE else None))
 
     def _yield(self, row: int, code: int, ports: Ports, changes: Changes) -> bool:
         """Have a session let go of ports that are another's now; False if it would have nothing left: then it is over.
@@ -271,7 +290,7 @@ class Table(Roster):
         columns.shares[row] = left
         return True
 
-    def _let_go(self, row: int, code: int, at: float, changes: Changes, ports: Ports = WHOLE) -> None:
+    def _let_go(self, row: int, code: int, at: float, changes: Changes, ports: Ports = WHOLE, *, aged: bool = False) -> None:
         if self._holders.give(code, row, ports):
             changes.moves[code] = None
             self._note(row, changes)
@@ -279,7 +298,12 @@ class Table(Roster):
             changes.shared.add(code)
         if ports is not WHOLE:
             changes.parts.append(Part(code, ports, None, given=True))
-        changes.facts.append(Released(self._columns.number[row], code, at, ports.first))
+            known = self._allocated.get(row)
+            if known is not None:
+                known.pop(Share(prefix_of(code), ports), None)
+                if not known:
+                    del self._allocated[row]
+        changes.facts.append(Released(self._columns.number[row], code, at, ports.first, aged))
 
     def _tell(self, row: int, sessions: list[Session]) -> None:
         if self._columns.customers[row] is not None:
