@@ -97,12 +97,14 @@ class LineWants:
         """Some customers' lines, as `line` has each: of a hundred thousand, looking up where they are takes most of the time."""
         enforced = self._enforced()
         found: dict[str, Line | None] = dict.fromkeys(customers)
-        concerned = [one for one in found if self._concerns(enforced.get(one, NONE), counted=counted)]
-        for one, prefixes in zip(concerned, self._prefixes_of_each(concerned), strict=True):
-            found[one] = self._line(one, enforced.get(one, NONE), prefixes, counted=counted)
-        for one in found if self._numbers else ():
-            if found[one] is None:
-                self._numbers.pop(one, None)
+        wanted = {one: what for one in found if self._concerns(what := enforced.get(one, NONE), counted=counted)}
+        for (one, what), prefixes in zip(wanted.items(), self._prefixes_of_each([*wanted]), strict=True):
+            if self._numbers or needs_number(what):
+                found[one] = self._line(one, what, prefixes, counted=counted)
+            else:
+                found[one] = Line(prefixes if len(prefixes) < 2 else outermost(prefixes), what, 0, counted)
+        for one in found.keys() - wanted.keys() if self._numbers else ():
+            self._numbers.pop(one, None)
         return found
 
     def line(self, customer: str, *, counted: bool) -> Line | None:

@@ -203,7 +203,7 @@ class Sessions:
             if not lost.isdisjoint(own) or (several and any(table.shared_in(prefix) for prefix in (*own, *theirs))):
                 found[place] = self.prefixes_of(customers[place])
             elif theirs:
-                found[place] = (*own, *[prefix for prefix in theirs if prefix not in own]) if own else theirs
+                found[place] = own + (theirs if set(own).isdisjoint(theirs) else tuple([one for one in theirs if one not in own]))
         return found
 
     def live_prefixes(self, customer: str) -> tuple[Prefix, ...]:
