@@ -1,6 +1,6 @@
 """Who is on which line now: the live sessions, found by NAS and id, by customer, by user and by address.
 
-Owns the rows and the indexes over them, and every question about them. What changes them is `table`'s.
+Owns the rows and the indexes over them, and every question about them. What changes them is `table`'s and `tenure`'s.
 """
 
 from __future__ import annotations
