@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sekisho.model.customers import V4_MAPPED, Prefix
 from sekisho.model.sessions import Accounting, AccountingKind, Ports, SessionEnd, Share
-from sekisho.sessions.changes import Changes, Heard, Held, Named, Opened, Over, Released, Revived
+from sekisho.sessions.changes import Changes, Heard, Held, Named, Opened, Over, Released, Revived, Told
 from sekisho.sessions.columns import code_of
 from sekisho.sessions.table import Table
 
@@ -62,6 +62,8 @@ class Disk:
             case Held():
                 assert self.sessions[fact.number] is not None
                 self.held[fact.number, fact.code, fact.ports.first] = fact.ports
+            case Told():
+                assert (fact.number, fact.code, fact.first) in self.held
             case Released():
                 self.held.pop((fact.number, fact.code, fact.first), None)
             case Over():
@@ -95,6 +97,7 @@ def test_the_facts_say_what_the_table_says(told):
             else:
                 parted[part.code, part.ports] = part.customer
         assert parted == {((V4_MAPPED | at) << 8 | 128, ports): customer for at, ports, customer in table.parts()}
+        assert all(share in table._columns.shares[row] for row, shares in table._allocated.items() for share in shares)
         assert all(down >= 0 and up >= 0 for _, down, up, _ in changes.usage)
         live = list(table.each())
         assert len(live) == len(table) == sum(disk.sessions.values())

@@ -46,7 +46,8 @@ LOOK_AGAIN = 1.0
 """Seconds after which a look that told too little is repeated,"""
 REPEATED = 3
 """as often at most: then all is read while nothing is written."""
-_TURN = 1000
+WAITED = 5.0
+"""Seconds for which somebody waits for what is told to be written."""
 _SILENCE, _MAIL, _SHAPE = frozenset({Role.SILENCE}), frozenset({Role.MAIL, Role.NO_MAIL}), frozenset({Role.DOWN, Role.UP})
 
 
@@ -86,6 +87,8 @@ class Lines:
         self._known = Known()
         self._dirty: dict[str, None] = {}
         self._wake = asyncio.Event()
+        self._rests = asyncio.Event()
+        """All that was told is written, or cannot be now."""
         self._lock = asyncio.Lock()
         self._look_at = 0.0
         """Monotonic seconds at which all is read back next."""
@@ -119,7 +122,14 @@ class Lines:
         """Something about some customers changed: what is in force, or where they are. Written at once, many in one step."""
         if self._settings_of().lines is not None:
             self._dirty.update(dict.fromkeys(customers))
+            self._rests.clear()
             self._wake.set()
+
+    async def written(self) -> None:
+        """Wait until what was told is in the kernel, but not long, and not where nothing can be written."""
+        if self._dirty and self._works():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._rests.wait(), WAITED)
 
     def look_again(self) -> None:
         """Everything may have changed."""
@@ -252,6 +262,7 @@ class Lines:
                 await writing
         finally:
             self._writing = False
+            self._rests.set()
         if self._draining and ticks >= self._sweep_at:
             async with self._lock:
                 await self._sweep(ticks)
@@ -398,7 +409,7 @@ class Lines:
         """What some customers' lines need now, from what the kernel is known to hold; it is known as done. Those told last come first."""
         customers = [self._dirty.popitem()[0] for _ in range(min(AT_ONCE, len(self._dirty)))]
         counted = self.settings is not None and self.settings.counters
-        fresh = {one: self.wants.line(one, counted=counted) for one in customers}
+        fresh = self.wants.lines(customers, counted=counted)
         # Who has an address that is somebody else's now is looked at too: it may have gone from one to the other.
         for one in self._concerned(fresh):
             fresh[one] = self.wants.line(one, counted=counted)

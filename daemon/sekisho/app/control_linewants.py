@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from sekisho.enforce.state import MOST_NUMBERS, NO_NUMBER, Class, State
@@ -23,6 +23,10 @@ class Addresses(Protocol):
 
     def prefixes_of(self, customer: str) -> tuple[Prefix, ...]:
         """The fixed prefixes of a customer and those of live sessions; never an address that is shared by ranges of ports."""
+        ...
+
+    def prefixes_of_each(self, customers: Sequence[str]) -> list[tuple[Prefix, ...]]:
+        """The same of many."""
         ...
 
 
@@ -58,11 +62,9 @@ class LineWants:
         """Every line something is done to, or that is counted."""
         enforced = dict(self._enforced())
         numbered: dict[str, tuple[Prefix, ...]] = {}
-        for number, (one, what) in enumerate(enforced.items(), start=1):
-            if needs_number(what):
-                numbered[one] = self._prefixes(one)
-            if not number % _TURN:
-                await asyncio.sleep(0)
+        for some in _turns([one for one, what in enforced.items() if needs_number(what)]):
+            numbered.update(zip(some, self._prefixes_of_each(some), strict=True))
+            await asyncio.sleep(0)
         kept = await asyncio.to_thread(numbers_found, found, numbered)
         self._numbers = {one: kept.get(one) or self._numbers[one] for one in numbered if one in kept or one in self._numbers}
         for one in [one for one, number in self._numbers.items() if number > MOST_NUMBERS and enforced[one].rate is not None]:
@@ -75,12 +77,9 @@ class LineWants:
         self.unnumbered = 0
         customers = self._people().ids() if counted else iter(enforced)
         lines: dict[str, Line] = {}
-        for number, customer in enumerate(dict.fromkeys([*customers, *enforced]), start=1):
-            line = self.line(customer, counted=counted)
-            if line is not None:
-                lines[customer] = line
-            if not number % _TURN:
-                await asyncio.sleep(0)
+        for some in _turns([*dict.fromkeys([*customers, *enforced])]):
+            lines.update((one, line) for one, line in self.lines(some, counted=counted).items() if line is not None)
+            await asyncio.sleep(0)
         return lines
 
     async def changed(self, lines: Mapping[str, Line], classes: Collection[Class], *, counted: bool) -> list[str]:
@@ -89,19 +88,38 @@ class LineWants:
         self.unnumbered = 0
         customers = self._people().ids() if counted else iter(())
         found: list[str] = []
-        for number, customer in enumerate(dict.fromkeys([*customers, *self._enforced(), *lines]), start=1):
-            if self.line(customer, counted=counted) != lines.get(customer):
-                found.append(customer)
-            if not number % _TURN:
-                await asyncio.sleep(0)
+        for some in _turns([*dict.fromkeys([*customers, *self._enforced(), *lines])]):
+            found += [one for one, line in self.lines(some, counted=counted).items() if line != lines.get(one)]
+            await asyncio.sleep(0)
+        return found
+
+    def lines(self, customers: Iterable[str], *, counted: bool) -> dict[str, Line | None]:
+        """Some customers' lines, as `line` has each: of a hundred thousand, looking up where they are takes most of the time."""
+        enforced = self._enforced()
+        found: dict[str, Line | None] = dict.fromkeys(customers)
+        wanted = {one: what for one in found if self._concerns(what := enforced.get(one, NONE), counted=counted)}
+        for (one, what), prefixes in zip(wanted.items(), self._prefixes_of_each([*wanted]), strict=True):
+            if self._numbers or needs_number(what):
+                found[one] = self._line(one, what, prefixes, counted=counted)
+            else:
+                found[one] = Line(prefixes if len(prefixes) < 2 else outermost(prefixes), what, 0, counted)
+        for one in found.keys() - wanted.keys() if self._numbers else ():
+            self._numbers.pop(one, None)
         return found
 
     def line(self, customer: str, *, counted: bool) -> Line | None:
         """A line as it is to be now; None: nothing is done to it, nor is it counted."""
         what = self._enforced().get(customer, NONE)
-        if not (counted or what.silenced or what.rate is not None or what.mail is not None):
+        if not self._concerns(what, counted=counted):
             self._numbers.pop(customer, None)
             return None
+        return self._line(customer, what, self._prefixes(customer), counted=counted)
+
+    @staticmethod
+    def _concerns(what: Enforcement, *, counted: bool) -> bool:
+        return counted or what.silenced or what.rate is not None or what.mail is not None
+
+    def _line(self, customer: str, what: Enforcement, prefixes: tuple[Prefix, ...], *, counted: bool) -> Line:
         number = 0
         if needs_number(what):
             number = self._numbers.get(customer, 0)
@@ -113,7 +131,6 @@ class LineWants:
                 self.unnumbered += 1
         elif self._numbers:
             self._numbers.pop(customer, None)
-        prefixes = self._prefixes(customer)
         return Line(prefixes if len(prefixes) < 2 else outermost(prefixes), what, number, counted)
 
     def _new_number(self, *, slowed: bool) -> int:
@@ -135,3 +152,13 @@ class LineWants:
             return self.addresses.prefixes_of(customer)
         found = self._people().find(customer)
         return found.prefixes if found is not None else ()
+
+    def _prefixes_of_each(self, customers: Sequence[str]) -> list[tuple[Prefix, ...]]:
+        if self.addresses is not None:
+            return self.addresses.prefixes_of_each(customers)
+        return list(map(self._prefixes, customers))
+
+
+def _turns(customers: Sequence[str]) -> Iterator[Sequence[str]]:
+    """As many at a time as others wait for."""
+    return (customers[begin : begin + _TURN] for begin in range(0, len(customers), _TURN))

@@ -18,12 +18,12 @@ from sekisho.app import (
     control_reload,
 )
 from sekisho.app.control_core import Core
+from sekisho.app.control_directory import first_address
 from sekisho.app.control_explain import answer_lists, explanation_body, question_name, question_type, source_address
 from sekisho.app.control_matches import retentions
 from sekisho.app.control_measure_operations import MeasureControl
 from sekisho.app.control_notice_operations import NoticeControl
 from sekisho.app.control_overload import standing_body
-from sekisho.app.control_people import first_address
 from sekisho.app.control_session_operations import SessionControl
 from sekisho.app.control_status import Plane, lists, status
 from sekisho.app.control_usage import line_body, usage_body

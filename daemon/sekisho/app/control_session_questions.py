@@ -163,4 +163,6 @@ def _claim_body(claim: Claim) -> Json:
     body = _body(claim.session)
     del body["prefixes"], body["shares"]
     ports = [list(one) for one in claim.ports.ranges()] if claim.ports is not None else None
-    return body | {"prefix": str(claim.prefix), "ports": ports, "held_since": claim.since, "held_until": claim.until}
+    # `held_end` is of the ports: of the session its `end` tells.
+    ended = "age" if claim.aged else None
+    return body | {"prefix": str(claim.prefix), "ports": ports, "held_since": claim.since, "held_until": claim.until, "held_end": ended}

@@ -2,11 +2,7 @@
 
 Owns the order: a request is entered in the table, its prefixes are in force in the plane at once and without a rebuild,
 its facts are written, and when they are on disk it may be answered. Does not own packets (`drivers.radius`), the
-transitions (`sessions.table`) nor the record (`drivers.sessionhistory`).
-
-An IPv4 address that several customers share by ports is nobody's in the plane, which tells no ports apart, though somebody may
-have a fixed prefix around it: nothing that is somebody's consent or measure reaches the others. A customer who shares is known
-there by the prefixes of their own (the address inside a CGN, the IPv6 prefix of MAP-E), and in the record by the ports.
+transitions (`sessions.table`), the record (`drivers.sessionhistory`) nor where customers are by all of it (`control_whereabouts`).
 """
 
 from __future__ import annotations
@@ -19,21 +15,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 import structlog
 
+from sekisho.app.control_logins import Logins
 from sekisho.app.control_people import People
+from sekisho.app.control_sessionoctets import SessionOctets
 from sekisho.app.control_tables import Tables
-from sekisho.config.radius import RadiusSettings
+from sekisho.app.control_whereabouts import Whereabouts
+from sekisho.config.radius import Nas, RadiusSettings
 from sekisho.drivers.radius import Batch, Radius
 from sekisho.drivers.sessionhistory import SessionHistory
-from sekisho.drivers.tablerows import SHARED, Lent
-from sekisho.model.customers import Prefix
+from sekisho.drivers.tablerows import SHARED
 from sekisho.model.errors import UnavailableError
 from sekisho.model.sessions import Accounting, AccountingKind, Session, SessionEnd
-from sekisho.model.usage import Source
 from sekisho.sessions.changes import Changes, Part
-from sekisho.sessions.columns import code_of, prefix_of, without
+from sekisho.sessions.columns import prefix_of
 from sekisho.sessions.table import REMEMBERED, Table
 
 if TYPE_CHECKING:
@@ -44,8 +40,6 @@ log = structlog.get_logger("sekisho.radius")
 
 TOGETHER = 256
 """Sessions ended or renamed before the loop's other tasks have their turn."""
-MOST_SHARED = 1000
-"""Shared addresses looked at for somebody's fixed prefix around them."""
 DEFAULT_LIMIT = 4200.0
 """Seconds after which a session of a NAS that is in no configuration any more is over."""
 RETENTION = 180 * 86400.0
@@ -62,11 +56,11 @@ class Watcher(Protocol):
     def nas_restarted(self, name: str) -> None: ...
 
 
-class Sessions:
+class Sessions(Whereabouts):
     """The live sessions of the daemon, and the record of all."""
 
     def __init__(self, history: SessionHistory, table: Table, clock: Callable[[], float]) -> None:
-        self.table = table
+        super().__init__(table)
         self.history = history
         self.usage: Traffic | None = None
         """Who is told of octets; None: nobody."""
@@ -78,13 +72,9 @@ class Sessions:
         """Why nothing is listened to, though the configuration has it."""
         self.watchers: list[Watcher] = []
         self._clock = clock
-        self._tables: Tables | None = None
         self._settings: RadiusSettings | None = None
-        self._realms: tuple[str, ...] = ()
-        self._used: dict[str, tuple[int, int, float]] = {}
-        """Octets both ways since the last tick, and of how many seconds they are; sessions side by side are of the same time."""
-        self._looked_at: tuple[object, ...] = ()
-        self._clash: tuple[Prefix, str] | None = None
+        self.logins = Logins()
+        self._octets = SessionOctets()
         self._listening_since = clock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -96,7 +86,7 @@ class Sessions:
         history = await asyncio.to_thread(SessionHistory.open, path)
         table = Table()
         self = cls(history, table, clock)
-        self._name_realms(settings)
+        self._settings, self.logins.realms = settings, settings.realms if settings is not None else ()
         changes = Changes()
 
         def restore() -> None:
@@ -107,7 +97,7 @@ class Sessions:
             for opened, until, end in restored.past:
                 table.remember(opened, until, end)
             for row, number, user, _ in table.names():
-                table.rename(row, number, self._whose(user, people), changes)
+                table.rename(row, number, self.logins.whose(user, people), changes)
 
         await asyncio.to_thread(restore)
         history.start()
@@ -124,12 +114,12 @@ class Sessions:
 
     async def adopt(self, settings: RadiusSettings | None) -> None:
         """Another configuration and its customers are in force: sessions go on, each under who its user is now."""
-        self._name_realms(settings)
+        self._settings, self.logins.realms = settings, settings.realms if settings is not None else ()
         await self._listen(settings)
         for some in _together(self.table.names()):
             changes = Changes()
             for row, number, user, _ in some:
-                self.table.rename(row, number, self._whose(user), changes)
+                self.table.rename(row, number, self.logins.whose(user, self._people), changes)
             self._commit(changes)
             await asyncio.sleep(0)
 
@@ -138,10 +128,10 @@ class Sessions:
         changes, table = Changes(), self.table
         found = table.sessions_of(customer)
         names = {customer, *logins}
-        for name in names | {f"{name}@{realm}" for name in names for realm in self._realms}:
+        for name in names | {f"{name}@{realm}" for name in names for realm in self.logins.realms}:
             found += table.sessions_unknown(name)
         for row, number, user in found:
-            table.rename(row, number, self._whose(user), changes)
+            table.rename(row, number, self.logins.whose(user, self._people), changes)
         self._commit(changes)
 
     async def tick(self) -> None:
@@ -152,8 +142,9 @@ class Sessions:
         overdue = table.overdue(now, limits, self._listening_since)
         if overdue:
             await self._end(overdue, now, SessionEnd.TIMEOUT)
+        await self._age(now)
         table.forget(now)
-        self._tell_usage(now)
+        self._octets.tell(self.usage, self._tables, now)
 
     def purge(self) -> None:
         """Delete what is past the retention."""
@@ -170,81 +161,21 @@ class Sessions:
 
     # What others ask.
 
-    def prefixes_of(self, customer: str) -> tuple[Prefix, ...]:
-        """All prefixes on a customer's lines now: the fixed ones, but for those on another's line, and those of live sessions.
-
-        Addresses in them that others share by ports are left out: what is done to the rest reaches nobody else.
-        """
-        table = self.table
-        found = self._people.prefixes(customer)
-        if not len(table):
-            return found
-        if found and any(table.is_held(code_of(prefix)) for prefix in found):
-            found = tuple([prefix for prefix in found if self.holder(prefix) in {None, customer}])
-        live = table.prefixes_of(customer)
-        if live:
-            # Most have the one or the other; of a hundred thousand each step counts.
-            held = map(prefix_of, live)
-            found = (*found, *[prefix for prefix in held if prefix not in found]) if found else tuple(held)
-        if table.sharing and any(table.shared_in(prefix) for prefix in found):
-            return tuple([part for prefix in found for part in without(prefix, table.shared_in(prefix))])
-        return found
-
-    def live_prefixes(self, customer: str) -> tuple[Prefix, ...]:
-        return tuple(map(prefix_of, self.table.prefixes_of(customer)))
-
-    def customers(self) -> set[str]:
-        """Customers with live sessions."""
-        return {name for name in self.table.holdings()[1] if name is not None}
-
-    def holder(self, prefix: Prefix) -> str | None:
-        """The customer on whose line a prefix is; `SHARED`: it is an address that customers share by ports."""
-        code = code_of(prefix)
-        return SHARED if self.table.is_shared(code) else self.table.holder(code)
-
-    def lent(self) -> Callable[[People], Lent]:
-        held, customers = self.table.holdings()
-        shared = self.table.shared()
-
-        def of(people: People) -> Lent:
-            # Sessions share customers, and looking one up costs more than remembering them.
-            known = {name for name in set(customers) if name is not None and name in people}
-            whole = [(prefix_of(code), name) for code, row in held if (name := customers[row]) is not None and name in known]
-            return whole + [(prefix_of(code), SHARED) for code in shared]
-
-        return of
-
-    def clash(self) -> tuple[Prefix, str] | None:
-        """An address that is shared by ports, and the customer who has a fixed prefix around it: the plane tells no ports apart."""
-        if self._tables is None:
-            return None
-        people = self._people
-        key = (self.table.sharing, people, people.changes)
-        if key != self._looked_at:
-            shared = itertools.islice(self.table.shared(), MOST_SHARED)
-            held = ((prefix, name) for prefix in map(prefix_of, shared) for name in people.holders(prefix))
-            self._looked_at, self._clash = key, next(held, None)
-        return self._clash
-
-    def live(self, customer: str) -> list[Session]:
-        """A customer's live sessions."""
-        return self.table.live(customer)
-
     def login_of(self, user: str) -> str:
         """The ID behind a user name: one that is told with a realm and without it is the same."""
-        return user if self._people.with_login(user) is not None else self._without_realm(user)
+        return self.logins.id_of(user, self._people)
 
     def several(self) -> list[Session]:
         """The live sessions of every customer who has more than one, by their IDs."""
         found = self.table.several()
-        if not self._realms:
+        if not self.logins.realms:
             return found
         return [one if (name := self.login_of(one.user)) == one.user else replace(one, user=name) for one in found]
 
     def is_silent(self, session: Session, now: float) -> bool:
         """Whether a session's NAS has not been heard of it for longer than it is given: it may be gone, and is not over yet."""
         nas = self._nas(session.nas)
-        return nas is not None and nas[0] is not None and max(session.seen, self._listening_since) + nas[0] < now
+        return nas is not None and nas.timeout is not None and max(session.seen, self._listening_since) + nas.timeout < now
 
     # What is heard.
 
@@ -258,15 +189,13 @@ class Sessions:
                 changes, tickets = Changes(), []
                 self._spawn(self._restart(ticket, told))
                 continue
-            self.table.apply(told, self._whose(told.user), changes)
+            self.table.apply(told, self.logins.whose(told.user, self._people), changes)
             tickets.append(ticket)
         self._commit(changes, tickets)
 
     def _commit(self, changes: Changes, tickets: Sequence[int] = ()) -> None:
         """In force, then on disk, then answered."""
-        for customer, down, up, seconds in changes.usage:
-            before = self._used.get(customer, (0, 0, 0.0))
-            self._used[customer] = before[0] + down, before[1] + up, max(before[2], seconds)
+        self._octets.add(changes.usage)
         if not changes.facts and not tickets:
             return
         for watcher in self.watchers:
@@ -276,7 +205,7 @@ class Sessions:
                 watcher.session_started(session)
         if changes.parts and self.parted is not None:
             self.parted(changes.parts)
-        moved = changes.moved | self._fixed_owners(changes)
+        moved = changes.moved | (self.fixed_owners(changes) if self.followers else set())
         if moved:
             for follower in self.followers:
                 follower(moved)
@@ -285,15 +214,6 @@ class Sessions:
         else:
             self.history.write(changes.facts, lambda: None)
             self._spawn(self._answer_settled(tickets))
-
-    def _fixed_owners(self, changes: Changes) -> set[str]:
-        """Whose fixed prefixes are among those that moved, or around an address that is shared now or no more: they have less, or again."""
-        if self._tables is None or not self.followers:
-            return set()
-        owners = {self._people.fixed(prefix_of(code)) for code in changes.moves}
-        for code in changes.shared:
-            owners.update(self._people.holders(prefix_of(code)))
-        return {one for one in owners if one is not None}
 
     def _move(self, changes: Changes) -> bool:
         if not (changes.moves or changes.shared) or self._tables is None:
@@ -333,33 +253,22 @@ class Sessions:
             self._commit(changes)
             await asyncio.sleep(0)
 
+    async def _age(self, now: float) -> None:
+        """Blocks of ports that a NAS allocated and never took back."""
+        ages = [math.inf if (nas := self._nas(name)) is None or nas.block_age is None else nas.block_age for name in self.table.nases]
+        blocks = self.table.aged(now, ages, self._listening_since)
+        if blocks:
+            log.warning("port-blocks-aged", blocks=len(blocks))
+        for begin in range(0, len(blocks), TOGETHER):
+            changes = Changes()
+            self.table.age(blocks[begin : begin + TOGETHER], now, changes)
+            self._commit(changes)
+            await asyncio.sleep(0)
+
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    # Who is who.
-
-    @property
-    def _people(self) -> People:
-        assert self._tables is not None  # noqa: S101 - there is nobody to ask before `start`
-        return self._tables.people
-
-    def _whose(self, user: str, people: People | None = None) -> str | None:
-        """The customer of a user name: by log-in name or id, after a realm that is no part of either. Never a guess."""
-        if not user:
-            return None
-        people = people or self._people
-        found = people.with_login(user)
-        return people.with_login(self._without_realm(user)) if found is None and self._realms else found
-
-    def _without_realm(self, user: str) -> str:
-        name, _, realm = user.rpartition("@")
-        return name if realm in self._realms else user
-
-    def _name_realms(self, settings: RadiusSettings | None) -> None:
-        self._settings = settings
-        self._realms = settings.realms if settings is not None else ()
 
     async def _listen(self, settings: RadiusSettings | None) -> None:
         try:
@@ -370,27 +279,17 @@ class Sessions:
         else:
             self.fault = None
 
-    def _nas(self, name: str) -> tuple[float | None, float] | None:
-        """Time-out and grace of a NAS by its name in sessions."""
+    def _nas(self, name: str) -> Nas | None:
+        """A NAS by its name in sessions."""
         known = self._settings.nas if self._settings is not None else ()
         entry = name.partition(":")[0]
-        return next(((one.timeout, one.grace) for one in known if one.id == entry), None)
+        return next((one for one in known if one.id == entry), None)
 
     def _limit(self, name: str) -> float:
         nas = self._nas(name)
         if nas is None:
             return DEFAULT_LIMIT
-        return math.inf if nas[0] is None else nas[0] + nas[1]
-
-    def _tell_usage(self, now: float) -> None:
-        used, self._used = self._used, {}
-        if self.usage is None or not used or self._tables is None:
-            return
-        rows = [(row, *octets) for customer, octets in used.items() if (row := self._tables.row_of(customer)) is not None]
-        if rows:
-            numbers, downs, ups, times = zip(*rows, strict=True)
-            octets = np.array(downs, np.uint64), np.array(ups, np.uint64)
-            self.usage.add(Source.RADIUS, now, np.array(numbers, np.int64), *octets, seconds=np.array(times, np.float64))
+        return math.inf if nas.timeout is None else nas.timeout + nas.grace
 
 
 def _together(items: Iterable[tuple[int, int, str, str | None]]) -> Iterator[tuple[tuple[int, int, str, str | None], ...]]:

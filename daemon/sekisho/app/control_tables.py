@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -64,6 +64,8 @@ class Tables:
         self.enforcements = Enforcements(enforcements or {})
         self.followers: list[Callable[[Collection[str]], None]] = []
         """Who else carries out what is in force: told which customers' changed, at once, and not waited for."""
+        self.before_loads: list[Callable[[], Awaitable[None]]] = []
+        """What they are waited for by before all customers are loaded for it: beside that it would take them many times as long."""
         self.lender: Lender = NoLender()
         self.publisher: ZonePublisher | None = None
         self._writer = writer
@@ -188,7 +190,6 @@ class Tables:
         if len(given) > MANY and self.published.epoch:
             await self._load_enforced(given)
             self._tell_publisher(None)
-            self._tell_enforcers(given)
             return
         self.enforcements.put(given)
         self._tell_enforcers(given)
@@ -212,6 +213,9 @@ class Tables:
             while part := dict(itertools.islice(each, _PART)):
                 self.enforcements.put(part)
                 await asyncio.sleep(0)
+            self._tell_enforcers(given)
+            for done in self.before_loads:
+                await done()
             await self._load_customers(self.people, time.time())
             self._enforce_late(self.people)
             self._whole = True

@@ -64,6 +64,7 @@ async def open_watch(
         left=state / "lines",
     )
     tables.followers.append(lines.follow)
+    tables.before_loads.append(lines.written)
     sessions.followers.append(lines.follow)
     stack.push_async_callback(lines.close)
     shares = FlowShares(sessions.table, tables.row_of)

@@ -129,6 +129,9 @@ class Nas(FileModel):
     """Time after that in which it is not over yet, should it be heard of again."""
     ports: PortAttributes | None = None
     """How it says the ports of shared addresses."""
+    block_age: SomeSeconds | None = 604800.0
+    """Ports of a shared address that it allocates by an event (RFC 8045) and neither tells of again nor takes back are held no longer than
+    this, should the session go on: longer than a block is in use at a stretch. null: as long as the session."""
 
 
 class RadiusSettings(FileModel):

@@ -1,8 +1,8 @@
 """Accounting packets as bytes, to what the NAS meant, and back to responses (RFC 2866, 2869, 3162, 4818, 6911, 8045).
 
-Owns which NAS a packet is of, whether it is genuine, and where in it things stand. A packet is looked into only
+Owns which NAS a packet is of, whether it is genuine, and which session it tells of, when. A packet is looked into only
 when its Request Authenticator fits the secret of where it came from: nothing a stranger sends gets as far as
-its attributes. Does not own sockets nor what the sessions become.
+its attributes. What a session holds by it is `radiusheld`'s to read. Does not own sockets nor what the sessions become.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyrad.dictionary import Dictionary
 from pyrad.packet import AccountingRequest, PacketError, StatusServer
 
 from sekisho.drivers.radiusframes import Peer
+from sekisho.drivers.radiusheld import held
 from sekisho.drivers.radiuspacket import Received
+from sekisho.drivers.radiusvalues import MalformedError, nas_address, number_of, octets_of, text_of
 from sekisho.model.customers import V4_MAPPED, Prefix
-from sekisho.model.sessions import Accounting, AccountingKind, AccountingOutcome, Ports, Share
-from sekisho.sessions.mape import Rule, share_of
+from sekisho.model.sessions import Accounting, AccountingKind, AccountingOutcome
+from sekisho.sessions.mape import Rule
 
 _HEADER = 20
 _MAX = 4096
@@ -32,24 +33,14 @@ _KINDS = {
     7: AccountingKind.NAS_ON,
     8: AccountingKind.NAS_OFF,
 }
-_USER, _NAS_ADDRESS, _FRAMED, _NAS_NAME, _DELAY, _SESSION, _SECONDS = 1, 4, 8, 32, 41, 44, 46
+_USER, _NAS_NAME, _DELAY, _SESSION, _SECONDS = 1, 32, 41, 44, 46
 _STATUS, _INPUT, _OUTPUT, _INPUT_HIGH, _OUTPUT_HIGH = 40, 42, 43, 52, 53
 _EVENT = 55
 _VENDOR = 26
 _AUTHENTICATOR = 80
-_NAS_ADDRESS6, _FRAMED_PREFIX6, _DELEGATED6, _FRAMED6 = 95, 97, 123, 168
-_EXTENDED, _PORT_RANGE = 241, 6
-_RANGE_ADDRESS, _RANGE_ALLOC, _RANGE_FIRST, _RANGE_LAST = 3, 8, 9, 10
-_ALLOCATION, _DEALLOCATION = 1, 2
-_NOBODYS = frozenset({0, 0xFFFFFFFF, 0xFFFFFFFE})
-"""Framed-IP-Address before there is one, and those that let the user or the NAS choose (RFC 2865 section 5.8)."""
-_SHORTEST6 = 16
-"""A prefix shorter than that is no customer's."""
-_NUMBERS = re.compile(r"[0-9]+")
 _LATEST = 1 << 20
 """Seconds of Acct-Delay-Time that can be true: what a NAS kept for longer is taken to have happened then."""
 _HOSTS = 65536
-_LAST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +50,6 @@ class Read:
     outcome: AccountingOutcome
     packet: Received | None = None
     told: Accounting | None = None
-
-
-class _MalformedError(Exception):
-    """A genuine packet with something in it that cannot be."""
 
 
 class Decoder:
@@ -96,7 +83,7 @@ class Decoder:
             return Read(AccountingOutcome.IGNORED, packet)
         try:
             return self._told(packet, peers, host, now, signed=signed)
-        except _MalformedError:
+        except MalformedError:
             return Read(AccountingOutcome.MALFORMED)
 
     def _from(self, host: str) -> list[Peer]:
@@ -119,16 +106,16 @@ class Decoder:
         return []
 
     def _told(self, packet: Received, peers: list[Peer], host: str, now: float, *, signed: bool) -> Read:
-        named, address = _text(packet.get(_NAS_NAME)), _nas_address(packet)
+        named, address = text_of(packet.get(_NAS_NAME)), nas_address(packet)
         peer = next((one for one in peers if one.identifier is not None and one.identifier in {named, address}), None)
         peer = peer or next((one for one in peers if one.identifier is None), None)
         if peer is None:
             return Read(AccountingOutcome.UNKNOWN_NAS)
         if peer.signed and not signed:
             return Read(AccountingOutcome.BAD_SECRET)
-        status = _number(packet.get(_STATUS))
+        status = number_of(packet.get(_STATUS))
         if status is None:
-            raise _MalformedError
+            raise MalformedError
         kind = _KINDS.get(status)
         if kind is None:
             return Read(AccountingOutcome.IGNORED, packet)
@@ -140,67 +127,24 @@ class Decoder:
             # An entry for several: each is known by what it calls itself.
             name = named or address or ("" if peer.proxy else host)
             if not name:
-                raise _MalformedError
+                raise MalformedError
             nas = f"{peer.id}:{name}"
         at = _moment(packet, now, timed=peer.timed)
         if kind in {AccountingKind.NAS_ON, AccountingKind.NAS_OFF}:
             return Read(AccountingOutcome.TAKEN, packet, Accounting(kind, nas, at))
-        session = _text(packet.get(_SESSION))
+        session = text_of(packet.get(_SESSION))
         if not session:
-            raise _MalformedError
-        up, down = _octets(packet, _INPUT, _INPUT_HIGH), _octets(packet, _OUTPUT, _OUTPUT_HIGH)
+            raise MalformedError
+        up, down = octets_of(packet, _INPUT, _INPUT_HIGH), octets_of(packet, _OUTPUT, _OUTPUT_HIGH)
         if peer.swap:
             up, down = down, up
         wide = bool(packet.get(_INPUT_HIGH) or packet.get(_OUTPUT_HIGH))
-        prefixes, shares, gone, adds = self._held(packet, peer)
-        seconds = _number(packet.get(_SECONDS))
-        user = _text(packet.get(_USER))
+        prefixes, shares, gone, adds = held(packet, peer, self._rules)
+        seconds = number_of(packet.get(_SECONDS))
+        user = text_of(packet.get(_USER))
         return Read(
             AccountingOutcome.TAKEN, packet, Accounting(kind, nas, at, session, user, prefixes, shares, down, up, wide, seconds, gone, adds)
         )
-
-    def _held(self, packet: Received, peer: Peer) -> tuple[tuple[Prefix, ...], tuple[Share, ...], tuple[Share, ...], bool]:
-        """Prefixes, parts of shared addresses, those given back, and whether the parts are besides those of before."""
-        own: list[Prefix] = []
-        shares: list[Share] = []
-        gone: list[Share] = []
-        framed = _v4(packet.get(_FRAMED))
-        ranges = _ranges(packet)
-        said = _said(packet, peer)
-        if said is not None:
-            ports, outside = said
-            ranges.append((outside, ports, None))
-        shared_framed = False
-        for outside, ports, allocated in ranges:
-            address = framed if outside is None else outside
-            if allocated == _DEALLOCATION:
-                if address is not None:
-                    gone.append(Share(Prefix(V4_MAPPED | address, 128), ports))
-                    shared_framed |= address == framed
-            elif address is not None and (ports.first, ports.last) == (0, _LAST_PORT):
-                # All ports: it is shared with nobody.
-                own.append(Prefix(V4_MAPPED | address, 128))
-            elif address is not None:
-                shares.append(Share(Prefix(V4_MAPPED | address, 128), ports))
-                shared_framed |= address == framed
-        if framed is not None and not shared_framed:
-            own.append(Prefix(V4_MAPPED | framed, 128))
-        for kind in (_FRAMED_PREFIX6, _DELEGATED6):
-            for value in packet.get(kind) or ():
-                prefix = _v6_prefix(value)
-                own.append(prefix)
-                mapped = share_of(self._rules, prefix) if kind == _DELEGATED6 or self._rules else None
-                if isinstance(mapped, Share):
-                    shares.append(mapped)
-                elif mapped is not None:
-                    own.append(mapped)
-        for value in packet.get(_FRAMED6) or ():
-            if len(value) != 16:
-                raise _MalformedError
-            own.append(_checked6(int.from_bytes(value), 128))
-        # An allocation that is told as one is an event; a range without the word is what there is (RFC 8045 section 3.1.2).
-        adds = any(allocated == _ALLOCATION for _, _, allocated in ranges)
-        return tuple(dict.fromkeys(own)), tuple(dict.fromkeys(shares)), tuple(gone), adds
 
 
 def _genuine(data: bytes, secret: bytes, dictionary: Dictionary) -> Received | None:
@@ -230,10 +174,10 @@ def answer_to(packet: Received) -> bytes:
 
 def _moment(packet: Received, now: float, *, timed: bool) -> float:
     """When what a packet tells happened (UNIX seconds), by the NAS's clock where that is right and not before us."""
-    said = _number(packet.get(_EVENT)) if timed else None
+    said = number_of(packet.get(_EVENT)) if timed else None
     if said is not None and now - _LATEST <= said <= now:
         return float(said)
-    return now - min(_number(packet.get(_DELAY)) or 0, _LATEST)
+    return now - min(number_of(packet.get(_DELAY)) or 0, _LATEST)
 
 
 def _value(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> int:
@@ -243,123 +187,3 @@ def _value(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> int:
 def _is_host(peer: Peer, host: str) -> bool:
     value = _value(ipaddress.ip_address(host.partition("%")[0]))
     return any(prefix == (value, 128) for prefix in peer.prefixes)
-
-
-def _text(values: Sequence[bytes] | None) -> str:
-    return values[0].decode("utf-8", "backslashreplace").replace("\0", "") if values else ""
-
-
-def _number(values: Sequence[bytes] | None) -> int | None:
-    if not values:
-        return None
-    if len(values[0]) != 4:
-        raise _MalformedError
-    return int.from_bytes(values[0])
-
-
-def _octets(packet: Received, low: int, high: int) -> int | None:
-    octets = _number(packet.get(low))
-    return None if octets is None else (_number(packet.get(high)) or 0) << 32 | octets
-
-
-def _v4(values: Sequence[bytes] | None) -> int | None:
-    number = _number(values)
-    return None if number is None or number in _NOBODYS else number
-
-
-def _v6_prefix(value: bytes) -> Prefix:
-    """RFC 3162 section 2.3: a reserved octet, the length, as many octets of the prefix as it needs or more."""
-    if not 2 <= len(value) <= 18 or value[1] > 128:
-        raise _MalformedError
-    length = value[1]
-    number = int.from_bytes(value[2:].ljust(16, b"\0"))
-    return _checked6(number >> (128 - length) << (128 - length), length)
-
-
-def _checked6(value: int, length: int) -> Prefix:
-    if length < _SHORTEST6 or value >> 96 == 0:
-        # ::/32 holds no customer, and IPv4 addresses, which are no business of these attributes.
-        raise _MalformedError
-    return Prefix(value, length)
-
-
-def _nas_address(packet: Received) -> str:
-    for kind, size in ((_NAS_ADDRESS, 4), (_NAS_ADDRESS6, 16)):
-        values = packet.get(kind)
-        if values and len(values[0]) == size:
-            return str(ipaddress.ip_address(values[0]))
-    return ""
-
-
-def _ranges(packet: Received) -> list[tuple[int | None, Ports, int | None]]:
-    """IP-Port-Range (RFC 8045 section 3.1.2): shared address, or None; ports; whether they are allocated or given back, or None."""
-    found: list[tuple[int | None, Ports, int | None]] = []
-    for value in packet.get(_EXTENDED) or ():
-        if not value or value[0] != _PORT_RANGE:
-            continue
-        parts = _parts(value[1:])
-        first, last = parts.get(_RANGE_FIRST), parts.get(_RANGE_LAST)
-        if first is not None and last is not None:
-            found.append((parts.get(_RANGE_ADDRESS), _ports(first, last), parts.get(_RANGE_ALLOC)))
-    return found
-
-
-def _parts(value: bytes) -> Mapping[int, int]:
-    found: dict[int, int] = {}
-    while value:
-        if len(value) < 2 or not 2 <= value[1] <= len(value):
-            raise _MalformedError
-        found[value[0]] = int.from_bytes(value[2 : value[1]])
-        value = value[value[1] :]
-    return found
-
-
-def _said(packet: Received, peer: Peer) -> tuple[Ports, int | None] | None:
-    """Ports as the vendor of a NAS says them, and the shared address if it says that too."""
-    if peer.range is not None:
-        numbers = _NUMBERS.findall(next((text for text in _texts(packet, peer.range) if len(_NUMBERS.findall(text)) > 1), ""))
-    elif peer.first is not None and peer.last is not None:
-        numbers = [number for name in (peer.first, peer.last) for number in _integers(packet, name)[:1]]
-    else:
-        return None
-    if len(numbers) < 2:
-        return None
-    return _ports(int(numbers[-2]), int(numbers[-1])), _outside(packet, peer)
-
-
-def _outside(packet: Received, peer: Peer) -> int | None:
-    values = _values(packet, peer.address) if peer.address is not None else ()
-    if not values:
-        return None
-    if len(values[0]) == 4:
-        return int.from_bytes(values[0])
-    try:
-        return int(ipaddress.IPv4Address(values[0].decode("ascii").rpartition("=")[2]))
-    except ValueError:
-        raise _MalformedError from None
-
-
-def _values(packet: Received, name: tuple[int, int]) -> Sequence[bytes]:
-    return packet.get(name if name[0] else name[1]) or ()
-
-
-def _texts(packet: Received, name: tuple[int, int]) -> list[str]:
-    return [value.decode("ascii", "replace") for value in _values(packet, name)]
-
-
-def _integers(packet: Received, name: tuple[int, int]) -> list[str]:
-    """Numbers written in digits, or as integers of two or four octets."""
-    found = []
-    for value in _values(packet, name):
-        number = int.from_bytes(value)
-        if len(value) in {2, 4} and number <= _LAST_PORT:
-            found.append(str(number))
-        elif value.isdigit():
-            found.append(value.decode("ascii"))
-    return found
-
-
-def _ports(first: int, last: int) -> Ports:
-    if not 0 <= first <= last <= _LAST_PORT:
-        raise _MalformedError
-    return Ports(first, last)

@@ -17,8 +17,8 @@ from sekisho.sessions.holding import Claim
 
 SESSIONS = "sessions.db"
 _CLAIMS = (
-    "SELECT h.first, h.last, h.step, h.times, h.since, h.until, coalesce(n.seen, s.seen), s.number, s.nas, s.id, s.user, s.customer,"
-    " s.since, s.until, s.end FROM held h JOIN sessions s ON s.number = h.number"
+    "SELECT h.first, h.last, h.step, h.times, h.since, h.until, {later}, coalesce(n.seen, s.seen), s.number, s.nas, s.id, s.user,"
+    " s.customer, s.since, s.until, s.end FROM held h JOIN sessions s ON s.number = h.number"
     " LEFT JOIN heard n ON n.line = (SELECT max(line) FROM heard WHERE number = h.number)"
     " WHERE h.address = ? AND h.length = ?"
 )
@@ -36,6 +36,10 @@ class Holders:
             if version != SCHEMA_VERSION:
                 self._connection.close()
                 raise LedgerError(f"the record of sessions {path} is of version {version} and this program reads {SCHEMA_VERSION}")
+            there = {row[1] for row in self._connection.execute("PRAGMA table_info(held)")}
+            # A copy that an earlier release made has no such columns.
+            later = ", ".join(f"h.{name}" if name in there else "NULL" for name in ("told", "aged"))
+            self._claims = _CLAIMS.format(later=later)
             self._lengths = [row[0] for row in self._connection.execute("SELECT length FROM lengths ORDER BY length DESC")]
         except (OSError, sqlite3.Error) as error:
             raise LedgerError(f"the record of sessions {path} cannot be read ({error}); ask as root or as the daemon's user") from error
@@ -49,12 +53,12 @@ class Holders:
         try:
             for length in self._lengths:
                 masked = address >> (128 - length) << (128 - length)
-                for row in self._connection.execute(_CLAIMS, (masked.to_bytes(16), length)):
-                    *ports, since, until, seen, number, nas, id_, user, customer, began, over, end = row
+                for row in self._connection.execute(self._claims, (masked.to_bytes(16), length)):
+                    *ports, since, until, told, aged, seen, number, nas, id_, user, customer, began, over, end = row
                     share = None if (one := Ports(*ports)) == WHOLE else one
                     ended = SessionEnd(end) if end is not None else None
                     session = Session(nas, id_, user, customer, began, seen, until=over, end=ended)
-                    found.append(Claim(session, Prefix(masked, length), share, since, until, number))
+                    found.append(Claim(session, Prefix(masked, length), share, since, until, number, told, bool(aged)))
         except sqlite3.Error as error:
             raise LedgerError(f"the record of sessions {self.path} cannot be read ({error}); see that its disk works") from error
         return found

@@ -22,7 +22,7 @@ from typing import Any, Self
 import structlog
 
 from sekisho.drivers.databases import open_database
-from sekisho.drivers.sessionrows import COLUMNS, SCHEMA, SCHEMA_VERSION, enter, opened
+from sekisho.drivers.sessionrows import COLUMNS, SCHEMA, SCHEMA_VERSION, complete, enter, opened
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import LedgerError
 from sekisho.model.sessions import Ports, Session, SessionEnd, Share
@@ -75,6 +75,8 @@ class SessionHistory:
         try:
             connection, version = open_database(path, SCHEMA, SCHEMA_VERSION, synchronous="FULL")
             connection.execute("PRAGMA cache_size=-65536")
+            if version == SCHEMA_VERSION:
+                complete(connection)
             reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
             reader.execute("PRAGMA query_only=ON")
         except (OSError, sqlite3.Error) as error:
@@ -95,12 +97,13 @@ class SessionHistory:
             pass
         execute = self._connection.execute
         held: dict[int, list[Held]] = {}
-        for address, length, since, number, *ports in execute(
-            "SELECT h.address, h.length, h.since, h.number, h.first, h.last, h.step, h.times FROM sessions s"
+        for address, length, since, number, told, *ports in execute(
+            "SELECT h.address, h.length, h.since, h.number, h.told, h.first, h.last, h.step, h.times FROM sessions s"
             " JOIN held h ON h.number = s.number WHERE s.until IS NULL AND h.until IS NULL"
         ):
             one = Ports(*ports)
-            held.setdefault(number, []).append(Held(number, int.from_bytes(address) << 8 | length, WHOLE if one == WHOLE else one, since))
+            code = int.from_bytes(address) << 8 | length
+            held.setdefault(number, []).append(Held(number, code, WHOLE if one == WHOLE else one, since, told))
         live = [
             (opened(row), held.get(row[0], []))
             for row in execute(f"SELECT {COLUMNS} FROM sessions WHERE until IS NULL")  # noqa: S608
@@ -252,24 +255,28 @@ class SessionHistory:
     # Questions.
 
     def claims(self, address: Prefix, at: float) -> list[Claim]:
-        """Every session that had an address (a prefix of full length) at a time, whatever the port. Raises LedgerError."""
+        """Every session that had an address (a prefix of full length) at a time, whatever the port. Raises LedgerError.
+
+        One whose ports had ended by their age is among them while it went on: it may have had them still.
+        """
         found: list[Claim] = []
         for length in sorted(self._lengths, reverse=True):
             masked = address.value >> (128 - length) << (128 - length)
             rows = self._ask(
-                "SELECT h.first, h.last, h.step, h.times, h.since, h.until, coalesce(n.seen, s.seen), s.* FROM held h"
+                "SELECT h.first, h.last, h.step, h.times, h.since, h.until, h.told, h.aged, coalesce(n.seen, s.seen), s.* FROM held h"
                 " JOIN sessions s ON s.number = h.number"
                 " LEFT JOIN heard n ON n.line = (SELECT max(line) FROM heard WHERE number = h.number)"
-                " WHERE h.address = ? AND h.length = ? AND h.since <= ? AND (h.until IS NULL OR h.until > ?)",
-                (masked.to_bytes(16), length, at, at),
+                " WHERE h.address = ? AND h.length = ? AND h.since <= ? AND (h.until IS NULL OR h.until > ?"
+                " OR (h.aged AND (s.until IS NULL OR s.until > ?)))",
+                (masked.to_bytes(16), length, at, at, at),
             )
-            for *ports, since, until, seen, number, nas, id_, user, customer, began, _, down, up, _, _, over, end in rows:
+            for *ports, since, until, told, aged, seen, number, nas, id_, user, customer, began, _, down, up, _, _, over, end in rows:
                 held = Ports(*ports)
                 session = Session(
                     nas, id_, user, customer, began, seen, (), (), down, up, over, SessionEnd(end) if end is not None else None
                 )
                 share = None if held == WHOLE else held
-                found.append(Claim(session, Prefix(masked, length), share, since, until, number))
+                found.append(Claim(session, Prefix(masked, length), share, since, until, number, told, bool(aged)))
         return found
 
     def sessions_of(self, customer: str, limit: int) -> list[Session]:

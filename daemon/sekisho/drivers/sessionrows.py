@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from sekisho.sessions.changes import Fact, Heard, Held, Named, Opened, Over, Released, Revived
+from sekisho.sessions.changes import Fact, Heard, Held, Named, Opened, Over, Released, Revived, Told
 
 SCHEMA_VERSION = 1
 SCHEMA = """
@@ -40,6 +40,8 @@ CREATE TABLE held (
     step    INTEGER NOT NULL,
     times   INTEGER NOT NULL,
     until   REAL,
+    told    REAL,
+    aged    INTEGER,
     PRIMARY KEY (address, length, since, number, first)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX held_number ON held (number);
@@ -54,6 +56,8 @@ CREATE TABLE heard (
     wide    INTEGER NOT NULL
 ) STRICT;
 """
+LATER = ("told REAL", "aged INTEGER")
+"""Columns of `held` that a file of this version may lack: they are added, and a program that knows nothing of them writes none."""
 COLUMNS = "number, nas, id, user, customer, since, seen, down, up, seconds, wide"
 _MOST = (1 << 63) - 1
 """SQLite's integers are signed; a session of so many octets there is none."""
@@ -90,13 +94,19 @@ def enter(connection: sqlite3.Connection, fact: Fact, lengths: set[int]) -> None
                 lengths.add(length)
             ports = fact.ports
             execute(
-                "INSERT OR REPLACE INTO held (address, length, since, number, first, last, step, times) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (_address(fact.code), length, fact.since, fact.number, ports.first, ports.last, ports.step, ports.times),
+                "INSERT OR REPLACE INTO held (address, length, since, number, first, last, step, times, told)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (_address(fact.code), length, fact.since, fact.number, ports.first, ports.last, ports.step, ports.times, fact.told),
+            )
+        case Told():
+            execute(
+                "UPDATE held SET told = ? WHERE address = ? AND length = ? AND number = ? AND first = ? AND until IS NULL",
+                (fact.told, _address(fact.code), fact.code & 0xFF, fact.number, fact.first),
             )
         case Released():
             execute(
-                "UPDATE held SET until = ? WHERE address = ? AND length = ? AND number = ? AND first = ? AND until IS NULL",
-                (fact.until, _address(fact.code), fact.code & 0xFF, fact.number, fact.first),
+                "UPDATE held SET until = ?, aged = ? WHERE address = ? AND length = ? AND number = ? AND first = ? AND until IS NULL",
+                (fact.until, fact.aged or None, _address(fact.code), fact.code & 0xFF, fact.number, fact.first),
             )
         case Over():
             execute("UPDATE sessions SET until = ?, end = ? WHERE number = ?", (fact.until, fact.end.value, fact.number))
@@ -104,3 +114,11 @@ def enter(connection: sqlite3.Connection, fact: Fact, lengths: set[int]) -> None
             execute("UPDATE sessions SET until = NULL, end = NULL WHERE number = ?", (fact.number,))
         case Named():
             execute("UPDATE sessions SET customer = ? WHERE number = ?", (fact.customer, fact.number))
+
+
+def complete(connection: sqlite3.Connection) -> None:
+    """Add the columns that came later. Raises sqlite3.Error."""
+    there = {row[1] for row in connection.execute("PRAGMA table_info(held)")}
+    for column in LATER:
+        if column.partition(" ")[0] not in there:
+            connection.execute(f"ALTER TABLE held ADD COLUMN {column}")

@@ -48,10 +48,15 @@ def outermost(prefixes: Iterable[Prefix]) -> tuple[Prefix, ...]:
     given = tuple(prefixes)
     if len(given) < 2:
         return given
+    if len(given) == 2:
+        # Of a hundred thousand lines most have an address and a prefix.
+        first, last = min(given), max(given)
+        within = first.length <= last.length and not (first.value ^ last.value) >> (128 - first.length)
+        return (first,) if within else (first, last)
     kept: list[Prefix] = []
     for one in sorted(set(given)):
-        last = kept[-1] if kept else None
-        if last is None or last.length > one.length or (one.value ^ last.value) >> (128 - last.length):
+        outer = kept[-1] if kept else None
+        if outer is None or outer.length > one.length or (one.value ^ outer.value) >> (128 - outer.length):
             kept.append(one)
     return tuple(kept)
 

@@ -45,15 +45,27 @@ class Held(NamedTuple):
     code: int
     ports: Ports
     since: float
+    told: float | None = None
+    """When the NAS allocated them as an event, which it takes back by another; None: it told what there is."""
+
+
+class Told(NamedTuple):
+    """Ports that begin at `first`, which a session has, were allocated to it by an event, or once more."""
+
+    number: int
+    code: int
+    first: int
+    told: float
 
 
 class Released(NamedTuple):
-    """What begins at the port `first` is held no more; 0: the whole."""
+    """What begins at the port `first` is held no more; 0: the whole. `aged`: nobody said so, it was held for longer than can be."""
 
     number: int
     code: int
     until: float
     first: int = 0
+    aged: bool = False
 
 
 class Over(NamedTuple):
@@ -75,7 +87,7 @@ class Named(NamedTuple):
     customer: str | None
 
 
-Fact = Opened | Heard | Held | Released | Over | Revived | Named
+Fact = Opened | Heard | Held | Told | Released | Over | Revived | Named
 
 
 class Part(NamedTuple):

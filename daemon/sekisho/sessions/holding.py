@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from sekisho.model.customers import Prefix
 from sekisho.model.sessions import Ports, Session, SessionEnd
 
+_AGED = "the ports were allocated to a session and never given back: they ended by their age, and how long it had them is not known"
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -19,6 +21,10 @@ class Claim:
     since: float
     until: float | None
     number: int
+    told: float | None = None
+    """When the ports were allocated to it last; None: not by an event."""
+    aged: bool = False
+    """The NAS never took them back: they ended by their age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +43,11 @@ class Verdict:
 def is_certain(claim: Claim, at: float) -> bool:
     """Whether it is known that the session went on at that time.
 
-    One that was lost, or whose address turned up elsewhere, is known of until it was last heard of.
+    One that was lost, or whose address turned up elsewhere, is known of until it was last heard of; and that it had ports which ended by
+    their age, until they were last told of.
     """
+    if claim.aged and claim.told is not None and at > claim.told:
+        return False
     if claim.session.end in {SessionEnd.TIMEOUT, SessionEnd.REPLACED}:
         return at <= claim.session.seen
     return True
@@ -46,6 +55,18 @@ def is_certain(claim: Claim, at: float) -> bool:
 
 def holder_at(claims: Sequence[Claim], at: float, port: int | None) -> Verdict:
     """Of all that claim an address, the one who held it. `claims` are of one address, at `at` (UNIX seconds)."""
+    over = [claim for claim in claims if claim.aged and claim.until is not None and claim.until <= at]
+    found = _holder([claim for claim in claims if claim not in over], at, port)
+    if (
+        found.claim is None
+        and not found.ambiguous
+        and any(port is None or claim.ports is None or claim.ports.holds(port) for claim in over)
+    ):
+        return Verdict(None, _AGED, ambiguous=True)
+    return found
+
+
+def _holder(claims: Sequence[Claim], at: float, port: int | None) -> Verdict:
     if not claims:
         return Verdict(None, "no session held the address then")
     longest = max(claim.prefix.length for claim in claims)
@@ -59,6 +80,8 @@ def holder_at(claims: Sequence[Claim], at: float, port: int | None) -> Verdict:
     people = {(claim.session.customer, claim.session.user) for claim in certain}
     if len(people) > 1:
         return Verdict(None, "sessions of several users claim the address then", ambiguous=True)
+    if not certain and any(claim.aged for claim in fitting):
+        return Verdict(None, _AGED, ambiguous=True)
     if not certain:
         return Verdict(None, "the session that had the address was not heard of any more then", ambiguous=True)
     return Verdict(max(certain, key=lambda claim: claim.since))

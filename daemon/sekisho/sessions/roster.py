@@ -1,15 +1,16 @@
 """Who is on which line now: the live sessions, found by NAS and id, by customer, by user and by address.
 
-Owns the rows and the indexes over them, and every question about them. What changes them is `table`'s.
+Owns the rows and the indexes over them, and every question about them. What changes them is `table`'s and `tenure`'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
 
 import numpy as np
 
-from sekisho.model.customers import Prefix
+from sekisho.model.customers import Prefix, together
 from sekisho.model.sessions import Ports, Session, Share
 from sekisho.sessions.changes import WHOLE, Held, Opened
 from sekisho.sessions.columns import Columns, code_of, prefix_of
@@ -26,6 +27,8 @@ class Roster:
         self._of_customer: dict[str, tuple[int, ...]] = {}
         self._of_unknown: dict[str, tuple[int, ...]] = {}
         self._several: set[str] = set()
+        self._allocated: dict[int, dict[Share, float]] = {}
+        """By row, the parts of shared addresses that were allocated by an event, and when they were last."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -67,6 +70,23 @@ class Roster:
         whole, prefixes = self._holders.whole, self._columns.prefixes
         return tuple([code for row in rows for code in prefixes[row] if whole.get(code) == row])
 
+    def prefixes_of_each(self, customers: Iterable[str]) -> list[tuple[Prefix, ...]]:
+        """The prefixes of many customers' live sessions, as `prefixes_of` has them."""
+        whole, prefixes = self._holders.whole, self._columns.prefixes
+        codes: list[int] = []
+        ends: list[int] = []
+        for rows in map(self._of_customer.get, customers):
+            for row in rows or ():
+                codes += [code for code in prefixes[row] if whole.get(code) == row]
+            ends.append(len(codes))
+        found = iter(together([code >> 8 for code in codes], [code & 0xFF for code in codes]))
+        return [tuple(islice(found, end - begin)) for begin, end in pairwise([0, *ends])]
+
+    def held_of(self, prefixes: Iterable[Prefix]) -> set[Prefix]:
+        """Those of some prefixes that a session has, or part of them."""
+        codes = {value << 8 | length for value, length in prefixes}
+        return set(map(prefix_of, (codes & self._holders.whole.keys()) | (codes & self._holders.parts.keys())))
+
     def is_held(self, code: int) -> bool:
         """Whether a session has a prefix, or part of it."""
         return code in self._holders.whole or code in self._holders.parts
@@ -95,8 +115,8 @@ class Roster:
 
     def shared_in(self, prefix: Prefix) -> list[Prefix]:
         """The addresses in a prefix that are shared."""
-        if not self._holders.shared:
-            return []
+        if not self._holders.shared or prefix.value >> 64:
+            return []  # all of them are of IPv4
         if prefix.length == 128:
             return [prefix] if self.is_shared(code_of(prefix)) else []
         last = prefix.value | (1 << (128 - prefix.length)) - 1
@@ -143,6 +163,19 @@ class Roster:
         rows = np.flatnonzero((numbers > 0) & (np.maximum(columns.last_seen(), heard_from) + given < now))
         return list(zip(rows.tolist(), numbers[rows].tolist(), strict=True))
 
+    def aged(self, now: float, limits: Sequence[float], heard_from: float) -> list[tuple[int, int, Share]]:
+        """Blocks of ports that were allocated by an event longer ago than can be, each to be handed to `age`: row, number, ports.
+
+        `limits`: seconds, by the number of the NAS in `nases`; infinity: none. `heard_from` as for `overdue`.
+        """
+        columns = self._columns
+        return [
+            (row, columns.number[row], share)
+            for row, shares in self._allocated.items()
+            for share, told in shares.items()
+            if max(told, heard_from) + limits[columns.nas[row]] < now
+        ]
+
     def _open(self, key: tuple[int, str], opened: Opened) -> int:
         columns = self._columns
         row = columns.take()
@@ -168,7 +201,10 @@ class Roster:
                 prefixes.append(one.code)
                 self._holders.take(one.code, WHOLE, row)
             else:
-                shares.append(Share(prefix_of(one.code), one.ports))
+                share = Share(prefix_of(one.code), one.ports)
+                shares.append(share)
+                if one.told is not None:
+                    self._allocated.setdefault(row, {})[share] = one.told
                 self._holders.take(one.code, one.ports, row)
         self._columns.prefixes[row] = tuple(prefixes)
         self._columns.shares[row] = tuple(shares)

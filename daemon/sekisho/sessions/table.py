@@ -1,7 +1,7 @@
 """The live sessions, and what each accounting request makes of them.
 
-Owns the transitions of the `roster`: Start, Interim-Update and Stop in any order they arrive in, told twice or not at all;
-Accounting-On and -Off, time-outs, and addresses that move from one session to another. It is told whose a user
+Owns the transitions: Start, Interim-Update and Stop in any order they arrive in, told twice or not at all; Accounting-On and -Off,
+and time-outs. What sessions hold goes from one to another in `tenure`, questions are the `roster`'s. It is told whose a user
 name is and what time it is, gives facts for the disk (`changes`), and is the same again when it is filled from
 them. A request that is told twice changes nothing the second time.
 
@@ -11,17 +11,15 @@ When news of two sessions contradict each other, the later news counts: by the t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 
-from sekisho.model.customers import Prefix
-from sekisho.model.sessions import Accounting, AccountingKind, Ports, Session, SessionEnd, Share
-from sekisho.sessions.changes import WHOLE, Changes, Heard, Held, Named, Opened, Over, Part, Released, Revived
-from sekisho.sessions.columns import code_of, is_v4, prefix_of
+from sekisho.model.sessions import Accounting, AccountingKind, SessionEnd
+from sekisho.sessions.changes import Changes, Heard, Held, Named, Opened, Over, Part, Revived
+from sekisho.sessions.columns import code_of
 from sekisho.sessions.counters import grown
 from sekisho.sessions.past import YOUNG, Past, never_seen
-from sekisho.sessions.roster import Roster
+from sekisho.sessions.tenure import Tenure
 
 SLACK = 2.0
 """Seconds by which the times of two requests about one event may differ: Acct-Delay-Time is whole seconds."""
@@ -29,15 +27,12 @@ REMEMBERED = 900.0
 """Seconds for which a session that is over is known: a late Stop or Interim-Update is of it, and no session of its own."""
 
 
-class Table(Roster):
+class Table(Tenure):
     """All live sessions, and what becomes of them. `number` is the last number given to one."""
 
     def __init__(self, number: int = 0) -> None:
         super().__init__()
         self.number = number
-        self.replaced = 0
-        """Sessions that lost their address to another since the start."""
-        self._past: dict[tuple[int, str], Past] = {}
         self._restarts: dict[int, float] = {}
 
     # What accounting says.
@@ -204,93 +199,6 @@ class Table(Roster):
         if customer is not None and (down or up):
             changes.usage.append((customer, down, up, float(max(0.0, lasted))))
 
-    def _hold(self, row: int, told: Accounting, since: float, changes: Changes) -> None:
-        """Have the session hold what it says: of an address family it says something of, that and no more."""
-        columns = self._columns
-        number, customer = columns.number[row], columns.customers[row]
-        before = columns.prefixes[row]
-        said = tuple(dict.fromkeys(map(code_of, told.prefixes)))
-        families = {is_v4(code) for code in said}
-        kept = tuple(code for code in before if is_v4(code) not in families)
-        after = kept + said
-        if after != before:
-            for code in before:
-                if code not in after:
-                    self._let_go(row, code, told.at, changes)
-            columns.prefixes[row] = after
-        for code in said:
-            if self._holders.whole.get(code) != row:
-                self._take(row, code, WHOLE, number, told, since, changes)
-                changes.moves[code] = customer
-                self._note(row, changes)
-        if told.shares or told.gone:
-            self._share(row, told, since, changes)
-
-    def _share(self, row: int, told: Accounting, since: float, changes: Changes) -> None:
-        """Have the session hold the parts of shared addresses that it says: besides those it has, if it says so, else no others."""
-        columns = self._columns
-        number, parts = columns.number[row], columns.shares[row]
-        kept = [one for one in parts if not any(one.within(other) for other in told.gone)] if told.adds or not told.shares else []
-        # What is told now takes the place of what it overlaps.
-        kept = [one for one in kept if not any(one != other and one.overlaps(other) for other in told.shares)]
-        after = tuple(sorted({*kept, *told.shares}, key=_place))
-        if after == parts:
-            return
-        for one in parts:
-            if one not in after:
-                self._let_go(row, code_of(one.prefix), told.at, changes, one.ports)
-        columns.shares[row] = after
-        for one in after:
-            if one not in parts:
-                self._take(row, code_of(one.prefix), one.ports, number, told, since, changes)
-
-    def _take(self, row: int, code: int, ports: Ports, number: int, told: Accounting, since: float, changes: Changes) -> None:
-        for rival in self._holders.rivals(code, ports, row):
-            if ports is not WHOLE and self._yield(rival, code, ports, changes):
-                continue
-            self.replaced += 1
-            self._end(rival, told.at, SessionEnd.REPLACED, changes)
-        if self._holders.take(code, ports, row) and ports is not WHOLE:
-            changes.shared.add(code)
-        if ports is not WHOLE:
-            changes.parts.append(Part(code, ports, self._columns.customers[row]))
-        changes.facts.append(Held(number, code, ports, since))
-
-    def _yield(self, row: int, code: int, ports: Ports, changes: Changes) -> bool:
-        """Have a session let go of ports that are another's now; False if it would have nothing left: then it is over.
-
-        That it had them is known until it was last heard of.
-        """
-        columns = self._columns
-        lost = [one for one in columns.shares[row] if one.overlaps(Share(prefix_of(code), ports))]
-        left = tuple(one for one in columns.shares[row] if one not in lost)
-        if not lost or not (left or columns.prefixes[row]):
-            return False
-        for one in lost:
-            self._let_go(row, code, columns.seen[row], changes, one.ports)
-        columns.shares[row] = left
-        return True
-
-    def _let_go(self, row: int, code: int, at: float, changes: Changes, ports: Ports = WHOLE) -> None:
-        if self._holders.give(code, row, ports):
-            changes.moves[code] = None
-            self._note(row, changes)
-        elif not self.is_shared(code):
-            changes.shared.add(code)
-        if ports is not WHOLE:
-            changes.parts.append(Part(code, ports, None, given=True))
-        changes.facts.append(Released(self._columns.number[row], code, at, ports.first))
-
-    def _tell(self, row: int, sessions: list[Session]) -> None:
-        if self._columns.customers[row] is not None:
-            sessions.append(self._columns.session(row))
-
-    def _note(self, row: int, changes: Changes) -> None:
-        """The customer of a session has other prefixes now."""
-        customer = self._columns.customers[row]
-        if customer is not None:
-            changes.moved.add(customer)
-
     def _stop(self, key: tuple[int, str], row: int | None, told: Accounting, customer: str | None, changes: Changes) -> None:
         if row is not None:
             if told.at < self._columns.since[row] - SLACK:
@@ -312,29 +220,3 @@ class Table(Roster):
         if past.end is SessionEnd.TIMEOUT:
             past.until, past.seen, past.end = told.at, told.at, SessionEnd.STOP
             changes.facts.append(Over(past.number, told.at, SessionEnd.STOP))
-
-    def _end(self, row: int, at: float, end: SessionEnd, changes: Changes) -> None:
-        columns = self._columns
-        number, key = columns.number[row], (columns.nas[row], columns.ids[row])
-        counters = (columns.down[row], columns.up[row], columns.seconds[row], bool(columns.wide[row]))
-        if end is SessionEnd.STOP:
-            columns.seen[row] = max(columns.seen[row], at)
-            changes.facts.append(Heard(number, columns.seen[row], *counters))
-        if columns.customers[row] is not None:
-            changes.ended.append(replace(columns.session(row), until=at, end=end))
-        for code in columns.prefixes[row]:
-            self._let_go(row, code, at, changes)
-        for one in columns.shares[row]:
-            self._let_go(row, code_of(one.prefix), at, changes, one.ports)
-        changes.facts.append(Over(number, at, end))
-        since, seen, customer = columns.since[row], columns.seen[row], columns.customers[row]
-        self._past[key] = Past(number, columns.users[row], customer, since, seen, at, end, *counters)
-        self._unindex(row)
-        del self._rows[key]
-        columns.give(row)
-
-
-def _place(share: Share) -> tuple[Prefix, int, int, int, int]:
-    """In the order of ports, however a NAS tells of them."""
-    ports = share.ports
-    return share.prefix, ports.first, ports.last, ports.step, ports.times

@@ -249,6 +249,10 @@ def test_prefixes_are_told_alone_as_with_all_else():
     assert {one.id: len(one.prefixes) for one in customers} == {"a": 2, "b": 1, "c": 0}
     assert all(customers.prefixes_of(one.id) == one.prefixes for one in customers)
     assert customers.prefixes_of("nobody") == ()
+    asked = ["b", "nobody", "a", "c", "a"]
+    assert customers.prefixes_of_each(asked) == list(map(customers.prefixes_of, asked))
+    assert customers.prefixes_of_each([]) == _bulk().prefixes_of_each([]) == []
+    assert _bulk().prefixes_of_each(["nobody"]) == [()]
 
 
 def test_prefixes_side_by_side_do_not_overlap():

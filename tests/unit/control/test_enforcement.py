@@ -224,6 +224,28 @@ def test_very_many_are_one_load_of_the_tables_and_a_measure_meanwhile_counts(fol
     assert run(folder, scenario) == (4, ("silenced", SILENCE), 1, 5)
 
 
+def test_who_else_carries_it_out_has_done_so_before_all_are_loaded_for_it(folder, monkeypatch):
+    """A million rows take seconds, and the kernel's entries beside them many times as long as alone."""
+    monkeypatch.setattr("sekisho.app.control_tables.MANY", 2)
+    order = []
+
+    async def scenario(control):
+        tables = control.core.tables
+        load = tables._writer.load_customers
+        monkeypatch.setattr(tables._writer, "load_customers", lambda *given: (order.append("loaded"), load(*given)))
+        tables.followers.append(lambda some: order.append(("told", len(some))))
+
+        async def carried_out():
+            order.append("carried out")
+
+        tables.before_loads.append(carried_out)
+        await tables.enforce_all({f"c-{number}": SILENCED for number in range(1, 6)})
+        return len(tables.enforced())
+
+    assert run(folder, scenario) == 5
+    assert order == [("told", 5), "carried out", "loaded"]
+
+
 # --- While tables change -------------------------------------------------------------------------------
 
 

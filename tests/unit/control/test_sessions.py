@@ -15,7 +15,7 @@ import pytest
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError
 from sekisho.model.usage import Source
-from support import radius
+from support import radius, wait_until
 from support.radius import INTERIM, ON, START, STOP, Nas, address, integer, octets, prefix6
 from unit.control.sites import ACTOR, CUSTOMERS, daemon
 
@@ -468,3 +468,81 @@ async def until(condition):
             return
         await asyncio.sleep(0.01)
     raise AssertionError("it did not come")
+
+
+def test_where_many_customers_are_is_told_as_of_each_of_them(site):
+    """Fixed, by session, both, the same twice, on another's line, shared by ports, added at run time, and nobody."""
+    fixed = {
+        "c-40": ["192.0.2.40"],
+        "c-41": ["192.0.2.41", "2001:db8:41::/48"],
+        "c-42": [],
+        "c-43": ["203.0.113.0/29"],
+        "c-44": ["192.0.2.44"],
+    }
+
+    async def scenario():
+        configure(site, ports={"range": "26.9.1", "address": "26.9.2"})
+        site.customers([{"id": one, "terms": "gunma", "prefixes": own} for one, own in fixed.items()])
+        asked = [*fixed, "nobody", "c-45", "c-40"]
+
+        def parsed(*texts):
+            return tuple(map(Prefix.parse, texts))
+
+        async with on(site) as it:
+
+            def told():
+                each = it.sessions.prefixes_of_each(asked)
+                assert each == list(map(it.sessions.prefixes_of, asked))
+                return dict(zip(asked, each, strict=True))
+
+            assert told() == {one: parsed(*fixed.get(one, ())) for one in asked}
+            nas = await it.nas()
+            await it.tell(nas, START, "s1", "c-41", address("192.0.2.41") + prefix6("2001:db8:77::/56"))
+            await it.tell(nas, START, "s2", "c-42", address("192.0.2.44"))
+            await it.control.add_customer({"id": "c-45", "terms": "gunma", "prefixes": ["192.0.2.45"]}, replace=False, actor=ACTOR)
+            assert told()["c-41"] == parsed("192.0.2.41", "2001:db8:41::/48", "2001:db8:77::/56")
+            assert (told()["c-42"], told()["c-44"], told()["c-45"]) == (parsed("192.0.2.44"), (), parsed("192.0.2.45"))
+            outside = radius.vendor(9, 1, b"ports=1024-2047") + radius.vendor(9, 2, b"203.0.113.1")
+            await it.tell(nas, START, "s3", "c-40", address("100.64.0.1") + outside)
+            assert told()["c-43"] == parsed("203.0.113.0", "203.0.113.2/31", "203.0.113.4/30")
+            assert told()["c-40"] == parsed("192.0.2.40", "100.64.0.1")
+            nas.close()
+
+    go(scenario)
+
+
+def ip_port_range(address4, first, last, alloc):
+    """RFC 8045 section 3.1.2, in an Extended-Type-1 attribute."""
+    parts = b"".join(
+        bytes((kind, 6)) + value for kind, value in ((8, alloc.to_bytes(4)), (9, first.to_bytes(4)), (10, last.to_bytes(4)), (3, address4))
+    )
+    return radius.attribute(241, b"\x06" + parts)
+
+
+def test_a_block_of_ports_that_is_never_given_back_ends_by_its_age(site):
+    async def scenario():
+        configure(site, block_age="2d", timeout=None)
+        async with on(site) as it:
+            nas, pool = await it.nas(), bytes((203, 0, 113, 1))
+            await it.tell(nas, START, "s1", "c-1", address("100.64.0.1") + ip_port_range(pool, 1024, 2047, 1))
+            await it.tell(nas, INTERIM, "s1", "c-1", integer(46, 5))
+            began = time.time()
+            assert (await it.at("203.0.113.1", port=1500))["customer"] == "c-1"
+            await it.sessions.tick()
+            it.core.clock = it.sessions._clock = lambda: began + 2 * DAY + 60
+            assert (await it.at("203.0.113.1", port=1500))["customer"] == "c-1", "as far as is known"
+            await it.sessions.tick()
+            assert it.sessions.table.parts() == []
+            assert it.owner("100.64.0.1") == "c-1", "the session goes on"
+            it.sessions.history.write((), lambda: None)
+            wait_until(lambda: it.sessions.history.waiting == 0)
+            for when in (None, began + DAY):
+                told = await it.at("203.0.113.1", when, port=1500)
+                assert (told["outcome"], told["customer"]) == ("ambiguous", None)
+                assert "ended by their age" in told["why"]
+                (claim,) = told["claims"]
+                assert (claim["customer"], claim["held_end"], claim["until"]) == ("c-1", "age", None)
+            nas.close()
+        configure(site, block_age=None, timeout=None)
+
+    go(scenario)

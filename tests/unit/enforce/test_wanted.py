@@ -89,6 +89,10 @@ def test_a_prefix_within_another_of_the_same_customer_is_one_with_it():
     inner = Prefix.parse("192.0.2.9/32")
     assert outermost([inner, FOUR, SIX, FOUR]) == (FOUR, SIX)
     assert outermost([Prefix.parse("192.0.2.16/32"), FOUR]) == (FOUR, Prefix.parse("192.0.2.16/32"))
+    assert outermost([inner, FOUR]) == outermost([FOUR, inner]) == outermost([FOUR, FOUR]) == (FOUR,)
+    assert outermost([SIX, FOUR]) == outermost([FOUR, SIX]) == (FOUR, SIX)
+    first = Prefix(FOUR.value, 128)
+    assert outermost([first, FOUR]) == outermost([FOUR, first]) == (FOUR,)
 
 
 def test_a_line_without_an_address_needs_nothing():

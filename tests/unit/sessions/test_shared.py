@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sekisho.model.customers import Prefix
 from sekisho.model.sessions import Accounting, AccountingKind, Ports, Session, SessionEnd, Share
-from sekisho.sessions.changes import Changes, Released
+from sekisho.sessions.changes import Changes, Held, Opened, Released, Told
 from sekisho.sessions.columns import code_of, without
 from sekisho.sessions.holding import Claim, holder_at
 from sekisho.sessions.table import Table
@@ -120,3 +120,79 @@ def test_blocks_that_are_given_back_and_taken_at_once_are_the_same_however_often
         for _ in range(times):
             table.apply(told, "c-1", Changes())
     assert [one.shares for one in once.each()] == [one.shares for one in twice.each()] == [blocks(1, 100)]
+
+
+DAY = 86400.0
+
+
+def aged(cgn: Cgn, at: float) -> list[tuple[int, bool]]:
+    """What is let go of at a time by its age, after a day: the first port, and whether that is said."""
+    changes = Changes()
+    cgn.table.age(cgn.table.aged(at, [DAY], T), at, changes)
+    return [(fact.first, fact.aged) for fact in changes.facts if isinstance(fact, Released)]
+
+
+def test_a_block_that_is_never_given_back_ends_by_its_age_and_the_session_goes_on() -> None:
+    cgn = Cgn()
+    cgn.tell("c-1", 1000, kind=AccountingKind.START, adds=True)
+    cgn.tell("c-1", 5000, adds=True)
+    assert aged(cgn, cgn.at - 60 + DAY) == [], "a day and no longer"
+    assert aged(cgn, cgn.at - 59 + DAY) == [(1000, True)]
+    assert (cgn.blocks(), len(cgn.table)) == ({"c-1": [5000]}, 1)
+    assert aged(cgn, cgn.at + 2 * DAY) == [(5000, True)]
+    assert (cgn.blocks(), cgn.table.shared(), len(cgn.table)) == ({}, [], 1)
+    assert cgn.table.prefixes_of("c-1") == (code_of(Prefix.parse("100.64.0.1")),)
+    cgn.tell("c-1", 1000, adds=True)
+    assert cgn.blocks() == {"c-1": [1000]}, "and is allocated again"
+
+
+def test_a_block_that_is_told_of_again_is_as_old_as_that() -> None:
+    cgn = Cgn()
+    cgn.tell("c-1", 1000, kind=AccountingKind.START, adds=True)
+    cgn.at += DAY - 100
+    cgn.tell("c-1", 1000, adds=True)
+    assert [(fact.first, fact.told) for fact in cgn.facts if isinstance(fact, Told)] == [(1000, cgn.at)]
+    assert aged(cgn, cgn.at + DAY) == []
+    cgn.tell("c-1", 1000)
+    assert aged(cgn, cgn.at + DAY) == [], "in a list of what there is, too"
+    assert aged(cgn, cgn.at + DAY + 1) == [(1000, True)]
+
+
+def test_what_is_told_as_what_there_is_has_no_age_nor_has_what_was_given_back() -> None:
+    cgn = Cgn()
+    cgn.tell("c-1", 1000, kind=AccountingKind.START)
+    cgn.tell("c-2", 5000, kind=AccountingKind.START, adds=True)
+    cgn.tell("c-2", gone=(5000,))
+    cgn.tell("c-3", 7000, kind=AccountingKind.START, adds=True)
+    cgn.tell("c-3", kind=AccountingKind.STOP)
+    assert aged(cgn, cgn.at + 9 * DAY) == []
+    assert not cgn.table._allocated
+
+
+def test_a_block_is_no_older_than_there_was_somebody_to_hear_of_it_and_keeps_its_age_over_a_restart() -> None:
+    table = Table()
+    session = Opened(1, "cgn", "s", "c-1", "c-1", T, T, 0, 0, 0, wide=False)
+    table.restore(session, [Held(1, code_of(POOL), Ports(1000, 1999), T, T), Held(1, code_of(POOL), Ports(5000, 5999), T)])
+    assert table.aged(T + DAY + 1, [DAY], T + 500) == []
+    assert table.aged(T + DAY + 501, [float("inf")], T + 500) == []
+    ((row, number, share),) = table.aged(T + DAY + 501, [DAY], T + 500)
+    assert (number, share) == (1, Share(POOL, Ports(1000, 1999)))
+    gone = Changes()
+    table.apply(Accounting(AccountingKind.STOP, "cgn", T + 600, "s", "c-1"), "c-1", gone)
+    assert table.age([(row, number, share)], T + DAY, Changes()) == 0, "the session was over first"
+    assert not any(fact.aged for fact in gone.facts if isinstance(fact, Released))
+
+
+def test_who_had_a_block_that_ended_by_age_is_certain_until_it_was_told_of_last() -> None:
+    session = Session("cgn", "s", "u", "c-1", T, T + 9 * DAY)
+    block = Claim(session, POOL, Ports(1000, 1999), T, T + DAY, 1, told=T + 600, aged=True)
+    assert holder_at([block], T + 600, 1500).claim == block
+    for at in (T + 601, T + DAY - 1, T + DAY, T + 5 * DAY):
+        found = holder_at([block], at, 1500)
+        assert (found.claim, found.ambiguous) == (None, True)
+        assert "ended by their age" in found.why
+    assert holder_at([block], T + 5 * DAY, 3000) == holder_at([], T + 5 * DAY, 3000), "another port"
+    whole = Claim(Session("cgn", "t", "v", "c-2", T, T), POOL, None, T + DAY, None, 2)
+    assert holder_at([block, whole], T + 5 * DAY, None).claim == whole
+    later = Claim(whole.session, POOL, Ports(1000, 1999), T + DAY, None, 2)
+    assert holder_at([block, later], T + 5 * DAY, 1500).claim == later, "who has it now has it for certain"
