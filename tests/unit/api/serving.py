@@ -96,8 +96,10 @@ async def serving(app, opened):
     finally:
         for listening in one.servers:
             listening.close()
+        for connection in list(one.server_state.connections):
+            connection.shutdown()
         async with asyncio.timeout(60):
-            while one.server_state.connections:  # whose clients have closed them
+            while one.server_state.connections:
                 await asyncio.sleep(0)
 
 
