@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from kernel.gateway import gateway
-from sekisho.app import control_lines
+from sekisho.app import control_linelooks
 from sekisho.enforce.state import MOST_NUMBERS
 from sekisho.model.customers import V4_MAPPED, Customer, Prefix
 from sekisho.model.measures import NONE, Enforcement
@@ -113,7 +113,7 @@ def test_what_somebody_else_did_and_then_we_is_not_done_again(field):
 
 
 def test_where_very_much_is_wrong_all_of_it_comes_back(field, monkeypatch):
-    monkeypatch.setattr(control_lines, "MENDED", 50)
+    monkeypatch.setattr(control_linelooks, "MENDED", 50)
 
     async def story():
         async with gateway(field) as one:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sekisho.app.control_core import Core
 from sekisho.app.control_linekernel import ENFORCERS, HTB, NFTABLES
-from sekisho.app.control_lines import roles_of
+from sekisho.app.control_lineroles import roles_of
 from sekisho.config.lines import LineMode, LineSettings
 from sekisho.enforce.difference import Change, difference
 from sekisho.enforce.state import COUNTING, Role, State, prefix_of
