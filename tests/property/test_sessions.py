@@ -97,7 +97,7 @@ def test_the_facts_say_what_the_table_says(told):
             else:
                 parted[part.code, part.ports] = part.customer
         assert parted == {((V4_MAPPED | at) << 8 | 128, ports): customer for at, ports, customer in table.parts()}
-        assert all(share in table._columns.shares[row] for row, shares in table._allocated.items() for share in shares)
+        assert all(share in table._columns.shares[row] for row, share in table._allocated.blocks())
         assert all(down >= 0 and up >= 0 for _, down, up, _ in changes.usage)
         live = list(table.each())
         assert len(live) == len(table) == sum(disk.sessions.values())

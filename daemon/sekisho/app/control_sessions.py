@@ -94,6 +94,7 @@ class Sessions(Whereabouts):
             table.number = restored.number
             for opened, held in restored.live:
                 table.restore(opened, held)
+            table.restored()
             for opened, until, end in restored.past:
                 table.remember(opened, until, end)
             for row, number, user, _ in table.names():

@@ -12,6 +12,7 @@ import numpy as np
 
 from sekisho.model.customers import Prefix, together
 from sekisho.model.sessions import Ports, Session, Share
+from sekisho.sessions.allocated import Allocated
 from sekisho.sessions.changes import WHOLE, Held, Opened
 from sekisho.sessions.columns import Columns, code_of, prefix_of
 from sekisho.sessions.holders import Holders
@@ -27,8 +28,7 @@ class Roster:
         self._of_customer: dict[str, tuple[int, ...]] = {}
         self._of_unknown: dict[str, tuple[int, ...]] = {}
         self._several: set[str] = set()
-        self._allocated: dict[int, dict[Share, float]] = {}
-        """By row, the parts of shared addresses that were allocated by an event, and when they were last."""
+        self._allocated = Allocated()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -171,9 +171,9 @@ class Roster:
         columns = self._columns
         return [
             (row, columns.number[row], share)
-            for row, shares in self._allocated.items()
-            for share, told in shares.items()
-            if max(told, heard_from) + limits[columns.nas[row]] < now
+            for nas, limit in enumerate(limits)
+            if heard_from + limit < now
+            for row, share in self._allocated.before(nas, now - limit)
         ]
 
     def _open(self, key: tuple[int, str], opened: Opened) -> int:
@@ -204,7 +204,7 @@ class Roster:
                 share = Share(prefix_of(one.code), one.ports)
                 shares.append(share)
                 if one.told is not None:
-                    self._allocated.setdefault(row, {})[share] = one.told
+                    self._allocated.put(self._columns.nas[row], row, share, one.told)
                 self._holders.take(one.code, one.ports, row)
         self._columns.prefixes[row] = tuple(prefixes)
         self._columns.shares[row] = tuple(shares)

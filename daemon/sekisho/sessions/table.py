@@ -96,6 +96,10 @@ class Table(Tenure):
         self._enter(opened, held)
         self.number = max(self.number, opened.number)
 
+    def restored(self) -> None:
+        """All sessions are restored."""
+        self._allocated.order()
+
     def remember(self, opened: Opened, until: float, end: SessionEnd) -> None:
         """A session that was over when the facts were written, and not long ago."""
         key = (self._columns.nas_number(opened.nas), opened.id)

@@ -30,7 +30,7 @@ class Tenure(Roster):
         """Take blocks `aged` named from their sessions, which go on; returns how many still were there."""
         columns, taken = self._columns, 0
         for row, number, share in blocks:
-            if columns.number[row] == number and share in self._allocated.get(row, ()):
+            if columns.number[row] == number and self._allocated.told(columns.nas[row], row, share) is not None:
                 columns.shares[row] = tuple(one for one in columns.shares[row] if one != share)
                 self._let_go(row, code_of(share.prefix), at, changes, share.ports, aged=True)
                 taken += 1
@@ -78,12 +78,14 @@ class Tenure(Roster):
 
     def _allocate(self, row: int, told: Accounting, before: tuple[Share, ...], changes: Changes) -> None:
         """Remember when parts were allocated; one that was there before is so from now on."""
-        known = self._allocated.get(row, {})
+        number, nas = self._columns.number[row], self._columns.nas[row]
         for one in told.shares:
-            if told.adds or one in known:
-                self._allocated.setdefault(row, known)[one] = max(told.at, known.get(one, 0.0))
+            known = self._allocated.told(nas, row, one)
+            if told.adds or known is not None:
+                at = max(told.at, known or 0.0)
+                self._allocated.put(nas, row, one, at)
                 if one in before:
-                    changes.facts.append(Told(self._columns.number[row], code_of(one.prefix), one.ports.first, known[one]))
+                    changes.facts.append(Told(number, code_of(one.prefix), one.ports.first, at))
 
     def _take(self, row: int, code: int, ports: Ports, number: int, told: Accounting, since: float, changes: Changes) -> None:
         for rival in self._holders.rivals(code, ports, row):
@@ -120,11 +122,7 @@ class Tenure(Roster):
             changes.shared.add(code)
         if ports is not WHOLE:
             changes.parts.append(Part(code, ports, None, given=True))
-            known = self._allocated.get(row)
-            if known is not None:
-                known.pop(Share(prefix_of(code), ports), None)
-                if not known:
-                    del self._allocated[row]
+            self._allocated.drop(self._columns.nas[row], row, Share(prefix_of(code), ports))
         changes.facts.append(Released(self._columns.number[row], code, at, ports.first, aged))
 
     def _tell(self, row: int, sessions: list[Session]) -> None:

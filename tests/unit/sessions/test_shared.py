@@ -166,7 +166,7 @@ def test_what_is_told_as_what_there_is_has_no_age_nor_has_what_was_given_back() 
     cgn.tell("c-3", 7000, kind=AccountingKind.START, adds=True)
     cgn.tell("c-3", kind=AccountingKind.STOP)
     assert aged(cgn, cgn.at + 9 * DAY) == []
-    assert not cgn.table._allocated
+    assert not len(cgn.table._allocated)
 
 
 def test_a_block_is_no_older_than_there_was_somebody_to_hear_of_it_and_keeps_its_age_over_a_restart() -> None:
@@ -181,6 +181,16 @@ def test_a_block_is_no_older_than_there_was_somebody_to_hear_of_it_and_keeps_its
     table.apply(Accounting(AccountingKind.STOP, "cgn", T + 600, "s", "c-1"), "c-1", gone)
     assert table.age([(row, number, share)], T + DAY, Changes()) == 0, "the session was over first"
     assert not any(fact.aged for fact in gone.facts if isinstance(fact, Released))
+
+
+def test_blocks_of_a_restart_end_by_their_age_whatever_order_they_were_read_in() -> None:
+    table = Table()
+    for number, told in ((1, T + 1000), (2, T), (3, T + 500)):
+        session = Opened(number, "cgn", f"s-{number}", "c-1", "c-1", T, T, 0, 0, 0, wide=False)
+        table.restore(session, [Held(number, code_of(POOL), Ports(1000 * number, 1000 * number + 999), T, told)])
+    table.restored()
+    assert [number for _, number, _ in table.aged(T + DAY + 501, [DAY], 0.0)] == [2, 3]
+    assert [number for _, number, _ in table.aged(T + DAY + 1001, [DAY], 0.0)] == [2, 3, 1]
 
 
 def test_who_had_a_block_that_ended_by_age_is_certain_until_it_was_told_of_last() -> None:
