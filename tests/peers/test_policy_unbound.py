@@ -1,4 +1,4 @@
-"""Why Unbound gets zones of client triggers whole and lists without addresses: what its memory and its cache make of them."""
+"""Why Unbound gets zones whole that a client trigger went from, and lists without addresses: what its memory and its cache make of them."""
 
 from __future__ import annotations
 
@@ -151,6 +151,34 @@ def test_a_client_trigger_that_is_gone_is_gone_only_where_the_zone_came_whole(tm
         else:
             assert seen.zones["clients.rpz.test"].kind == "ixfr"
             assert not site.ask("127.0.0.2"), "this version takes it away: say so in daemon/README.md"
+
+
+def test_a_client_trigger_that_comes_is_in_force_by_a_difference_also_after_one_went(tmp_path: Path) -> None:
+    zone = few("clients", HELD[0])
+    with fed(tmp_path, [zone], resolver="unbound") as site:
+        wait_until(lambda: not site.ask("127.0.0.2"), what="the zone at Unbound")
+        (seen,) = site.primary.answers.allowed
+        steps = (
+            (Change((), HELD[1:]), "ixfr", (False, False)),
+            (Change(HELD[:1], ()), "axfr", (True, False)),
+            (Change((), HELD[:1]), "ixfr", (False, False)),
+            (Change(HELD[1:], ()), "axfr", (False, True)),
+        )
+        for serial, (change, kind, answered) in enumerate(steps, 2):
+
+            def lift(change: Change = change, serial: int = serial) -> None:
+                assert isinstance(zone.content, Few)
+                zone.content.change(change)
+                zone.put(zone.content, change, serial)
+                site.primary.notifier.changed(zone)
+
+            site.do(lift)
+            wait_until(
+                lambda answered=answered: (bool(site.ask("127.0.0.2")), bool(site.ask("127.0.0.4"))) == answered,
+                what=f"version {serial} at Unbound",
+            )
+            wait_until(lambda serial=serial: seen.zones["clients.rpz.test"].serial == serial, what="the primary to have counted it")
+            assert seen.zones["clients.rpz.test"].kind == kind
 
 
 ADDRESS = "198.51.100.7"

@@ -66,7 +66,7 @@ class Allowed:
     network: Prefix
     key: dns.tsig.Key | None
     clients_whole: bool = False
-    """Zones of triggers on clients are given whole, never by differences; those of lists where such a trigger went."""
+    """A zone that a trigger on clients went from is given whole: differences take none away there."""
     addresses: bool = True
     """Triggers on addresses in answers are given."""
     seen_at: float | None = None
@@ -153,7 +153,7 @@ class Answers:
             if not newer(zone.serial, theirs) or not tcp:
                 # Over UDP the serial alone: whoever is behind asks again by TCP (RFC 1995 section 2).
                 return self._told(query, zone, signer, apex)
-            whole = asker.clients_whole and (zone.clients or zone.loses_clients(theirs))
+            whole = asker.clients_whole and zone.loses_clients(theirs)
             runs = None if whole else zone.since(theirs, addresses=asker.addresses)
             if runs is not None:
                 return self._transfer(query, zone, asker, signer, runs, IXFR)

@@ -112,7 +112,7 @@ class Zone:
     def loses_clients(self, serial: int) -> bool:
         """Whether a trigger on clients went, or does otherwise, since a version; False too where the difference is not known."""
         change = self.journal.since(serial)
-        return change is not None and any(CLIENT_OWNER in record for record in change.removed)
+        return change is not None and any(self.clients or CLIENT_OWNER in record for record in change.removed)
 
     def _difference(self, serial: int, change: Change, apex: bytes) -> Iterator[tuple[int, bytes]]:
         yield 2, apex + self.soa(serial)
