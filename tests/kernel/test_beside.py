@@ -242,3 +242,20 @@ def test_what_could_not_be_written_at_once_is_in_the_end_and_where_it_belongs(fi
             assert silent(field) == {NEIGHBOUR}
 
     asyncio.run(story())
+
+
+def test_who_waits_for_what_was_told_goes_on_when_the_kernel_has_it(field):
+    async def story():
+        async with gateway(field) as one:
+            running = asyncio.create_task(one.lines.run())
+            await asyncio.wait_for(one.lines.written(), 30)
+            many = [f"d-{number}" for number in range(3000)]
+            for number, name in enumerate(many):
+                one.people.known[name] = Customer(name, ("t",), (Prefix(V4_MAPPED | 10 << 24 | number, 128),))
+            one.wanted.update(dict.fromkeys(many, SILENT))
+            one.lines.follow(many)
+            await asyncio.wait_for(one.lines.written(), 30)
+            assert len(silent(field)) == len(many)
+            running.cancel()
+
+    asyncio.run(story())

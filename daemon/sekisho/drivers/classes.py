@@ -2,6 +2,13 @@
 
 pyroute2 makes roots and devices (`shaping`); a class takes it milliseconds, most of them for tables that no kernel of today
 reads. The layout is that of linux/pkt_sched.h.
+
+All classes of a device are in one HTB. The kernel goes through all classes of a qdisc for a new one (`tc_bind_tclass`), and through a
+sixteenth of all queues of the device for each that is named (its hash has 16 places): the more lines are slowed, the longer the next
+takes. Measured in a namespace with `tc -batch`, Linux 6.18, on a busy machine: 1,000 classes 0.3 s, 4,000 4.7 s, 10,000 82 s; spread
+over 64 HTBs within one, 0.2, 2.3 and 16 to 28 s. That is no other order of growth, and such a hierarchy has its price: the outer HTB
+finds the inner one of a packet by a classifier (`flow`) that not every kernel has - this one did not -, and expects of what is in its
+classes that it has a packet whenever it has any, which an HTB that holds a line back has not. So it is one.
 """
 
 from __future__ import annotations
