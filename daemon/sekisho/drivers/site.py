@@ -288,7 +288,7 @@ class _SiteReader:
                 self.warnings.append(self._lists_document.fault(("lists", definition.order, "category"), message))
             for definition in lists:
                 if definition.format is not ListFormat.AXFR and "://" not in definition.source and not Path(definition.source).is_file():
-                    message = f"there is no file {shown(Path(definition.source))} yet: the list holds nothing until there is"
+                    message = f"there is no file {shown(Path(definition.source))}; the list holds what it held last, or nothing"
                     self.warnings.append(self._lists_document.fault(("lists", definition.order, "source"), message))
         for number, sink in enumerate(settings.events.sinks):
             if isinstance(sink, WebhookSinkSettings):

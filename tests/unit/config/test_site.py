@@ -174,6 +174,7 @@ def test_a_list_whose_file_is_not_there_is_a_warning_and_not_a_fault(site):
     (warning,) = load_site(site / "sekisho.yaml").warnings
     assert (warning.line, warning.path) == (4, "lists[1].source")
     assert "there is no file" in warning.message
+    assert "what it held last" in warning.message, "where a version was read before, it stays in force"
 
 
 def test_a_site_that_enforces_nothing_says_so(site):
