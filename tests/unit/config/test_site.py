@@ -177,6 +177,22 @@ def test_a_list_whose_file_is_not_there_is_a_warning_and_not_a_fault(site):
     assert "what it held last" in warning.message, "where a version was read before, it stays in force"
 
 
+@pytest.mark.parametrize(
+    ("more", "path"),
+    [
+        ("retention: 180", "retention"),
+        ("ledger_retention: {optout-added: 1826}", "ledger_retention"),
+        ("radius: {nas: [{id: bras-1, address: 192.0.2.1}], retention: 180}", "radius.retention"),
+    ],
+)
+def test_what_would_erase_after_seconds_what_was_meant_to_be_kept_for_days_is_a_fault(site, more, path):
+    main = site / "sekisho.yaml"
+    main.write_text(f"{main.read_text()}{more}\n")
+    ((_, _, found, message),) = _faults(site)
+    assert found == path
+    assert "has no unit; write 18" in message
+
+
 def test_a_site_that_enforces_nothing_says_so(site):
     (site / "sekisho.yaml").write_text('version: 1\nupstream: {address: 192.0.2.53}\nallow: ["0.0.0.0/0"]\n')
     found = load_site(site / "sekisho.yaml")
