@@ -193,6 +193,20 @@ def test_what_would_erase_after_seconds_what_was_meant_to_be_kept_for_days_is_a_
     assert "has no unit; write 18" in message
 
 
+@pytest.mark.parametrize(("key", "name"), [("lists", "lists.yaml"), ("customers", "customers.yaml"), ("terms", "./pack.yaml")])
+def test_a_file_that_cannot_be_looked_at_is_a_fault_with_the_reason(site, key, name):
+    # As of a folder that is closed to the daemon, which is open to root: no error of it says that there is no such file.
+    long = name.replace(".yaml", f"{'x' * 300}.yaml")
+    main = site / "sekisho.yaml"
+    main.write_text("".join(line for line in main.read_text().splitlines(keepends=True) if not line.startswith(key)) + f"{key}: {long}\n")
+    assert any("File name too long; check its owner and mode" in message for _, _, _, message in _faults(site))
+
+
+def test_a_list_that_cannot_be_looked_at_keeps_no_site_from_being_read(site):
+    _change(site, "lists.yaml", "cam.txt", f"{'x' * 300}.txt")
+    assert load_site(site / "sekisho.yaml").warnings == ()
+
+
 def test_a_site_that_enforces_nothing_says_so(site):
     (site / "sekisho.yaml").write_text('version: 1\nupstream: {address: 192.0.2.53}\nallow: ["0.0.0.0/0"]\n')
     found = load_site(site / "sekisho.yaml")
