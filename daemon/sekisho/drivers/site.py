@@ -142,6 +142,7 @@ class _SiteReader:
             return None
         self._warn_of(settings, packs, lists)
         self._groups(settings, customers)
+        self._priority(settings, customers)
         return Site(settings, packs, lists, customers, tuple(sorted(self.warnings)), self._files.digests)
 
     def _check_garden(self, document: Document, settings: Settings | None) -> None:
@@ -307,6 +308,16 @@ class _SiteReader:
             if found is not None and found.group != name:
                 self._warn(f"groups.{name}", f"{group.representative} is to represent group {name} and is not in it: it can set nothing")
         settle(customers, settings.groups)
+
+    def _priority(self, settings: Settings, customers: Customers) -> None:
+        """Who is to go on unlimited in an emergency and is nobody: told now, and not when one is declared."""
+        known = {contract.group for contract in customers.contracts}
+        for name in settings.measures.priority:
+            if name not in known and customers.get(name) is None:
+                message = (
+                    f"{name} is neither a customer nor a group of the customer file: unless one is added, no emergency can be declared"
+                )
+                self._warn("measures.priority", message)
 
     def _warn(self, key: str, message: str) -> None:
         self.warnings.append(Fault(self._file, 0, message, key))

@@ -207,6 +207,16 @@ def test_a_list_that_cannot_be_looked_at_keeps_no_site_from_being_read(site):
     assert load_site(site / "sekisho.yaml").warnings == ()
 
 
+def test_priority_of_somebody_there_is_not_is_told_before_an_emergency(site):
+    main = site / "sekisho.yaml"
+    main.write_text(f"{main.read_text()}measures: {{priority: [a, hospitals, nobody]}}\n")
+    text = CUSTOMERS.replace("exempt", "exempt,group").replace(",c2\n", ",c2,hospitals\n").replace("nbnet/21-1\n", "nbnet/21-1,\n")
+    (site / "customers.csv").write_text(text)
+    (warning,) = load_site(main).warnings
+    assert warning.path == "measures.priority"
+    assert warning.message.startswith("nobody is neither a customer nor a group")
+
+
 def test_a_site_that_enforces_nothing_says_so(site):
     (site / "sekisho.yaml").write_text('version: 1\nupstream: {address: 192.0.2.53}\nallow: ["0.0.0.0/0"]\n')
     found = load_site(site / "sekisho.yaml")
