@@ -28,6 +28,7 @@ from sekisho.drivers.kepttables import Ground, KeptTables
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.listkey import load_key
 from sekisho.drivers.site import Site
+from sekisho.drivers.tablefolder import held
 from sekisho.drivers.tablereader import TableReader
 from sekisho.drivers.tablerows import SHARED
 from sekisho.drivers.tables import TableWriter
@@ -70,6 +71,7 @@ async def in_force(site: Site, restored: str | None = None) -> AsyncIterator[Bas
         saved.ahead()
         ledger = await asyncio.to_thread(Ledger.open, state / "ledger.db")
         stack.push_async_callback(ledger.close)
+        stack.enter_context(held(folder))
         key = load_key(state)
         lists = Lists(state, key)
         stack.push_async_callback(lists.close)

@@ -259,6 +259,8 @@ def warnings(core: Core) -> list[str]:
     found += core.lists.warnings
     found += session_questions.faults(core.sessions)
     found += core.flows.warnings()
+    if core.zones.fault:
+        found.append(core.zones.fault)
     gardened = core.tables.enforcements.gardened() if core.site.settings.walled_garden is None else 0
     if gardened:
         found.append(

@@ -19,6 +19,7 @@ from sekisho.config.values import (
     FilePath,
     Flag,
     Identifier,
+    Kept,
     Network,
     Seconds,
     SomeSeconds,
@@ -145,7 +146,7 @@ class RadiusSettings(FileModel):
     """The access servers that are listened to; whoever else sends is not answered."""
     realms: Annotated[tuple[Text, ...], BeforeValidator(as_items), _many(_STRING)] = ()
     """Realms that are no part of a customer's log-in name: `example.net` takes `@example.net` off user names."""
-    retention: SomeSeconds = 180 * 86400.0
+    retention: Kept = 180 * 86400.0
     """How long it is kept who held which address, after a session's end. Then it is gone for good."""
     map_e: Annotated[tuple[MapRule, ...], BeforeValidator(as_items)] = ()
     """MAP-E rules: ports of shared IPv4 addresses by the customer's delegated IPv6 prefix."""

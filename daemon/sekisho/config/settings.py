@@ -34,12 +34,12 @@ from sekisho.config.values import (
     Domain,
     Endpoint,
     FilePath,
+    Kept,
     MetricsEndpoint,
     Network,
-    SomeSeconds,
     as_items,
+    as_kept,
     as_path,
-    as_seconds,
     as_text,
     one_or_many,
 )
@@ -74,14 +74,14 @@ def _as_retentions(value: object) -> dict[str, float | None]:
         if kind not in RETENTION:
             raise ValueError(f"no act of kind {shown(kind)} is ever erased{did_you_mean(str(kind), RETENTION)}")
         try:
-            found[kind] = None if kept is None else as_seconds(kept)
+            found[kind] = None if kept is None else as_kept(kept)
         except ValueError as error:
             raise ValueError(f"{kind}: {error}") from None
     return found
 
 
 _RETENTIONS = WithJsonSchema(
-    {"type": "object", "propertyNames": {"enum": list(RETENTION)}, "additionalProperties": {"type": ["string", "number", "null"]}}
+    {"type": "object", "propertyNames": {"enum": list(RETENTION)}, "additionalProperties": {"type": ["string", "null"]}}
 )
 PackName = Annotated[str, PlainValidator(_as_pack), WithJsonSchema({"type": "string"})]
 
@@ -103,7 +103,7 @@ class Settings(PacketSettings):
     """Names no list may block, nor any name above them; entries that would are refused and reported."""
     walled_garden: WalledGarden | None = None
     """What suspended customers are answered with; null: names are REFUSED, with the clause as Extended DNS Error."""
-    retention: SomeSeconds | None = None
+    retention: Kept | None = None
     """The longest any match is kept, whatever the packs allow; null: as long as the pack of the clause says."""
 
     ledger_retention: Annotated[dict[str, float | None], BeforeValidator(_as_retentions), _RETENTIONS] = Field(

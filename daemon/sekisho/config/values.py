@@ -89,6 +89,17 @@ def as_seconds(value: object) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
+def as_kept(value: object) -> float:
+    """Seconds that something is kept: what is past it is erased for good, so `180` for 180 days has to be no 180 seconds."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"{shown(value)} has no unit; write {shown(value)}d for days, or 12h for hours")
+    return as_seconds(value)
+
+
+def as_some_kept(value: object) -> float:
+    return as_some_seconds(as_kept(value))
+
+
 def as_some_seconds(value: object) -> float:
     seconds = as_seconds(value)
     if seconds <= 0:
@@ -233,6 +244,7 @@ Flag = StrictBool
 Whole = StrictInt
 Seconds = Annotated[float, BeforeValidator(as_seconds), _DURATION_SCHEMA]
 SomeSeconds = Annotated[float, BeforeValidator(as_some_seconds), _DURATION_SCHEMA]
+Kept = Annotated[float, BeforeValidator(as_some_kept), _schema("string", pattern=f"^{_DURATION.pattern}$", examples=["180d"])]
 Length = Annotated[
     Span,
     PlainValidator(as_span),

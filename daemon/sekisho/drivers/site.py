@@ -24,7 +24,7 @@ from sekisho.config.register import Customers
 from sekisho.config.settings import PACK_ID, References, Settings, read_settings, references
 from sekisho.config.validation import did_you_mean
 from sekisho.drivers.accounts import SystemAccounts
-from sekisho.drivers.sitefiles import SiteFiles, shown
+from sekisho.drivers.sitefiles import SiteFiles, is_missing, shown
 from sekisho.lists.idn import to_wire
 from sekisho.model.clauses import Pack
 from sekisho.model.customers import Prefix
@@ -78,7 +78,7 @@ def load_pack(name: str) -> Pack:
     Raises ConfigError with its faults, RefusedError if it is not there.
     """
     path = _pack_file(name)
-    if not path.is_file():
+    if is_missing(path):
         raise RefusedError(f"there is no file {shown(path)}; write the path of a terms pack, or the id of a shipped one")
     return read_pack(scan_document(SiteFiles().text(path, shown(path)), shown(path)))
 
@@ -142,6 +142,7 @@ class _SiteReader:
             return None
         self._warn_of(settings, packs, lists)
         self._groups(settings, customers)
+        self._priority(settings, customers)
         return Site(settings, packs, lists, customers, tuple(sorted(self.warnings)), self._files.digests)
 
     def _check_garden(self, document: Document, settings: Settings | None) -> None:
@@ -182,7 +183,7 @@ class _SiteReader:
         for name, line in named.terms:
             bare = PACK_ID.fullmatch(name) is not None
             path = _pack_file(name)
-            if not path.is_file():
+            if is_missing(path):
                 self._unread.packs.add(path.stem)
                 if bare:
                     known = shipped_packs()
@@ -207,7 +208,7 @@ class _SiteReader:
         path = named.lists
         if path is None:
             return ()
-        if not path.is_file():
+        if is_missing(path):
             self._missing(named.lists_line, "lists", path)
             self._unread.lists = True
             return None
@@ -226,7 +227,7 @@ class _SiteReader:
         path = named.customers
         if path is None:
             return Customers()
-        if not path.is_file():
+        if is_missing(path):
             self._missing(named.customers_line, "customers", path)
             return None
         file, suffix = shown(path), path.suffix.lower()
@@ -287,8 +288,8 @@ class _SiteReader:
             for definition, message in unused_categories(packs, lists):
                 self.warnings.append(self._lists_document.fault(("lists", definition.order, "category"), message))
             for definition in lists:
-                if definition.format is not ListFormat.AXFR and "://" not in definition.source and not Path(definition.source).is_file():
-                    message = f"there is no file {shown(Path(definition.source))} yet: the list holds nothing until there is"
+                if definition.format is not ListFormat.AXFR and "://" not in definition.source and is_missing(Path(definition.source)):
+                    message = f"there is no file {shown(Path(definition.source))}; the list holds what it held last, or nothing"
                     self.warnings.append(self._lists_document.fault(("lists", definition.order, "source"), message))
         for number, sink in enumerate(settings.events.sinks):
             if isinstance(sink, WebhookSinkSettings):
@@ -307,6 +308,16 @@ class _SiteReader:
             if found is not None and found.group != name:
                 self._warn(f"groups.{name}", f"{group.representative} is to represent group {name} and is not in it: it can set nothing")
         settle(customers, settings.groups)
+
+    def _priority(self, settings: Settings, customers: Customers) -> None:
+        """Who is to go on unlimited in an emergency and is nobody: told now, and not when one is declared."""
+        known = {contract.group for contract in customers.contracts}
+        for name in settings.measures.priority:
+            if name not in known and customers.get(name) is None:
+                message = (
+                    f"{name} is neither a customer nor a group of the customer file: unless one is added, no emergency can be declared"
+                )
+                self._warn("measures.priority", message)
 
     def _warn(self, key: str, message: str) -> None:
         self.warnings.append(Fault(self._file, 0, message, key))

@@ -49,6 +49,14 @@ class SiteFiles:
             raise ConfigError([Fault(file, 0, f"cannot be read: {error.strerror}; check its owner and mode")]) from None
 
 
+def is_missing(path: Path) -> bool:
+    """Whether there is no such file. One in a folder that may not be looked into might be: reading it tells why it cannot be."""
+    try:
+        return not path.is_file()
+    except OSError:
+        return False
+
+
 def shown(path: Path) -> str:
     """A path as messages show it: relative where that is shorter."""
     try:

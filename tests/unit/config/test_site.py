@@ -174,6 +174,47 @@ def test_a_list_whose_file_is_not_there_is_a_warning_and_not_a_fault(site):
     (warning,) = load_site(site / "sekisho.yaml").warnings
     assert (warning.line, warning.path) == (4, "lists[1].source")
     assert "there is no file" in warning.message
+    assert "what it held last" in warning.message, "where a version was read before, it stays in force"
+
+
+@pytest.mark.parametrize(
+    ("more", "path"),
+    [
+        ("retention: 180", "retention"),
+        ("ledger_retention: {optout-added: 1826}", "ledger_retention"),
+        ("radius: {nas: [{id: bras-1, address: 192.0.2.1}], retention: 180}", "radius.retention"),
+    ],
+)
+def test_what_would_erase_after_seconds_what_was_meant_to_be_kept_for_days_is_a_fault(site, more, path):
+    main = site / "sekisho.yaml"
+    main.write_text(f"{main.read_text()}{more}\n")
+    ((_, _, found, message),) = _faults(site)
+    assert found == path
+    assert "has no unit; write 18" in message
+
+
+@pytest.mark.parametrize(("key", "name"), [("lists", "lists.yaml"), ("customers", "customers.yaml"), ("terms", "./pack.yaml")])
+def test_a_file_that_cannot_be_looked_at_is_a_fault_with_the_reason(site, key, name):
+    # As of a folder that is closed to the daemon, which is open to root: no error of it says that there is no such file.
+    long = name.replace(".yaml", f"{'x' * 300}.yaml")
+    main = site / "sekisho.yaml"
+    main.write_text("".join(line for line in main.read_text().splitlines(keepends=True) if not line.startswith(key)) + f"{key}: {long}\n")
+    assert any("File name too long; check its owner and mode" in message for _, _, _, message in _faults(site))
+
+
+def test_a_list_that_cannot_be_looked_at_keeps_no_site_from_being_read(site):
+    _change(site, "lists.yaml", "cam.txt", f"{'x' * 300}.txt")
+    assert load_site(site / "sekisho.yaml").warnings == ()
+
+
+def test_priority_of_somebody_there_is_not_is_told_before_an_emergency(site):
+    main = site / "sekisho.yaml"
+    main.write_text(f"{main.read_text()}measures: {{priority: [a, hospitals, nobody]}}\n")
+    text = CUSTOMERS.replace("exempt", "exempt,group").replace(",c2\n", ",c2,hospitals\n").replace("nbnet/21-1\n", "nbnet/21-1,\n")
+    (site / "customers.csv").write_text(text)
+    (warning,) = load_site(main).warnings
+    assert warning.path == "measures.priority"
+    assert warning.message.startswith("nobody is neither a customer nor a group")
 
 
 def test_a_site_that_enforces_nothing_says_so(site):

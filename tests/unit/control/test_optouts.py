@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from sekisho.model.errors import LedgerError, RefusedError
+from sekisho.model.errors import LedgerError, RefusedError, TableError
 from unit.control.sites import ACTOR, Clock, daemon, run, verdict
 
 BLOCKED = ("blocked", "c2", "gunma/別記-1")
@@ -165,3 +165,15 @@ def test_two_daemons_do_not_share_a_record(folder):
                 pass
 
     run(folder, scenario)
+
+
+def test_two_daemons_with_a_record_each_do_not_share_a_runtime_folder(folder):
+    async def scenario(control):
+        folder.set(state="another")
+        folder.customers([])
+        with pytest.raises(TableError, match=r"another sekishod is using .*`runtime` folder of its own"):
+            async with daemon(folder):
+                pass
+        return await verdict(control, "c-1", "www.c2.example")
+
+    assert run(folder, scenario) == BLOCKED, "the plane of the first would answer by the tables of the second"

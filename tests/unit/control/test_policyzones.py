@@ -419,6 +419,10 @@ def test_a_port_that_is_taken_is_said_and_the_daemon_goes_on(folder):
             async with publishing(fault, listen=f"127.0.0.1:{port}") as control:
                 shown = await control.show_policy_zones()
                 assert str(port) in shown["fault"]
-                return await control.status()
+                reloaded = await control.reload(actor=ACTOR)
+                return shown["fault"], reloaded["warnings"], await control.status()
 
-    assert asyncio.run(scenario())["customers"]["known"] == 5
+    fault, warned, status = asyncio.run(scenario())
+    assert status["customers"]["known"] == 5
+    assert fault in status["warnings"], "whoever looks at the daemon sees that no zone is served"
+    assert fault in warned
