@@ -381,6 +381,11 @@ def query(name: str, rdtype: str = "A", *, edns: int = -1, identity: int = 1, **
     return dns.message.make_query(name, rdtype, use_edns=edns, id=identity, **options).to_wire()
 
 
+def numbered(packet: bytes, number: int) -> bytes:
+    """A query of thousands: `packet`, which asks for a name whose first label is five octets, with the number there and as its id."""
+    return (number & 0xFFFF).to_bytes(2, "big") + packet[2:13] + b"%05d" % number + packet[18:]
+
+
 def reply_to(question: bytes, *records: str, rcode: int = 0, authority: Sequence[str] = ()) -> dns.message.Message:
     """A resolver's answer; `records` and `authority` in zone file form, `@` the question's own name."""
     answer = dns.message.make_response(dns.message.from_wire(question), recursion_available=True)

@@ -12,7 +12,7 @@ from sekisho.plane import cache as packets
 from sekisho.plane.native import put32
 from sekisho.plane.worker import PENDING
 from sekisho.snapshot.compiling import compiled
-from support.plane import ALLOWED, CUSTOMER, Plane, query, reply_to
+from support.plane import ALLOWED, CUSTOMER, Plane, numbered, query, reply_to
 
 ADDRESS = "@ 300 IN A 198.51.100.7"
 MILLION = 1_000_000
@@ -88,8 +88,9 @@ def test_one_who_guesses_every_id_but_the_right_one_puts_nothing_into_the_cache(
 def test_while_one_has_filled_every_place_listed_and_known_names_of_others_are_answered(listed: str) -> None:
     with Plane(upstreams=1, sockets=4, S_TRIES=1) as plane:
         assert plane.resolve(query("known.example"), None, ADDRESS) is not None
+        one = query("00000.flood.example")
         for number in range(PENDING + 1):
-            assert plane.ask(query(f"{number:x}.flood.example", identity=number & 0xFFFF), ALLOWED) is None
+            assert plane.ask(numbered(one, number), ALLOWED) is None
             if number % 16 == 0:
                 plane.asked()
         assert plane.total(Counter.PENDING_FULL) == 1

@@ -13,7 +13,7 @@ from sekisho.model.counters import LATENCY_BOUNDS_US, Counter
 from sekisho.plane import cache as packets
 from sekisho.plane.forward import fail_socket
 from sekisho.plane.worker import PENDING, S_TIMEOUT
-from support.plane import CUSTOMER, OPTED_OUT, SECOND, START, UNCOMPILED, Plane, query, reply_to, sockaddr
+from support.plane import CUSTOMER, OPTED_OUT, SECOND, START, UNCOMPILED, Plane, numbered, query, reply_to, sockaddr
 
 pytestmark = UNCOMPILED
 
@@ -286,7 +286,7 @@ def test_more_queries_than_can_be_outstanding_are_dropped_and_counted() -> None:
     with Plane(upstreams=1, sockets=4, S_TRIES=1) as plane:
         one = query("00000.example")
         for number in range(PENDING + 5):
-            assert plane.ask(number.to_bytes(2, "big") + one[2:13] + b"%05d" % number + one[18:]) is None
+            assert plane.ask(numbered(one, number)) is None
             if number % 16 == 0:
                 plane.asked()
         assert plane.total(Counter.PENDING_FULL) == 5
