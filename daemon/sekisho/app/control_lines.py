@@ -159,7 +159,7 @@ class Lines(LineLooks):
             if self._unsure and ticks >= self._look_at:
                 await self._look()
         writing: asyncio.Task[None] | None = None
-        self._writing = True
+        self._writing, more = True, False
         try:
             while self._dirty and not self._unsure:
                 async with self._lock:
@@ -175,9 +175,12 @@ class Lines(LineLooks):
                 await asyncio.sleep(0)
             if writing is not None:
                 await writing
+            # Told while the last part was written: the next turn's.
+            more = bool(self._dirty) and not self._unsure
         finally:
             self._writing = False
-            self._rests.set()
+            if not more:
+                self._rests.set()
         if self._draining and ticks >= self._sweep_at:
             async with self._lock:
                 await self._sweep(ticks)

@@ -15,7 +15,7 @@ import base64
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,12 @@ class Served:
 
     async def open(self, thread: PrimaryThread) -> None:
         """Serve by a primary that runs; no zone is there yet."""
+        served = self._serials
         self._kept, self._journals = await asyncio.to_thread(self._read)
+        for label, serial in served.items():
+            # What was served before, and could not be kept: what it stood for is not told by the file.
+            if self._kept.get(label, (None, ""))[0] != serial:
+                self._kept[label] = serial, ""
         self._serials = {label: serial for label, (serial, _) in self._kept.items()}
         self.zones, self._rendered_of, self._sealed, self.thread = {}, {}, set(), thread
 
@@ -80,7 +85,7 @@ class Served:
         if rendered_of:
             self._rendered_of[label] = rendered_of
         serial, print_ = self._kept.get(label, (None, ""))
-        same = print_ and print_ == self._print(label, zone, whole=True)
+        same = print_ and print_ == _print(zone, self._rendered_of.get(label), whole=True)
         zone.serial = serial if same and serial is not None else following(serial, self._clock())
         if sealed:
             self._sealed.add(label)
@@ -88,7 +93,8 @@ class Served:
             with contextlib.suppress(ValueError):
                 zone.journal = Journal.unpack(base64.b64decode(self._journals[label]))
         self._journals.pop(label, None)
-        self.zones[label], self._serials[label] = zone, zone.serial
+        self._serials[label] = zone.serial
+        self.zones[label] = zone
 
         def put(thread: PrimaryThread) -> None:
             thread.primary.serve(zone)
@@ -125,7 +131,8 @@ class Served:
 
     def remove(self, label: str) -> None:
         zone = self.zones.pop(label)
-        self._rendered_of.pop(label, None)
+        # Should it be published again: no serial of before what was served last, nor that one for another content.
+        self._kept[label] = self._serials[label], _print(zone, self._rendered_of.pop(label, None), whole=False)
 
         def put(thread: PrimaryThread) -> None:
             thread.primary.withdraw(zone)
@@ -147,34 +154,37 @@ class Served:
         """Keep the serials; with `whole` what they stand for too, so that who has it is spared a transfer after a restart."""
         # One after the other: two writers would have one file aside.
         async with self._keeping:
-            await asyncio.to_thread(self._save, whole=whole)
+            # The serials as they were given out: the primary's loop may not have come to the newest version yet.
+            standing = [(label, zone, self._serials[label], self._rendered_of.get(label)) for label, zone in list(self.zones.items())]
+            await asyncio.to_thread(self._save, standing, whole=whole)
 
-    def _save(self, *, whole: bool) -> None:
+    def _save(self, standing: Sequence[tuple[str, Zone, int, str | None]], *, whole: bool) -> None:
         kept: dict[str, list[object]] = {label: list(one) for label, one in self._kept.items()}
-        for label, zone in list(self.zones.items()):
-            kept[label] = [zone.serial, self._print(label, zone, whole=whole)]
-            if whole and label in self._rendered_of and label not in self._sealed and len(zone.journal):
+        for label, zone, serial, rendered_of in standing:
+            came = zone.serial == serial
+            kept[label] = [serial, _print(zone, rendered_of, whole=whole and came)]
+            if whole and came and rendered_of is not None and label not in self._sealed and len(zone.journal):
                 kept[label].append(base64.b64encode(zone.journal.pack()).decode())
         with contextlib.suppress(OSError):
             write_file(self._saved, json.dumps(kept).encode())
 
     def _read(self) -> tuple[dict[str, tuple[int, str]], dict[str, str]]:
         """Serials and prints, and journals."""
-        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, LookupError):
             found = json.loads(self._saved.read_text("utf-8"))
             kept = {str(label): (int(one[0]), str(one[1])) for label, one in found.items()}
             return kept, {str(label): str(one[2]) for label, one in found.items() if len(one) > 2}
         return {}, {}
 
-    def _print(self, label: str, zone: Zone, *, whole: bool) -> str:
-        """What a zone holds, told from all else; of triggers on clients only with `whole`, since all of them are read for it."""
-        rendered_of = self._rendered_of.get(label)
-        if rendered_of is not None:
-            return hashlib.blake2b(repr((_FORM, rendered_of, zone.origin, zone.timers)).encode(), digest_size=16).hexdigest()
-        if not whole:
-            return ""
-        state = hashlib.blake2b(repr((_FORM, zone.origin, zone.timers)).encode(), digest_size=16)
-        content = zone.content
-        for record in sorted(content) if isinstance(content, Few) else ():
-            state.update(record)
-        return state.hexdigest()
+
+def _print(zone: Zone, rendered_of: str | None, *, whole: bool) -> str:
+    """What a zone holds, told from all else; of triggers on clients only with `whole`, since all of them are read for it."""
+    if rendered_of is not None:
+        return hashlib.blake2b(repr((_FORM, rendered_of, zone.origin, zone.timers)).encode(), digest_size=16).hexdigest()
+    if not whole:
+        return ""
+    state = hashlib.blake2b(repr((_FORM, zone.origin, zone.timers)).encode(), digest_size=16)
+    content = zone.content
+    for record in sorted(content) if isinstance(content, Few) else ():
+        state.update(record)
+    return state.hexdigest()

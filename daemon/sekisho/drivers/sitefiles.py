@@ -6,6 +6,7 @@ Owns opening them and saying why one cannot be read. Not which files a site has,
 from __future__ import annotations
 
 import io
+import stat
 from pathlib import Path
 
 from sekisho.config.bulk import read_bulk
@@ -51,8 +52,11 @@ class SiteFiles:
 
 def is_missing(path: Path) -> bool:
     """Whether there is no such file. One in a folder that may not be looked into might be: reading it tells why it cannot be."""
+    # Not `is_file`, which from Python 3.14 on says of a file that it may not look at that there is none.
     try:
-        return not path.is_file()
+        return not stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return True
     except OSError:
         return False
 

@@ -24,6 +24,7 @@ class Stretches:
         edges = {one.since for one in claims} | {one.until for one in claims if one.until is not None}
         # Of a session that was lost it is certain until it was last heard of, that moment included.
         edges |= {math.nextafter(one.session.seen, math.inf) for one in claims if one.session.until is not None}
+        edges |= {one.session.until for one in claims if one.aged and one.session.until is not None}
         self._begins = sorted(edges)
         self._rows = [self._stretch(begin) for begin in self._begins]
 
@@ -40,7 +41,7 @@ class Stretches:
         return self._ask(claims, begin, None)
 
     def _at(self, at: float) -> list[Claim]:
-        return [one for one in self._claims if one.since <= at and (one.until is None or at < one.until)]
+        return [one for one in self._claims if one.since <= at and (one.until is None or at < one.until or _may_have_still(one, at))]
 
     def _ask(self, claims: Sequence[Claim], at: float, port: int | None) -> int:
         found = holder_at(claims, at, port)
@@ -48,3 +49,8 @@ class Stretches:
             return self._row_of(found.claim.session.customer)
         # A port of a shared address that nobody had is not of who has a prefix around the address.
         return UNCERTAIN if found.ambiguous or found.shared else NOBODY
+
+
+def _may_have_still(claim: Claim, at: float) -> bool:
+    """Whether ports ended by their age alone, and the session they were allocated to went on."""
+    return claim.aged and (claim.session.until is None or at < claim.session.until)

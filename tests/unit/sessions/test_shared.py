@@ -7,6 +7,7 @@ from sekisho.model.sessions import Accounting, AccountingKind, Ports, Session, S
 from sekisho.sessions.changes import Changes, Held, Opened, Released, Told
 from sekisho.sessions.columns import code_of, without
 from sekisho.sessions.holding import Claim, holder_at
+from sekisho.sessions.stretches import NOBODY, UNCERTAIN, Stretches
 from sekisho.sessions.table import Table
 
 T = 1_775_000_000.0
@@ -206,3 +207,14 @@ def test_who_had_a_block_that_ended_by_age_is_certain_until_it_was_told_of_last(
     assert holder_at([block, whole], T + 5 * DAY, None).claim == whole
     later = Claim(whole.session, POOL, Ports(1000, 1999), T + DAY, None, 2)
     assert holder_at([block, later], T + 5 * DAY, 1500).claim == later, "who has it now has it for certain"
+
+
+def test_over_time_it_is_uncertain_whose_a_block_was_from_then_on_until_another_had_it_or_the_session_was_over() -> None:
+    session = Session("cgn", "s", "u", "c-1", T, T + DAY, until=T + 5 * DAY, end=SessionEnd.STOP)
+    block = Claim(session, POOL, Ports(1000, 1999), T, T + 2 * DAY, 1, told=T + 600, aged=True)
+    other = Session("cgn", "t", "v", "c-2", T + 3 * DAY, T + 4 * DAY, until=T + 4 * DAY, end=SessionEnd.STOP)
+    later = Claim(other, POOL, Ports(1000, 1999), T + 3 * DAY, T + 4 * DAY, 2)
+    stretches = Stretches([block, later], lambda customer: 1 if customer == "c-1" else 2)
+    found = [stretches.row(T + at, 1500) for at in (60, DAY, 2 * DAY, 3 * DAY, 4 * DAY, 5 * DAY)]
+    assert found == [1, UNCERTAIN, UNCERTAIN, 2, UNCERTAIN, NOBODY]
+    assert stretches.row(T + 2 * DAY, 3000) == NOBODY, "a port that was in no block"

@@ -1,0 +1,56 @@
+"""Who waits for lines waits for what was told, also if it was told while something else was being written."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+from sekisho.app.control_linecounts import LineCounts
+from sekisho.app.control_lines import Lines
+from sekisho.config.settings import parse_settings
+
+SETTINGS = parse_settings("version: 1\nupstream: {address: 192.0.2.53}\nlines: {customers: [eth1]}\n", "sekisho.yaml")
+
+
+class Kernel:
+    """Takes what is written when it is `let`, one after the other."""
+
+    def __init__(self):
+        self.let, self.begun, self.written = asyncio.Semaphore(0), asyncio.Semaphore(0), []
+
+    async def apply(self, change, *_):
+        self.begun.release()
+        await self.let.acquire()
+        self.written += change.customers
+
+
+def change(dirty, *_, **__):
+    customers = list(dirty)
+    dirty.clear()
+    return SimpleNamespace(size=1, put_classes={}, customers=customers)
+
+
+def test_what_is_told_while_the_last_part_is_written_is_waited_for_too():
+    async def scenario():
+        lines = Lines(lambda: SETTINGS, lambda: None, dict, LineCounts(lambda _: None))
+        kernel = Kernel()
+        lines._settings, lines._kernel, lines._unsure, lines.book.change = SETTINGS, kernel, False, change
+        lines.follow(["c-1"])
+        first = asyncio.create_task(lines._write(0.0))
+        await kernel.begun.acquire()
+        # The turn has taken all there was: it waits for the kernel alone.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        lines.follow(["c-2"])
+        waiting = asyncio.create_task(lines.written())
+        kernel.let.release()
+        await first
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not waiting.done(), "c-2 is not written"
+        kernel.let.release()
+        await lines._write(0.0)
+        await waiting
+        assert kernel.written == ["c-1", "c-2"]
+
+    asyncio.run(scenario())
