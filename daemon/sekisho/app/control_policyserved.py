@@ -65,6 +65,13 @@ class Served:
         self._serials = {label: serial for label, (serial, _) in self._kept.items()}
         self.zones, self._rendered_of, self._sealed, self.thread = {}, {}, set(), thread
 
+    async def forget(self) -> None:
+        """No zones are published: serials are kept, and no names any longer."""
+        kept, journals = await asyncio.to_thread(self._read)
+        if journals:
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(write_file, self._saved, json.dumps(kept).encode())
+
     async def close(self) -> None:
         thread, self.thread = self.thread, None
         if thread is not None:

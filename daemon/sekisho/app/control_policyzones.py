@@ -133,6 +133,8 @@ class Publisher:
                 self.settings = settings
                 if settings is not None:
                     await self._open(settings)
+            if settings is None:
+                await self.served.forget()
         self.tables_changed(everyone=True)
 
     async def close(self) -> None:

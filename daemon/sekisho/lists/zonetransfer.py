@@ -27,8 +27,6 @@ from sekisho.lists.scan import COUNT, DONE, END, FULL, LINE, POSITION, USED, oct
 from sekisho.lists.zonescan import WIDEST, within
 from sekisho.model.errors import FeedError
 
-_BASE = 5
-
 
 class Transferred(enum.Enum):
     """What a transfer turned out to be."""

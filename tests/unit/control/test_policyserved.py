@@ -126,3 +126,18 @@ def test_a_damaged_file_is_as_none(served, tmp_path, text):
         assert newer(zones.zones["list-a"].serial, 1)
 
     asyncio.run(scenario())
+
+
+def test_where_no_zones_are_published_any_longer_no_names_are_kept_and_the_serials_are(served, tmp_path):
+    async def scenario():
+        zones, primary = await served()
+        zones.create("list-a", names(ONE), SETTINGS, "one")
+        zones.put("list-a", names(OTHER), Change((ONE,), (OTHER,)), "other")
+        primary.let()
+        await zones.close()
+        kept = json.loads((tmp_path / "policyzones.json").read_text())["list-a"]
+        assert len(kept) == 3, "what changed is kept"
+        await zones.forget()
+        assert json.loads((tmp_path / "policyzones.json").read_text()) == {"list-a": kept[:2]}
+
+    asyncio.run(scenario())
