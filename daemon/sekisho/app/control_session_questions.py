@@ -13,6 +13,7 @@ from typing import Any
 from sekisho.app.control_attention import FixedAddresses, Holder, Holding
 from sekisho.app.control_core import Core
 from sekisho.app.control_sessions import Sessions
+from sekisho.drivers.radiusrefused import sentence
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError
 from sekisho.model.noticeacts import LookedUp
@@ -92,6 +93,7 @@ def show(core: Core, customer: str | None, user: str | None, nas: str | None, li
     else:
         found = list(itertools.islice(sessions.table.each(unknown=unknown, user=user, nas=nas), limit + 1))
     return standing(sessions) | {
+        **_heard(sessions, now),
         "sessions": [_body(one) | {"silent": one.until is None and sessions.is_silent(one, now)} for one in found[:limit]],
         "more": len(found) > limit,
     }
@@ -113,6 +115,33 @@ def standing(sessions: Sessions) -> Json:
         "packets": packets,
         "faults": faults(sessions),
     }
+
+
+def _heard(sessions: Sessions, now: float) -> Json:
+    """When each NAS last told of sessions, since the daemon's start, and whose packets were refused of late."""
+    radius = sessions.radius
+    return {
+        "heard": [{"nas": name, "at": radius.heard.get(name)} for name in sessions.listened_to()],
+        "refused": [
+            {
+                "nas": one.nas or None,
+                "source": one.source,
+                "reason": one.why.value,
+                "why": sentence(one.why),
+                "packets": one.packets,
+                "last": one.last,
+            }
+            for one in radius.refusals.lately(now)
+        ],
+    }
+
+
+def refused(sessions: Sessions, now: float) -> list[str]:
+    """A sentence for each NAS none of whose packets is taken. It names no address: `sessions show` does."""
+    return [
+        f"RADIUS of NAS {one.nas} is refused: {sentence(one.why)}; `sekisho sessions show` says since when and from where"
+        for one in sessions.radius.refusals.standing(sessions.radius.heard, now)
+    ]
 
 
 def faults(sessions: Sessions) -> list[str]:

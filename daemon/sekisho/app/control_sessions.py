@@ -178,6 +178,10 @@ class Sessions(Whereabouts):
         nas = self._nas(session.nas)
         return nas is not None and nas.timeout is not None and max(session.seen, self._listening_since) + nas.timeout < now
 
+    def listened_to(self) -> list[str]:
+        """The ids of the NASes in the configuration."""
+        return [one.id for one in self._settings.nas] if self._settings is not None else []
+
     # What is heard.
 
     def _take(self, batch: Batch) -> None:

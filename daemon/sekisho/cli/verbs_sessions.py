@@ -32,7 +32,8 @@ def sessions_show(customer: str | None, user: str | None, nas: str | None, unkno
       sekisho sessions show --unknown
     """
     body = client().get("/v1/sessions", customer=customer, user=user, nas=nas, unknown=int(unknown), ended=int(ended), limit=limit)
-    answer(body, _all)
+    # Of one customer or user the access servers are not asked.
+    answer(body, lambda told: _all(told, nases=customer is None and user is None))
 
 
 @sessions.command("at", cls=Verb)
@@ -50,7 +51,7 @@ def sessions_at(address: str, when: float | None, port: int | None, reason: str 
     answer(client().post("/v1/sessions/at", address=address, at=when, reason=reason, **asked), _at)
 
 
-def _all(body: Json) -> Iterable[str]:
+def _all(body: Json, *, nases: bool = True) -> Iterable[str]:
     yield f"{number(body['live'])} live, {number(body['unknown'])} of unknown users" + (
         f"; listening on {', '.join(body['listening'])}" if body["listening"] else "; not listening (`radius:` in sekisho.yaml)"
     )
@@ -59,6 +60,8 @@ def _all(body: Json) -> Iterable[str]:
     yield from (f"FAULT: {plain(fault)}" for fault in body["faults"])
     if body["packets"]:
         yield "packets: " + ", ".join(f"{number(sum(kinds.values()))} {outcome}" for outcome, kinds in body["packets"].items())
+    if nases:
+        yield from _nases(body)
     rows = [
         (
             one["customer"] or "(unknown)",
@@ -78,6 +81,18 @@ def _all(body: Json) -> Iterable[str]:
         yield from table(("CUSTOMER", "USER", "NAS", "ADDRESSES", "SINCE", "HEARD OF", "OVER", "DOWN", "UP"), rows, right=(7, 8))
     if body["more"]:
         yield "... and more; name a customer, --user or --nas, or give --limit"
+
+
+def _nases(body: Json) -> Iterable[str]:
+    heard, refused = body.get("heard"), body.get("refused")
+    if heard:
+        yield ""
+        whens = [(one["nas"], moment(one["at"]) if one["at"] is not None else "not since the daemon started") for one in heard]
+        yield from table(("NAS", "LAST HEARD OF"), whens)
+    if refused:
+        yield ""
+        rows = [(one["nas"] or "(none)", one["source"], number(one["packets"]), moment(one["last"]), one["why"]) for one in refused]
+        yield from table(("REFUSED NAS", "ADDRESS", "PACKETS", "LAST", "WHY"), rows, right=(2,))
 
 
 def _at(body: Json) -> Iterable[str]:

@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+import structlog
 
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError
@@ -284,10 +285,34 @@ def test_who_does_not_know_the_secret_is_not_answered(site):
             await until(lambda: it.sessions.radius.counts.get(("other", "unknown-nas")) == 1)
             assert it.sessions.radius.counts["other", "bad-secret"] == 1
             await until(lambda: it.sessions.radius.counts.get(("interim", "taken")) == 1)
+            body = await it.show()
+            named = [(one["nas"], one["source"], one["reason"], one["packets"]) for one in body["refused"]]
+            assert named == [("bras-1", "127.0.0.1", "secret", 1), (None, "127.0.0.9", "no-nas", 1)]
+            assert [(one["nas"], one["at"] is not None) for one in body["heard"]] == [("bras-1", True)]
             for one in (wrong, stranger, right):
                 one.close()
 
     go(scenario)
+
+
+def test_a_nas_none_of_whose_packets_is_taken_is_in_the_log_and_in_status(site):
+    async def scenario():
+        async with on(site) as it:
+            wrong = await it.nas(secret=b"another")
+            for _ in range(2):
+                wrong.socket.send(wrong.request(radius.told(START, "s1", "c-1", address("198.51.100.7"))))
+            await until(lambda: it.sessions.radius.counts.get(("other", "bad-secret")) == 2)
+            body = await it.show()
+            assert body["heard"] == [{"nas": "bras-1", "at": None}]
+            (warning,) = [one for one in (await it.control.status())["warnings"] if "bras-1" in one]
+            assert "secret is not the one" in warning
+            assert "127.0.0.1" not in warning
+            wrong.close()
+
+    with structlog.testing.capture_logs() as logs:
+        go(scenario)
+    (line,) = [one for one in logs if one["event"] == "radius-refused"]
+    assert (line["nas"], line["source"], line["reason"]) == ("bras-1", "127.0.0.1", "secret")
 
 
 def test_a_message_authenticator_is_checked_where_it_is_and_wanted_where_that_is_set(site):

@@ -1,0 +1,38 @@
+"""What `sekisho sessions show` says in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sekisho.cli.verbs_sessions import _all
+
+BODY: dict[str, Any] = {
+    "live": 1,
+    "unknown": 0,
+    "listening": ["127.0.0.1:1813"],
+    "waiting": 0,
+    "unfolded": 0,
+    "faults": [],
+    "packets": {"bad-secret": {"other": 3}},
+    "heard": [{"nas": "bras-1", "at": 1_800_000_000.0}, {"nas": "bras-2", "at": None}],
+    "refused": [
+        {"nas": "bras-2", "source": "192.0.2.1", "reason": "secret", "why": "its secret differs", "packets": 1200, "last": 1_800_000_000.0},
+        {"nas": None, "source": "203.0.113.9", "reason": "no-nas", "why": "no NAS has it", "packets": 1, "last": 1_800_000_000.0},
+    ],
+    "sessions": [],
+    "more": False,
+}
+
+
+def said(**more: object) -> str:
+    return "\n".join(_all(BODY | more))
+
+
+def test_nases_are_named_with_when_they_were_heard_of_and_why_they_are_refused() -> None:
+    words = [line.split() for line in said().splitlines()]
+    assert ["bras-1", "2027-01-15"] in [line[:2] for line in words]
+    assert ["bras-2", "not", "since", "the", "daemon", "started"] in words
+    assert ["bras-2", "192.0.2.1", "1,200"] in [line[:3] for line in words]
+    assert ["(none)", "203.0.113.9", "1"] in [line[:3] for line in words]
+    assert "its secret differs" in said()
+    assert "bras-2" not in "\n".join(_all(BODY, nases=False)), "not where one customer is asked for"
