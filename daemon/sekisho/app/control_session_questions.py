@@ -10,9 +10,11 @@ import ipaddress
 import itertools
 from typing import Any
 
+from sekisho.api.requests import BadRequestError
 from sekisho.app.control_attention import FixedAddresses, Holder, Holding
 from sekisho.app.control_core import Core
 from sekisho.app.control_sessions import Sessions
+from sekisho.drivers.localtime import spoken
 from sekisho.drivers.radiusrefused import sentence
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError
@@ -21,6 +23,9 @@ from sekisho.model.sessions import Session
 from sekisho.sessions.holding import Claim, holder_at
 
 Json = dict[str, Any]
+
+AHEAD = 5.0
+"""Seconds by which the clock of who asks may be before ours."""
 
 
 class HeldAddresses:
@@ -47,8 +52,10 @@ class HeldAddresses:
 
 
 async def at(core: Core, address: str, when: float | None, port: int | None, reason: str, actor: str) -> Json:
-    """Who held an address at a time (UNIX seconds; None: now). Raises RefusedError, LedgerError."""
+    """Who held an address at a time (UNIX seconds; None: now). Raises RefusedError, BadRequestError, LedgerError."""
     now = core.clock()
+    if when is not None and when > now + AHEAD:
+        raise BadRequestError(f"{spoken(when)} is still to come, and nobody knows who will hold {address} then; give a time that is past")
     moment = now if when is None else when
     prefix = _address(address)
     claims = core.sessions.history.claims(prefix, moment)

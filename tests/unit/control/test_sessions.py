@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import structlog
 
+from sekisho.api.requests import BadRequestError
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError
 from sekisho.model.usage import Source
@@ -89,7 +90,7 @@ def test_a_log_in_is_in_force_and_on_disk_when_it_is_answered(site):
             await it.tell(nas, STOP, "s1", "hana@ppp.example", integer(46, 1))
             assert it.owner("198.51.100.7") is None
             assert (await it.at("198.51.100.7", before - 0.001))["customer"] == "c-9"
-            assert (await it.at("198.51.100.7", before + 3600))["outcome"] == "unknown"
+            assert (await it.at("198.51.100.7"))["outcome"] == "unknown"
             nas.close()
 
     go(scenario)
@@ -432,6 +433,21 @@ def test_a_customer_of_just_the_shared_address_has_it_again_when_it_is_shared_no
             assert (it.owner("203.0.113.1"), it.sessions.prefixes_of("c-32")) == (None, ())
             await it.tell(nas, STOP, "s1", "c-1", integer(46, 5))
             assert (it.owner("203.0.113.1"), it.sessions.prefixes_of("c-32")) == ("c-32", (Prefix.parse("203.0.113.1"),))
+            nas.close()
+
+    go(scenario)
+
+
+def test_nobody_is_told_who_will_hold_an_address(site):
+    async def scenario():
+        async with on(site) as it:
+            nas = await it.nas()
+            await it.tell(nas, START, "s1", "c-1", address("198.51.100.7"))
+            with pytest.raises(BadRequestError, match="still to come"):
+                await it.at("198.51.100.7", time.time() + DAY)
+            with pytest.raises(BadRequestError, match="still to come"):
+                await it.at("192.0.2.1", time.time() + DAY)
+            assert (await it.at("198.51.100.7", time.time() + 1))["customer"] == "c-1", "a clock that is a little before ours"
             nas.close()
 
     go(scenario)
