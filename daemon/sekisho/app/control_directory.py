@@ -78,6 +78,10 @@ class Directory:
             raise RefusedError(f"there is no customer {identity}; `sekisho customers show` lists those there are")
         return customer
 
+    def is_known(self, identity: str | None) -> bool | None:
+        """Whether there is such a customer now; None: nobody is asked for."""
+        return None if identity is None else identity in self
+
     def holders(self, address: Prefix) -> list[str]:
         """Customers whose prefixes hold an address (a prefix of full length)."""
         changed = self._state.customers

@@ -103,6 +103,7 @@ def show(core: Core, customer: str | None, user: str | None, nas: str | None, li
         **_heard(sessions, now),
         "sessions": [_body(one) | {"silent": one.until is None and sessions.is_silent(one, now)} for one in found[:limit]],
         "more": len(found) > limit,
+        "known": core.people.is_known(customer),
     }
 
 

@@ -8,7 +8,7 @@ import click
 
 from sekisho.cli.base import Verb, Verbs, answer, client
 from sekisho.cli.client import Json
-from sekisho.cli.text import moment, number, plain, table
+from sekisho.cli.text import moment, nobody, number, plain, table
 from sekisho.cli.times import Moment
 
 
@@ -33,7 +33,7 @@ def sessions_show(customer: str | None, user: str | None, nas: str | None, unkno
     """
     body = client().get("/v1/sessions", customer=customer, user=user, nas=nas, unknown=int(unknown), ended=int(ended), limit=limit)
     # Of one customer or user the access servers are not asked.
-    answer(body, lambda told: _all(told, nases=customer is None and user is None))
+    answer(body, lambda told: _all(told, customer, nases=customer is None and user is None))
 
 
 @sessions.command("at", cls=Verb)
@@ -51,7 +51,7 @@ def sessions_at(address: str, when: float | None, port: int | None, reason: str 
     answer(client().post("/v1/sessions/at", address=address, at=when, reason=reason, **asked), _at)
 
 
-def _all(body: Json, *, nases: bool = True) -> Iterable[str]:
+def _all(body: Json, customer: str | None = None, *, nases: bool = True) -> Iterable[str]:
     yield f"{number(body['live'])} live, {number(body['unknown'])} of unknown users" + (
         f"; listening on {', '.join(body['listening'])}" if body["listening"] else "; not listening (`radius:` in sekisho.yaml)"
     )
@@ -79,6 +79,10 @@ def _all(body: Json, *, nases: bool = True) -> Iterable[str]:
     if rows:
         yield ""
         yield from table(("CUSTOMER", "USER", "NAS", "ADDRESSES", "SINCE", "HEARD OF", "OVER", "DOWN", "UP"), rows, right=(7, 8))
+    if customer is not None and body.get("known") is False:
+        yield nobody(customer)
+    elif customer is not None and not rows:
+        yield f"no session of {plain(customer)}"
     if body["more"]:
         yield "... and more; name a customer, --user or --nas, or give --limit"
 

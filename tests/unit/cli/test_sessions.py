@@ -28,6 +28,13 @@ def said(**more: object) -> str:
     return "\n".join(_all(BODY | more))
 
 
+def test_nobody_is_told_apart_from_a_customer_without_a_session() -> None:
+    gone, quiet = ("\n".join(_all(BODY | {"known": known}, "c-1", nases=False)) for known in (False, True))
+    assert "there is no customer c-1 now" in gone
+    assert "no session of c-1" in quiet
+    assert "c-1" not in said(known=None)
+
+
 def test_nases_are_named_with_when_they_were_heard_of_and_why_they_are_refused() -> None:
     words = [line.split() for line in said().splitlines()]
     assert ["bras-1", "2027-01-15"] in [line[:2] for line in words]
