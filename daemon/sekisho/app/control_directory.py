@@ -7,7 +7,7 @@ is. What is in force for them is `control_people`'s.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -88,6 +88,13 @@ class Directory:
         found = [one.other for one in self.site.customers.overlaps_with([address], but=frozenset(changed))]
         added = self._added.prefixes.owner(address)
         return list(dict.fromkeys([*found, *([added] if added is not None else [])]))
+
+    def fixed_around(self, prefixes: Collection[Prefix]) -> list[tuple[Prefix, str]]:
+        """Of many prefixes each that overlaps somebody's fixed one, and whose."""
+        found = [(one.prefix, one.other) for one in self.site.customers.overlaps_with(prefixes, but=self._state.customers)]
+        if self._added.by_id:
+            found += [(prefix, other[1]) for prefix in prefixes if (other := self._added.prefixes.overlap(prefix, "")) is not None]
+        return found
 
     def __contains__(self, identity: object) -> bool:
         if identity in self._state.customers:

@@ -14,6 +14,7 @@ from sekisho.api.requests import BadRequestError
 from sekisho.app.control_attention import FixedAddresses, Holder, Holding
 from sekisho.app.control_core import Core
 from sekisho.app.control_sessions import Sessions
+from sekisho.app.control_taken import MOST
 from sekisho.drivers.localtime import spoken
 from sekisho.drivers.radiusrefused import sentence
 from sekisho.model.customers import Prefix
@@ -158,6 +159,16 @@ def faults(sessions: Sessions) -> list[str]:
         found.append(
             f"sessions cannot be written to {sessions.history.path} ({sessions.history.failing}): RADIUS is not answered; see that its "
             "disk has room and works"
+        )
+    taken = sessions.taken()
+    if taken:
+        one, most = taken[0], len(taken) >= MOST
+        many = "1 address" if len(taken) == 1 else f"{len(taken):,}{' or more' if most else ''} addresses"
+        whose = one.customer if one.customer is not None else "a user who is no customer"
+        found.append(
+            f"sessions have {many} of other customers' fixed prefixes, such as {one.prefix} of {one.owner}, which is on the line of "
+            f"{whose}: what is asked from there is theirs and not {one.owner}'s; take it out of the prefixes of {one.owner}, or out of the "
+            "NAS's pool"
         )
     clash = sessions.clash()
     if clash is not None:

@@ -14,6 +14,7 @@ import pytest
 import structlog
 
 from sekisho.api.requests import BadRequestError
+from sekisho.app import control_taken
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError
 from sekisho.model.usage import Source
@@ -161,6 +162,57 @@ def test_a_fixed_address_is_its_customers_again_when_the_session_that_had_it_end
             nas.close()
 
     go(scenario)
+
+
+def test_a_fixed_address_on_anothers_line_is_told_once_and_shown_while_it_is_so(site):
+    async def scenario():
+        async with on(site) as it:
+            assert not (await it.show())["faults"]
+            nas = await it.nas()
+            await it.tell(nas, START, "s0", "c-1", address("192.0.2.1"))
+            assert not (await it.show())["faults"], "their own"
+            for session in ("s1", "s2"):
+                await it.tell(nas, INTERIM, session, "c-9", address("192.0.2.1"))
+            assert it.owner("192.0.2.1") == "c-9", "RADIUS knows who is on the line"
+            (fault,) = (await it.show())["faults"]
+            assert "1 address of other customers' fixed prefixes, such as 192.0.2.1/32 of c-1, which is on the line of c-9" in fault
+            assert fault in (await it.control.status())["warnings"]
+            nas.close()
+        async with on(site) as it:
+            await until(lambda: len(it.sessions.taken()) == 1)
+            nas = await it.nas()
+            await it.tell(nas, START, "s3", "stranger", address("192.0.2.1"))
+            assert "on the line of a user who is no customer" in (await it.show())["faults"][0]
+            await it.tell(nas, STOP, "s3", "stranger", integer(46, 5))
+            assert not (await it.show())["faults"]
+            nas.close()
+
+    with structlog.testing.capture_logs() as logs:
+        go(scenario)
+    told = [(one["prefix"], one["owner"], one["customer"]) for one in logs if one["event"] == "fixed-prefix-taken"]
+    # Once before the restart, once after it.
+    assert told == [("192.0.2.1/32", "c-1", "c-9"), ("192.0.2.1/32", "c-1", "c-9"), ("192.0.2.1/32", "c-1", None)]
+
+
+def test_a_pool_laid_over_fixed_prefixes_fills_neither_memory_nor_log(site, monkeypatch):
+    monkeypatch.setattr(control_taken, "MOST", 2)
+    site.customers([{"id": "c-30", "terms": "gunma", "prefixes": ["203.0.113.0/29"]}, {"id": "c-9", "terms": "gunma"}])
+
+    async def scenario():
+        async with on(site) as it:
+            nas = await it.nas()
+            for last in range(5):
+                await it.tell(nas, START, f"s{last}", "c-9", address(f"203.0.113.{last}"))
+            assert len(it.sessions._taken._codes) == 2
+            for last in range(5):
+                await it.tell(nas, STOP, f"s{last}", "c-9", integer(46, 5))
+            await it.sessions.tick()
+            assert not it.sessions._taken._codes, "there is room again"
+            nas.close()
+
+    with structlog.testing.capture_logs() as logs:
+        go(scenario)
+    assert [one["event"] for one in logs].count("fixed-prefix-taken") == 2
 
 
 def test_a_nas_that_restarts_leaves_no_ghosts_and_others_sessions_alone(site):
