@@ -28,6 +28,14 @@ def said(**more: object) -> str:
     return "\n".join(_all(BODY | more))
 
 
+def test_what_is_not_on_disk_yet_is_told_and_the_usual_course_of_the_record_is_not() -> None:
+    assert "folded" not in said(unfolded=1)
+    assert said(unfolded=1) == said(unfolded=40_000) == said()
+    assert "1 fact is not on disk yet" in said(waiting=1)
+    assert "1,200 facts are not on disk yet" in said(waiting=1200)
+    assert "the record is behind: 50,000 updates are on disk" in said(unfolded=50_000)
+
+
 def test_nobody_is_told_apart_from_a_customer_without_a_session() -> None:
     gone, quiet = ("\n".join(_all(BODY | {"known": known}, "c-1", nases=False)) for known in (False, True))
     assert "there is no customer c-1 now" in gone
