@@ -27,7 +27,7 @@ ACTOR = "sekishod"
 
 async def events(core: Core, after: int, limit: int, customer: str | None) -> Json:
     """A page of the ledger as it stands on disk, with what is needed to verify it."""
-    return await asyncio.to_thread(_page, core.ledger.path, after, limit, customer)
+    return {**await asyncio.to_thread(_page, core.ledger.path, after, limit, customer), "known": core.people.is_known(customer)}
 
 
 def _page(path: Path, after: int, limit: int, customer: str | None) -> Json:

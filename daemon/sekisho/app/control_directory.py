@@ -7,7 +7,7 @@ is. What is in force for them is `control_people`'s.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -78,12 +78,23 @@ class Directory:
             raise RefusedError(f"there is no customer {identity}; `sekisho customers show` lists those there are")
         return customer
 
+    def is_known(self, identity: str | None) -> bool | None:
+        """Whether there is such a customer now; None: nobody is asked for."""
+        return None if identity is None else identity in self
+
     def holders(self, address: Prefix) -> list[str]:
         """Customers whose prefixes hold an address (a prefix of full length)."""
         changed = self._state.customers
         found = [one.other for one in self.site.customers.overlaps_with([address], but=frozenset(changed))]
         added = self._added.prefixes.owner(address)
         return list(dict.fromkeys([*found, *([added] if added is not None else [])]))
+
+    def fixed_around(self, prefixes: Collection[Prefix]) -> list[tuple[Prefix, str]]:
+        """Of many prefixes each that overlaps somebody's fixed one, and whose."""
+        found = [(one.prefix, one.other) for one in self.site.customers.overlaps_with(prefixes, but=self._state.customers)]
+        if self._added.by_id:
+            found += [(prefix, other[1]) for prefix in prefixes if (other := self._added.prefixes.overlap(prefix, "")) is not None]
+        return found
 
     def __contains__(self, identity: object) -> bool:
         if identity in self._state.customers:

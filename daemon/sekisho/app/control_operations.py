@@ -122,7 +122,7 @@ class Control(MeasureControl, NoticeControl, SessionControl):
         core = self._core
         await core.recorder.drain(retentions(core.site.packs.values(), core.site.settings.retention), everything=True)
         found = await core.matches.newest(customer=customer, list_id=list_id, since=since, limit=limit)
-        return {"events": [self._event(match) for match in found]}
+        return {"events": [self._event(match) for match in found], "known": core.people.is_known(customer)}
 
     async def audit_events(self, *, after: int, limit: int, customer: str | None) -> Json:
         return await control_audit.events(self._core, after, limit, customer)

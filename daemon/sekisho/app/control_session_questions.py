@@ -10,9 +10,13 @@ import ipaddress
 import itertools
 from typing import Any
 
+from sekisho.api.requests import BadRequestError
 from sekisho.app.control_attention import FixedAddresses, Holder, Holding
 from sekisho.app.control_core import Core
 from sekisho.app.control_sessions import Sessions
+from sekisho.app.control_taken import MOST
+from sekisho.drivers.localtime import spoken
+from sekisho.drivers.radiusrefused import sentence
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError
 from sekisho.model.noticeacts import LookedUp
@@ -20,6 +24,9 @@ from sekisho.model.sessions import Session
 from sekisho.sessions.holding import Claim, holder_at
 
 Json = dict[str, Any]
+
+AHEAD = 5.0
+"""Seconds by which the clock of who asks may be before ours."""
 
 
 class HeldAddresses:
@@ -46,8 +53,10 @@ class HeldAddresses:
 
 
 async def at(core: Core, address: str, when: float | None, port: int | None, reason: str, actor: str) -> Json:
-    """Who held an address at a time (UNIX seconds; None: now). Raises RefusedError, LedgerError."""
+    """Who held an address at a time (UNIX seconds; None: now). Raises RefusedError, BadRequestError, LedgerError."""
     now = core.clock()
+    if when is not None and when > now + AHEAD:
+        raise BadRequestError(f"{spoken(when)} is still to come, and nobody knows who will hold {address} then; give a time that is past")
     moment = now if when is None else when
     prefix = _address(address)
     claims = core.sessions.history.claims(prefix, moment)
@@ -92,8 +101,10 @@ def show(core: Core, customer: str | None, user: str | None, nas: str | None, li
     else:
         found = list(itertools.islice(sessions.table.each(unknown=unknown, user=user, nas=nas), limit + 1))
     return standing(sessions) | {
+        **_heard(sessions, now),
         "sessions": [_body(one) | {"silent": one.until is None and sessions.is_silent(one, now)} for one in found[:limit]],
         "more": len(found) > limit,
+        "known": core.people.is_known(customer),
     }
 
 
@@ -115,12 +126,49 @@ def standing(sessions: Sessions) -> Json:
     }
 
 
+def _heard(sessions: Sessions, now: float) -> Json:
+    """When each NAS last told of sessions, since the daemon's start, and whose packets were refused of late."""
+    radius = sessions.radius
+    return {
+        "heard": [{"nas": name, "at": radius.heard.get(name)} for name in sessions.listened_to()],
+        "refused": [
+            {
+                "nas": one.nas or None,
+                "source": one.source,
+                "reason": one.why.value,
+                "why": sentence(one.why),
+                "packets": one.packets,
+                "last": one.last,
+            }
+            for one in radius.refusals.lately(now)
+        ],
+    }
+
+
+def refused(sessions: Sessions, now: float) -> list[str]:
+    """A sentence for each NAS none of whose packets is taken. It names no address: `sessions show` does."""
+    return [
+        f"RADIUS of NAS {one.nas} is refused: {sentence(one.why)}; `sekisho sessions show` says since when and from where"
+        for one in sessions.radius.refusals.standing(sessions.radius.heard, now)
+    ]
+
+
 def faults(sessions: Sessions) -> list[str]:
     found = [*([sessions.fault] if sessions.fault else []), *sessions.radius.faults]
     if sessions.history.failing is not None:
         found.append(
             f"sessions cannot be written to {sessions.history.path} ({sessions.history.failing}): RADIUS is not answered; see that its "
             "disk has room and works"
+        )
+    taken = sessions.taken()
+    if taken:
+        one, most = taken[0], len(taken) >= MOST
+        many = "1 address" if len(taken) == 1 else f"{len(taken):,}{' or more' if most else ''} addresses"
+        whose = one.customer if one.customer is not None else "a user who is no customer"
+        found.append(
+            f"sessions have {many} of other customers' fixed prefixes, such as {one.prefix} of {one.owner}, which is on the line of "
+            f"{whose}: what is asked from there is theirs and not {one.owner}'s; take it out of the prefixes of {one.owner}, or out of the "
+            "NAS's pool"
         )
     clash = sessions.clash()
     if clash is not None:

@@ -21,6 +21,7 @@ from sekisho.app.control_logins import Logins
 from sekisho.app.control_people import People
 from sekisho.app.control_sessionoctets import SessionOctets
 from sekisho.app.control_tables import Tables
+from sekisho.app.control_taken import Taken, Taking
 from sekisho.app.control_whereabouts import Whereabouts
 from sekisho.config.radius import Nas, RadiusSettings
 from sekisho.drivers.radius import Batch, Radius
@@ -75,6 +76,7 @@ class Sessions(Whereabouts):
         self._settings: RadiusSettings | None = None
         self.logins = Logins()
         self._octets = SessionOctets()
+        self._taken = Taken(table)
         self._listening_since = clock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -112,6 +114,7 @@ class Sessions(Whereabouts):
         self._tables = tables
         self._listening_since = self._clock()
         await self._listen(settings)
+        self._spawn(self._look_over())
 
     async def adopt(self, settings: RadiusSettings | None) -> None:
         """Another configuration and its customers are in force: sessions go on, each under who its user is now."""
@@ -123,6 +126,7 @@ class Sessions(Whereabouts):
                 self.table.rename(row, number, self.logins.whose(user, self._people), changes)
             self._commit(changes)
             await asyncio.sleep(0)
+        self._spawn(self._look_over())
 
     def customer_changed(self, customer: str, logins: Iterable[str]) -> None:
         """A customer was added, replaced or removed: sessions of their users are told from those of nobody anew."""
@@ -144,6 +148,8 @@ class Sessions(Whereabouts):
         if overdue:
             await self._end(overdue, now, SessionEnd.TIMEOUT)
         await self._age(now)
+        if self._tables is not None:
+            self._taken.tidy(self._people)
         table.forget(now)
         self._octets.tell(self.usage, self._tables, now)
 
@@ -178,6 +184,14 @@ class Sessions(Whereabouts):
         nas = self._nas(session.nas)
         return nas is not None and nas.timeout is not None and max(session.seen, self._listening_since) + nas.timeout < now
 
+    def listened_to(self) -> list[str]:
+        """The ids of the NASes in the configuration."""
+        return [one.id for one in self._settings.nas] if self._settings is not None else []
+
+    def taken(self) -> list[Taking]:
+        """Fixed prefixes that are on another's line by a session."""
+        return self._taken.now(self._people) if self._tables is not None else []
+
     # What is heard.
 
     def _take(self, batch: Batch) -> None:
@@ -210,6 +224,8 @@ class Sessions(Whereabouts):
         if moved:
             for follower in self.followers:
                 follower(moved)
+        if changes.moves and self._tables is not None:
+            self._taken.note(changes.moves, self._people)
         if self._move(changes):
             self.history.write(changes.facts, lambda: self._answer(tickets))
         else:
@@ -246,6 +262,13 @@ class Sessions(Whereabouts):
         for watcher in self.watchers:
             watcher.nas_restarted(told.nas)
         self._commit(Changes(), [ticket])
+
+    async def _look_over(self) -> None:
+        """Fixed prefixes that are on another's line since before, by what is held now."""
+        held = [code for code, _ in self.table.holdings()[0]]
+        for begin in range(0, len(held), TOGETHER):
+            self._taken.note(held[begin : begin + TOGETHER], self._people)
+            await asyncio.sleep(0)
 
     async def _end(self, sessions: Sequence[tuple[int, int]], at: float, end: SessionEnd) -> None:
         for begin in range(0, len(sessions), TOGETHER):

@@ -258,6 +258,7 @@ def warnings(core: Core) -> list[str]:
     found += core.people.warnings
     found += core.lists.warnings
     found += session_questions.faults(core.sessions)
+    found += session_questions.refused(core.sessions, core.clock())
     found += core.flows.warnings()
     if core.zones.fault:
         found.append(core.zones.fault)

@@ -82,5 +82,10 @@ def duration(seconds: object) -> str:
     return " ".join(parts[:2]) or "0s"
 
 
+def nobody(customer: str) -> str:
+    """Said where nothing is refused: what is on record of a customer who has gone is still shown."""
+    return f"there is no customer {plain(customer)} now; `sekisho customers show` lists those there are"
+
+
 def number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else "-"

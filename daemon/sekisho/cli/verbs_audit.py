@@ -18,7 +18,8 @@ import click
 
 from sekisho.cli.base import Verbs, chosen_config, client, print_json, wants_json
 from sekisho.cli.client import Client, state_path
-from sekisho.cli.text import moment, number, plain
+from sekisho.cli.text import moment, nobody, number, plain
+from sekisho.model.errors import SekishoError
 
 if TYPE_CHECKING:
     from sekisho.drivers.audit import Source
@@ -144,16 +145,29 @@ def show(path: Path | None, customer: str) -> None:
     from sekisho.ledger.audit import exported  # noqa: PLC0415 - client verbs start fast
 
     with _source(path) as (source, _):
+        known = _is_known(customer, source) if path is None else None
         events = (exported(event) for event in source.events(0, customer))
         if wants_json():
-            print_json({"customer": customer, "events": list(events)})
+            print_json({"customer": customer, "known": known, "events": list(events)})
             return
+        if known is False:
+            print(nobody(customer))
         found = False
         for event in events:
             found = True
             print(_line(event, customer))
         if not found:
             print(f"nothing is on record of {plain(customer)}")
+
+
+def _is_known(customer: str, source: Source) -> bool | None:
+    """Whether there is such a customer now; None: there is no daemon to be asked. The record itself is read without one."""
+    after = source.head.number if source.head is not None else 0
+    try:
+        known: bool | None = client().get("/v1/audit/events", after=after, customer=customer, limit=1).get("known")
+    except SekishoError:
+        return None
+    return known
 
 
 def _line(event: dict[str, Any], customer: str) -> str:

@@ -8,8 +8,11 @@ import click
 
 from sekisho.cli.base import Verb, Verbs, answer, client
 from sekisho.cli.client import Json
-from sekisho.cli.text import moment, number, plain, table
+from sekisho.cli.text import moment, nobody, number, plain, table
 from sekisho.cli.times import Moment
+
+BEHIND = 50_000
+"""Updates on disk that wait to be put in the sessions' own lines: up to 40,000 are left for later in the usual course."""
 
 
 @click.group(cls=Verbs)
@@ -32,7 +35,8 @@ def sessions_show(customer: str | None, user: str | None, nas: str | None, unkno
       sekisho sessions show --unknown
     """
     body = client().get("/v1/sessions", customer=customer, user=user, nas=nas, unknown=int(unknown), ended=int(ended), limit=limit)
-    answer(body, _all)
+    # Of one customer or user the access servers are not asked.
+    answer(body, lambda told: _all(told, customer, nases=customer is None and user is None))
 
 
 @sessions.command("at", cls=Verb)
@@ -50,15 +54,20 @@ def sessions_at(address: str, when: float | None, port: int | None, reason: str 
     answer(client().post("/v1/sessions/at", address=address, at=when, reason=reason, **asked), _at)
 
 
-def _all(body: Json) -> Iterable[str]:
+def _all(body: Json, customer: str | None = None, *, nases: bool = True) -> Iterable[str]:
     yield f"{number(body['live'])} live, {number(body['unknown'])} of unknown users" + (
         f"; listening on {', '.join(body['listening'])}" if body["listening"] else "; not listening (`radius:` in sekisho.yaml)"
     )
-    if body["waiting"] or body["unfolded"]:
-        yield f"to be written: {number(body['waiting'])} facts, unanswered; to be folded: {number(body['unfolded'])} lines"
+    if body["waiting"]:
+        facts = "1 fact is" if body["waiting"] == 1 else f"{number(body['waiting'])} facts are"
+        yield f"{facts} not on disk yet: the NAS that told is answered when written"
+    if body["unfolded"] >= BEHIND:
+        yield f"the record is behind: {number(body['unfolded'])} updates are on disk and wait to be tidied up; nothing is lost"
     yield from (f"FAULT: {plain(fault)}" for fault in body["faults"])
     if body["packets"]:
         yield "packets: " + ", ".join(f"{number(sum(kinds.values()))} {outcome}" for outcome, kinds in body["packets"].items())
+    if nases:
+        yield from _nases(body)
     rows = [
         (
             one["customer"] or "(unknown)",
@@ -76,8 +85,24 @@ def _all(body: Json) -> Iterable[str]:
     if rows:
         yield ""
         yield from table(("CUSTOMER", "USER", "NAS", "ADDRESSES", "SINCE", "HEARD OF", "OVER", "DOWN", "UP"), rows, right=(7, 8))
+    if customer is not None and body.get("known") is False:
+        yield nobody(customer)
+    elif customer is not None and not rows:
+        yield f"no session of {plain(customer)}"
     if body["more"]:
         yield "... and more; name a customer, --user or --nas, or give --limit"
+
+
+def _nases(body: Json) -> Iterable[str]:
+    heard, refused = body.get("heard"), body.get("refused")
+    if heard:
+        yield ""
+        whens = [(one["nas"], moment(one["at"]) if one["at"] is not None else "not since the daemon started") for one in heard]
+        yield from table(("NAS", "LAST HEARD OF"), whens)
+    if refused:
+        yield ""
+        rows = [(one["nas"] or "(none)", one["source"], number(one["packets"]), moment(one["last"]), one["why"]) for one in refused]
+        yield from table(("REFUSED NAS", "ADDRESS", "PACKETS", "LAST", "WHY"), rows, right=(2,))
 
 
 def _at(body: Json) -> Iterable[str]:

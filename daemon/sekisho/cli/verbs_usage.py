@@ -27,7 +27,7 @@ def usage() -> None:
 def show(customer: str) -> None:
     """A customer's usage by day (Japan's), both directions, and who counted it. A month is kept.
 
-    A customer counted by several sources is counted once. Days are in units of 1 MiB.
+    A customer counted by several sources is counted once. Days that are over are in units of 1 MiB.
 
     \b
       sekisho usage show c-1001
@@ -37,7 +37,15 @@ def show(customer: str) -> None:
 
 
 def _days(body: Json) -> Iterable[str]:
-    rows = [(one["date"], _size(one["down_bytes"]), _size(one["up_bytes"]), " ".join(one["sources"]) or "-") for one in body["days"]]
+    last = len(body["days"]) - 1
+    rows = [
+        (
+            one["date"],
+            *(_day(one[key], is_rounded=place < last and bool(one["sources"])) for key in ("down_bytes", "up_bytes")),
+            " ".join(one["sources"]) or "-",
+        )
+        for place, one in enumerate(body["days"])
+    ]
     if rows:
         yield from table(("DAY", "DOWN", "UP", "COUNTED BY"), rows, right=(1, 2))
         yield ""
@@ -51,6 +59,11 @@ def _days(body: Json) -> Iterable[str]:
         yield f"LIMITED since {moment(one['since'])} under {plain(one['clause'])}: {plain(one['effect_words'])}"
     if body["limits"]:
         yield f"why: sekisho explain --customer {plain(body['customer'])}"
+
+
+def _day(octets: int, *, is_rounded: bool) -> str:
+    """A day that somebody counted and that is less than a unit is not nothing."""
+    return "< 1 MiB" if is_rounded and not octets else _size(octets)
 
 
 def _size(octets: int) -> str:

@@ -9,7 +9,7 @@ import click
 
 from sekisho.cli.base import Verb, answer, client
 from sekisho.cli.client import Json
-from sekisho.cli.text import fold, moment, number, plain, table
+from sekisho.cli.text import fold, moment, nobody, number, plain, table
 from sekisho.cli.times import Moment
 from sekisho.cli.verbs_customers import measure_lines, reach_table
 
@@ -165,14 +165,16 @@ def events(customer: str | None, list_id: str | None, since: float | None, limit
       sekisho events --since 1h
       sekisho events --customer c-1001 --list c2 --limit 10
     """
-    answer(client().get("/v1/events", customer=customer, list=list_id, since=since, limit=limit), _events)
+    answer(client().get("/v1/events", customer=customer, list=list_id, since=since, limit=limit), lambda body: _events(body, customer))
 
 
-def _events(body: Json) -> Iterable[str]:
+def _events(body: Json, customer: str | None) -> Iterable[str]:
     rows = [
         (moment(one["at"]), one["customer"], one["clause"], one["list"], one["name"] or one["entry"], one["action"], number(one["count"]))
         for one in body["events"]
     ]
+    if customer is not None and body.get("known") is False:
+        yield nobody(customer)
     if not rows:
         yield "no matches"
         return

@@ -119,7 +119,11 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What a customer used on one day, in whole units of 1 MiB but for the last. `begins`: UNIX seconds."""
+    """What a customer used on one day. `begins`: UNIX seconds.
+
+    A day that is over is in whole units of 1 MiB. The last is told to the octet, with what came in the day before since its last
+    whole 256 KiB.
+    """
 
     begins: int
     down: int
@@ -262,8 +266,13 @@ class Usage:
             bits = _at(end.sources, row) if end.sources is not None else 0
             yield Day(ring.begins(begin.number), down, up, _named(bits))
         begin = kept[-1]
+        # Where an hour that began with the day is known, what was before is known more finely.
+        hours = self.ring(3600)
+        finer, shift = hours.kept.get(hours.number(ring.begins(begin.number))), hours.shift
+        if finer is None:
+            finer, shift = begin, ring.shift
         whole = [int(_at(self.octets[way], row)) for way in (0, 1)]
-        down, up = ((((octets >> ring.shift) - _at(begin.octets[way], row)) % 2**32 << ring.shift) for way, octets in enumerate(whole))
+        down, up = ((octets - (_at(finer.octets[way], row) << shift)) % (1 << 32 + shift) for way, octets in enumerate(whole))
         yield Day(ring.begins(begin.number), down, up, _named(_at(self.today, row)))
 
     def counted_by(self, row: int) -> Source | None:

@@ -15,6 +15,7 @@ import pickle
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -22,6 +23,7 @@ import structlog
 from sekisho.config.radius import Nas, RadiusSettings
 from sekisho.config.values import Endpoint
 from sekisho.drivers.radiusframes import DONE, MAX_LINE, ORDER, Order, Peer, accounting_of, counts_from, frame_of
+from sekisho.drivers.radiusrefused import Refusals, sentence
 from sekisho.drivers.secrets import read_credential
 from sekisho.model.errors import UnavailableError
 from sekisho.model.sessions import Accounting, AccountingOutcome
@@ -94,6 +96,9 @@ class Radius:
         self.counts: dict[tuple[str, str], int] = {}
         """Packets by kind and outcome since the daemon's start, as of half a second ago."""
         self.faults: list[str] = []
+        self.refusals = Refusals()
+        self.heard: dict[str, float] = {}
+        """When a NAS last told of sessions (UNIX seconds), by its id, since the daemon's start."""
         self.listener = 0
         """Its process id, once there was one."""
         self._before: dict[tuple[str, str], int] = {}
@@ -118,7 +123,9 @@ class Radius:
             self._sockets, self._listen = sockets, listen
         if settings is None:
             self._order, self.faults = None, []
+            self._keep_known(())
             return
+        self._keep_known([nas.id for nas in settings.nas])
         self._order, self.faults = await asyncio.to_thread(order_of, settings)
         for fault in self.faults:
             log.error("nas-without-secret", fault=fault)
@@ -141,6 +148,10 @@ class Radius:
         for one in self._sockets:
             one.close()
         self._sockets, self._listen = [], ()
+
+    def _keep_known(self, nases: Sequence[str]) -> None:
+        self.refusals.keep(nases)
+        self.heard = {one: at for one, at in self.heard.items() if one in set(nases)}
 
     def _send(self, letter: bytes, body: bytes) -> None:
         if self._writer is not None and not self._writer.is_closing():
@@ -180,9 +191,12 @@ class Radius:
         return child.returncode
 
     def _hear(self, line: bytes) -> None:
-        words = json.loads(line)
+        words, now = json.loads(line), time.time()
         if "told" in words:
+            self.heard |= {row[2].partition(":")[0]: now for row in words["told"]}
             self._take([accounting_of(row) for row in words["told"]])
         else:
             seen = counts_from(words["seen"])
             self.counts = {key: self._before.get(key, 0) + seen.get(key, 0) for key in self._before | seen}
+            for one in self.refusals.merge(words["refused"], now):
+                log.warning("radius-refused", nas=one.nas or None, source=one.source, reason=one.why.value, fault=sentence(one.why))

@@ -25,7 +25,8 @@ from sekisho.drivers.radiusanswers import Answers, key_of
 from sekisho.drivers.radiusdecode import Decoder, Read, answer_to
 from sekisho.drivers.radiusframes import LENGTH, ORDER, Row, counts_of, line_of, row_of
 from sekisho.drivers.radiuspacket import Received
-from sekisho.model.sessions import AccountingOutcome
+from sekisho.drivers.radiusrefused import Refused
+from sekisho.model.sessions import AccountingFault, AccountingOutcome
 
 IN_WORK = 8192
 """Requests in work at most."""
@@ -55,6 +56,7 @@ class Listener:
         self._in_work: dict[int, Request] = {}
         self.answers = Answers()
         self.counts: dict[tuple[str, str], int] = {}
+        self.refused = Refused()
 
     @property
     def wants(self) -> bool:
@@ -84,9 +86,11 @@ class Listener:
         try:
             read = self.decoder.read(data, source[0], time.time()) if self.decoder is not None else Read(AccountingOutcome.UNKNOWN_NAS)
         except Exception:  # noqa: BLE001 - whatever a NAS may send, the others are listened to
-            read = Read(AccountingOutcome.MALFORMED)
+            read = Read(AccountingOutcome.MALFORMED, why=AccountingFault.MALFORMED)
         if read.packet is None or read.told is None:
             self._count("other", read.outcome)
+            if read.why is not None:
+                self.refused.add(read.nas, source[0], read.why)
             if read.packet is not None:
                 _send(one, answer_to(read.packet), source)
             return None
@@ -174,7 +178,7 @@ def _serve(control: socket.socket, sockets: list[socket.socket], listener: Liste
             if seen != told:
                 told = seen
                 counts = listener.counts | {("other", str(AccountingOutcome.DROPPED)): dropped}
-                control.sendall(line_of(seen=counts_of(counts)))
+                control.sendall(line_of(seen=counts_of(counts), refused=listener.refused.take()))
 
 
 def _obey(listener: Listener, pending: bytearray) -> None:

@@ -21,7 +21,7 @@ from sekisho.drivers.radiusheld import held
 from sekisho.drivers.radiuspacket import Received
 from sekisho.drivers.radiusvalues import MalformedError, nas_address, number_of, octets_of, text_of
 from sekisho.model.customers import V4_MAPPED, Prefix
-from sekisho.model.sessions import Accounting, AccountingKind, AccountingOutcome
+from sekisho.model.sessions import Accounting, AccountingFault, AccountingKind, AccountingOutcome
 from sekisho.sessions.mape import Rule
 
 _HEADER = 20
@@ -50,6 +50,9 @@ class Read:
     outcome: AccountingOutcome
     packet: Received | None = None
     told: Accounting | None = None
+    why: AccountingFault | None = None
+    """Why it was refused, and of which `nas` it is by where it came from: the ids of all that may have sent it; empty: of none."""
+    nas: str = ""
 
 
 class Decoder:
@@ -71,20 +74,20 @@ class Decoder:
         """`now` is UNIX seconds."""
         peers = self._from(host)
         if not peers:
-            return Read(AccountingOutcome.UNKNOWN_NAS)
+            return Read(AccountingOutcome.UNKNOWN_NAS, why=AccountingFault.NO_NAS)
         try:
             packet = _genuine(data, peers[0].secret, self._dictionary)
         except PacketError:
-            return Read(AccountingOutcome.MALFORMED)
+            return _refused(AccountingOutcome.MALFORMED, AccountingFault.MALFORMED, peers)
         if packet is None:
-            return Read(AccountingOutcome.BAD_SECRET)
+            return _refused(AccountingOutcome.BAD_SECRET, AccountingFault.SECRET, peers)
         signed = bool(packet.get(_AUTHENTICATOR))
         if packet.code == StatusServer:
             return Read(AccountingOutcome.IGNORED, packet)
         try:
             return self._told(packet, peers, host, now, signed=signed)
         except MalformedError:
-            return Read(AccountingOutcome.MALFORMED)
+            return _refused(AccountingOutcome.MALFORMED, AccountingFault.MALFORMED, peers)
 
     def _from(self, host: str) -> list[Peer]:
         peers = self._hosts.get(host)
@@ -110,9 +113,9 @@ class Decoder:
         peer = next((one for one in peers if one.identifier is not None and one.identifier in {named, address}), None)
         peer = peer or next((one for one in peers if one.identifier is None), None)
         if peer is None:
-            return Read(AccountingOutcome.UNKNOWN_NAS)
+            return _refused(AccountingOutcome.UNKNOWN_NAS, AccountingFault.NO_NAME, peers)
         if peer.signed and not signed:
-            return Read(AccountingOutcome.BAD_SECRET)
+            return _refused(AccountingOutcome.BAD_SECRET, AccountingFault.UNSIGNED, [peer])
         status = number_of(packet.get(_STATUS))
         if status is None:
             raise MalformedError
@@ -145,6 +148,10 @@ class Decoder:
         return Read(
             AccountingOutcome.TAKEN, packet, Accounting(kind, nas, at, session, user, prefixes, shares, down, up, wide, seconds, gone, adds)
         )
+
+
+def _refused(outcome: AccountingOutcome, why: AccountingFault, peers: Sequence[Peer]) -> Read:
+    return Read(outcome, why=why, nas=", ".join(dict.fromkeys(peer.id for peer in peers)))
 
 
 def _genuine(data: bytes, secret: bytes, dictionary: Dictionary) -> Received | None:

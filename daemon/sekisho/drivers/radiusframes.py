@@ -1,8 +1,9 @@
 """What the listener for RADIUS and the control plane say to each other, over a socket between the two.
 
-The listener says lines of JSON: {"told": [[ticket, ...], ...]} requests to be carried out, {"seen": [...]} counts
-since it started. The control plane says frames: their length, a letter, and by it an `Order` (pickled: the listener
-takes it from nobody else) or the tickets (JSON) of what is on disk and in force.
+The listener says lines of JSON: {"told": [[ticket, ...], ...]} requests to be carried out, {"seen": [...], "refused": [...]}
+counts since it started, and whose packets it refused since it last said so. The control plane says frames: their length, a
+letter, and by it an `Order` (pickled: the listener takes it from nobody else) or the tickets (JSON) of what is on disk and in
+force.
 """
 
 from __future__ import annotations

@@ -39,6 +39,21 @@ class AccountingOutcome(enum.StrEnum):
     """The kernel had no room for it; the NAS sends it again."""
 
 
+class AccountingFault(enum.StrEnum):
+    """Why a packet was refused."""
+
+    NO_NAS = "no-nas"
+    """It came from an address no NAS that is listened to has."""
+    NO_NAME = "no-name"
+    """No NAS of its address has the name it gives itself."""
+    SECRET = "secret"  # noqa: S105 - a word for the record
+    """Its authenticators do not fit the secret."""
+    UNSIGNED = "unsigned"
+    """It has no Message-Authenticator and must have one."""
+    MALFORMED = "malformed"
+    """Not a packet of accounting, or without what it must have."""
+
+
 class SessionEnd(enum.StrEnum):
     """Why a session is over."""
 

@@ -91,6 +91,10 @@ class Roster:
         """Whether a session has a prefix, or part of it."""
         return code in self._holders.whole or code in self._holders.parts
 
+    def is_whole(self, code: int) -> bool:
+        """Whether a session has a prefix for itself."""
+        return code in self._holders.whole
+
     def holder(self, code: int) -> str | None:
         """The customer on whose line a prefix is."""
         row = self._holders.whole.get(code)

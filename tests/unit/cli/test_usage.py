@@ -20,6 +20,16 @@ def test_totals_of_days_and_what_limits_the_line():
     assert "sekisho explain --customer c-1" in text
 
 
+def test_a_little_is_not_shown_as_nothing():
+    little = DAY | {"up_bytes": 0}
+    quiet = little | {"sources": [], "down_bytes": 0}
+    text = said([little, quiet, DAY | {"down_bytes": 2_000_000, "up_bytes": 1500}], [])
+    first, second, today = (line.split("  ") for line in text.splitlines()[1:4])
+    assert "< 1 MiB" in [cell.strip() for cell in first]
+    assert "0 B" in [cell.strip() for cell in second]
+    assert {"2.0 MB", "1.5 kB"} <= {cell.strip() for cell in today}
+
+
 def test_a_line_nobody_counted_is_told_to_be_limited_all_the_same():
     text = said([], [LIMIT])
     assert "nobody has counted any traffic of c-1" in text

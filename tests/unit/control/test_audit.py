@@ -84,7 +84,31 @@ def test_an_auditor_verifies_exports_and_shows_beside_the_daemon(folder, by):
     assert "optout-added" in shown.stdout
     assert "by: phone 2" in shown.stdout
     assert "nothing is on record of nobody" in nobody.stdout
+    assert "there is no customer nobody now" in nobody.stdout
+    assert "there is no customer" not in shown.stdout
     assert by in {"file", "daemon"}
+
+
+def test_what_is_on_record_of_a_customer_who_has_gone_is_shown_and_that_they_have_gone(folder, by):
+    async def scenario():
+        async with served(folder) as control:
+            await opted_out(control)
+            before = await control.events(customer="c-1", list_id=None, since=None, limit=10)
+            await control.remove_customer("c-1", actor=ACTOR)
+            after = await control.events(customer="c-1", list_id=None, since=None, limit=10)
+            everyone = await control.events(customer=None, list_id=None, since=None, limit=10)
+            assert [one["known"] for one in (before, after, everyone)] == [True, False, None]
+            verbs = (["audit", "show", "--customer", "c-1"], ["events", "--customer", "c-1"], ["sessions", "show", "c-1"])
+            return [await asyncio.to_thread(sekisho, folder, *words) for words in verbs]
+
+    record, matches, sessions = asyncio.run(scenario())
+    assert [one.exit_code for one in (record, matches, sessions)] == [0] * 3
+    assert all("there is no customer c-1 now" in one.stdout for one in (record, matches, sessions))
+    assert "by: phone 2" in record.stdout
+    assert "no matches" in matches.stdout
+    assert by in {"file", "daemon"}
+    alone = sekisho(folder, "audit", "show", "--customer", "c-1")
+    assert (alone.exit_code, "there is no customer" in alone.stdout) == (by == "daemon", False), "without a daemon that is not known"
 
 
 def test_an_auditor_without_a_daemon_finds_what_was_changed(folder):

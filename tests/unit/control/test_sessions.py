@@ -11,7 +11,10 @@ import time
 
 import numpy as np
 import pytest
+import structlog
 
+from sekisho.api.requests import BadRequestError
+from sekisho.app import control_taken
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError
 from sekisho.model.usage import Source
@@ -88,7 +91,7 @@ def test_a_log_in_is_in_force_and_on_disk_when_it_is_answered(site):
             await it.tell(nas, STOP, "s1", "hana@ppp.example", integer(46, 1))
             assert it.owner("198.51.100.7") is None
             assert (await it.at("198.51.100.7", before - 0.001))["customer"] == "c-9"
-            assert (await it.at("198.51.100.7", before + 3600))["outcome"] == "unknown"
+            assert (await it.at("198.51.100.7"))["outcome"] == "unknown"
             nas.close()
 
     go(scenario)
@@ -159,6 +162,57 @@ def test_a_fixed_address_is_its_customers_again_when_the_session_that_had_it_end
             nas.close()
 
     go(scenario)
+
+
+def test_a_fixed_address_on_anothers_line_is_told_once_and_shown_while_it_is_so(site):
+    async def scenario():
+        async with on(site) as it:
+            assert not (await it.show())["faults"]
+            nas = await it.nas()
+            await it.tell(nas, START, "s0", "c-1", address("192.0.2.1"))
+            assert not (await it.show())["faults"], "their own"
+            for session in ("s1", "s2"):
+                await it.tell(nas, INTERIM, session, "c-9", address("192.0.2.1"))
+            assert it.owner("192.0.2.1") == "c-9", "RADIUS knows who is on the line"
+            (fault,) = (await it.show())["faults"]
+            assert "1 address of other customers' fixed prefixes, such as 192.0.2.1/32 of c-1, which is on the line of c-9" in fault
+            assert fault in (await it.control.status())["warnings"]
+            nas.close()
+        async with on(site) as it:
+            await until(lambda: len(it.sessions.taken()) == 1)
+            nas = await it.nas()
+            await it.tell(nas, START, "s3", "stranger", address("192.0.2.1"))
+            assert "on the line of a user who is no customer" in (await it.show())["faults"][0]
+            await it.tell(nas, STOP, "s3", "stranger", integer(46, 5))
+            assert not (await it.show())["faults"]
+            nas.close()
+
+    with structlog.testing.capture_logs() as logs:
+        go(scenario)
+    told = [(one["prefix"], one["owner"], one["customer"]) for one in logs if one["event"] == "fixed-prefix-taken"]
+    # Once before the restart, once after it.
+    assert told == [("192.0.2.1/32", "c-1", "c-9"), ("192.0.2.1/32", "c-1", "c-9"), ("192.0.2.1/32", "c-1", None)]
+
+
+def test_a_pool_laid_over_fixed_prefixes_fills_neither_memory_nor_log(site, monkeypatch):
+    monkeypatch.setattr(control_taken, "MOST", 2)
+    site.customers([{"id": "c-30", "terms": "gunma", "prefixes": ["203.0.113.0/29"]}, {"id": "c-9", "terms": "gunma"}])
+
+    async def scenario():
+        async with on(site) as it:
+            nas = await it.nas()
+            for last in range(5):
+                await it.tell(nas, START, f"s{last}", "c-9", address(f"203.0.113.{last}"))
+            assert len(it.sessions._taken._codes) == 2
+            for last in range(5):
+                await it.tell(nas, STOP, f"s{last}", "c-9", integer(46, 5))
+            await it.sessions.tick()
+            assert not it.sessions._taken._codes, "there is room again"
+            nas.close()
+
+    with structlog.testing.capture_logs() as logs:
+        go(scenario)
+    assert [one["event"] for one in logs].count("fixed-prefix-taken") == 2
 
 
 def test_a_nas_that_restarts_leaves_no_ghosts_and_others_sessions_alone(site):
@@ -284,10 +338,34 @@ def test_who_does_not_know_the_secret_is_not_answered(site):
             await until(lambda: it.sessions.radius.counts.get(("other", "unknown-nas")) == 1)
             assert it.sessions.radius.counts["other", "bad-secret"] == 1
             await until(lambda: it.sessions.radius.counts.get(("interim", "taken")) == 1)
+            body = await it.show()
+            named = [(one["nas"], one["source"], one["reason"], one["packets"]) for one in body["refused"]]
+            assert named == [("bras-1", "127.0.0.1", "secret", 1), (None, "127.0.0.9", "no-nas", 1)]
+            assert [(one["nas"], one["at"] is not None) for one in body["heard"]] == [("bras-1", True)]
             for one in (wrong, stranger, right):
                 one.close()
 
     go(scenario)
+
+
+def test_a_nas_none_of_whose_packets_is_taken_is_in_the_log_and_in_status(site):
+    async def scenario():
+        async with on(site) as it:
+            wrong = await it.nas(secret=b"another")
+            for _ in range(2):
+                wrong.socket.send(wrong.request(radius.told(START, "s1", "c-1", address("198.51.100.7"))))
+            await until(lambda: it.sessions.radius.counts.get(("other", "bad-secret")) == 2)
+            body = await it.show()
+            assert body["heard"] == [{"nas": "bras-1", "at": None}]
+            (warning,) = [one for one in (await it.control.status())["warnings"] if "bras-1" in one]
+            assert "secret is not the one" in warning
+            assert "127.0.0.1" not in warning
+            wrong.close()
+
+    with structlog.testing.capture_logs() as logs:
+        go(scenario)
+    (line,) = [one for one in logs if one["event"] == "radius-refused"]
+    assert (line["nas"], line["source"], line["reason"]) == ("bras-1", "127.0.0.1", "secret")
 
 
 def test_a_message_authenticator_is_checked_where_it_is_and_wanted_where_that_is_set(site):
@@ -407,6 +485,21 @@ def test_a_customer_of_just_the_shared_address_has_it_again_when_it_is_shared_no
             assert (it.owner("203.0.113.1"), it.sessions.prefixes_of("c-32")) == (None, ())
             await it.tell(nas, STOP, "s1", "c-1", integer(46, 5))
             assert (it.owner("203.0.113.1"), it.sessions.prefixes_of("c-32")) == ("c-32", (Prefix.parse("203.0.113.1"),))
+            nas.close()
+
+    go(scenario)
+
+
+def test_nobody_is_told_who_will_hold_an_address(site):
+    async def scenario():
+        async with on(site) as it:
+            nas = await it.nas()
+            await it.tell(nas, START, "s1", "c-1", address("198.51.100.7"))
+            with pytest.raises(BadRequestError, match="still to come"):
+                await it.at("198.51.100.7", time.time() + DAY)
+            with pytest.raises(BadRequestError, match="still to come"):
+                await it.at("192.0.2.1", time.time() + DAY)
+            assert (await it.at("198.51.100.7", time.time() + 1))["customer"] == "c-1", "a clock that is a little before ours"
             nas.close()
 
     go(scenario)

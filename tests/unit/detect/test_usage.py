@@ -250,3 +250,17 @@ def test_a_day_of_events_takes_few_slots_and_says_the_same():
     now = T + 25 * 3600
     assert len(tally.slots) < 180
     assert told(tally, 86400, now)[3] == pytest.approx(1440, abs=30)
+
+
+def test_today_is_told_to_the_octet_and_has_little_of_the_day_before():
+    usage = Usage(T)
+    add(usage, Source.RADIUS, T + 600, {3: (5000, 2_000_000)}, 600)
+    assert [(day.down, day.up) for day in usage.days(3)][-1] == (5000, 2_000_000)
+    midnight = T + 14 * 3600
+    add(usage, Source.RADIUS, midnight + 600, {3: (70_000, 1)}, 600)
+    before, today = list(usage.days(3))[-2:]
+    assert (before.down, before.up) == (0, MIB)
+    assert today.down == 75_000, "less than 256 KiB were before"
+    assert today.up == 1 + 2_000_000 % (MIB // 4)
+    usage.ring(3600).kept.clear()
+    assert list(usage.days(3))[-1].up == 1 + 2_000_000 % MIB, "where the hours are not known, less than 1 MiB"
