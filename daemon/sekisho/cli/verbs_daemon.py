@@ -165,12 +165,13 @@ def list_table(lists: list[Json]) -> Iterable[str]:
             number(one["entries"]),
             duration(one["age"]) if one["age"] is not None else "never",
             number(one["skipped"]),
+            number(one["unkept"]),
             number(one["matches"]),
             state_of(one),
         )
         for one in lists
     ]
-    yield from table(("LIST", "CATEGORY", "ENTRIES", "AGE", "SKIPPED", "MATCHES", "STATE"), rows, right=(2, 4, 5))
+    yield from table(("LIST", "CATEGORY", "ENTRIES", "AGE", "SKIPPED", "NOT KEPT", "MATCHES", "STATE"), rows, right=(2, 4, 5, 6))
     for one in lists:
         if one["error"]:
             yield f"{plain(one['id'])}: {plain(one['error'])}"

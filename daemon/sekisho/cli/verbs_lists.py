@@ -23,12 +23,15 @@ def lists() -> None:
 def lists_show(list_id: str | None) -> None:
     """Show all lists, or LIST with its faults and exceptions.
 
+    SKIPPED are lines that are damaged; NOT KEPT are entries that are not applied because they are of a kind
+    that cannot be, as the triggers on name servers of a policy zone (rpz-nsdname, rpz-nsip): the kinds are named below.
+
     \b
       sekisho lists show
       sekisho lists show c2
     """
     body = client().get("/v1/lists", id=list_id)
-    answer(body, lambda it: _one_list(it["lists"][0]) if list_id is not None else list_table(it["lists"]))
+    answer(body, lambda it: _one_list(it["lists"][0]) if list_id is not None else _all_lists(it["lists"]))
 
 
 @lists.command("refresh", cls=Verb)
@@ -103,7 +106,15 @@ def _not_held(body: Json) -> list[str]:
 
 
 def _refreshed(body: Json) -> Iterable[str]:
-    yield from list_table(body["lists"])
+    yield from _all_lists(body["lists"])
+
+
+def _all_lists(lists: list[Json]) -> Iterable[str]:
+    yield from list_table(lists)
+    for one in lists:
+        if one["unkept"]:
+            kinds = ", ".join(f"{plain(kind)} {number(count)}" for kind, count in one["kinds"].items())
+            yield f"{plain(one['id'])}: not kept, and so not applied: {kinds}"
 
 
 def _one_list(one: Json) -> Iterable[str]:
