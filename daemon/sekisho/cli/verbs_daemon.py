@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable
 
 import click
@@ -40,17 +41,21 @@ def run(log_level: str | None, log_format: str | None) -> None:
 def check() -> None:
     """Check the configuration; print every fault at once.
 
-    The daemon's own parser reads the files, so what passes here is what the daemon takes.
+    The daemon's own parser reads the files, so what passes here is what the daemon takes. What a start
+    goes on with is a warning: a secret that is not there, a consent of a day to come. What this user may
+    not look at is said to be unknown.
 
     \b
       sekisho --config sekisho.yaml check
       sekisho check --json | jq '.faults[].message'
     """
     from sekisho.drivers.site import load_site  # noqa: PLC0415 - client verbs start fast
+    from sekisho.drivers.sitecheck import look_round  # noqa: PLC0415
 
     path = chosen_config()
     try:
         site = load_site(path)
+        found = (*site.warnings, *look_round(site, path, time.time()))
     except ConfigError as error:
         faults = fault_bodies(error)
         if wants_json():
@@ -60,7 +65,7 @@ def check() -> None:
                 print(line, file=sys.stderr)
             print(f"{path}: {len(faults)} fault{'' if len(faults) == 1 else 's'}", file=sys.stderr)
         sys.exit(1)
-    warnings = [{"file": f.file, "line": f.line, "path": f.path, "message": f.message} for f in site.warnings]
+    warnings = [{"file": f.file, "line": f.line, "path": f.path, "message": f.message} for f in sorted(found)]
     packs = sorted(site.packs)
     body = {
         "ok": True,
