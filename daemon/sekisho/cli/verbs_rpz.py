@@ -30,7 +30,7 @@ def rpz_show() -> None:
 @rpz.command("config", cls=Verb)
 @click.argument("resolver", type=click.Choice(["bind", "unbound", "recursor", "knot"]))
 @click.option("--part", metavar="NAME", help="One piece: policy, zones (bind); conf, zones, script (recursor); transfer, zones (knot).")
-@click.option("--secondary", metavar="ID", help="Whose key is used; default: the first that is such a resolver.")
+@click.option("--secondary", metavar="ID", help="Whose configuration it is, with its key; default: the first that is such a resolver.")
 @click.option("--primary", metavar="ADDRESS[:PORT]", help="Where the resolver reaches us; default: the first of `listen`.")
 @click.option(
     "--key-file", metavar="PATH", help="File on the machine of the resolver: its `key` clause (bind, knot) or the secret (recursor)."
@@ -39,6 +39,8 @@ def rpz_show() -> None:
 @click.option("--clients", metavar="NETWORK,...", help="Whom it serves, as its access-control has it (unbound, where there are classes).")
 def rpz_config(resolver: str, **options: str | None) -> None:
     """The configuration of RESOLVER (bind, unbound, recursor, knot) to include in its own.
+
+    One of `policy_zones.secondaries` has to be such a resolver (`resolver: bind`), or is named by --secondary.
 
     \b
       sekisho rpz config bind --part policy > /etc/bind/sekisho-policy.conf
