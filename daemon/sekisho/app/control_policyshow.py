@@ -15,6 +15,7 @@ from sekisho.app.control_policystanding import withheld
 from sekisho.app.control_policyzones import Publisher
 from sekisho.config.policyzones import PolicyZones, Secondary
 from sekisho.drivers.durable import write_file
+from sekisho.drivers.sitecheck import unnotified
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError, UnavailableError
 from sekisho.model.observation import ZONE_TRANSFERS, PolicyZoneObservation, PrimaryObservation
@@ -66,6 +67,7 @@ def show(core: Core) -> Json:
         ],
         "withheld": [{"list": list_id, "reason": reason} for list_id, reason in reasons if reason],
         "addresses": told(settings, zones.addresses()),
+        "late": [{"secondary": one, "reason": reason} for one, reason in unnotified(settings)],
         "missed": [{"list": list_id, "customers": count} for list_id, count in sorted(zones.clients.missed().items())],
         "secondaries": [_secondary(one, seen.get(one.id), zones) for one in settings.secondaries],
         "transfers": _counted(answers.transfers) if answers is not None else [],

@@ -96,6 +96,8 @@ def _shown(body: Json) -> Iterable[str]:
         yield f"withheld      {plain(one['reason'])}"
     for one in body["addresses"]:
         yield f"addresses     {plain(one['reason'])}"
+    for one in body["late"]:
+        yield f"late          {plain(one['reason'])}"
     for one in body["missed"]:
         yield (
             f"not reached   {number(one['customers'])} customers whom {plain(one['list'])} reaches and these zones cannot bring it to:"

@@ -1,4 +1,5 @@
-"""What a good site lacks on this machine or at this time: secrets that are not there, consents that are yet to be given.
+"""What a good site lacks on this machine or at this time: secrets that are not there, consents that are yet to be given,
+resolvers that learn late.
 
 Owns what `sekisho check` looks at besides the files of the site. All of it is a warning: the daemon starts, tells the
 same when it comes to it, and takes what is there by then. It may read as another user than who asks, so what cannot be
@@ -16,12 +17,14 @@ from pathlib import Path
 
 from sekisho.config.document import Document, scan_document
 from sekisho.config.faultlist import Faults
+from sekisho.config.policyzones import PolicyZones, ResolverKind
 from sekisho.drivers.secrets import read_credential
 from sekisho.drivers.site import Site
 from sekisho.drivers.sitefiles import SiteFiles, shown
 from sekisho.model.customers import Consent
 from sekisho.model.errors import Fault, SekishoError
 from sekisho.model.lists import TsigKey
+from sekisho.rpz.zone import Timers
 
 
 def look_round(site: Site, path: Path, now: float) -> list[Fault]:
@@ -37,12 +40,29 @@ def look_round(site: Site, path: Path, now: float) -> list[Fault]:
     for index, key in enumerate(settings.policy_zones.keys if settings.policy_zones else ()):
         place = ("policy_zones", "keys", index, "secret_file")
         found += [main.fault(place, text) for text in look.at_key(TsigKey(key.name, key.algorithm, str(key.secret_file)))]
+    late = dict(unnotified(settings.policy_zones)) if settings.policy_zones else {}
+    for index, one in enumerate(settings.policy_zones.secondaries if settings.policy_zones else ()):
+        if one.id in late:
+            found.append(main.fault(("policy_zones", "secondaries", index), late[one.id]))
     signed = [(one.order, one.tsig) for one in site.lists if one.tsig is not None]
     if signed and settings.lists is not None:
         document = _scan(settings.lists, shown(settings.lists))
         for order, tsig in signed:
             found += [document.fault(("lists", order, "tsig"), text) for text in look.at_key(tsig)]
     return [*found, *_early(site, main, now)]
+
+
+def unnotified(settings: PolicyZones) -> list[tuple[str, str]]:
+    """Secondaries that learn of a change at their next refresh, and why that matters: what is said to be in force is not yet there.
+
+    PowerDNS Recursor takes no NOTIFY for policy zones; its generated configuration asks every second.
+    """
+    why = (
+        f"has no `notify`: what changes, as by an opt-out, is in force there at its next refresh, up to {Timers().refresh} seconds later;"
+        " name the address:port where it takes NOTIFY, or say `resolver: recursor` of a PowerDNS Recursor"
+    )
+    late = [one for one in settings.secondaries if one.notify is None and one.resolver is not ResolverKind.RECURSOR]
+    return [(one.id, f"{one.id} {why}") for one in late]
 
 
 def _scan(path: Path, file: str) -> Document:

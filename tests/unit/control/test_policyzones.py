@@ -13,6 +13,7 @@ import zlib
 
 import pytest
 
+from sekisho.cli.verbs_rpz import _shown
 from sekisho.model.errors import RefusedError
 from sekisho.model.measures import Enforcement
 from sekisho.rpz.serials import newer
@@ -365,6 +366,18 @@ def test_no_resolver_gets_the_configuration_of_another(folder, resolver):
                 await control.policy_zone_configuration(resolver, secondary=None, **settings)
 
     asyncio.run(scenario())
+
+
+def test_who_learns_of_a_change_late_is_told(folder):
+    async def scenario():
+        async with publishing(folder) as control:
+            await until(lambda: control.core.zones.plan is not None)
+            return await control.show_policy_zones()
+
+    shown = asyncio.run(scenario())
+    ((whom, reason),) = [(one["secondary"], one["reason"]) for one in shown["late"]]
+    assert whom == "one"
+    assert f"late          {reason}" in _shown(shown)
 
 
 def test_files_are_written_once_for_each_version(folder, tmp_path):

@@ -145,6 +145,20 @@ def test_a_consent_of_a_group_is_told_of_the_group_and_not_of_each_member(site: 
     assert (told.path, told.line) == ("groups.hq.consent.at", MAIN.count("\n") + 2)
 
 
+def test_a_resolver_that_learns_of_a_change_at_its_next_refresh_is_told(site: Path) -> None:
+    others = """\
+  secondaries:
+    - {id: told, address: 192.0.2.53, key: zones.example, notify: "192.0.2.53:53"}
+    - {id: late, address: 192.0.2.54, key: zones.example, resolver: bind}
+    - {id: asking, address: 192.0.2.55, key: zones.example, resolver: recursor}
+"""
+    (site / "sekisho.yaml").write_text(MAIN + others)
+    (told,) = looked(site)
+    assert (told.path, told.line) == ("policy_zones.secondaries[1]", MAIN.count("\n") + 3)
+    assert "late has no `notify`" in told.message
+    assert "up to 60 seconds later" in told.message
+
+
 def test_check_goes_on_and_warns(site: Path) -> None:
     (site / "radius.secret").unlink()
     done = CliRunner().invoke(cli, ["--config", str(site / "sekisho.yaml"), "--json", "check"])
