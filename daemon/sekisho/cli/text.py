@@ -84,3 +84,8 @@ def duration(seconds: object) -> str:
 
 def number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else "-"
+
+
+def counted(value: object, one: str, more: str) -> str:
+    """A count and what is counted: `1 customer`, `2 customers`."""
+    return f"{number(value)} {one if value == 1 else more}"

@@ -11,7 +11,7 @@ from click.shell_completion import get_completion_class
 
 from sekisho.cli.base import Verb, answer, chosen_config, client, fault_bodies, fault_lines, print_json, wants_json
 from sekisho.cli.client import Json
-from sekisho.cli.text import duration, moment, number, plain, table
+from sekisho.cli.text import counted, duration, moment, number, plain, table
 from sekisho.model.errors import ConfigError
 
 
@@ -83,7 +83,7 @@ def _checked(path: object, body: Json, warnings: list[Json]) -> Iterable[str]:
         yield f"warning: {line}"
     yield (
         f"{plain(path)}: good: terms {plain(', '.join(body['terms'])) or 'none'}; "
-        f"{len(body['lists'])} lists; {number(body['customers'])} customers"
+        f"{counted(len(body['lists']), 'list', 'lists')}; {counted(body['customers'], 'customer', 'customers')}"
     )
 
 
@@ -105,8 +105,8 @@ def _status_lines(body: Json) -> Iterable[str]:
     if plane["running"]:
         behind = "" if plane["epoch"] == daemon["epoch"] else f"; the daemon published epoch {daemon['epoch']}"
         yield (
-            f"plane      running: {plane['workers_alive']} workers, epoch {plane['epoch']}{behind}, "
-            f"{number(plane['queries'])} queries, {plane['worker_restarts']} worker restarts"
+            f"plane      running: {counted(plane['workers_alive'], 'worker', 'workers')}, epoch {plane['epoch']}{behind}, "
+            f"{counted(plane['queries'], 'query', 'queries')}, {counted(plane['worker_restarts'], 'worker restart', 'worker restarts')}"
         )
     else:
         yield "plane      plane not running: no query is answered; start it with `sekisho run` or `systemctl start sekisho-plane`"
@@ -116,7 +116,7 @@ def _status_lines(body: Json) -> Iterable[str]:
     )
     since = body["ledger"].get("verified_from", 1)
     verified = "verified at start" if since == 1 else f"verified at start from {number(since)} on; `sekisho audit verify` verifies all"
-    yield f"ledger     {number(body['ledger']['acts'])} acts, {verified}"
+    yield f"ledger     {counted(body['ledger']['acts'], 'act', 'acts')}, {verified}"
     if body.get("measures"):
         yield _measures(body["measures"])
     if (body.get("sessions") or {}).get("listening"):
@@ -143,7 +143,8 @@ def _status_lines(body: Json) -> Iterable[str]:
 def _measures(body: Json) -> str:
     states = ", ".join(f"{number(count)} {plain(state)}" for state, count in body["open"].items()) or "none open"
     mode = "observed only" if body["mode"] == "observe" else "enforced"
-    return f"measures   {states}; {mode} unless a clause says otherwise; something is done to {number(body['enforced'])} customers"
+    reached = counted(body["enforced"], "customer", "customers")
+    return f"measures   {states}; {mode} unless a clause says otherwise; something is done to {reached}"
 
 
 def _sessions(body: Json) -> str:
@@ -154,7 +155,7 @@ def _sessions(body: Json) -> str:
 def _dnstap(body: Json) -> Iterable[str]:
     frames, ended = body["frames"], body["ended"]
     told = f"{number(frames['counted'])} queries of customers, {number(frames['nobody'])} messages of nobody's addresses"
-    yield f"dnstap     {plain(body['socket'])}: {number(body['resolvers'])} resolvers, {told}"
+    yield f"dnstap     {plain(body['socket'])}: {counted(body['resolvers'], 'resolver', 'resolvers')}, {told}"
     lost = [f"{number(frames[word])} frames {word}" for word in ("addressless", "damaged") if frames[word]]
     lost += [f"{number(ended[word])} connections {word}" for word in ended if word not in {"stopped", "closed"} and ended[word]]
     if lost:
@@ -182,7 +183,7 @@ def list_table(lists: list[Json]) -> Iterable[str]:
             yield f"{plain(one['id'])}: {plain(one['error'])}"
         if one["held"]:
             yield (
-                f"{plain(one['id'])}: a version with {number(one['held']['entries'])} entries is held, it lost "
+                f"{plain(one['id'])}: a version with {counted(one['held']['entries'], 'entry', 'entries')} is held, it lost "
                 f"{one['held']['lost']:.0%}; look at its source, then `sekisho lists accept {plain(one['id'])}`"
             )
 
@@ -209,7 +210,8 @@ def reload() -> None:
 
 
 def _reloaded(body: Json) -> Iterable[str]:
-    yield f"reloaded: {len(body['lists'])} lists, {number(body['customers'])} customers, epoch {body['epoch']}"
+    lists, people = counted(len(body["lists"]), "list", "lists"), counted(body["customers"], "customer", "customers")
+    yield f"reloaded: {lists}, {people}, epoch {body['epoch']}"
     for key in body["restart"]:
         yield f"`{plain(key)}` changed and takes effect at the next start"
     for warning in body["warnings"]:

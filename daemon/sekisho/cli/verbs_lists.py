@@ -9,7 +9,7 @@ import click
 
 from sekisho.cli.base import Verb, Verbs, answer, client
 from sekisho.cli.client import Json
-from sekisho.cli.text import moment, number, plain, table
+from sekisho.cli.text import counted, moment, number, plain, table
 from sekisho.cli.verbs_daemon import list_table, state_of
 
 
@@ -61,7 +61,7 @@ def lists_accept(list_id: str) -> None:
       sekisho lists accept c2
     """
     body = client().post("/v1/lists/accept", list=list_id)
-    answer(body, lambda it: [f"accepted {plain(list_id)}: {number(it['entries'])} entries; in force now"])
+    answer(body, lambda it: [f"accepted {plain(list_id)}: {counted(it['entries'], 'entry', 'entries')}; in force now"])
 
 
 @lists.command("except", cls=Verb)
@@ -123,24 +123,24 @@ def _one_list(one: Json) -> Iterable[str]:
     yield f"state      {state_of(one)}"
     yield f"version    {plain(one['version'] or '-')}, fetched {moment(one['fetched'])}"
     yield (
-        f"entries    {number(one['entries'])} in force; {number(one['skipped'])} lines skipped, "
+        f"entries    {number(one['entries'])} in force; {counted(one['skipped'], 'line', 'lines')} skipped, "
         f"{number(one['refused'])} refused by a guard, {number(one['unkept'])} of a kind that cannot be kept"
     )
     if one["addresses"] or one["clients"]:
         names = one["entries"] - one["addresses"] - one["clients"]
         yield (
-            f"triggers   {number(names)} names, {number(one['addresses'])} prefixes looked for in answers, "
-            f"{number(one['clients'])} prefixes of clients"
+            f"triggers   {counted(names, 'name', 'names')}, {counted(one['addresses'], 'prefix', 'prefixes')} looked for in answers, "
+            f"{counted(one['clients'], 'prefix', 'prefixes')} of clients"
         )
     for kind, count in one["kinds"].items():
         yield f"not kept   {plain(kind)}: {number(count)}"
     yield f"matches    {number(one['matches'])} since the plane started"
-    yield f"opted out  {number(one['opted_out'])} customers"
+    yield f"opted out  {counted(one['opted_out'], 'customer', 'customers')}"
     yield f"clauses    {plain(', '.join(one['clauses'])) or 'none: no terms in use authorise this category, so it reaches nobody'}"
     if one["error"]:
         yield f"error      {plain(one['error'])}"
     if one["held"]:
-        yield f"held       {number(one['held']['entries'])} entries, {one['held']['lost']:.0%} lost"
+        yield f"held       {counted(one['held']['entries'], 'entry', 'entries')}, {one['held']['lost']:.0%} lost"
     for fault in one["faults"]:
         yield f"fault      {plain(fault)}"
     if one["exceptions"]:

@@ -9,7 +9,7 @@ import click
 
 from sekisho.cli.base import Verb, Verbs, answer, client
 from sekisho.cli.client import Json
-from sekisho.cli.text import moment, number, plain, table
+from sekisho.cli.text import counted, moment, number, plain, table
 
 
 @click.group(cls=Verbs)
@@ -69,11 +69,12 @@ def rpz_export(folder: Path, zone: str | None, *, no_addresses: bool) -> None:
       sekisho rpz export /var/lib/sekisho/rpz
     """
     body = client().post("/v1/rpz/export", folder=str(folder.absolute()), zone=zone, without_addresses=no_addresses)
-    answer(body, lambda it: [f"{len(it['written'])} of {it['zones']} zones written to {plain(it['folder'])}"])
+    answer(body, lambda it: [f"{len(it['written'])} of {counted(it['zones'], 'zone', 'zones')} written to {plain(it['folder'])}"])
 
 
 def _shown(body: Json) -> Iterable[str]:
-    yield f"zones below   {plain(body['zone'])}, served at {', '.join(body['listen'])}; {number(body['connections'])} connections now"
+    connections = counted(body["connections"], "connection", "connections")
+    yield f"zones below   {plain(body['zone'])}, served at {', '.join(body['listen'])}; {connections} now"
     if body["fault"]:
         yield f"fault         {plain(body['fault'])}"
     serials = {one["zone"]: one for one in body["zones"]}
@@ -91,7 +92,7 @@ def _shown(body: Json) -> Iterable[str]:
         yield ""
         yield from table(("ZONE", "TRANSFER", "COUNT"), [(one["zone"], one["kind"], number(one["count"])) for one in body["transfers"]])
     for why, count in sorted(body["refused"].items()):
-        yield f"refused       {number(count)} questions ({plain(why)})"
+        yield f"refused       {counted(count, 'question', 'questions')} ({plain(why)})"
     for one in body["withheld"]:
         yield f"withheld      {plain(one['reason'])}"
     for one in body["addresses"]:
@@ -100,8 +101,8 @@ def _shown(body: Json) -> Iterable[str]:
         yield f"late          {plain(one['reason'])}"
     for one in body["missed"]:
         yield (
-            f"not reached   {number(one['customers'])} customers whom {plain(one['list'])} reaches and these zones cannot bring it to:"
-            " a class of their terms (`policy_zones.classes`) does"
+            f"not reached   {counted(one['customers'], 'customer', 'customers')} whom {plain(one['list'])} reaches and these zones"
+            " cannot bring it to: a class of their terms (`policy_zones.classes`) does"
         )
 
 

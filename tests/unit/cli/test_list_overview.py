@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sekisho.cli.verbs_lists import _all_lists
+from sekisho.cli.verbs_lists import _all_lists, _one_list
 
 FEED = {
     "id": "feed",
@@ -28,3 +28,21 @@ def test_triggers_on_name_servers_are_counted_and_named_among_all_lists() -> Non
     assert feed.split()[4:6] == ["0", "3"]
     assert other.split()[4:6] == ["0", "0"]
     assert below == ["feed: not kept, and so not applied: rpz-nsdname trigger 2, rpz-nsip trigger 1"]
+
+
+def test_one_of_a_kind_is_told_as_one() -> None:
+    detail = {
+        "order": 0,
+        "source": "feed.zone",
+        "format": "rpz",
+        "version": "v",
+        "refused": 0,
+        "addresses": 1,
+        "clients": 1,
+        "opted_out": 1,
+    }
+    one = FEED | detail | {"clauses": [], "faults": [], "exceptions": [], "entries": 3, "skipped": 1}
+    told = "\n".join(_one_list(one))
+    assert "1 name, 1 prefix looked for in answers, 1 prefix of clients" in told
+    assert "opted out  1 customer\n" in told
+    assert "1 line skipped" in told
