@@ -256,7 +256,7 @@ def test_a_flood_at_unbound_is_found_and_silenced_there_and_released_when_it_end
             assert state() == "in-force", "a measure does not end by its own success"
         wait_until(lambda: state() == "lifted", deadline=60, what="the measure lifted")
         wait_until(lambda: peer.gives(flooder.address, ASKED, patience=BRIEF) == ANSWER, what="answers again")
-        assert "1 resolvers" in site.say("status")
+        assert "1 resolver," in site.say("status")
     wait_until(lambda: resolvers(site) == 0, what="the end of Unbound")
     wait_until(lambda: any("no resolver tells" in one for one in site.sekisho("status")["warnings"]), what="the warning")
     for name in ("asked-of-a-resolver", "made-up"):

@@ -35,7 +35,7 @@ def told(settings: PolicyZones, held: Mapping[str, int]) -> list[Json]:
     for list_id, count in held.items():
         if not count:
             continue
-        holds = f"list {list_id} holds {count} addresses of answers (rpz-ip)"
+        holds = f"list {list_id} holds {count} address{'' if count == 1 else 'es'} of answers (rpz-ip)"
         for whom, what, is_given, asked_for in (
             (away, f"kept from {_names(away)}: {_HARM}. {_why(away)}", False, False),
             (refused, f"kept from {_names(refused)}, as `addresses: false` says", False, True),

@@ -15,6 +15,7 @@ from sekisho.app.control_policystanding import withheld
 from sekisho.app.control_policyzones import Publisher
 from sekisho.config.policyzones import PolicyZones, Secondary
 from sekisho.drivers.durable import write_file
+from sekisho.drivers.sitecheck import unnotified
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError, UnavailableError
 from sekisho.model.observation import ZONE_TRANSFERS, PolicyZoneObservation, PrimaryObservation
@@ -66,6 +67,7 @@ def show(core: Core) -> Json:
         ],
         "withheld": [{"list": list_id, "reason": reason} for list_id, reason in reasons if reason],
         "addresses": told(settings, zones.addresses()),
+        "late": [{"secondary": one, "reason": reason} for one, reason in unnotified(settings)],
         "missed": [{"list": list_id, "customers": count} for list_id, count in sorted(zones.clients.missed().items())],
         "secondaries": [_secondary(one, seen.get(one.id), zones) for one in settings.secondaries],
         "transfers": _counted(answers.transfers) if answers is not None else [],
@@ -150,11 +152,8 @@ def configuration(
         raise RefusedError(f"there is no resolver {resolver}; name one of {', '.join(PARTS)}")
     if part and part not in PARTS[resolver]:
         raise RefusedError(f"the configuration of {resolver} has no part {part}; it has {', '.join(PARTS[resolver])}")
-    fitting = (one for one in settings.secondaries if (one.resolver == resolver if secondary is None else one.id == secondary))
-    chosen = next(fitting, None)
-    if chosen is None and secondary is not None:
-        raise RefusedError(f"there is no secondary {secondary}; `policy_zones.secondaries` names those there are")
-    key = next((one for one in settings.keys if chosen is not None and one.name == chosen.key), None)
+    chosen = _chosen(settings, resolver, secondary)
+    key = next((one for one in settings.keys if one.name == chosen.key), None)
     listen = settings.listen[0]
     ports = core.zones.thread.ports if core.zones.thread is not None else ()
     host, port = listen.host, ports[0] if ports else listen.port
@@ -167,8 +166,26 @@ def configuration(
     if resolver == "unbound" and len(views) > 1:
         views = (*views[:-1], replace(views[-1], networks=_networks(clients)))
     signed = (key.name, key.algorithm) if key is not None else None
-    here = Told(host, port, views, signed, key_file or "sekisho.key", folder or _FOLDERS[resolver], chosen is None or chosen.gets_addresses)
+    here = Told(host, port, views, signed, key_file or "sekisho.key", folder or _FOLDERS[resolver], chosen.gets_addresses)
     return {"resolver": resolver, "text": snippet(resolver, here, part)}
+
+
+def _chosen(settings: PolicyZones, resolver: str, named: str | None) -> Secondary:
+    """Whose configuration it is: the one named, whatever it is said to be, else the first such resolver. Raises RefusedError.
+
+    Another's would be of no use: without the key that is wanted of it, or with one it does not have, it transfers nothing.
+    """
+    fitting = (one for one in settings.secondaries if (one.resolver == resolver if named is None else one.id == named))
+    chosen = next(fitting, None)
+    if chosen is not None:
+        return chosen
+    if named is not None:
+        raise RefusedError(f"there is no secondary {named}; `policy_zones.secondaries` names those there are")
+    known = ", ".join(one.id for one in settings.secondaries)
+    raise RefusedError(
+        f"no secondary is said to be {resolver}: add one with `resolver: {resolver}` to `policy_zones.secondaries`"
+        + (f", or name with --secondary which of {known} it is" if known else " and reload")
+    )
 
 
 def _fit_bind(views: tuple[View, ...]) -> None:

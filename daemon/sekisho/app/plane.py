@@ -7,6 +7,7 @@ Owns the process: sockets, start and stop. It reads of the configuration what co
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ _FLAGS = {"compile": "compile the packet path, for a start that need not, and en
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of `sekisho-plane`. Exit codes: 2 usage, and those of `exitcodes`."""
+    # Whoever tells every process to read its files again means the control plane: what changed comes by the tables.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     arguments = begin("sekisho-plane", "The data plane of Sekisho.", argv, _FLAGS)
     sys.exit(warm() if arguments.compile else run(arguments.config))
 

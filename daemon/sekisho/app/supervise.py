@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from sekisho.app.exitcodes import PASSING
 from sekisho.app.keeper import Program, Say, keep
 from sekisho.drivers.compilecache import use_compile_cache
 from sekisho.drivers.listeners import bind_listeners
@@ -24,7 +25,9 @@ from sekisho.model.errors import ConfigError, UnavailableError
 
 
 def run(config: Path, environ: Mapping[str, str] | None = None, say: Say | None = None, *, options: tuple[str, ...] = ()) -> int:
-    """Run the checkpoint of `config` until it is told to stop; both programs get `options`. Returns the exit code."""
+    """Run the checkpoint of `config` until it is told to stop; both programs get `options`. Returns the exit code: that of `keep`, or
+    PASSING for an address that is taken, as the services have it; 1 for a configuration with faults.
+    """
     tell = say or _to_stderr
     inner = dict(os.environ if environ is None else environ)
     use_compile_cache(inner)
@@ -35,6 +38,7 @@ def run(config: Path, environ: Mapping[str, str] | None = None, say: Say | None 
             tell(f"{config} cannot be used:\n{_every_fault(config)}")
         except UnavailableError as error:
             tell(str(error))
+            return PASSING
     return 1
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from sekisho.model.errors import SekishoError, UnavailableError
+from sekisho.model.errors import ConfigError, SekishoError, UnavailableError
 
 DEFAULT_FILES = ("sekisho.yaml", "/etc/sekisho/sekisho.yaml")
 DEFAULT_RUNTIME = "/run/sekisho"
@@ -68,18 +68,17 @@ def _folder(config: Path, key: str, usual: str) -> Path:
 
     Reads the one key it needs: the daemon's own parser says what is wrong with the rest (`sekisho check`).
     """
-    import yaml  # noqa: PLC0415 - client verbs start fast
+    from sekisho.config.document import scan_document  # noqa: PLC0415 - client verbs start fast
 
     try:
-        with config.open("rb") as file:
-            document = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
+        document = scan_document(config.read_text("utf-8-sig"), str(config)).value
     except PermissionError:
         if str(config) == DEFAULT_FILES[-1]:
             return Path(usual)
         raise UnavailableError(f"the configuration {config} may not be read by you; have its mode changed, or name another") from None
     except OSError as error:
         raise UnavailableError(f"the configuration {config} cannot be read ({error.strerror}); name another with --config") from None
-    except yaml.YAMLError:
+    except (ConfigError, UnicodeDecodeError):
         raise UnavailableError(f"the configuration {config} is not YAML; run `sekisho check` to see where") from None
     return config.parent / str(document.get(key, usual) if isinstance(document, dict) else usual)
 

@@ -89,3 +89,8 @@ def nobody(customer: str) -> str:
 
 def number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else "-"
+
+
+def counted(value: object, one: str, more: str) -> str:
+    """A count and what is counted: `1 customer`, `2 customers`."""
+    return f"{number(value)} {one if value == 1 else more}"

@@ -11,7 +11,7 @@ import click
 
 from sekisho.cli.base import Verb, Verbs, answer, client
 from sekisho.cli.client import Json
-from sekisho.cli.text import moment, plain, table
+from sekisho.cli.text import counted, moment, plain, table
 from sekisho.cli.times import Moment
 
 
@@ -251,4 +251,6 @@ def _all_customers(body: Json) -> Iterable[str]:
         for one in body["customers"]
     ]
     yield from table(("CUSTOMER", "TERMS", "CONSENT", "PREFIXES", "FROM"), rows)
-    yield f"{len(rows)} of {body['known']} customers" + (f"; go on with --after {plain(rows[-1][0])}" if body["more"] else "")
+    yield f"{len(rows)} of {counted(body['known'], 'customer', 'customers')}" + (
+        f"; go on with --after {plain(rows[-1][0])}" if body["more"] else ""
+    )

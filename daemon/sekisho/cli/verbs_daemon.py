@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable
 
 import click
@@ -10,7 +11,7 @@ from click.shell_completion import get_completion_class
 
 from sekisho.cli.base import Verb, answer, chosen_config, client, fault_bodies, fault_lines, print_json, wants_json
 from sekisho.cli.client import Json
-from sekisho.cli.text import duration, moment, number, plain, table
+from sekisho.cli.text import counted, duration, moment, number, plain, table
 from sekisho.model.errors import ConfigError
 
 
@@ -40,17 +41,21 @@ def run(log_level: str | None, log_format: str | None) -> None:
 def check() -> None:
     """Check the configuration; print every fault at once.
 
-    The daemon's own parser reads the files, so what passes here is what the daemon takes.
+    The daemon's own parser reads the files, so what passes here is what the daemon takes. What a start
+    goes on with is a warning: a secret that is not there, a consent of a day to come. What this user may
+    not look at is said to be unknown.
 
     \b
       sekisho --config sekisho.yaml check
       sekisho check --json | jq '.faults[].message'
     """
     from sekisho.drivers.site import load_site  # noqa: PLC0415 - client verbs start fast
+    from sekisho.drivers.sitecheck import look_round  # noqa: PLC0415
 
     path = chosen_config()
     try:
         site = load_site(path)
+        found = (*site.warnings, *look_round(site, path, time.time()))
     except ConfigError as error:
         faults = fault_bodies(error)
         if wants_json():
@@ -60,7 +65,7 @@ def check() -> None:
                 print(line, file=sys.stderr)
             print(f"{path}: {len(faults)} fault{'' if len(faults) == 1 else 's'}", file=sys.stderr)
         sys.exit(1)
-    warnings = [{"file": f.file, "line": f.line, "path": f.path, "message": f.message} for f in site.warnings]
+    warnings = [{"file": f.file, "line": f.line, "path": f.path, "message": f.message} for f in sorted(found)]
     packs = sorted(site.packs)
     body = {
         "ok": True,
@@ -78,7 +83,7 @@ def _checked(path: object, body: Json, warnings: list[Json]) -> Iterable[str]:
         yield f"warning: {line}"
     yield (
         f"{plain(path)}: good: terms {plain(', '.join(body['terms'])) or 'none'}; "
-        f"{len(body['lists'])} lists; {number(body['customers'])} customers"
+        f"{counted(len(body['lists']), 'list', 'lists')}; {counted(body['customers'], 'customer', 'customers')}"
     )
 
 
@@ -100,8 +105,8 @@ def _status_lines(body: Json) -> Iterable[str]:
     if plane["running"]:
         behind = "" if plane["epoch"] == daemon["epoch"] else f"; the daemon published epoch {daemon['epoch']}"
         yield (
-            f"plane      running: {plane['workers_alive']} workers, epoch {plane['epoch']}{behind}, "
-            f"{number(plane['queries'])} queries, {plane['worker_restarts']} worker restarts"
+            f"plane      running: {counted(plane['workers_alive'], 'worker', 'workers')}, epoch {plane['epoch']}{behind}, "
+            f"{counted(plane['queries'], 'query', 'queries')}, {counted(plane['worker_restarts'], 'worker restart', 'worker restarts')}"
         )
     else:
         yield "plane      plane not running: no query is answered; start it with `sekisho run` or `systemctl start sekisho-plane`"
@@ -111,7 +116,7 @@ def _status_lines(body: Json) -> Iterable[str]:
     )
     since = body["ledger"].get("verified_from", 1)
     verified = "verified at start" if since == 1 else f"verified at start from {number(since)} on; `sekisho audit verify` verifies all"
-    yield f"ledger     {number(body['ledger']['acts'])} acts, {verified}"
+    yield f"ledger     {counted(body['ledger']['acts'], 'act', 'acts')}, {verified}"
     if body.get("measures"):
         yield _measures(body["measures"])
     if (body.get("sessions") or {}).get("listening"):
@@ -138,7 +143,8 @@ def _status_lines(body: Json) -> Iterable[str]:
 def _measures(body: Json) -> str:
     states = ", ".join(f"{number(count)} {plain(state)}" for state, count in body["open"].items()) or "none open"
     mode = "observed only" if body["mode"] == "observe" else "enforced"
-    return f"measures   {states}; {mode} unless a clause says otherwise; something is done to {number(body['enforced'])} customers"
+    reached = counted(body["enforced"], "customer", "customers")
+    return f"measures   {states}; {mode} unless a clause says otherwise; something is done to {reached}"
 
 
 def _sessions(body: Json) -> str:
@@ -149,7 +155,7 @@ def _sessions(body: Json) -> str:
 def _dnstap(body: Json) -> Iterable[str]:
     frames, ended = body["frames"], body["ended"]
     told = f"{number(frames['counted'])} queries of customers, {number(frames['nobody'])} messages of nobody's addresses"
-    yield f"dnstap     {plain(body['socket'])}: {number(body['resolvers'])} resolvers, {told}"
+    yield f"dnstap     {plain(body['socket'])}: {counted(body['resolvers'], 'resolver', 'resolvers')}, {told}"
     lost = [f"{number(frames[word])} frames {word}" for word in ("addressless", "damaged") if frames[word]]
     lost += [f"{number(ended[word])} connections {word}" for word in ended if word not in {"stopped", "closed"} and ended[word]]
     if lost:
@@ -165,18 +171,19 @@ def list_table(lists: list[Json]) -> Iterable[str]:
             number(one["entries"]),
             duration(one["age"]) if one["age"] is not None else "never",
             number(one["skipped"]),
+            number(one["unkept"]),
             number(one["matches"]),
             state_of(one),
         )
         for one in lists
     ]
-    yield from table(("LIST", "CATEGORY", "ENTRIES", "AGE", "SKIPPED", "MATCHES", "STATE"), rows, right=(2, 4, 5))
+    yield from table(("LIST", "CATEGORY", "ENTRIES", "AGE", "SKIPPED", "NOT KEPT", "MATCHES", "STATE"), rows, right=(2, 4, 5, 6))
     for one in lists:
         if one["error"]:
             yield f"{plain(one['id'])}: {plain(one['error'])}"
         if one["held"]:
             yield (
-                f"{plain(one['id'])}: a version with {number(one['held']['entries'])} entries is held, it lost "
+                f"{plain(one['id'])}: a version with {counted(one['held']['entries'], 'entry', 'entries')} is held, it lost "
                 f"{one['held']['lost']:.0%}; look at its source, then `sekisho lists accept {plain(one['id'])}`"
             )
 
@@ -203,7 +210,8 @@ def reload() -> None:
 
 
 def _reloaded(body: Json) -> Iterable[str]:
-    yield f"reloaded: {len(body['lists'])} lists, {number(body['customers'])} customers, epoch {body['epoch']}"
+    lists, people = counted(len(body["lists"]), "list", "lists"), counted(body["customers"], "customer", "customers")
+    yield f"reloaded: {lists}, {people}, epoch {body['epoch']}"
     for key in body["restart"]:
         yield f"`{plain(key)}` changed and takes effect at the next start"
     for warning in body["warnings"]:

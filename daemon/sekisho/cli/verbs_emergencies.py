@@ -8,7 +8,7 @@ import click
 
 from sekisho.cli.base import Verb, Verbs, answer, client
 from sekisho.cli.client import Json
-from sekisho.cli.text import duration, moment, number, plain, table
+from sekisho.cli.text import counted, duration, moment, number, plain, table
 from sekisho.cli.times import Moment
 from sekisho.cli.verbs_measures import REASON
 
@@ -87,7 +87,7 @@ def _emergency(body: Json) -> Iterable[str]:
     yield f"emergency  {plain(', '.join(one['clauses']))}: {plain(one['reason'])}"
     yield f"lasts      until {moment(one['until'])}, declared {moment(one['since'])} by {plain(one['by'])}"
     yield f"priority   {plain(', '.join(one['priority'])) or 'nobody'}"
-    yield f"limited    {number(body['limited'])} customers"
+    yield f"limited    {counted(body['limited'], 'customer', 'customers')}"
     if body["observed"]:
         yield f"observed   {plain(', '.join(body['observed']))}: limits nobody; set to enforce under `measures:` and reload"
     if body["held"]:
@@ -112,7 +112,9 @@ def outage_open(affected: tuple[str, ...], since: float | None, known: float | N
       sekisho outage open gunma g-offices --reason "power failure in Takasaki"
     """
     body = client().post("/v1/outages", affected=list(affected), since=since, known=known, reason=reason)
-    answer(body, lambda it: [f"outage {plain(it['id'])} is open: {number(it['affected_customers'])} customers are affected"])
+    answer(
+        body, lambda it: [f"outage {plain(it['id'])} is open: {counted(it['affected_customers'], 'customer is', 'customers are')} affected"]
+    )
 
 
 @outage.command("close", cls=Verb)
@@ -160,10 +162,11 @@ def _outage(one: Json) -> Iterable[str]:
     lasts = "goes on" if one["open"] else f"until {moment(one['until'])}"
     yield f"outage     {plain(one['id'])}: {plain(one['reason'])}"
     yield f"since      {moment(one['since'])}, {lasts}; {duration(one['length'])}"
-    yield f"affected   {_whom(one['affected'])}: {number(one['affected_customers'])} customers"
+    yield f"affected   {_whom(one['affected'])}: {counted(one['affected_customers'], 'customer', 'customers')}"
     yield f"owed       {number(one['total_yen'])} yen in all{' if it ended now' if one['open'] else ''}"
     if one["without_fee"]:
-        yield f"no fee     {number(one['without_fee'])} customers have no `fee:` on record, so what they are owed is not known"
+        without = counted(one["without_fee"], "customer has", "customers have")
+        yield f"no fee     {without} no `fee:` on record, so what they are owed is not known"
     rows = [
         (row["customer"], credit["clause"], credit["units"], number(credit["yen"]), moment(credit["claim_by"]))
         for row in one["credits"]

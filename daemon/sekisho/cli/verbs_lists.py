@@ -9,7 +9,7 @@ import click
 
 from sekisho.cli.base import Verb, Verbs, answer, client
 from sekisho.cli.client import Json
-from sekisho.cli.text import moment, number, plain, table
+from sekisho.cli.text import counted, moment, number, plain, table
 from sekisho.cli.verbs_daemon import list_table, state_of
 
 
@@ -23,12 +23,15 @@ def lists() -> None:
 def lists_show(list_id: str | None) -> None:
     """Show all lists, or LIST with its faults and exceptions.
 
+    SKIPPED are lines that are damaged; NOT KEPT are entries that are not applied because they are of a kind
+    that cannot be, as the triggers on name servers of a policy zone (rpz-nsdname, rpz-nsip): the kinds are named below.
+
     \b
       sekisho lists show
       sekisho lists show c2
     """
     body = client().get("/v1/lists", id=list_id)
-    answer(body, lambda it: _one_list(it["lists"][0]) if list_id is not None else list_table(it["lists"]))
+    answer(body, lambda it: _one_list(it["lists"][0]) if list_id is not None else _all_lists(it["lists"]))
 
 
 @lists.command("refresh", cls=Verb)
@@ -58,7 +61,7 @@ def lists_accept(list_id: str) -> None:
       sekisho lists accept c2
     """
     body = client().post("/v1/lists/accept", list=list_id)
-    answer(body, lambda it: [f"accepted {plain(list_id)}: {number(it['entries'])} entries; in force now"])
+    answer(body, lambda it: [f"accepted {plain(list_id)}: {counted(it['entries'], 'entry', 'entries')}; in force now"])
 
 
 @lists.command("except", cls=Verb)
@@ -103,7 +106,15 @@ def _not_held(body: Json) -> list[str]:
 
 
 def _refreshed(body: Json) -> Iterable[str]:
-    yield from list_table(body["lists"])
+    yield from _all_lists(body["lists"])
+
+
+def _all_lists(lists: list[Json]) -> Iterable[str]:
+    yield from list_table(lists)
+    for one in lists:
+        if one["unkept"]:
+            kinds = ", ".join(f"{plain(kind)} {number(count)}" for kind, count in one["kinds"].items())
+            yield f"{plain(one['id'])}: not kept, and so not applied: {kinds}"
 
 
 def _one_list(one: Json) -> Iterable[str]:
@@ -112,24 +123,24 @@ def _one_list(one: Json) -> Iterable[str]:
     yield f"state      {state_of(one)}"
     yield f"version    {plain(one['version'] or '-')}, fetched {moment(one['fetched'])}"
     yield (
-        f"entries    {number(one['entries'])} in force; {number(one['skipped'])} lines skipped, "
+        f"entries    {number(one['entries'])} in force; {counted(one['skipped'], 'line', 'lines')} skipped, "
         f"{number(one['refused'])} refused by a guard, {number(one['unkept'])} of a kind that cannot be kept"
     )
     if one["addresses"] or one["clients"]:
         names = one["entries"] - one["addresses"] - one["clients"]
         yield (
-            f"triggers   {number(names)} names, {number(one['addresses'])} prefixes looked for in answers, "
-            f"{number(one['clients'])} prefixes of clients"
+            f"triggers   {counted(names, 'name', 'names')}, {counted(one['addresses'], 'prefix', 'prefixes')} looked for in answers, "
+            f"{counted(one['clients'], 'prefix', 'prefixes')} of clients"
         )
     for kind, count in one["kinds"].items():
         yield f"not kept   {plain(kind)}: {number(count)}"
     yield f"matches    {number(one['matches'])} since the plane started"
-    yield f"opted out  {number(one['opted_out'])} customers"
+    yield f"opted out  {counted(one['opted_out'], 'customer', 'customers')}"
     yield f"clauses    {plain(', '.join(one['clauses'])) or 'none: no terms in use authorise this category, so it reaches nobody'}"
     if one["error"]:
         yield f"error      {plain(one['error'])}"
     if one["held"]:
-        yield f"held       {number(one['held']['entries'])} entries, {one['held']['lost']:.0%} lost"
+        yield f"held       {counted(one['held']['entries'], 'entry', 'entries')}, {one['held']['lost']:.0%} lost"
     for fault in one["faults"]:
         yield f"fault      {plain(fault)}"
     if one["exceptions"]:

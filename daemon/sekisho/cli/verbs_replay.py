@@ -11,7 +11,7 @@ import click
 
 from sekisho.cli.base import Verb, answer, chosen_config
 from sekisho.cli.client import Json
-from sekisho.cli.text import moment, number, plain, table
+from sekisho.cli.text import counted, moment, number, plain, table
 from sekisho.model.customers import V4_MAPPED
 from sekisho.model.errors import RefusedError
 
@@ -107,7 +107,7 @@ def _lines(body: Json) -> Iterable[str]:
 
 
 def _policy_lines(body: Json) -> Iterable[str]:
-    yield f"under {plain(body['policy'])}, {number(body['customers'])} customers:"
+    yield f"under {plain(body['policy'])}, {counted(body['customers'], 'customer', 'customers')}:"
     for note in body["notes"]:
         yield f"  note: {plain(note)}"
     if not body["measures"] and not body["blocked"]:

@@ -9,7 +9,7 @@ import click
 
 from sekisho.cli.base import Verb, Verbs, answer, client
 from sekisho.cli.client import Json
-from sekisho.cli.text import moment, number, plain, table
+from sekisho.cli.text import counted, moment, number, plain, table
 
 
 @click.group(cls=Verbs)
@@ -30,7 +30,7 @@ def rpz_show() -> None:
 @rpz.command("config", cls=Verb)
 @click.argument("resolver", type=click.Choice(["bind", "unbound", "recursor", "knot"]))
 @click.option("--part", metavar="NAME", help="One piece: policy, zones (bind); conf, zones, script (recursor); transfer, zones (knot).")
-@click.option("--secondary", metavar="ID", help="Whose key is used; default: the first that is such a resolver.")
+@click.option("--secondary", metavar="ID", help="Whose configuration it is, with its key; default: the first that is such a resolver.")
 @click.option("--primary", metavar="ADDRESS[:PORT]", help="Where the resolver reaches us; default: the first of `listen`.")
 @click.option(
     "--key-file", metavar="PATH", help="File on the machine of the resolver: its `key` clause (bind, knot) or the secret (recursor)."
@@ -39,6 +39,8 @@ def rpz_show() -> None:
 @click.option("--clients", metavar="NETWORK,...", help="Whom it serves, as its access-control has it (unbound, where there are classes).")
 def rpz_config(resolver: str, **options: str | None) -> None:
     """The configuration of RESOLVER (bind, unbound, recursor, knot) to include in its own.
+
+    One of `policy_zones.secondaries` has to be such a resolver (`resolver: bind`), or is named by --secondary.
 
     \b
       sekisho rpz config bind --part policy > /etc/bind/sekisho-policy.conf
@@ -67,11 +69,12 @@ def rpz_export(folder: Path, zone: str | None, *, no_addresses: bool) -> None:
       sekisho rpz export /var/lib/sekisho/rpz
     """
     body = client().post("/v1/rpz/export", folder=str(folder.absolute()), zone=zone, without_addresses=no_addresses)
-    answer(body, lambda it: [f"{len(it['written'])} of {it['zones']} zones written to {plain(it['folder'])}"])
+    answer(body, lambda it: [f"{len(it['written'])} of {counted(it['zones'], 'zone', 'zones')} written to {plain(it['folder'])}"])
 
 
 def _shown(body: Json) -> Iterable[str]:
-    yield f"zones below   {plain(body['zone'])}, served at {', '.join(body['listen'])}; {number(body['connections'])} connections now"
+    connections = counted(body["connections"], "connection", "connections")
+    yield f"zones below   {plain(body['zone'])}, served at {', '.join(body['listen'])}; {connections} now"
     if body["fault"]:
         yield f"fault         {plain(body['fault'])}"
     serials = {one["zone"]: one for one in body["zones"]}
@@ -89,15 +92,17 @@ def _shown(body: Json) -> Iterable[str]:
         yield ""
         yield from table(("ZONE", "TRANSFER", "COUNT"), [(one["zone"], one["kind"], number(one["count"])) for one in body["transfers"]])
     for why, count in sorted(body["refused"].items()):
-        yield f"refused       {number(count)} questions ({plain(why)})"
+        yield f"refused       {counted(count, 'question', 'questions')} ({plain(why)})"
     for one in body["withheld"]:
         yield f"withheld      {plain(one['reason'])}"
     for one in body["addresses"]:
         yield f"addresses     {plain(one['reason'])}"
+    for one in body["late"]:
+        yield f"late          {plain(one['reason'])}"
     for one in body["missed"]:
         yield (
-            f"not reached   {number(one['customers'])} customers whom {plain(one['list'])} reaches and these zones cannot bring it to:"
-            " a class of their terms (`policy_zones.classes`) does"
+            f"not reached   {counted(one['customers'], 'customer', 'customers')} whom {plain(one['list'])} reaches and these zones"
+            " cannot bring it to: a class of their terms (`policy_zones.classes`) does"
         )
 
 

@@ -19,6 +19,10 @@ from sekisho.model.errors import ConfigError, Fault
 
 Path = Sequence[str | int]
 
+LEVELS = 64
+"""How deep a document may be nested; ours need ten. Parser and reader recurse, and libyaml's parser has no limit of its own."""
+_TOO_DEEP = f"is nested more than {LEVELS} levels deep; no Sekisho file needs more than ten: look at the brackets and the indentation"
+
 
 class Decimal(float):
     """A number that keeps the text it was written in."""
@@ -33,10 +37,28 @@ class Decimal(float):
     text: str
 
 
+class _TooDeepError(Exception):
+    """Nested deeper than LEVELS, at the `line`."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(line)
+        self.line = line
+
+
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the C parser where libyaml is there
     """Composes nodes; resolves plain scalars by the core schema instead of YAML 1.1's."""
 
     yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  # PyYAML's own form
+    _depth = 0
+
+    def descend_resolver(self, parent: yaml.Node | None, _index: object) -> None:
+        """Called for each node before it is composed. Raises _TooDeepError before the parser's own recursion can end the process."""
+        self._depth += 1
+        if self._depth > LEVELS:
+            raise _TooDeepError(parent.start_mark.line + 1 if parent is not None else 0)
+
+    def ascend_resolver(self) -> None:
+        self._depth -= 1
 
 
 for _tag, _pattern, _first in (
@@ -117,8 +139,8 @@ def scan_document(text: str, file: str) -> Document:
             loader.dispose()
     except yaml.YAMLError as error:
         raise ConfigError([_broken(error, text, file)]) from None
-    except RecursionError:
-        raise ConfigError([Fault(file, 0, "the file is nested too deeply; no Sekisho file needs more than a few levels")]) from None
+    except _TooDeepError as error:
+        raise ConfigError([Fault(file, error.line, _TOO_DEEP)]) from None
     if node is None:
         raise ConfigError([Fault(file, 0, "the file is empty; it starts with `version: 1`")])
     reader = _Reader(file)
@@ -138,6 +160,9 @@ class _Reader:
             return self._scalar(node, path)
         if id(node) in self._open:
             self._fault(node, path, "an alias points back at what contains it; write the value out")
+            return None
+        if len(self._open) == LEVELS:
+            self._fault(node, path, _TOO_DEEP)  # by aliases: the text itself is not so deep
             return None
         self._open.add(id(node))
         try:

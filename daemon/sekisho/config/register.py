@@ -8,7 +8,7 @@ one is asked for. Lines are kept, so that a fault found later still says where.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -124,6 +124,12 @@ class Customers:
         of = np.frombuffer(self._contract_of, np.uint32)
         rows = np.flatnonzero(np.isin(of, np.fromiter(contracts, np.uint32)))
         return [(self._lines[row], self._contract_of[row]) for row in rows.tolist()]
+
+    def agreed(self, chosen: Callable[[Consent], bool]) -> Iterator[tuple[int, Customer]]:
+        """Customers whose consent is one of those chosen, each with the line."""
+        numbers = [number for number, one in enumerate(self._consents) if one is not None and chosen(one)]
+        for row in np.flatnonzero(np.isin(np.array(self._consent_of, np.uint32), numbers)).tolist() if numbers else ():
+            yield self._lines[row], self._make(self._names[row], row)
 
     def overlaps_with(self, prefixes: Iterable[Prefix], *, but: Container[str] = ()) -> list[Overlap]:
         """Customers, other than `but`, whose prefixes overlap any of these. Takes no pass over all of them."""

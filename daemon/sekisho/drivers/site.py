@@ -136,12 +136,13 @@ class _SiteReader:
         if settings is not None:
             self._measures(settings, packs, document)
             self._classes(settings, packs, document)
+            self._places(settings, document)
         if settings is not None and settings.notices is not None and settings.notices.templates is not None:
             self._templates(settings.notices.templates)
         if settings is None or lists is None or customers is None or self.faults:
             return None
         self._warn_of(settings, packs, lists)
-        self._groups(settings, customers)
+        self._groups(settings, customers, document)
         self._priority(settings, customers)
         return Site(settings, packs, lists, customers, tuple(sorted(self.warnings)), self._files.digests)
 
@@ -279,6 +280,14 @@ class _SiteReader:
             for message in unknown_terms(one.terms, packs, self._unread.packs):
                 self.faults.append(document.fault(("policy_zones", "classes", number, "terms"), f"class {one.id}: {message}"))
 
+    def _places(self, settings: Settings, document: Document) -> None:
+        """Policy zones where queries come in: one of the two would find the address taken, and that may be the plane."""
+        for place in settings.policy_zones.listen if settings.policy_zones is not None else ():
+            taken = next((one for one in settings.listen if one.port and one.port == place.port and _meet(one.host, place.host)), None)
+            if taken is not None:
+                message = f"{place} is taken: `listen` has {taken} for queries; give the policy zones an address or a port of their own"
+                self.faults.append(document.fault(("policy_zones", "listen"), message))
+
     def _warn_of(self, settings: Settings, packs: dict[str, Pack], lists: tuple[ListDefinition, ...]) -> None:
         if not settings.terms:
             self._warn("terms", "no terms pack is named: no clause, no measure - nothing is enforced")
@@ -301,12 +310,16 @@ class _SiteReader:
             if prefix in {Prefix.parse("0.0.0.0/0"), Prefix.parse("::/0")}:
                 self._warn("allow", f"{prefix} lets the whole Internet ask: an open resolver (RFC 5358)")
 
-    def _groups(self, settings: Settings, customers: Customers) -> None:
-        """What is set for VPN groups; a representative of the file who is no member is told. One added at run time may be."""
+    def _groups(self, settings: Settings, customers: Customers, document: Document) -> None:
+        """What is set for VPN groups; a representative who is no member is told, or no customer. One added at run time may be."""
         for name, group in settings.groups.items():
             found = customers.get(group.representative)
-            if found is not None and found.group != name:
-                self._warn(f"groups.{name}", f"{group.representative} is to represent group {name} and is not in it: it can set nothing")
+            if found is None:
+                message = f"{group.representative} is to represent group {name} and is not in the customer file: unless added, nobody does"
+                self.warnings.append(document.fault(("groups", name), message))
+            elif found.group != name:
+                message = f"{group.representative} is to represent group {name} and is not in it: it can set nothing"
+                self.warnings.append(document.fault(("groups", name), message))
         settle(customers, settings.groups)
 
     def _priority(self, settings: Settings, customers: Customers) -> None:
@@ -321,3 +334,8 @@ class _SiteReader:
 
     def _warn(self, key: str, message: str) -> None:
         self.warnings.append(Fault(self._file, 0, message, key))
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether two addresses cannot both be listened at on one port: they are the same, or one is all of its family."""
+    return one == other or ((":" in one) == (":" in other) and bool({one, other} & {"0.0.0.0", "::"}))  # noqa: S104 - compared with

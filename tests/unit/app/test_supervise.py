@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from sekisho.app import supervise
+from sekisho.app.exitcodes import PASSING
 from sekisho.app.keeper import Program
 from sekisho.cli.main import cli
 from support import free_port
@@ -107,6 +108,6 @@ def test_a_taken_address_is_named_with_what_to_do(config: Path, kept) -> None:
         other.bind((host, int(port)))
         other.listen()
         said: list[str] = []
-        assert supervise.run(config, {}, said.append) == 1
+        assert supervise.run(config, {}, said.append) == PASSING == 75
     assert said == [f"cannot listen on {address}: another process serves this address; stop it, or name another under `listen:`"]
     assert not kept

@@ -592,3 +592,11 @@ def test_the_reasons_of_a_slow_line_are_shown_in_words():
     assert "m-1  limit-rate, in-force, under nbnet/22-2-4" in text
     assert "Over 30 minutes it used 95%" in text
     assert "95% towards customers, 10% from them, congested" in text
+
+
+@pytest.mark.parametrize("text", ["a: " + "[" * 100_000, "a: [", "a: \xff"])
+def test_a_configuration_that_cannot_be_read_is_told_and_is_no_crash(tmp_path, text):
+    (tmp_path / "sekisho.yaml").write_text(text, encoding="latin-1")
+    done = CliRunner().invoke(cli, ["--config", str(tmp_path / "sekisho.yaml"), "status"])
+    assert done.exit_code == 1
+    assert "is not YAML\n  run `sekisho check`" in done.stderr

@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from sekisho.cli.text import duration, fold, moment, plain, table, width
+from sekisho.cli.text import counted, duration, fold, moment, plain, table, width
 from sekisho.cli.times import parse_moment
 
 
@@ -58,3 +58,7 @@ def test_text_is_folded_at_spaces_and_between_japanese_characters():
     assert fold("あいう。え", 6) == ["あい", "う。え"], "no line starts with a full stop"
     assert fold("a-very-long-word b", 5) == ["a-very-long-word", "b"]
     assert fold("\x1b[2J", 80) == ["\\x1b[2J"]
+
+
+def test_one_is_counted_as_one() -> None:
+    assert [counted(count, "prefix", "prefixes") for count in (0, 1, 2, 1234)] == ["0 prefixes", "1 prefix", "2 prefixes", "1,234 prefixes"]

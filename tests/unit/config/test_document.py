@@ -54,6 +54,26 @@ def test_a_document_nested_without_end_is_refused():
     _faults("[" * 4000)
 
 
+@pytest.mark.parametrize("depth", [100, 900, 5000, 100_000])
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (lambda depth: "version: 1\nx: " + "[" * depth + "]" * depth, 2),
+        (lambda depth: "version: 1\nx: " + "{a: " * depth + "1" + "}" * depth, 2),
+        (lambda depth: "version: 1\nx:\n  " + "- " * depth + "1", 3),
+    ],
+)
+def test_a_document_nested_too_deep_is_refused_with_its_line(text, line, depth):
+    (fault,) = _faults(text(depth))
+    assert fault.line == line
+    assert "nested more than 64 levels deep" in fault.message
+
+
+def test_a_document_made_deep_by_aliases_is_refused():
+    text = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 400))
+    assert "nested more than 64 levels deep" in _faults(text)[0].message
+
+
 def test_words_that_older_yaml_takes_for_truth_values_stay_words():
     values = read_document("a: no\nb: on\nc: 12:30\nd: 0123\ne: 2021-02-01\nf: true\ng: ~\nh: 1_000\n", "x").value
     assert values == {"a": "no", "b": "on", "c": "12:30", "d": "0123", "e": "2021-02-01", "f": True, "g": None, "h": "1_000"}

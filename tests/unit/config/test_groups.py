@@ -84,8 +84,10 @@ def test_every_fault_of_a_group_is_told_at_its_place() -> None:
     assert told >= {"groups.hq.representative", "groups.hq.sessions", "groups.hq.consent.at", "groups.hq.plan.down_mbps", "groups.hq.limit"}
 
 
-def test_a_representative_of_another_group_is_warned_of(tmp_path: Path) -> None:
+def test_a_representative_of_another_group_or_of_none_is_warned_of(tmp_path: Path) -> None:
     (tmp_path / "customers.yaml").write_text(json.dumps({"version": 1, "customers": records()}))
-    (tmp_path / "sekisho.yaml").write_text(MAIN + "groups: {hq: v-3, other: nobody-yet}\n")
-    (warning,) = [one for one in load_site(tmp_path / "sekisho.yaml").warnings if one.path.startswith("groups")]
-    assert "v-3 is to represent group hq and is not in it" in warning.message
+    (tmp_path / "sekisho.yaml").write_text(MAIN + "groups: {hq: v-3, branch: nobody-yet}\n")
+    nobody, other = [one for one in load_site(tmp_path / "sekisho.yaml").warnings if one.path.startswith("groups")]
+    assert "v-3 is to represent group hq and is not in it" in other.message
+    assert "nobody-yet is to represent group branch and is not in the customer file" in nobody.message
+    assert other.line == nobody.line == MAIN.count("\n") + 1

@@ -261,13 +261,14 @@ def test_a_clause_with_a_mode_of_its_own_has_to_be_there(site):
 def test_a_pack_of_an_entitlement_class_has_to_be_there(site):
     zones = """policy_zones:
   zone: rpz.test
+  listen: "127.0.0.1:5354"
   classes:
     - {id: one, terms: [gunma, nbnet]}
     - {id: other, terms: nbmet}
 """
     _change(site, "sekisho.yaml", "customers: customers.csv\n", "customers: customers.csv\n" + zones)
     ((file, line, path, message),) = _faults(site)
-    assert (file, line, path) == ("sekisho.yaml", 13, "policy_zones.classes[1].terms")
+    assert (file, line, path) == ("sekisho.yaml", 14, "policy_zones.classes[1].terms")
     assert message.startswith("class other: there is no terms pack nbmet")
     assert "did you mean `nbnet`?" in message
     _change(site, "sekisho.yaml", "nbmet", "nbnet")
@@ -284,3 +285,28 @@ def test_a_webhook_that_anybody_could_read_or_imitate_is_warned_of(site):
     (site / "sekisho.yaml").write_text(MAIN + sinks)
     found = load_site(site / "sekisho.yaml").warnings
     assert sorted(warning.path for warning in found) == ["events.sinks[0].secret", "events.sinks[0].url"]
+
+
+@pytest.mark.parametrize(
+    ("queries", "zones", "taken"),
+    [
+        ("127.0.0.1:5353", "127.0.0.1:5353", True),
+        ("0.0.0.0:5353", "127.0.0.1:5353", True),
+        ("127.0.0.1:5353", "0.0.0.0:5353", True),
+        ("127.0.0.1:5353", "127.0.0.2:5353", False),
+        ("127.0.0.1:5353", "127.0.0.1:5354", False),
+        ("127.0.0.1:0", "127.0.0.1:0", False),
+        ("127.0.0.1:5353", "[::]:5353", False),
+    ],
+)
+def test_policy_zones_are_not_served_where_queries_come_in(site, queries, zones, taken):
+    _change(site, "sekisho.yaml", 'listen: "127.0.0.1:5353"', f'listen: "{queries}"')
+    with (site / "sekisho.yaml").open("a") as file:
+        file.write(f'policy_zones:\n  zone: rpz.example\n  listen: ["127.0.0.1:9", "{zones}"]\n')
+    if not taken:
+        load_site(site / "sekisho.yaml")
+        return
+    ((name, line, path, message),) = _faults(site)
+    assert (name, line, path) == ("sekisho.yaml", MAIN.count("\n") + 3, "policy_zones.listen")
+    assert f"{zones} is taken" in message
+    assert queries in message

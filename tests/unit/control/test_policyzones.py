@@ -13,6 +13,7 @@ import zlib
 
 import pytest
 
+from sekisho.cli.verbs_rpz import _shown
 from sekisho.model.errors import RefusedError
 from sekisho.model.measures import Enforcement
 from sekisho.rpz.serials import newer
@@ -304,7 +305,7 @@ def test_a_reload_publishes_no_more_and_again(folder):
             assert held(control, "pass-c2") == [client("192.0.2.3")]
             text = (
                 await control.policy_zone_configuration(
-                    "bind", part="policy", secondary=None, primary=None, key_file=None, folder=None, clients=None
+                    "bind", part="policy", secondary="one", primary=None, key_file=None, folder=None, clients=None
                 )
             )["text"]
             assert 'view "sekisho-gunma"' in text
@@ -315,7 +316,7 @@ def test_a_reload_publishes_no_more_and_again(folder):
 
 def test_what_bind_would_refuse_is_not_written_for_it(folder):
     """A list takes two zones, and those who are silenced one: 31 lists are 63 zones, 32 are 65."""
-    settings = {"part": "", "secondary": None, "primary": None, "key_file": None, "folder": None, "clients": None}
+    settings = {"part": "", "secondary": "one", "primary": None, "key_file": None, "folder": None, "clients": None}
 
     def lists(count):
         folder.lists([LISTS[0], *(LISTS[0] | {"id": f"c2-{number}"} for number in range(1, count))])
@@ -337,6 +338,46 @@ def test_what_bind_would_refuse_is_not_written_for_it(folder):
 
     lists(31)
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("resolver", ["bind", "unbound", "recursor", "knot"])
+def test_no_resolver_gets_the_configuration_of_another(folder, resolver):
+    """It would be unsigned, or signed with a key that the one it is for has not."""
+    settings = {"part": "", "primary": None, "key_file": None, "folder": None, "clients": None}
+
+    async def scenario():
+        async with publishing(folder) as control:
+            await until(lambda: control.core.zones.plan is not None)
+            with pytest.raises(RefusedError, match=f"add one with `resolver: {resolver}` .*, or name with --secondary which of one it is"):
+                await control.policy_zone_configuration(resolver, secondary=None, **settings)
+            with pytest.raises(RefusedError, match="there is no secondary two"):
+                await control.policy_zone_configuration(resolver, secondary="two", **settings)
+            assert (await control.policy_zone_configuration(resolver, secondary="one", **settings))["text"]
+            folder.set(
+                policy_zones=ZONES | {"secondaries": [*ZONES["secondaries"], ZONES["secondaries"][0] | {"id": "two", "resolver": resolver}]}
+            )
+            await control.reload(actor=ACTOR)
+            await until(lambda: control.core.zones.plan is not None)
+            assert (await control.policy_zone_configuration(resolver, secondary=None, **settings))["text"]
+            folder.set(policy_zones=ZONES | {"secondaries": []})
+            await control.reload(actor=ACTOR)
+            await until(lambda: control.core.zones.plan is not None)
+            with pytest.raises(RefusedError, match=f"add one with `resolver: {resolver}` to `policy_zones.secondaries` and reload"):
+                await control.policy_zone_configuration(resolver, secondary=None, **settings)
+
+    asyncio.run(scenario())
+
+
+def test_who_learns_of_a_change_late_is_told(folder):
+    async def scenario():
+        async with publishing(folder) as control:
+            await until(lambda: control.core.zones.plan is not None)
+            return await control.show_policy_zones()
+
+    shown = asyncio.run(scenario())
+    ((whom, reason),) = [(one["secondary"], one["reason"]) for one in shown["late"]]
+    assert whom == "one"
+    assert f"late          {reason}" in _shown(shown)
 
 
 def test_files_are_written_once_for_each_version(folder, tmp_path):
