@@ -7,13 +7,15 @@ the stretches where there is one are walked.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sekisho.model.customers import Prefix
+
 Words = NDArray[np.uint64]
+Keys = NDArray[np.bytes_]
 
 
 def _masks() -> tuple[Words, Words]:
@@ -73,24 +75,37 @@ def _walk(
     return row
 
 
+def sorted_keys(high: Words, low: Words, order: NDArray[np.intp]) -> Keys:
+    """The first addresses in their order, as 16 octets each: what one is looked for in."""
+    words = np.empty((len(order), 2), ">u8")
+    words[:, 0], words[:, 1] = high[order], low[order]
+    return words.view("S16").reshape(-1)
+
+
 def overlapping_rows(
-    value: int, length: int, high: Words, low: Words, lengths: NDArray[np.uint8], order: NDArray[np.intp], present: Collection[int]
-) -> Iterator[int]:
-    """The rows whose prefixes overlap one prefix; `order` is `sorted_order`'s, `present` the lengths there are."""
+    prefixes: Iterable[Prefix], keys: Keys, lengths: NDArray[np.uint8], order: NDArray[np.intp], present: Collection[int]
+) -> Iterator[tuple[Prefix, int]]:
+    """Of many prefixes each with the rows whose prefixes overlap it, the widest first.
 
-    def first_address(row: int) -> int:
-        return int(high[row]) << 64 | int(low[row])
-
-    for shorter in sorted(present):  # those that hold it, each at its own first address
-        if shorter < length:
-            start = value >> (128 - shorter) << (128 - shorter)
-            place = bisect_left(order, start, key=first_address)
-            while place < len(order) and first_address(order[place]) == start:
-                if lengths[order[place]] == shorter:
-                    yield int(order[place])
-                place += 1
-    place, last = bisect_left(order, value, key=first_address), value | (1 << (128 - length)) - 1
-    while place < len(order) and first_address(order[place]) <= last:  # those it holds
-        if lengths[order[place]] >= length:
-            yield int(order[place])
-        place += 1
+    `keys` and `order` are `sorted_keys`' and `sorted_order`'s, `present` the lengths there are. All are looked for in one step.
+    """
+    firsts: list[bytes] = []
+    lasts: list[bytes] = []
+    wanted: list[tuple[Prefix, int, int]] = []
+    for prefix in prefixes:
+        value, length = prefix
+        for shorter in sorted(present):  # those that hold it, each at its own first address
+            if shorter < length:
+                first = (value >> (128 - shorter) << (128 - shorter)).to_bytes(16)
+                firsts.append(first)
+                lasts.append(first)
+                wanted.append((prefix, shorter, shorter))
+        firsts.append(value.to_bytes(16))  # those it holds
+        lasts.append((value | (1 << (128 - length)) - 1).to_bytes(16))
+        wanted.append((prefix, length, 128))
+    begins, ends = keys.searchsorted(np.array(firsts, "S16")), keys.searchsorted(np.array(lasts, "S16"), side="right")
+    for at in np.flatnonzero(begins < ends).tolist():
+        prefix, widest, narrowest = wanted[at]
+        for row in order[begins[at] : ends[at]].tolist():
+            if widest <= lengths[row] <= narrowest:
+                yield prefix, row

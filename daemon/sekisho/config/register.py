@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sekisho.config.faultlist import MAX_FAULTS, Faults
-from sekisho.config.overlaps import Words, find_overlaps, overlapping_rows, sorted_order
+from sekisho.config.overlaps import Keys, Words, find_overlaps, overlapping_rows, sorted_keys, sorted_order
 from sekisho.config.prefixes import Numbers, PrefixColumn
 from sekisho.model.customers import Consent, Customer, Fee, Plan, Prefix, together
 
@@ -63,6 +63,7 @@ class Customers:
         self._logins_twice: list[tuple[int, str, int]] = []
         self._owners: NDArray[np.uint32] | None = None
         self._order: NDArray[np.intp] = np.empty(0, np.intp)
+        self._keys: Keys = np.empty(0, "S16")
         self._present: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
@@ -133,15 +134,13 @@ class Customers:
 
     def overlaps_with(self, prefixes: Iterable[Prefix], *, but: Container[str] = ()) -> list[Overlap]:
         """Customers, other than `but`, whose prefixes overlap any of these. Takes no pass over all of them."""
-        high, low, lengths, owners = self.columns()
-        order, present = self._order, self._present
+        _, _, lengths, owners = self.columns()
         found = []
-        for prefix in prefixes:
-            for row in overlapping_rows(prefix.value, prefix.length, high, low, lengths, order, present):
-                owner = int(owners[row])
-                name = self._names[owner]
-                if name not in but:
-                    found.append(Overlap(prefix, name, self._prefixes.at(row), f"{self.file}:{self._lines[owner]}"))
+        for prefix, row in overlapping_rows(prefixes, self._keys, lengths, self._order, self._present):
+            owner = int(owners[row])
+            name = self._names[owner]
+            if name not in but:
+                found.append(Overlap(prefix, name, self._prefixes.at(row), f"{self.file}:{self._lines[owner]}"))
         return found
 
     def columns(self) -> tuple[Words, Words, NDArray[np.uint8], NDArray[np.uint32]]:
@@ -292,6 +291,7 @@ class Customers:
         self._names = list(self._rows)
         high, low, lengths, owners = self.columns()
         self._order = sorted_order(high, low, lengths)
+        self._keys = sorted_keys(high, low, self._order)
         self._present = frozenset(np.unique(lengths).tolist())
         twice = self._logins_twice
         twice += [(row, name, self._rows[name]) for name, row in self._logins.items() if self._rows.get(name, row) != row]

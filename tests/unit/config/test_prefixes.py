@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekisho.config.overlaps import find_overlaps, overlapping_rows, sorted_order
+from sekisho.config.overlaps import find_overlaps, overlapping_rows, sorted_keys, sorted_order
 from sekisho.config.prefixes import PrefixColumn, parse_prefix, read_prefix
 from sekisho.model.customers import Prefix
 
@@ -124,12 +124,23 @@ def test_overlaps_are_those_that_comparing_every_pair_finds(rows):
     assert sorted(inner for _, inner in told) == sorted(held)
 
 
-@given(st.lists(crowded, max_size=24), crowded)
-def test_rows_that_overlap_one_prefix_are_those_that_comparing_each_finds(found, asked):
+@given(st.lists(crowded, max_size=24), st.lists(crowded, max_size=6))
+def test_rows_that_overlap_some_prefixes_are_those_that_comparing_each_finds(found, asked):
     high, low, lengths = _columns(found)
-    prefix = Prefix.parse(str(asked))
-    rows = overlapping_rows(prefix.value, prefix.length, high, low, lengths, sorted_order(high, low, lengths), set(lengths.tolist()))
-    assert sorted(rows) == [row for row, one in enumerate(found) if _meet(one, asked)]
+    order = sorted_order(high, low, lengths)
+    prefixes = [Prefix.parse(str(one)) for one in asked]
+    rows = overlapping_rows(prefixes, sorted_keys(high, low, order), lengths, order, set(lengths.tolist()))
+    each = [(Prefix.parse(str(one)), [row for row, other in enumerate(found) if _meet(other, one)]) for one in asked]
+    assert sorted(rows) == sorted((prefix, row) for prefix, met in each for row in met)
+
+
+def test_addresses_that_end_in_zeros_are_told_from_each_other():
+    found = [ipaddress.ip_network(one) for one in ("::/0", "2001:db8::/32", "2001:db8::/48", "2001:db8::/128", "2001:db9::/32")]
+    high, low, lengths = _columns(found)
+    order = sorted_order(high, low, lengths)
+    keys, present = sorted_keys(high, low, order), set(lengths.tolist())
+    assert [row for _, row in overlapping_rows([Prefix.parse("2001:db8::/64")], keys, lengths, order, present)] == [0, 1, 2, 3]
+    assert [row for _, row in overlapping_rows([Prefix.parse("2001:db9::1")], keys, lengths, order, present)] == [0, 4]
 
 
 @pytest.mark.parametrize(
