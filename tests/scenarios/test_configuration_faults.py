@@ -142,7 +142,7 @@ def test_a_port_in_use_is_said_to_be(tmp_path: Path) -> None:
             f'version: 1\nlisten: ["127.0.0.1:{port}"]\nupstream: {{address: "127.0.0.1:5300"}}\nruntime: run\nstate: state\n'
         )
         done = command("--config", str(config), "run")
-        assert done.returncode == 1
+        assert done.returncode == 75, "what may pass: a unit tries it again"
         assert str(port) in done.stderr
         assert "Traceback" not in done.stderr
 

@@ -71,7 +71,7 @@ def _folder(config: Path, key: str, usual: str) -> Path:
     from sekisho.config.document import scan_document  # noqa: PLC0415 - client verbs start fast
 
     try:
-        document = scan_document(config.read_text("utf-8-sig"), str(config)).value
+        document = scan_document(config.read_text("utf-8").removeprefix("\ufeff"), str(config)).value
     except PermissionError:
         if str(config) == DEFAULT_FILES[-1]:
             return Path(usual)
