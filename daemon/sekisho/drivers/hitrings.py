@@ -43,6 +43,8 @@ class HitRings:
         plane of before an upgrade too, where the tables' form changed and its rows mean nothing now.
         """
         found, taken, lost = NONE, 0, 0
+        # While it is there: two snapshots later its file is gone, and what was matched under it may still be unread.
+        self._directories.of(int(self._head[layout.HEAD_EPOCH]))
         with contextlib.suppress(TableError):
             self._follow_customers(int(self._head[layout.HEAD_GENERATION]))
         for number, path in numbered_files(self._folder, "hits-"):

@@ -142,17 +142,18 @@ class Directories:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: dict[int, Directory | None] = {}
+        self._known: dict[int, Directory] = {}
 
     def of(self, epoch: int) -> Directory | None:
-        """The directory of an epoch; None if its snapshot is gone."""
+        """The directory of an epoch; None if its snapshot is gone, or cannot be read now."""
         if epoch not in self._known:
+            try:
+                found = map_snapshot(self._folder, epoch, verify=False).directory
+            except TableError:
+                return None
             while len(self._known) >= _DIRECTORIES:
                 del self._known[min(self._known)]
-            try:
-                self._known[epoch] = map_snapshot(self._folder, epoch, verify=False).directory
-            except TableError:
-                self._known[epoch] = None
+            self._known[epoch] = found
         return self._known[epoch]
 
 

@@ -95,6 +95,7 @@ class TableReader:
                 alive += 1
                 gauges += source.totals
                 epochs.append(int(worker[layout.WORKER_EPOCH]))
+                self._directories.of(epochs[-1])  # while its snapshot is there
                 generations.append(int(worker[layout.WORKER_GENERATION]))
                 refused = max(refused, int(worker[layout.WORKER_REFUSED_EPOCH]))
                 refused_people = max(refused_people, int(worker[layout.WORKER_REFUSED_GENERATION]))

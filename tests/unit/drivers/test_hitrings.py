@@ -108,6 +108,18 @@ def test_a_ring_that_was_made_anew_is_read_from_its_start(site: Site) -> None:
     assert ([one[2] for one in told(found)], lost) == (["list-1"], 0)
 
 
+def test_matches_are_named_though_several_snapshots_followed_before_they_were_read(site: Site) -> None:
+    """As when lists are loaded anew twice in half a second."""
+    rings = HitRings(site.folder)
+    assert rings.drain(100)[1] == 0
+    site.worker().ask("second.example")
+    for epoch in (2, 3, 4):
+        site.publish(epoch)
+    assert not (site.folder / snapshot_file(1)).exists()
+    found, taken, lost = rings.drain(100)
+    assert (told(found), taken, lost) == ([("customer", CLAUSE, "list-0", 1)], 1, 0)
+
+
 def test_a_match_of_a_snapshot_that_is_gone_cannot_be_named_and_is_counted_as_lost(site: Site) -> None:
     worker = site.worker()
     worker.ask("second.example")
