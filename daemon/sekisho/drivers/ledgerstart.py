@@ -6,7 +6,6 @@ A torn end of the write-ahead log is cut off and told; anything else that does n
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 from pathlib import Path
@@ -15,6 +14,7 @@ import structlog
 
 from sekisho.drivers import ledgerfile
 from sekisho.drivers.checkpoint import put_aside, read_checkpoint
+from sekisho.drivers.filelock import locked
 from sekisho.ledger.acts import recorded
 from sekisho.ledger.chain import Head, Verifier
 from sekisho.ledger.state import State
@@ -27,18 +27,15 @@ def take_lock(path: Path) -> int:
     """Hold the ledger at `path` alone, for as long as the descriptor returned is open. Raises LedgerError."""
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        lock = locked(path.with_name(path.name + ".lock"))
         if os.geteuid() == 0:
             # Root restores for the daemon's user, whose the folder is.
             owner = path.parent.stat()
             os.fchown(lock, owner.st_uid, owner.st_gid)
+    except BlockingIOError:
+        raise LedgerError(f"another sekishod is using {path.parent}; stop it, or give this one a `state` folder of its own") from None
     except OSError as error:
         raise LedgerError(f"the state folder {path.parent} cannot be used ({error.strerror}); make it writable for the daemon") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise LedgerError(f"another sekishod is using {path.parent}; stop it, or give this one a `state` folder of its own") from None
     return lock
 
 

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from sekisho.drivers.filelock import locked
 from sekisho.drivers.sharedfiles import map_table, numbered_files
 from sekisho.model.errors import TableError, UnavailableError
 from sekisho.snapshot import layout
@@ -27,13 +28,10 @@ class Bank:
     def __init__(self, folder: Path) -> None:
         """Take a bank in `folder`. Raises UnavailableError if two planes run already."""
         for number in range(BANKS):
-            descriptor = os.open(folder / f".plane-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._descriptor = locked(folder / f".plane-{number}")
             except BlockingIOError:
-                os.close(descriptor)
                 continue
-            self._descriptor = descriptor
             self.first = number * layout.BANK
             for other in range(BANKS):
                 if other != number:
@@ -47,16 +45,16 @@ class Bank:
 
 def _bury(folder: Path, bank: int) -> None:
     """Say of workers whose plane was killed that they live no more, unless somebody holds their bank."""
-    descriptor = os.open(folder / f".plane-{bank}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = locked(folder / f".plane-{bank}")
+    except BlockingIOError:
+        return
+    try:
         for number, path in numbered_files(folder, "counts-"):
             if number // layout.BANK == bank and number not in layout.PLUGINS:
                 with contextlib.suppress(TableError):
                     table = map_table(path, Kind.COUNTS, layout.COUNTS_VERSION, writable=True)
                     table.arrays["worker"][layout.WORKER_HEARTBEAT] = 0
-    except BlockingIOError:
-        return
     finally:
         os.close(descriptor)
 

@@ -7,11 +7,11 @@ a daemon would put its tables before the other's plane, and take its socket.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from sekisho.drivers.filelock import locked
 from sekisho.drivers.sharedfiles import make_folder
 from sekisho.model.errors import TableError
 
@@ -26,14 +26,11 @@ def held(folder: Path) -> Iterator[None]:
     """
     try:
         make_folder(folder)
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        lock = locked(folder / _LOCK)
+    except BlockingIOError:
+        raise TableError(f"another sekishod is using {folder.parent}; stop it, or give this one a `runtime` folder of its own") from None
     except OSError as error:
         raise TableError(f"the folder {folder} cannot be used ({error.strerror}); make it writable for the daemon") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise TableError(f"another sekishod is using {folder.parent}; stop it, or give this one a `runtime` folder of its own") from None
     try:
         yield
     finally:
