@@ -1,5 +1,7 @@
 """The policy zones as they are served: their serials, over a restart too, and the one way to the primary's thread.
 
+A serial is kept before it is served: a daemon that is killed comes back with none that stands for something else at a secondary.
+
 After a stop in good order what changed of late is kept with a zone's serial (`rpz.journal`), so that who was behind is told the
 difference. It holds for the very content the serial stood for, told by its print, and is forgotten with the first version after it was
 read. No names are kept of a sealed list, and of customers no addresses: who was behind gets these zones whole.
@@ -15,7 +17,8 @@ import base64
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,12 +84,18 @@ class Served:
 
     # Versions
 
-    def create(self, label: str, content: Content, settings: PolicyZones, rendered_of: str = "", *, sealed: bool = False) -> None:
-        """In a thread: a new zone. One that was served before with the same content keeps its serial, and what changed before.
+    async def create(self, label: str, content: Content, settings: PolicyZones, rendered_of: str = "", *, sealed: bool = False) -> None:
+        """Serve a new zone. One that was served before with the same content keeps its serial, and what changed before.
 
         `rendered_of` tells one rendering of names from another; triggers on clients are told by themselves. Names that are `sealed`
         are kept nowhere.
         """
+        zone = await asyncio.to_thread(self._zone, label, content, settings, rendered_of, sealed=sealed)
+        self._serials[label] = zone.serial
+        self.zones[label] = zone
+        await self._serve({label: lambda thread: thread.primary.serve(zone)})
+
+    def _zone(self, label: str, content: Content, settings: PolicyZones, rendered_of: str, *, sealed: bool) -> Zone:
         name = f"{label}.{settings.zone}"
         zone = Zone(to_wire(name), name, Timers(ttl=int(settings.ttl)), 0, content, isinstance(content, Few))
         if rendered_of:
@@ -100,41 +109,27 @@ class Served:
             with contextlib.suppress(ValueError):
                 zone.journal = Journal.unpack(base64.b64decode(self._journals[label]))
         self._journals.pop(label, None)
-        self._serials[label] = zone.serial
-        self.zones[label] = zone
+        return zone
 
-        def put(thread: PrimaryThread) -> None:
-            thread.primary.serve(zone)
+    async def change(self, changes: Mapping[str, Change]) -> None:
+        """Differences of zones that are kept record by record, by label: one version of each."""
+        await self._serve({label: partial(_differ, self.zones[label], one, self._next(label)) for label, one in changes.items()})
 
-        self._call(put)
+    async def put(self, label: str, content: Content, change: Change | None, rendered_of: str, *, sealed: bool = False) -> None:
+        """Another rendering of names; `change` None: how it differs is not told. `sealed` as of `create`, of any version.
 
-    def change(self, label: str, change: Change) -> None:
-        """A difference of a zone that is kept record by record."""
-        zone, serial = self.zones[label], self._next(label)
-
-        def put(thread: PrimaryThread) -> None:
-            content = zone.content
-            if isinstance(content, Few):
-                content.change(change)
-            zone.put(content, change, serial)
-            thread.primary.notifier.changed(zone)
-
-        self._call(put)
-
-    def put(self, label: str, content: Content, change: Change | None, rendered_of: str, *, sealed: bool = False) -> None:
-        """Another rendering of names; `change` None: how it differs is not told. `sealed` as of `create`, of any version."""
+        Nothing where the zone was removed while it was rendered.
+        """
+        zone = self.zones.get(label)
+        if zone is None:
+            return
         self._rendered_of[label] = rendered_of
         if sealed:
             self._sealed.add(label)
         if change is not None and not len(change):
+            await self.keep()
             return
-        zone, serial = self.zones[label], self._next(label)
-
-        def put(thread: PrimaryThread) -> None:
-            zone.put(content, change, serial)
-            thread.primary.notifier.changed(zone)
-
-        self._call(put)
+        await self._serve({label: partial(_put, zone, content, change, self._next(label))})
 
     def remove(self, label: str) -> None:
         zone = self.zones.pop(label)
@@ -149,6 +144,14 @@ class Served:
     def _next(self, label: str) -> int:
         self._serials[label] = following(self._serials.get(label), self._clock())
         return self._serials[label]
+
+    async def _serve(self, steps: Mapping[str, Callable[[PrimaryThread], None]]) -> None:
+        """Have the primary's loop take a step with each zone once the serials are kept; with none that was removed meanwhile."""
+        zones = {label: self.zones[label] for label in steps}
+        await self.keep()
+        for label, step in steps.items():
+            if self.zones.get(label) is zones[label]:
+                self._call(step)
 
     def _call(self, step: Callable[[PrimaryThread], None]) -> None:
         thread = self.thread
@@ -182,6 +185,19 @@ class Served:
             kept = {str(label): (int(one[0]), str(one[1])) for label, one in found.items()}
             return kept, {str(label): str(one[2]) for label, one in found.items() if len(one) > 2}
         return {}, {}
+
+
+def _put(zone: Zone, content: Content, change: Change | None, serial: int, thread: PrimaryThread) -> None:
+    """In the primary's loop: a new version, and who has the one before is told."""
+    zone.put(content, change, serial)
+    thread.primary.notifier.changed(zone)
+
+
+def _differ(zone: Zone, change: Change, serial: int, thread: PrimaryThread) -> None:
+    """In the primary's loop: as `_put`, of what is kept record by record."""
+    if isinstance(zone.content, Few):
+        zone.content.change(change)
+    _put(zone, zone.content, change, serial, thread)
 
 
 def _print(zone: Zone, rendered_of: str | None, *, whole: bool) -> str:

@@ -218,27 +218,30 @@ class Publisher:
             if number % _TURN == 0:
                 await asyncio.sleep(0)
         settle(self.clients, made)
-        changes = self.clients.take()
-        for label, (gone, come) in changes.items():
+        changes: dict[str, Change] = {}
+        for label, (gone, come) in self.clients.take().items():
             tail = behind(label, people, settings)
-            self.served.change(label, Change(records(gone, tail), records(come, tail)))
+            changes[label] = Change(records(gone, tail), records(come, tail))
         if changes:
-            await self.served.keep()
+            await self.served.change(changes)
 
     async def _replan(self, made: Plan, clients: Clients, people: People, settings: PolicyZones) -> None:
         """Another order, or all customers anew: zones come and go, and those that stay tell what differs."""
-        wanted = (*made.client_zones(), *made.list_zones())
-        for label in [label for label in self.zones if label not in wanted]:
-            self.served.remove(label)
-            self._made.pop(label, None)
+        self._withdraw(made)
         self.plan, self.clients = made, clients
         for label in made.client_zones():
             if label in self.zones:
                 continue
             content = Few()
             content.change(Change((), records(clients.prefixes(label), behind(label, people, settings))))
-            await asyncio.to_thread(self.served.create, label, content, settings)
+            await self.served.create(label, content, settings)
         self._lists_wake.set()
+
+    def _withdraw(self, made: Plan) -> None:
+        wanted = (*made.client_zones(), *made.list_zones())
+        for label in [label for label in self.zones if label not in wanted]:
+            self.served.remove(label)
+            self._made.pop(label, None)
 
     # Lists
 
@@ -246,6 +249,7 @@ class Publisher:
         made, people = self.plan, self._sources.people()
         if made is None:
             return
+        self._withdraw(made)  # what was rendered by the order of before while this one came
         all_exceptions = exemptions(people.lists, self._sources.state.exceptions)
         for label, list_id in made.list_zones().items():
             definition = people.definition(list_id)
@@ -253,7 +257,8 @@ class Publisher:
             default = answer_of(definition, [profile_of(people.site.packs, (pack,), people.lists) for pack in people.site.packs])
             excepted = tuple(one for one in all_exceptions if one.order == definition.order)
             before = self._made.get(label)
-            if before is not None and before.compiled is compiled and (before.default, before.exceptions) == (default, excepted):
+            same = before is not None and before.compiled is compiled and (before.default, before.exceptions) == (default, excepted)
+            if same and label in self.zones:
                 continue
             named = await self._sources.lists.named(definition, compiled)
             origin = to_wire(f"{label}.{settings.zone}")
@@ -264,15 +269,14 @@ class Publisher:
             fresh = _Made(content, compiled, default, excepted, without(settings) if content.addresses else ())
             if before is None or label not in self.zones:
                 self._made[label] = fresh
-                await asyncio.to_thread(self.served.create, label, content, settings, fresh.print(), sealed=definition.sealed)
+                await self.served.create(label, content, settings, fresh.print(), sealed=definition.sealed)
             else:
                 change = await asyncio.to_thread(difference, before.content, content)
                 self._made[label] = fresh
-                self.served.put(label, content, change, fresh.print(), sealed=definition.sealed)
+                await self.served.put(label, content, change, fresh.print(), sealed=definition.sealed)
             log.info("policy-zone-published", list=list_id, records=len(content), left_out=content.left_out)
             if before is None or not before.content.addresses:
                 for one in told(settings, {list_id: content.addresses}):
                     log.warning(
                         "policy-zone-addresses", list=list_id, secondaries=one["secondaries"], given=one["given"], why=one["reason"]
                     )
-        await self.served.keep()
