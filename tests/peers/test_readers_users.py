@@ -48,8 +48,8 @@ def tables() -> Iterator[Path]:
         yield folder
 
 
-def numbers(tables: Path, user: int, many: int = 1) -> list[int]:
-    """The numbers of readers that one process of that user opens; dnsdist's Lua runs them while it checks a configuration."""
+def said(tables: Path, user: int, many: int = 1) -> str:
+    """What readers say that one process of that user opens, and their numbers; dnsdist's Lua runs them while it checks a configuration."""
     config = tables.parent / f"dnsdist-{user}.conf"
     key, reader = tables.parent / "list.key", tables.parent / "sekisho.lua"
     config.write_text(
@@ -63,8 +63,14 @@ def numbers(tables: Path, user: int, many: int = 1) -> list[int]:
         capture_output=True, text=True, timeout=120, check=False, user=user, group=user, extra_groups=[GROUP], umask=0o022,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "tables taken" in done.stdout, done.stdout
-    return [int(one) for one in re.findall(r"^number (\d+)$", done.stdout, re.MULTILINE)]
+    return done.stdout
+
+
+def numbers(tables: Path, user: int, many: int = 1) -> list[int]:
+    """The numbers of readers that take the tables."""
+    output = said(tables, user, many)
+    assert "tables taken" in output, output
+    return [int(one) for one in re.findall(r"^number (\d+)$", output, re.MULTILINE)]
 
 
 def test_readers_of_several_users_count_beside_each_other_and_their_files_stay_few(tables: Path) -> None:
@@ -78,3 +84,16 @@ def test_readers_of_several_users_count_beside_each_other_and_their_files_stay_f
         path = tables / f"counts-{number}"
         map_table(path, Kind.COUNTS, layout.COUNTS_VERSION)
         assert (path.stat().st_gid, path.stat().st_mode & 0o777) == (GROUP, 0o640)
+
+
+def test_a_file_that_cannot_be_opened_for_another_reason_than_its_owner_is_said(tables: Path) -> None:
+    path = tables / f".plugin-{layout.PLUGINS[0]}"
+    path.symlink_to(path)
+    output = said(tables, FIRST)
+    assert f"{path} cannot be written (Too many levels of symbolic links); see the folder's room and rights" in output
+    assert "number nil" in output
+
+
+def test_a_folder_the_reader_may_not_write_is_said(tables: Path) -> None:
+    tables.chmod(0o755)
+    assert f"{tables} cannot be written; give this process the tables' group" in said(tables, FIRST)

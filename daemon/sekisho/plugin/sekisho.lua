@@ -25,7 +25,7 @@ for _, declaration in ipairs{
   "int open(const char *, int, ...);", "int close(int);", "void *mmap(void *, size_t, int, int, int, int64_t);",
   "int munmap(void *, size_t);", "int64_t lseek(int, int64_t, int);", "int flock(int, int);", "int getpid(void);",
   "int posix_fallocate(int, int64_t, int64_t);", "int rename(const char *, const char *);",
-  "int64_t pread(int, void *, size_t, int64_t);", "int clock_gettime(int, void *);",
+  "int64_t pread(int, void *, size_t, int64_t);", "int clock_gettime(int, void *);", "char *strerror(int);",
 } do pcall(ffi.cdef, declaration) end
 
 local SNAPSHOT, CUSTOMERS, COUNTS, HITS, HEAD, BUDGETS = 1, 2, 3, 4, 5, 7
@@ -131,18 +131,26 @@ local function create(path, kind, number, shapes)
   return false
 end
 
--- Open the file of a number, or make it; nil if it is another user's, whose files this process could not replace, and true besides if
--- it cannot be made. O_NOATIME is for a file's owner alone, and O_CREAT is refused in such a folder on another's file.
+-- Open the file of a number, or make it; nil if it is another user's, whose files this process could not replace, and the reason besides
+-- if it can be neither opened nor made. O_NOATIME is for a file's owner alone, and O_CREAT is refused in such a folder on another's file.
 local function open_own(path)
-  local ENOENT, EEXIST = 2, 17
+  local EPERM, ENOENT, EACCES, EEXIST = 1, 2, 13, 17
+  local code
   for _ = 1, 2 do
     local fd = C.open(path, 786432) -- O_RDONLY | O_CLOEXEC | O_NOATIME
     if fd >= 0 then return fd end
-    if ffi.errno() ~= ENOENT then return nil end
+    code = ffi.errno()
+    if code == EPERM or code == EACCES then return nil end
+    if code ~= ENOENT then break end
     fd = C.open(path, 524480, ffi.cast("int", 432)) -- O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0660
     if fd >= 0 then return fd end
-    if ffi.errno() ~= EEXIST then return nil, true end
+    code = ffi.errno()
+    if code == EPERM or code == EACCES then
+      return nil, path:match("(.*)/") .. " cannot be written; give this process the tables' group"
+    end
+    if code ~= EEXIST then break end
   end
+  return nil, ("%s cannot be written (%s); see the folder's room and rights"):format(path, ffi.string(C.strerror(code)))
 end
 
 local clock = ffi.new("sekisho_time")
@@ -330,7 +338,7 @@ function Checkpoint:fit(rows, epoch, generation)
     for bank = 1, 2 do
       for number = 144 * bank - ROOM, 144 * bank - 1 do
         local fd, why = open_own(folder .. "/.plugin-" .. number)
-        if why then return nil, folder .. " cannot be written; give this process the tables' group" end
+        if why then return nil, why end
         if fd and C.flock(fd, 6) == 0 then self.number, self.lock = number, fd elseif fd then C.close(fd) end
         if self.number then break end
       end
