@@ -12,6 +12,7 @@ import pytest
 
 from scenarios.harness import Resolver, folders, running, write_site
 from scenarios.harness.checkpoint import command
+from sekisho.app.exitcodes import REFUSED
 
 pytestmark = pytest.mark.slow
 
@@ -102,10 +103,10 @@ def test_check_tells_every_fault_of_every_file_with_its_line(broken: Path) -> No
     assert all(one["message"] and one["file"] for one in body["faults"])
 
 
-@pytest.mark.parametrize(("argv", "code"), [(("-m", "sekisho.cli.main", "run"), 1), (("-m", "sekisho.app.control"), 78)])
-def test_nothing_starts_on_it_and_the_same_faults_are_told(broken: Path, argv: tuple[str, ...], code: int) -> None:
+@pytest.mark.parametrize("argv", [("-m", "sekisho.cli.main", "run"), ("-m", "sekisho.app.control")])
+def test_nothing_starts_on_it_and_the_same_faults_are_told(broken: Path, argv: tuple[str, ...]) -> None:
     done = subprocess.run([sys.executable, *argv, "--config", str(broken)], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == code
+    assert done.returncode == REFUSED
     assert "Traceback" not in done.stderr
     for file, line, _ in EXPECTED:
         assert f"{file}:{line}: " in done.stderr
@@ -117,17 +118,17 @@ def test_nothing_starts_on_it_and_the_same_faults_are_told(broken: Path, argv: t
 def test_whatever_stands_in_the_main_file_is_a_fault_and_no_failure(tmp_path: Path, text: str) -> None:
     config = tmp_path / "sekisho.yaml"
     config.write_text(text)
-    for verb in ("check", "run"):
+    for verb, code in (("check", 1), ("run", REFUSED)):
         done = command("--config", str(config), verb)
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (done.returncode, done.stdout) == (code, "")
         assert "sekisho.yaml" in done.stderr
         assert "Traceback" not in done.stderr
 
 
 def test_a_missing_main_file_is_named(tmp_path: Path) -> None:
-    for verb in ("check", "run", "status"):
+    for verb, code in (("check", 1), ("run", REFUSED), ("status", 1)):
         done = command("--config", str(tmp_path / "none.yaml"), verb)
-        assert done.returncode == 1
+        assert done.returncode == code
         assert "none.yaml" in done.stderr
         assert "Traceback" not in done.stderr
 

@@ -39,6 +39,7 @@ from sekisho.drivers.notify import Notifier
 from sekisho.drivers.site import Site
 from sekisho.measures import calendar
 from sekisho.model.errors import ConfigError, SekishoError
+from sekisho.model.words import counted
 
 log = structlog.get_logger("sekisho.control")
 
@@ -159,7 +160,7 @@ async def serve(base: Base, config: Path, hang_up: asyncio.Event, notifier: Noti
         core.flows.want(core.site.settings.flows)
         await core.zones.adopt()
         log.info("ready", customers=len(core.people), lists=len(core.people.lists), epoch=core.tables.published.epoch)
-        notifier.ready(f"{len(core.people)} customers, {len(core.people.lists)} lists")
+        notifier.ready(f"{counted(len(core.people), 'customer', 'customers')}, {counted(len(core.people.lists), 'list', 'lists')}")
         try:
             await _until_stopped(stop, tasks)
         finally:

@@ -20,6 +20,7 @@ from sekisho.enforce.wanted import Line, Where, contested, state_of
 from sekisho.model.errors import RefusedError, UnavailableError
 from sekisho.model.measures import NONE, Enforcement, MeasureState
 from sekisho.model.observation import LineObservation
+from sekisho.model.words import counted
 
 Json = dict[str, Any]
 
@@ -98,7 +99,9 @@ def warnings(core: Core) -> list[str]:
         if wanting:
             found.append(f"lines are observed only, and {wanting} would be limited; `lines: {{mode: enforce}}` does it")
     if core.lines.wants.unnumbered:
-        found.append(f"{core.lines.wants.unnumbered} lines cannot be slowed: the kernel has no more classes on one interface")
+        found.append(
+            f"{counted(core.lines.wants.unnumbered, 'line', 'lines')} cannot be slowed: the kernel has no more classes on one interface"
+        )
     return found
 
 

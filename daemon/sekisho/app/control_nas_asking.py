@@ -20,6 +20,7 @@ from sekisho.enforce.naslines import TOLD_AFTER, Request
 from sekisho.enforce.templates import compose
 from sekisho.model.errors import LedgerError, RefusedError
 from sekisho.model.nas import Answer, ErrorCause, Patience, Remembered, RequestKind, RequestOutcome
+from sekisho.model.words import counted
 
 if TYPE_CHECKING:
     # Brings RADIUS packets with it: imported when there is a NAS to ask.
@@ -150,13 +151,13 @@ class Asking:
         for name, state in self.book.nases().items():
             if state.silent_since is not None and state.tries >= TOLD_AFTER:
                 why = self.errors.get(name, "look at its address, its secret and whether it takes requests from here")
-                found.append(f"NAS {name} does not answer, and {len(state.lines)} lines wait for it: {why}")
+                found.append(f"NAS {name} does not answer, and {counted(len(state.lines), 'line waits', 'lines wait')} for it: {why}")
             refused = sum(line.given_up is not None for line in self.book.lines(name))
             if refused:
-                found.append(f"NAS {name} refuses what is asked for {refused} lines; `sekisho nas show {name}` says why")
+                many = counted(refused, "line", "lines")
+                found.append(f"NAS {name} refuses what is asked for {many}; `sekisho nas show {name}` says why")
         lost = Counter(line.target.nas for line in self.book.lines() if line.target.nas not in self.book.nases())
         for name, count in lost.items():
-            found.append(
-                f"NAS {name}, which `coa:` does not name any more, may hold {count} limits; name it again, or take them back by hand"
-            )
+            many = counted(count, "limit", "limits")
+            found.append(f"NAS {name}, which `coa:` does not name any more, may hold {many}; name it again, or undo that by hand")
         return found

@@ -1,7 +1,8 @@
 """How `sekishod` and `sekisho-plane` end, by the numbers of sysexits.h(3): what started them goes by it.
 
 The units and `sekisho run` start again whatever ended otherwise than it was told to: CRASHED at once, the other two
-after a pause, since they would come to the same a moment later. `sekisho run` gives a refused configuration up.
+after a pause, since they would come to the same a moment later. `sekisho run` gives a refused configuration up, and ends as what it
+started did.
 """
 
 from __future__ import annotations

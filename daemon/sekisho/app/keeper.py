@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
+from sekisho.app.exitcodes import CRASHED
 from sekisho.app.programs import Keeper, Program, Say
 from sekisho.app.takeover import Takeover, running
 from sekisho.drivers.notify import Notifier, NotifyChannel
@@ -29,8 +30,8 @@ def keep(programs: Iterable[Program], environ: Mapping[str, str], say: Say) -> i
     """Keep the programs running until SIGTERM or SIGINT; call from the main thread.
 
     Each is started as it comes: what one needs to be made ready does not hold up those before it, and an
-    error in that stops them and is raised. Returns the exit code: 0 stopped as asked, 1 a program could
-    not be started at all.
+    error in that stops them and is raised. Returns the exit code: 0 stopped as asked, else that of a
+    program that could not be started at all.
     """
     with Signals() as signals, NotifyChannel() as notices, selectors.DefaultSelector() as selector:
         selector.register(signals.reader, selectors.EVENT_READ)
@@ -127,7 +128,7 @@ def _reap(keepers: Sequence[Keeper], takeover: Takeover, say: Say) -> int | None
         pause = keeper.on_exit(time.monotonic())
         if keeper.hopeless(code):
             say(f"{keeper.program.name}: {_ended(code)} before it was ready; nothing is left running")
-            return 1
+            return code if code > 0 else CRASHED
         say(f"{keeper.program.name}: {_ended(code)}; starting it again in {pause:g} s")
     return None
 

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sekisho.app.exitcodes import PASSING
+from sekisho.app.exitcodes import PASSING, REFUSED
 from sekisho.app.keeper import Program, Say, keep
 from sekisho.drivers.compilecache import use_compile_cache
 from sekisho.drivers.listeners import bind_listeners
@@ -26,7 +26,7 @@ from sekisho.model.errors import ConfigError, UnavailableError
 
 def run(config: Path, environ: Mapping[str, str] | None = None, say: Say | None = None, *, options: tuple[str, ...] = ()) -> int:
     """Run the checkpoint of `config` until it is told to stop; both programs get `options`. Returns the exit code: that of `keep`, or
-    PASSING for an address that is taken, as the services have it; 1 for a configuration with faults.
+    as the services have it PASSING for an address that is taken and REFUSED for a configuration with faults.
     """
     tell = say or _to_stderr
     inner = dict(os.environ if environ is None else environ)
@@ -39,7 +39,7 @@ def run(config: Path, environ: Mapping[str, str] | None = None, say: Say | None 
         except UnavailableError as error:
             tell(str(error))
             return PASSING
-    return 1
+    return REFUSED
 
 
 def _programs(config: Path, options: tuple[str, ...], tell: Say, stack: contextlib.ExitStack) -> Iterator[Program]:

@@ -81,7 +81,7 @@ def cli() -> None:
       sekisho notice-report import notice.csv
 
     --config FILE and --json may stand before or after any verb. Exit codes: 0 done, 1 refused or
-    failed, 2 usage. What shows needs the role viewer, what changes the role operator (`roles:` in
+    failed, 2 usage; those of `run` its help says. What shows needs the role viewer, what changes the role operator (`roles:` in
     sekisho.yaml); root has both.
     """
 

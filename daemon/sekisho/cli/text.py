@@ -85,12 +85,3 @@ def duration(seconds: object) -> str:
 def nobody(customer: str) -> str:
     """Said where nothing is refused: what is on record of a customer who has gone is still shown."""
     return f"there is no customer {plain(customer)} now; `sekisho customers show` lists those there are"
-
-
-def number(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else "-"
-
-
-def counted(value: object, one: str, more: str) -> str:
-    """A count and what is counted: `1 customer`, `2 customers`."""
-    return f"{number(value)} {one if value == 1 else more}"

@@ -18,8 +18,9 @@ import click
 
 from sekisho.cli.base import Verbs, chosen_config, client, print_json, wants_json
 from sekisho.cli.client import Client, state_path
-from sekisho.cli.text import moment, nobody, number, plain
+from sekisho.cli.text import moment, nobody, plain
 from sekisho.model.errors import SekishoError
+from sekisho.model.words import number
 
 if TYPE_CHECKING:
     from sekisho.drivers.audit import Source

@@ -12,8 +12,9 @@ import click
 import sekisho
 from sekisho.cli.base import Verb, answer, chosen_config, client
 from sekisho.cli.client import Json, state_path
-from sekisho.cli.text import moment, number, plain
+from sekisho.cli.text import moment, plain
 from sekisho.model.errors import LedgerError, UnavailableError
+from sekisho.model.words import number
 
 
 @click.command(cls=Verb)

@@ -11,8 +11,9 @@ import click
 
 from sekisho.cli.base import Verb, Verbs, answer, client
 from sekisho.cli.client import Json
-from sekisho.cli.text import counted, moment, plain, table
+from sekisho.cli.text import moment, plain, table
 from sekisho.cli.times import Moment
+from sekisho.model.words import counted
 
 
 @click.group(cls=Verbs)

@@ -11,8 +11,9 @@ from click.shell_completion import get_completion_class
 
 from sekisho.cli.base import Verb, answer, chosen_config, client, fault_bodies, fault_lines, print_json, wants_json
 from sekisho.cli.client import Json
-from sekisho.cli.text import counted, duration, moment, number, plain, table
+from sekisho.cli.text import duration, moment, plain, table
 from sekisho.model.errors import ConfigError
+from sekisho.model.words import counted, number
 
 
 @click.command(cls=Verb)
@@ -29,7 +30,8 @@ def run(log_level: str | None, log_format: str | None) -> None:
       sekisho --config sekisho.yaml run
       sekisho run --log-level debug
 
-    Under systemd, start `sekishod` and `sekisho-plane` as services of their own instead.
+    Under systemd, start `sekishod` and `sekisho-plane` as services of their own instead. Exit codes are theirs:
+    0 stopped, 78 faults in the configuration, 75 a start the machine did not allow, 70 crashed.
     """
     from sekisho.app import supervise  # noqa: PLC0415 - client verbs start fast
 

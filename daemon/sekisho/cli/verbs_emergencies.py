@@ -8,9 +8,10 @@ import click
 
 from sekisho.cli.base import Verb, Verbs, answer, client
 from sekisho.cli.client import Json
-from sekisho.cli.text import counted, duration, moment, number, plain, table
+from sekisho.cli.text import duration, moment, plain, table
 from sekisho.cli.times import Moment
 from sekisho.cli.verbs_measures import REASON
+from sekisho.model.words import counted, number
 
 
 @click.command(cls=Verb)

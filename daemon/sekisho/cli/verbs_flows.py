@@ -8,7 +8,8 @@ import click
 
 from sekisho.cli.base import Verb, Verbs, answer, client
 from sekisho.cli.client import Json
-from sekisho.cli.text import moment, number, plain, table
+from sekisho.cli.text import moment, plain, table
+from sekisho.model.words import number
 
 _VERSIONS = {"netflow5": "v5", "netflow9": "v9", "ipfix": "ipfix"}
 

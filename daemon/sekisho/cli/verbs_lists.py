@@ -9,8 +9,9 @@ import click
 
 from sekisho.cli.base import Verb, Verbs, answer, client
 from sekisho.cli.client import Json
-from sekisho.cli.text import counted, moment, number, plain, table
+from sekisho.cli.text import moment, plain, table
 from sekisho.cli.verbs_daemon import list_table, state_of
+from sekisho.model.words import counted, number
 
 
 @click.group(cls=Verbs)

@@ -11,9 +11,10 @@ import click
 
 from sekisho.cli.base import Verb, answer, chosen_config
 from sekisho.cli.client import Json
-from sekisho.cli.text import counted, moment, number, plain, table
+from sekisho.cli.text import moment, plain, table
 from sekisho.model.customers import V4_MAPPED
 from sekisho.model.errors import RefusedError
+from sekisho.model.words import counted, number
 
 _MOST = 50
 """Customers under one clause that are told of in words; --json has all of them."""

@@ -8,8 +8,9 @@ import click
 
 from sekisho.cli.base import Verb, Verbs, answer, client
 from sekisho.cli.client import Json
-from sekisho.cli.text import moment, nobody, number, plain, table
+from sekisho.cli.text import moment, nobody, plain, table
 from sekisho.cli.times import Moment
+from sekisho.model.words import number
 
 BEHIND = 50_000
 """Updates on disk that wait to be put in the sessions' own lines: up to 40,000 are left for later in the usual course."""

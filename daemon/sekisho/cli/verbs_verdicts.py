@@ -9,9 +9,10 @@ import click
 
 from sekisho.cli.base import Verb, answer, client
 from sekisho.cli.client import Json
-from sekisho.cli.text import fold, moment, nobody, number, plain, table
+from sekisho.cli.text import fold, moment, nobody, plain, table
 from sekisho.cli.times import Moment
 from sekisho.cli.verbs_customers import measure_lines, reach_table
+from sekisho.model.words import number
 
 
 @click.command(cls=Verb)

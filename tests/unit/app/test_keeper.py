@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from sekisho.app.exitcodes import CRASHED, REFUSED
 from sekisho.app.programs import PAUSES, STEADY, Keeper, Program
 from support import wait_until
 
@@ -157,9 +158,9 @@ def test_no_orphan_is_left_when_the_supervisor_is_killed(start) -> None:
     wait_until(lambda: not alive(run.pid("control")) and not alive(run.pid("plane")))
 
 
-def test_a_refused_configuration_stops_everything_with_exit_code_1(start) -> None:
+def test_a_refused_configuration_stops_everything_with_its_exit_code(start) -> None:
     run = start(control="refuse")
-    assert run.process.wait(60) == 1
+    assert run.process.wait(60) == REFUSED
     assert "sekisho.yaml:3: unknown key" in run.said
     assert "control: ended with exit code 78 before it was ready" in run.said
     wait_until(lambda: not any(alive(int(one[0])) for one in run.starts("plane")))
@@ -167,7 +168,7 @@ def test_a_refused_configuration_stops_everything_with_exit_code_1(start) -> Non
 
 def test_a_process_that_never_gets_ready_is_given_up(start) -> None:
     run = start(plane="die")
-    assert run.process.wait(60) == 1
+    assert run.process.wait(60) == CRASHED
     assert len(run.starts("plane")) == 5
     assert len(run.starts("control")) == 1
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.app.demo_site import DemoSite, write_site
+from sekisho.app.exitcodes import REFUSED
 from sekisho.drivers.notify import NotifyChannel
 from support import wait_until
 
@@ -117,7 +118,7 @@ def test_a_fault_of_the_main_file_stops_the_control_plane_and_is_told_with_all_o
     site.config.write_text(json.dumps(json.loads(site.config.read_text()) | {"wrokers": 2}))
     argv = [sys.executable, "-P", "-m", "sekisho.cli.main", "--config", str(site.config), "run"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == REFUSED
     assert "wrokers" in done.stderr
     assert "colour" in done.stderr
     assert not (site.folder / "state").exists()

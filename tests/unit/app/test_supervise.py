@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from sekisho.app import supervise
-from sekisho.app.exitcodes import PASSING
+from sekisho.app.exitcodes import PASSING, REFUSED
 from sekisho.app.keeper import Program
 from sekisho.cli.main import cli
 from support import free_port
@@ -87,7 +87,7 @@ def test_every_fault_of_every_file_is_told_and_nothing_starts(config: Path, kept
     (config.parent / "lists.yaml").write_text('{"version": 1, "lists": [{"id": "c2", "colour": "red"}]}')
     change(config, lists="lists.yaml", wrokers=2)
     said: list[str] = []
-    assert supervise.run(config, {}, said.append) == 1
+    assert supervise.run(config, {}, said.append) == REFUSED
     (text,) = said
     assert "wrokers" in text
     assert "colour" in text
@@ -96,7 +96,7 @@ def test_every_fault_of_every_file_is_told_and_nothing_starts(config: Path, kept
 
 def test_a_configuration_that_is_not_there_is_named(tmp_path: Path, kept) -> None:
     said: list[str] = []
-    assert supervise.run(tmp_path / "none.yaml", {}, said.append) == 1
+    assert supervise.run(tmp_path / "none.yaml", {}, said.append) == REFUSED
     assert "none.yaml" in said[0]
     assert not kept
 

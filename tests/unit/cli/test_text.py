@@ -6,8 +6,9 @@ import datetime as dt
 
 import pytest
 
-from sekisho.cli.text import counted, duration, fold, moment, plain, table, width
+from sekisho.cli.text import duration, fold, moment, plain, table, width
 from sekisho.cli.times import parse_moment
+from sekisho.model.words import counted
 
 
 @pytest.mark.parametrize(

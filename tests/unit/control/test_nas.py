@@ -300,7 +300,7 @@ def test_a_limit_that_a_nas_refuses_is_told_with_its_cause(tmp_path):
         async with site.running() as limits:
             site.enforce(limits, "c-1", SLOW)
             await settled(limits)
-            assert any("bng-1 refuses what is asked for 1 lines" in one for one in limits.warnings())
+            assert any("bng-1 refuses what is asked for 1 line;" in one for one in limits.warnings())
             assert {cause.word: count for cause, count in limits.causes.items()} == {"unsupported-attribute": 1}
 
     with coaserver.running(coaserver.nak(401)) as server:
@@ -314,7 +314,7 @@ def test_a_nas_that_does_not_answer_is_told_of_and_asked_until_it_does(tmp_path)
         site.live.sessions = [session(1)]
         async with site.running(timeout=0.05) as limits:
             site.enforce(limits, "c-1", SLOW)
-            await until(lambda: any("bng-1 does not answer, and 1 lines wait" in one for one in limits.warnings()), "it is told")
+            await until(lambda: any("bng-1 does not answer, and 1 line waits" in one for one in limits.warnings()), "it is told")
             server.reply = coaserver.ack
             await settled(limits)
             assert limits.warnings() == []
@@ -441,7 +441,7 @@ def test_without_a_section_what_is_remembered_is_told(tmp_path):
             site.enforce(limits, "c-1", SLOW)
             await settled(limits)
             await limits.adopt(None)
-            assert any("bng-1, which `coa:` does not name any more, may hold 1 limits" in one for one in limits.warnings())
+            assert any("bng-1, which `coa:` does not name any more, may hold 1 limit;" in one for one in limits.warnings())
 
     with coaserver.running() as server:
         asyncio.run(story())
