@@ -215,6 +215,49 @@ def test_without_tables_lua_fails_as_configured_says_so_once_and_takes_them_when
         wait_until(blocked, what="the tables taken once they are there")
 
 
+@pytest.mark.parametrize("name", ["dnsdist", "recursor", "knot", "unbound"])
+def test_tables_made_anew_after_their_folder_was_wiped_are_followed_and_counted_into(name: str, upstream: Resolver, tmp_path: Path) -> None:
+    """The numbers may be those of before: what tells the new tables is that they are other files."""
+    tables = tmp_path / "plane"
+    (tmp_path / "list.key").write_bytes(bytes(range(16)))
+    (tmp_path / "list.key").chmod(0o600)
+    make_folder(tables)
+    place = Place(tmp_path, tables, tmp_path / "list.key", upstream.port)
+
+    def write(*names: str) -> TableWriter:
+        writer = TableWriter(tables)
+        held = [(definition(0), compile_entries([entry(one) for one in names]))]
+        writer.publish_snapshot(build(1, held, [profile(rule("gunma/別記-1"))], [], KEY, grounds=GROUNDS, garden=Garden(PAGE)), 1)
+        writer.replace_customers(PEOPLE, [Prefix.parse(ALLOWED)], len(PEOPLE))
+        return writer
+
+    writer = write("before.example")
+    with FRONTS[name](place) as front:
+        assert isinstance(front, Front)
+        one = Stand(name, place, writer, front)
+        one.follow(1)
+
+        def blocks(domain: str) -> bool:
+            return one.ask(f"n{next(_names)}.{domain}").rcode == 3
+
+        # Recursor's threads take the tables each by itself, and which one is asked is chance.
+        wait_until(lambda: all([blocks("before.example") for _ in range(30)]), what="all threads to take the tables")
+        for path in tables.iterdir():
+            path.unlink()
+        for _ in range(3):
+            assert blocks("before.example"), "the last good tables stay"
+            time.sleep(0.11)  # a look at the head passes
+        one.writer = write("after.example")
+        wait_until(lambda: all([blocks("after.example") for _ in range(30)]), what="all threads to take the new tables")
+        assert not blocks("before.example")
+        before = one.total(Counter.STEP_ENTITLED)
+        assert blocks("after.example")
+        assert one.total(Counter.STEP_ENTITLED) == before + 1
+        numbers = [number for number, _ in numbered_files(tables, "counts-")]
+        assert numbers
+        assert [number for number, _ in numbered_files(tables, ".plugin-")] == numbers
+
+
 def test_damage_that_only_the_checksum_shows_is_not_seen_by_lua(stand: Stand) -> None:
     epoch = 90
     damaged = bytearray(snapshot(epoch))

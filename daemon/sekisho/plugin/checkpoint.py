@@ -51,6 +51,8 @@ class Checkpoint:
         self._judge: Judge | None = None
         self._ledgers: Ledgers | None = None
         self._head: Table | None = None
+        self._renewed = False
+        """The folder was made anew: what the ledgers write is not read any more."""
         self._snapshot: tuple[int, Table] | None = None
         self._customers: tuple[int, Table] | None = None
         self._stop = threading.Event()
@@ -163,11 +165,19 @@ class Checkpoint:
         key = read_key(self._settings.key)
         if tuple(snapshot[1].section("check").words()) != digest_of(_CHECK, key):
             raise TableError(f"snapshot {snapshot[0]} was built with another list key than {self._settings.key}; give both the same")
-        if self._ledgers is None:
-            self._ledgers = Ledgers(self._settings.folder, judge.about)
-        rows = customers[1].section("rows").items // judge.about["row_words"]
-        counts, hits, budgets = self._ledgers.fit(rows, snapshot[0], customers[0])
-        judge.take(snapshot[1], customers[1], budgets, key, snapshot[0], counts, hits)
+        before = self._ledgers
+        ledgers = Ledgers(self._settings.folder, judge.about) if before is None or self._renewed else before
+        try:
+            rows = customers[1].section("rows").items // judge.about["row_words"]
+            counts, hits, budgets = ledgers.fit(rows, snapshot[0], customers[0])
+            judge.take(snapshot[1], customers[1], budgets, key, snapshot[0], counts, hits)
+        except BaseException:
+            if ledgers is not before:
+                ledgers.close()
+            raise
+        self._ledgers, self._renewed = ledgers, False
+        if before is not None and before is not ledgers:
+            before.close()
         self._snapshot, self._customers = snapshot, customers
         self._said.clear()
         self._log(f"tables taken, epoch {snapshot[0]}, generation {customers[0]}")
@@ -182,6 +192,7 @@ class Checkpoint:
                 return  # what is mapped stays
             raise TableError(f"{path} is missing; sekishod has not started, or another folder is its") from error
         if self._head is None or self._head.identity != (status.st_dev, status.st_ino):
+            self._renewed = self._ledgers is not None
             self._head = map_table(path, HEAD, version)
             self._snapshot = self._customers = None
 

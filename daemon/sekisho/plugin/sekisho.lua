@@ -26,6 +26,7 @@ for _, declaration in ipairs{
   "int munmap(void *, size_t);", "int64_t lseek(int, int64_t, int);", "int flock(int, int);", "int getpid(void);",
   "int posix_fallocate(int, int64_t, int64_t);", "int rename(const char *, const char *);",
   "int64_t pread(int, void *, size_t, int64_t);", "int clock_gettime(int, void *);", "char *strerror(int);",
+  "int statx(int, const char *, int, unsigned, void *);",
 } do pcall(ffi.cdef, declaration) end
 
 local SNAPSHOT, CUSTOMERS, COUNTS, HITS, HEAD, BUDGETS = 1, 2, 3, 4, 5, 7
@@ -153,6 +154,13 @@ local function open_own(path)
   return nil, ("%s cannot be written (%s); see the folder's room and rights"):format(path, ffi.string(C.strerror(code)))
 end
 
+local state, has_statx = ffi.new("uint64_t[32]"), pcall(function() return C.statx end)
+
+-- Which file stands under a path: another inode means it was made anew; nil if there is none, or the C library cannot tell.
+local function inode(path)
+  if has_statx and C.statx(-100, path, 0, 256, state) == 0 then return tonumber(state[4]) end -- AT_FDCWD, STATX_INO; stx_ino
+end
+
 local clock = ffi.new("sekisho_time")
 
 local function nanoseconds(which)
@@ -266,32 +274,33 @@ end
 
 function Checkpoint:take()
   local folder = self.options.tables
+  -- Made anew, as after its folder was wiped: what this process wrote was wiped too. Where it is missing, what is mapped stays.
+  local identity = inode(folder .. "/head")
+  if self.head and identity and identity ~= self.identity then self.head, self.renewed = nil, self.counts ~= nil end
   if not self.head then
     local table, why = map(folder .. "/head", HEAD)
     if not table then return nil, why end
     local cells, missing = cells_of(table, {"values"})
     if not cells then return nil, missing end
-    self.head = cells
+    self.head, self.identity = cells, identity
   end
   local epoch, generation = tonumber(self.head.values[0]), tonumber(self.head.values[1])
-  if epoch == 0 or generation == 0 then
-    self.head = nil -- it may be of a folder that was wiped
-    return nil, "sekishod has published no tables yet"
-  end
-  if epoch == self.epoch and generation == self.generation then return true end
+  if epoch == 0 or generation == 0 then return nil, "sekishod has published no tables yet" end
+  local anew = self.renewed
+  if epoch == self.epoch and generation == self.generation and not anew then return true end
   local snapshot, customers, why = self.snapshot, self.customers, nil
-  if epoch ~= self.epoch then
+  if epoch ~= self.epoch or anew then
     snapshot, why = self:map_snapshot(folder .. "/snapshot-" .. epoch)
     if not snapshot then return self:refuse(why, epoch, generation) end
   end
-  if generation ~= self.generation then
+  if generation ~= self.generation or anew then
     local table
     table, why = map(folder .. "/customers-" .. generation, CUSTOMERS)
     if table then customers, why = cells_of(table, {"slots", "present", "rows"}) else customers = nil end
     if not customers then return self:refuse(why, epoch, generation) end
   end
   local done
-  done, why = self:fit(customers.rows_items / 4, epoch, generation)
+  done, why = self:fit_anew(customers.rows_items / 4, epoch, generation)
   if not done then return nil, why end
   self.snapshot, self.customers, self.epoch, self.generation = snapshot, customers, epoch, generation
   self.said = {}
@@ -329,6 +338,22 @@ function Checkpoint:map_snapshot(path)
   end
   self.key0, self.key1 = key[0], key[1]
   return cells
+end
+
+-- As `fit`; where the folder was made anew with other files, and if that fails what it wrote to before stays.
+function Checkpoint:fit_anew(rows, epoch, generation)
+  if not self.renewed then return self:fit(rows, epoch, generation) end
+  local number, lock, counts, hits, budgets = self.number, self.lock, self.counts, self.hits, self.budgets
+  self.number, self.lock, self.counts, self.hits, self.budgets = nil, nil, nil, nil, nil
+  local done, why = self:fit(rows, epoch, generation)
+  if done then
+    counts.worker[2], self.renewed = 0, false
+    C.close(lock)
+    return true
+  end
+  if self.lock then C.close(self.lock) end
+  self.number, self.lock, self.counts, self.hits, self.budgets = number, lock, counts, hits, budgets
+  return nil, why
 end
 
 -- The files it writes, with room for `rows` customers. A number of its own is kept by a lock until the process ends.
