@@ -241,14 +241,14 @@ def test_tables_made_anew_after_their_folder_was_wiped_are_followed_and_counted_
             return one.ask(f"n{next(_names)}.{domain}").rcode == 3
 
         # Recursor's threads take the tables each by itself, and which one is asked is chance.
-        wait_until(lambda: all([blocks("before.example") for _ in range(30)]), what="all threads to take the tables")
+        wait_until(lambda: all(blocks("before.example") for _ in range(30)), what="all threads to take the tables")
         for path in tables.iterdir():
             path.unlink()
         for _ in range(3):
             assert blocks("before.example"), "the last good tables stay"
             time.sleep(0.11)  # a look at the head passes
         one.writer = write("after.example")
-        wait_until(lambda: all([blocks("after.example") for _ in range(30)]), what="all threads to take the new tables")
+        wait_until(lambda: all(blocks("after.example") for _ in range(30)), what="all threads to take the new tables")
         assert not blocks("before.example")
         before = one.total(Counter.STEP_ENTITLED)
         assert blocks("after.example")

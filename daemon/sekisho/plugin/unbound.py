@@ -38,6 +38,8 @@ _TYPES = {socket.htons(number): wire for number, wire in TYPES.items()}
 """As Unbound has types in its memory: in the order of the wire."""
 _TC, _RCODE = 0x0200, 15
 _NXDOMAIN, _SERVFAIL, _REFUSED = 3, 2, 5
+_ASKER = "asked"
+"""In what Unbound keeps with a state: the `_Asked` of who asked, if it was let through."""
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
 
@@ -63,8 +65,6 @@ class Plugin:
         self._insides = Insides(self._log)
         self._new, self._pass = unbound.MODULE_EVENT_NEW, unbound.MODULE_EVENT_PASS
         self._go_on, self._finished = unbound.MODULE_WAIT_MODULE, unbound.MODULE_FINISHED
-        self._asked: dict[int, _Asked] = {}
-        """By address of their state: the queries that Unbound works on."""
 
     def _log(self, sentence: str) -> None:
         self._unbound.log_warn(f"sekisho: {sentence}")
@@ -91,14 +91,14 @@ class Plugin:
         """Nothing waits for another query here."""
         return True
 
-    def operate(self, module: int, event: int, state: Any, _data: Any) -> bool:
-        """One event of one query."""
+    def operate(self, module: int, event: int, state: Any, data: dict[str, _Asked]) -> bool:
+        """One event of one query. `data` is kept with the query's state by Unbound, and goes with it however that ends."""
         if event in {self._new, self._pass}:
             client = state.mesh_info.reply_list
             # Without a client it is Unbound's own question on the way to an answer, or a prefetch.
-            state.set_ext_state(module, self._go_on if client is None else self._judge(state, client.query_reply))
+            state.set_ext_state(module, self._go_on if client is None else self._judge(state, client.query_reply, data))
         elif event == self._unbound.MODULE_EVENT_MODDONE:
-            asked, message = self._asked.pop(int(state.this), None), state.return_msg
+            asked, message = data.pop(_ASKER, None), state.return_msg
             if message is not None:
                 reply = message.rep
                 if asked and asked.row > 0 and reply.flags & _RCODE == _NXDOMAIN:
@@ -110,11 +110,10 @@ class Plugin:
                     self._judge_answer(state, asked, reply)
             state.set_ext_state(module, self._finished)
         else:
-            self._asked.pop(int(state.this), None)
             state.set_ext_state(module, self._unbound.MODULE_ERROR)
         return True
 
-    def _judge(self, state: Any, client: Any) -> int:
+    def _judge(self, state: Any, client: Any, data: dict[str, _Asked]) -> int:
         """What state a query goes into; its answer is set if it has one."""
         address, asked = client._addr.raw_addr, state.qinfo  # noqa: SLF001 - the interface's name for it
         name = asked.qname
@@ -127,7 +126,7 @@ class Plugin:
         outcome, answer, row = self._checkpoint.rule(message, high, low, four=four, stream=stream)
         if outcome == FORWARD:
             if row >= 0:
-                self._asked[int(state.this)] = _Asked(row, message, high, low, four, stream)
+                data[_ASKER] = _Asked(row, message, high, low, four, stream)
             return int(self._go_on)
         self._rule(state, name, outcome, answer)
         return int(self._finished)
