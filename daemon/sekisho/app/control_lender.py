@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from sekisho.app.control_people import People
-from sekisho.drivers.tablerows import Lent
+from sekisho.drivers.tablerows import NONE_LENT, Lent
 from sekisho.model.customers import Prefix
 
 
@@ -34,4 +34,4 @@ class NoLender:
         return None
 
     def lent(self) -> Callable[[People], Lent]:
-        return lambda _: ()
+        return lambda _: NONE_LENT

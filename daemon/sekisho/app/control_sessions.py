@@ -265,7 +265,7 @@ class Sessions(Whereabouts):
 
     async def _look_over(self) -> None:
         """Fixed prefixes that are on another's line since before, by what is held now."""
-        held = [code for code, _ in self.table.holdings()[0]]
+        held = self.table.holdings()[0]
         for begin in range(0, len(held), TOGETHER):
             self._taken.note(held[begin : begin + TOGETHER], self._people)
             await asyncio.sleep(0)

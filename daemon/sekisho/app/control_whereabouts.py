@@ -75,7 +75,7 @@ class Whereabouts:
 
     def customers(self) -> set[str]:
         """Customers with live sessions."""
-        return {name for name in self.table.holdings()[1] if name is not None}
+        return {name for name in self.table.holdings()[2] if name is not None}
 
     def holder(self, prefix: Prefix) -> str | None:
         """The customer on whose line a prefix is; `SHARED`: it is an address that customers share by ports."""
@@ -92,14 +92,14 @@ class Whereabouts:
         return {one for one in owners if one is not None}
 
     def lent(self) -> Callable[[People], Lent]:
-        held, customers = self.table.holdings()
+        codes, rows, customers = self.table.holdings()
         shared = self.table.shared()
 
         def of(people: People) -> Lent:
             # Sessions share customers, and looking one up costs more than remembering them.
             known = {name for name in set(customers) if name is not None and name in people}
-            whole = [(prefix_of(code), name) for code, row in held if (name := customers[row]) is not None and name in known]
-            return whole + [(prefix_of(code), SHARED) for code in shared]
+            names = [name if name in known else None for name in customers]
+            return Lent(codes, [names[row] for row in rows], shared)
 
         return of
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from sekisho.drivers.sharedfiles import MappedTable
 from sekisho.model.customers import Prefix
+from sekisho.sessions.columns import parted
 from sekisho.snapshot import layout
 from sekisho.snapshot.people import fields_of
 
@@ -76,8 +78,17 @@ class BulkRows:
     without: frozenset[str] = frozenset()
 
 
-Lent = Sequence[tuple[Prefix, str]]
-"""Prefixes that are customers' for now, and whose each is."""
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """Prefixes that are customers' for now, as codes (`sessions.columns`), and whose each is; None: nobody's who has a row."""
+
+    codes: Sequence[int]
+    names: Sequence[str | None]
+    shared: Sequence[int] = ()
+    """Codes of addresses that are `SHARED`."""
+
+
+NONE_LENT = Lent((), ())
 Prefixes = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint8], NDArray[np.uint32]]
 
 
@@ -133,14 +144,12 @@ def prefixes_of(singles: Sequence[tuple[int, CustomerRow]]) -> Prefixes:
 
 
 def lent_prefixes(lent: Lent, rows: Mapping[str, int]) -> Prefixes:
-    """Of those lent, the ones whose customers have rows."""
-    held = [(prefix, number) for prefix, name in lent if (number := rows.get(name)) is not None]
-    return (
-        np.fromiter((prefix.value >> 64 for prefix, _ in held), np.uint64, len(held)),
-        np.fromiter((prefix.value & LOW for prefix, _ in held), np.uint64, len(held)),
-        np.fromiter((prefix.length for prefix, _ in held), np.uint8, len(held)),
-        np.fromiter((number for _, number in held), np.uint32, len(held)),
-    )
+    """Of those lent, the ones whose customers have rows, and those that are shared."""
+    owners = [*lent.names, *repeat(SHARED, len(lent.shared))]
+    numbers = np.fromiter(map(rows.get, owners, repeat(-1)), np.int64, len(owners))  # type: ignore[arg-type]
+    keep = numbers >= 0
+    high, low, lengths = parted([*lent.codes, *lent.shared])
+    return high[keep], low[keep], lengths[keep], numbers[keep].astype(np.uint32)
 
 
 def allowed(allow: Sequence[Prefix]) -> Prefixes:

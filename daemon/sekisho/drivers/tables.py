@@ -27,6 +27,7 @@ from sekisho.drivers.sharedfiles import (
     snapshot_file,
 )
 from sekisho.drivers.tablerows import (
+    NONE_LENT,
     SHARED,
     BulkRows,
     CustomerRow,
@@ -41,6 +42,7 @@ from sekisho.drivers.tablerows import (
 )
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError, TableError
+from sekisho.sessions.columns import prefix_of
 from sekisho.snapshot import layout
 from sekisho.snapshot.sections import Kind
 
@@ -88,7 +90,7 @@ class TableWriter:
         allow: Sequence[Prefix],
         count: int = 0,
         epoch: int | None = None,
-        lent: Lent | None = None,
+        lent: Lent = NONE_LENT,
         spare: int = 0,
     ) -> None:
         """Load all customers as a new generation, put in force by one store: `bulk`, and `rows` besides.
@@ -98,7 +100,7 @@ class TableWriter:
         profiles are of: both come in force together, so that no row is read by the other
         configuration's lists while a million are loaded.
         """
-        shared = [prefix for prefix, name in lent or () if name == SHARED]
+        shared = [prefix_of(code) for code in lent.shared]
         if shared:
             self._numbers.of(SHARED)
         numbers = self._numbers.of_all(bulk.ids) if bulk is not None else np.empty(0, np.int64)
@@ -106,9 +108,8 @@ class TableWriter:
         parts = [allowed(allow), prefixes_of(singles)]
         if bulk is not None:
             parts.append(kept_prefixes(bulk, numbers))
-        if lent is not None:
-            parts.append(lent_prefixes(lent, self._numbers.rows))
-            parts.append(allowed([prefix for prefix in shared if is_within(prefix, allow)]))
+        parts.append(lent_prefixes(lent, self._numbers.rows))
+        parts.append(allowed([prefix for prefix in shared if is_within(prefix, allow)]))
         highs, lows, lengths, owners = (np.concatenate(column) for column in zip(*parts, strict=True))
         used = self._numbers.next
         table = self._create(max(count, used) + max(1024, used // 4), len(owners) + spare)

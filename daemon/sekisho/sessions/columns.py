@@ -24,6 +24,13 @@ def prefix_of(code: int) -> Prefix:
     return Prefix(code >> 8, code & 0xFF)
 
 
+def parted(codes: Sequence[int]) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint8]]:
+    """Codes as columns: the high and the low half of each value, and its length."""
+    octets = np.frombuffer(b"".join(map(int.to_bytes, codes, repeat(17))), np.uint8).reshape(-1, 17)
+    high, low = (np.ascontiguousarray(octets[:, start : start + 8]).view(">u8").ravel().astype(np.uint64) for start in (0, 8))
+    return high, low, octets[:, 16].copy()
+
+
 def without(prefix: Prefix, addresses: Sequence[Prefix]) -> list[Prefix]:
     """What is left of a prefix without some of its addresses (of full length, in their order), as few prefixes."""
     if not addresses:

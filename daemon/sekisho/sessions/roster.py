@@ -100,9 +100,9 @@ class Roster:
         row = self._holders.whole.get(code)
         return None if row is None else self._columns.customers[row]
 
-    def holdings(self) -> tuple[list[tuple[int, int]], list[str | None]]:
-        """All prefixes with the row that holds each, and the customer of each row, as of now."""
-        return list(self._holders.whole.items()), list(self._columns.customers)
+    def holdings(self) -> tuple[list[int], list[int], list[str | None]]:
+        """All prefixes' codes, the row that holds each, and the customer of each row, as of now."""
+        return list(self._holders.whole), list(self._holders.whole.values()), list(self._columns.customers)
 
     @property
     def sharing(self) -> int:

@@ -9,12 +9,12 @@ from ipaddress import ip_network
 
 import numpy as np
 
-from sekisho.drivers.tablerows import SHARED, CustomerRow, is_within
+from sekisho.drivers.tablerows import CustomerRow, Lent, is_within
 from sekisho.drivers.tables import TableWriter
 from sekisho.model.clauses import BlockRule, Ede
 from sekisho.model.customers import Prefix
 from sekisho.model.lists import Action, ActionKind, Entry, LocalRecord, Trigger
-from sekisho.sessions.columns import without
+from sekisho.sessions.columns import code_of, without
 from sekisho.snapshot.build import Garden, build
 from support.differential.measured import Sanctions, enforced, make_sanctions
 from support.differential.people import NOW, VERSION, Person, make_people, mask_of
@@ -147,7 +147,7 @@ class World:
         exemptions += [exempt_prefix(order, prefix) for order, prefix in self.spared]
         garden = Garden(PAGE, tuple(wire(name) for name in LET_OUT))
         writer.publish_snapshot(build(epoch, held, profiles, exemptions, KEY, grounds=GROUNDS, garden=garden), epoch)
-        lent = [(Prefix.parse(one), SHARED) for one in self.shared]
+        lent = Lent((), (), [code_of(Prefix.parse(one)) for one in self.shared])
         writer.load_customers(None, self.entitled(), [Prefix.parse(ALLOWED)], len(self.customers), lent=lent)
 
 

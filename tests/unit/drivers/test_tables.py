@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from sekisho.drivers.durable import write_file
 from sekisho.drivers.maps import Head, MappedCustomers, map_customers, map_snapshot
 from sekisho.drivers.sharedfiles import HEAD, create_table, customers_file, map_table, snapshot_file
-from sekisho.drivers.tablerows import SHARED, BulkRows, CustomerRow
+from sekisho.drivers.tablerows import SHARED, BulkRows, CustomerRow, Lent
 from sekisho.drivers.tables import TableWriter
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError, TableError
 from sekisho.plane.addresses import find_customer
+from sekisho.sessions.columns import code_of
 from sekisho.snapshot import layout
 from sekisho.snapshot.build import build
 from sekisho.snapshot.digest import key_of
@@ -112,7 +113,7 @@ def test_a_shared_address_is_nobodys_within_a_customers_prefix_and_allowed_where
     assert [answers(text) for text in ("192.0.2.2", "192.0.2.3", "192.0.2.4", "203.0.113.9")] == [True, False, True, True]
     again = TableWriter(tmp_path)
     rows = [row("a", "192.0.2.0/28"), row("b", "192.0.2.128/25")]
-    again.load_customers(None, rows, [Prefix.parse("203.0.113.0/24")], 2, None, [(inside, SHARED), (allowed, SHARED)])
+    again.load_customers(None, rows, [Prefix.parse("203.0.113.0/24")], 2, None, Lent((), (), [code_of(inside), code_of(allowed)]))
     assert [answers(text) for text in ("192.0.2.2", "192.0.2.3", "203.0.113.9")] == [True, False, True]
     assert again.row_of("a") == writer.row_of("a"), "no row was given out twice"
     again.put_customer(row("new", "198.51.100.9"))
