@@ -152,6 +152,14 @@ class NasLimits(Asking):
             self._want(target.customer, self.book.wanted().get(target.customer))
         self._wake.set()
 
+    def session_resumed(self, session: Session) -> None:
+        """A session that was over here goes on, or one is first heard of in its midst: its NAS may hold what it was asked for before."""
+        target = self._target(session)
+        if target is not None:
+            self.book.resumed(target.key, self._now())
+            self.sessions_changed([target.customer])
+            self._wake.set()
+
     def session_ended(self, session: Session) -> None:
         """A session ended, and what its NAS held of it. Of one that was only not heard of any more nobody knows: a limit is taken back."""
         target = self._target(session)

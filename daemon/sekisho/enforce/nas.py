@@ -95,6 +95,15 @@ class Book(Store):
         """A session ended: what the NAS held for it is gone with it."""
         self._drop(key)
 
+    def resumed(self, key: Key, now: float) -> None:
+        """A session goes on of which nothing was heard for long: what its NAS may hold is not forgotten, and asked for once more."""
+        line = self._lines.get(key)
+        if line is not None:
+            line.doubt = line.doubt or line.held
+            line.tries, line.due, line.given_up = 0, now, None
+            self._changed.add(key)
+            self._queue(line, now)
+
     def suspect(self, nas: str, now: float) -> None:
         """What a NAS acknowledged may not be what is meant now, since the template is another: all of it is asked again."""
         for line in self.lines(nas):

@@ -153,6 +153,28 @@ def test_an_answer_for_the_session_before_is_not_taken_for_the_one_by_the_same_n
     assert tally(asked, "bng-1").acknowledged == 1
 
 
+@pytest.mark.parametrize(("wanted", "asked_for"), [(None, LIFT), (SLOW, LIMIT)])
+def test_a_session_that_is_heard_of_again_has_what_its_nas_may_hold_asked_for_once_more(wanted, asked_for):
+    asked = book()
+    asked.want("c-1", SLOW, [line()], 0.0)
+    acknowledged(asked)
+    asked.want("c-1", SLOW, [], 1.0)
+    asked.answered(only(asked, 1.0), SILENT, NONE, 2.0)
+    asked.want("c-1", wanted, [], 3.0)
+    asked.resumed(line().key, 20.0)
+    assert asked.changes()[0][0].certain is False
+    asked.want("c-1", wanted, [line()], 20.0)
+    assert kinds(asked.due(20.0)) == [(asked_for, "s-1", SLOW)]
+
+
+def test_a_session_the_nas_did_not_know_is_asked_for_when_accounting_tells_of_it_again():
+    asked = book()
+    asked.want("c-1", SLOW, [line()], 0.0)
+    asked.answered(only(asked), NAK, ErrorCause.SESSION_CONTEXT_NOT_FOUND, 1.0)
+    asked.resumed(line().key, 60.0)
+    assert kinds(asked.due(60.0)) == [(LIMIT, "s-1", SLOW)]
+
+
 def test_a_nas_that_restarted_has_forgotten_its_limits_and_they_are_applied_anew():
     asked = book()
     asked.want("c-1", SLOW, [line(1)], 0.0)
