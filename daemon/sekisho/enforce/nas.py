@@ -239,12 +239,17 @@ class Book(Store):
             line.held, line.doubt, line.tries, line.given_up = None, None, 0, None
             line.given_up = self._wish(line)
             self._shared_anew(line.target.customer)
-        elif then is Next.GIVE_UP and request.kind is not RequestKind.LIFT:
+        elif then in {Next.GIVE_UP, Next.SLOWLY} and request.kind is not RequestKind.LIFT:
             line.given_up = request
             line.tries += 1
+            line.due = now + (self._longest(line) if then is Next.SLOWLY else 0.0)
+            self._otherwise(line, now)
         else:
             # A limit is asked to be lifted for as long as it takes; and a line nobody tells the starts of may come up any time.
             self._later(line, now)
             if then is not Next.RETRY:
-                nas = self._nases.get(line.target.nas)
-                line.due = now + (nas.pace.backoff_max if nas is not None else 0.0)
+                line.due = now + self._longest(line)
+
+    def _longest(self, line: Line) -> float:
+        nas = self._nases.get(line.target.nas)
+        return nas.pace.backoff_max if nas is not None else 0.0

@@ -51,11 +51,11 @@ class Store:
     def next_of(self, line: Line) -> Request | None:
         """What is still to be asked about a line, whenever it is due."""
         request = self._wish(line)
-        return None if request is not None and request == line.given_up else request
+        return None if request is not None and request == line.given_up and not line.slow else request
 
     def idle(self) -> bool:
-        """Whether nothing is under way and nothing is left to be asked."""
-        return all(line.flight is None and self.next_of(line) is None for line in self._lines.values())
+        """Whether nothing is under way and nothing is left to be asked but what was refused."""
+        return all(line.flight is None and self.next_of(line) in {None, line.given_up} for line in self._lines.values())
 
     def _add(self, line: Line, now: float) -> Line:
         key = line.target.key
@@ -94,6 +94,7 @@ class Store:
         """A customer has more or fewer lines to share a limit now."""
         if self.share and customer in self._wanted:
             for key in self._of.get(customer, ()):
+                self._otherwise(self._lines[key], 0.0)
                 self._queue(self._lines[key], 0.0)
 
     def _queue(self, line: Line, now: float) -> None:
@@ -120,9 +121,13 @@ class Store:
             line.given_up = None
             self._settle(line)
         elif request != line.given_up:
-            if line.given_up is not None:
-                line.tries, line.due, line.given_up = 0, now, None
+            self._otherwise(line, now)
             self._queue(line, now)
+
+    def _otherwise(self, line: Line, now: float) -> None:
+        """Where something else is wanted than what was refused, that is asked at once."""
+        if line.given_up is not None and self._wish(line) != line.given_up:
+            line.tries, line.due, line.given_up = 0, now, None
 
     def _settle(self, line: Line) -> None:
         """Forget a line of which nothing is held nor wanted."""

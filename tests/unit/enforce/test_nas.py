@@ -330,6 +330,43 @@ def test_what_is_refused_for_good_is_asked_again_only_when_something_else_is_wan
     assert kinds(asked.due(2.0)) == [(LIMIT, "s-1", SLOWER)]
 
 
+@pytest.mark.parametrize("cause", [cause for cause, then in ON_CAUSE.items() if then is Next.SLOWLY], ids=lambda cause: cause.word)
+def test_what_a_nas_that_was_mended_would_take_is_told_as_refused_and_asked_again_now_and_then(cause):
+    asked = book()
+    asked.want("c-1", SLOW, [line()], 0.0)
+    for now in (0.0, 300.0, 600.0):
+        asked.answered(only(asked, now), NAK, cause, now)
+        assert tally(asked, "bng-1").refused == 1
+        assert asked.idle(), "nobody waits for it"
+        assert (asked.due(now + 299.0), asked.next_due()) == ([], now + 300.0)
+    acknowledged(asked, 900.0)
+    assert tally(asked, "bng-1").acknowledged == 1
+
+
+def test_another_limit_does_not_wait_for_the_turn_of_the_one_that_was_refused():
+    asked = book()
+    asked.want("c-1", SLOW, [line()], 0.0)
+    asked.answered(only(asked), NAK, ErrorCause.ADMINISTRATIVELY_PROHIBITED, 0.0)
+    asked.started(line(2), 1.0)
+    assert sorted(kinds(asked.due(1.0))) == [(LIMIT, "s-1", HALF), (LIMIT, "s-2", HALF)]
+    asked.want("c-1", SLOWER, [line(), line(2)], 2.0)
+    for one in list(asked.lines()):
+        asked.answered(one.flight, NAK, ErrorCause.ADMINISTRATIVELY_PROHIBITED, 3.0)
+    assert sorted(kinds(asked.due(3.0))) == [(LIMIT, "s-1", SLOWER.part(2)), (LIMIT, "s-2", SLOWER.part(2))]
+
+
+def test_a_nas_without_resources_is_asked_again_soon_and_more_and_more_rarely():
+    asked = book()
+    asked.want("c-1", SLOW, [line()], 0.0)
+    now, waits = 0.0, []
+    for _ in range(7):
+        asked.answered(only(asked, now), NAK, ErrorCause.RESOURCES_UNAVAILABLE, now)
+        waits.append(asked.next_due() - now)
+        now = asked.next_due()
+    assert waits == [10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0]
+    assert tally(asked, "bng-1").pending == 1
+
+
 @pytest.mark.parametrize("cause", [cause for cause, then in ON_CAUSE.items() if then is Next.RETRY], ids=lambda cause: cause.word)
 def test_what_is_refused_for_now_is_asked_again_after_a_wait(cause):
     asked = book()
