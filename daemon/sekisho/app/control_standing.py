@@ -116,6 +116,14 @@ class View:
             return False
         return not all(self.observes(clause) for clause in emergency.clauses)
 
+    def emergency(self, customer: Customer, *, observed: bool = False) -> Ground | None:
+        """How an emergency limits a customer now, unless all enforcement is held; `observed`: also by clauses that are observed only."""
+        declared = self.book.emergency
+        if declared is None:
+            return None
+        spared = {one for one in declared.clauses if (not observed and self.observes(one)) or self.is_exempt(customer, one)}
+        return emergency_ground(declared, customer, self.people.site.packs, self.now, spared)
+
     def _plan(self, customer: Customer) -> Plan | None:
         """The capacity of the customer's line: of the contract, or what the configuration says of lines without one."""
         if customer.plan is not None:
@@ -132,12 +140,9 @@ class View:
                 ground = ground_of(known, standing.rule, exempt=standing.exempt, observe=observe)
                 if ground is not None:
                     yield ground
-        if self.book.emergency is not None:
-            site = self.people.site
-            spared = {clause for clause in self.book.emergency.clauses if self.observes(clause) or self.is_exempt(customer, clause)}
-            ground = emergency_ground(self.book.emergency, customer, site.packs, self.now, spared)
-            if ground is not None:
-                yield ground
+        ground = self.emergency(customer)
+        if ground is not None:
+            yield ground
 
 
 def emergency_clauses(site: Site) -> list[str]:

@@ -37,6 +37,9 @@ class Store:
     def lines(self, nas: str | None = None) -> Iterator[Line]:
         return (line for line in self._lines.values() if nas is None or line.target.nas == nas)
 
+    def lines_of(self, customer: str) -> list[Line]:
+        return [self._lines[key] for key in self._of.get(customer, ())]
+
     def nases(self) -> Mapping[str, Nas]:
         return self._nases
 
@@ -45,8 +48,7 @@ class Store:
         wanted = self._wanted.get(line.target.customer) if line.live else None
         if wanted is None or not self.share:
             return wanted
-        lines = (self._lines[key] for key in self._of[line.target.customer])
-        return wanted.part(sum(one.takes for one in lines if one is not line) + 1)
+        return wanted.part(sum(one.takes for one in self.lines_of(line.target.customer) if one is not line) + 1)
 
     def next_of(self, line: Line) -> Request | None:
         """What is still to be asked about a line, whenever it is due."""
