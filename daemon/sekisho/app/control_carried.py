@@ -6,7 +6,7 @@ Owns the sentences. What is in force is the record's and the configuration's to 
 from __future__ import annotations
 
 from sekisho.app.control_core import Core
-from sekisho.app.control_standing import View
+from sekisho.app.control_standing import NO_CAPACITY, View
 from sekisho.config.coa import CoaMode
 from sekisho.config.lines import LineMode
 from sekisho.drivers.localtime import spoken
@@ -43,7 +43,7 @@ def why_not(core: Core, view: View, customer: Customer, measure: Measure) -> str
 def _not_on_line(core: Core, view: View, customer: Customer, effect: Effect) -> str | None:
     """Why neither the kernel nor a NAS does it; None: one of them does."""
     if effect is Effect.LIMIT_RATE and view.enforcement(customer).rate is None:
-        return "nobody can say to what: the customer has no `plan`, and `lines: line` names no capacity of such lines"
+        return NO_CAPACITY
     kernel = _not_by_kernel(core, customer, effect)
     if kernel is None:
         return None
