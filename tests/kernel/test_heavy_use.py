@@ -131,6 +131,7 @@ def test_who_downloads_too_much_for_too_long_is_slowed_and_gets_full_speed_back(
         for words in ("heavy/1", "of 40 Mbit/s of the line towards the customer", "the criterion is 50%", "pon-1", "congested from 80%"):
             assert words in said, said
         assert it.measure()["evidence"]["share_down"] >= 0.5
+        assert it.api.get("/v1/usage", customer="c-1")["limited"] is True
 
         # What accounting tells of the same octets is not counted once more.
         nas.tell(radius.INTERIM, "s1", "hana@ppp.example", radius.octets(1000, taken) + radius.integer(46, 30))

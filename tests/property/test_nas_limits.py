@@ -19,9 +19,13 @@ steps = st.lists(
         st.tuples(st.just("ask"), st.lists(st.sampled_from(["answered", "lost", "answer-lost"]), min_size=2, max_size=4), st.none()),
         st.tuples(st.just("start"), st.sampled_from(LINES), st.none()),
         st.tuples(st.just("stop"), st.sampled_from(LINES), st.none()),
+        st.tuples(st.just("lose"), st.sampled_from(LINES), st.none()),
+        st.tuples(st.just("resume"), st.sampled_from(LINES), st.none()),
         st.tuples(st.just("restart"), st.sampled_from(NASES), st.none()),
         st.tuples(
-            st.just("ask"), st.lists(st.sampled_from(["answered", "refused", "unknown", "lost", "answer-lost"]), max_size=6), st.none()
+            st.just("ask"),
+            st.lists(st.sampled_from(["answered", "refused", "prohibited", "unknown", "lost", "answer-lost"]), max_size=6),
+            st.none(),
         ),
         st.tuples(st.just("crash"), st.lists(st.booleans(), max_size=6), st.none()),
         st.tuples(st.just("wait"), st.sampled_from([0.0, 15.0, 400.0]), st.none()),
@@ -37,6 +41,8 @@ class World:
     def __init__(self):
         self.now = 0.0
         self.live = {one.key: one for one in LINES}
+        self.unheard = set()
+        """Live sessions that nobody tells of any more."""
         self.limits = {}
         self.disk = {}
         self.wanted = {}
@@ -49,7 +55,16 @@ class World:
         return book
 
     def of(self, customer):
-        return [one for one in self.live.values() if one.customer == customer]
+        return [one for one in self.live.values() if one.customer == customer and one.key not in self.unheard]
+
+    def told(self, customer):
+        self.book.want(customer, self.wanted.get(customer), self.of(customer), self.now)
+
+    def heard(self, one):
+        if one.key in self.unheard:
+            self.unheard.discard(one.key)
+            self.book.resumed(one.key, self.now)
+            self.told(one.customer)
 
     def write(self):
         kept, gone = self.book.changes()
@@ -71,14 +86,21 @@ class World:
     def end(self, key):
         self.live.pop(key, None)
         self.limits.pop(key, None)
+        self.unheard.discard(key)
 
     def step(self, what, one, other):
         if what == "want":
             self.wanted[one] = other
-            self.book.want(one, other, self.of(one), self.now)
+            self.told(one)
         elif what == "start":
             self.live[one.key] = one
+            self.heard(one)
             self.book.started(one, self.now)
+        elif what == "lose" and one.key in self.live:
+            self.unheard.add(one.key)
+            self.told(one.customer)
+        elif what == "resume":
+            self.heard(one)
         elif what == "stop":
             self.end(one.key)
             self.book.ended(one.key)
@@ -95,7 +117,7 @@ class World:
                 if arrives:
                     self.carry_out(request)
             self.book = self.fresh()
-        else:
+        elif what == "wait":
             self.now += one
 
     def ask(self, fates=()):
@@ -112,7 +134,8 @@ class World:
             elif fate in {"lost", "answer-lost"}:
                 self.book.answered(request, RequestOutcome.UNANSWERED, ErrorCause.NONE, self.now)
             else:
-                self.book.answered(request, RequestOutcome.REFUSED, ErrorCause.OTHER, self.now)
+                cause = ErrorCause.ADMINISTRATIVELY_PROHIBITED if fate == "prohibited" else ErrorCause.OTHER
+                self.book.answered(request, RequestOutcome.REFUSED, cause, self.now)
         return due
 
     def nothing_is_forgotten(self):
@@ -134,6 +157,6 @@ def test_no_limit_is_forgotten_and_in_the_end_each_line_has_what_is_wanted(told)
         world.ask()
     assert world.book.idle()
     for key, one in world.live.items():
-        wanted = world.wanted.get(one.customer)
+        wanted = world.wanted.get(one.customer) if key not in world.unheard else None
         assert world.limits.get(key) == (wanted and wanted.part(len(world.of(one.customer)))), key
     assert set(world.disk) == set(world.limits), "what is remembered is what is there"

@@ -20,6 +20,7 @@ from sekisho.enforce.wanted import Where, state_of
 from sekisho.measures.combine import ENFORCED
 from sekisho.model.counters import Counter
 from sekisho.model.measures import Detector
+from sekisho.model.nas import ErrorCause, RequestOutcome
 from sekisho.model.sessions import Session
 from sekisho.model.usage import Source
 from sekisho.snapshot import layout
@@ -92,6 +93,8 @@ class Teller:
         await self.look_at_queries()
         await self.core.bandwidth.tick(self.core.people, self.now)
         await self.core.measures.tick(self.now)
+        for asked in self.core.nas.book.due(self.now):
+            self.core.nas.book.answered(asked, RequestOutcome.ACKNOWLEDGED, ErrorCause.NONE, self.now)
 
     def ask(self, line, rows, order):
         """Queries a second: those the plane counts, and those the kernel drops before it."""

@@ -17,10 +17,9 @@ from typing import Protocol
 import structlog
 
 from sekisho.app.control_nas_asking import Asking
-from sekisho.app.control_standing import View
+from sekisho.app.control_standing import View, plan_of
 from sekisho.app.control_tables import Tables
 from sekisho.config.coa import CoaSettings
-from sekisho.config.lines import LineSettings
 from sekisho.drivers.nasmemory import NasMemory
 from sekisho.enforce.nas import Book
 from sekisho.enforce.naslines import Pace
@@ -152,6 +151,14 @@ class NasLimits(Asking):
             self._want(target.customer, self.book.wanted().get(target.customer))
         self._wake.set()
 
+    def session_resumed(self, session: Session) -> None:
+        """A session that was over here goes on, or one is first heard of in its midst: its NAS may hold what it was asked for before."""
+        target = self._target(session)
+        if target is not None:
+            self.book.resumed(target.key, self._now())
+            self.sessions_changed([target.customer])
+            self._wake.set()
+
     def session_ended(self, session: Session) -> None:
         """A session ended, and what its NAS held of it. Of one that was only not heard of any more nobody knows: a limit is taken back."""
         target = self._target(session)
@@ -280,13 +287,6 @@ async def open_nas(path: Path, tables: Tables, sessions: Sessions) -> NasLimits:
     await nas.start(tables.people.site.settings.coa, remembered=await asyncio.to_thread(path.exists))
     tables.followers.append(nas.follow)
     return nas
-
-
-def plan_of(customer: Customer, lines: LineSettings | None) -> Plan | None:
-    """The capacity of a customer's line: of the contract, or what the configuration says of lines without one."""
-    if customer.plan is not None:
-        return customer.plan
-    return lines.plan if lines is not None else None
 
 
 def _paces(settings: CoaSettings | None) -> dict[str, Pace]:

@@ -69,7 +69,8 @@ def _line(nas: NasLimits, line: Line) -> Json:
         "in_doubt": line.doubt is not None or line.flight is not None,
         "failures": line.tries,
         "cause": None if line.cause is None else line.cause.word,
-        "given_up": line.given_up is not None,
+        "given_up": line.given_up is not None and not line.slow,
+        "refused": line.given_up is not None,
         "next": None if request is None else _request(nas, request),
     }
 

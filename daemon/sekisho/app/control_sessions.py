@@ -52,6 +52,8 @@ class Watcher(Protocol):
 
     def session_started(self, session: Session) -> None: ...
 
+    def session_resumed(self, session: Session) -> None: ...
+
     def session_ended(self, session: Session) -> None: ...
 
     def nas_restarted(self, name: str) -> None: ...
@@ -218,6 +220,8 @@ class Sessions(Whereabouts):
                 watcher.session_ended(session)
             for session in changes.begun:
                 watcher.session_started(session)
+            for session in changes.resumed:
+                watcher.session_resumed(session)
         if changes.parts and self.parted is not None:
             self.parted(changes.parts)
         moved = changes.moved | (self.fixed_owners(changes) if self.followers else set())

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from sekisho.config.lines import LineSettings
 from sekisho.drivers.site import Site
 from sekisho.ledger.measures import MeasureBook
 from sekisho.measures.combine import Ground, combine, emergency_ground, ground_of
@@ -32,6 +33,8 @@ class Alike:
 
 
 _PART = 20_000
+NO_CAPACITY = "nobody can say to what: the customer has no `plan`, and `lines: line` names no capacity of such lines"
+"""Why a line is not slowed."""
 
 
 class Known(Protocol):
@@ -116,12 +119,16 @@ class View:
             return False
         return not all(self.observes(clause) for clause in emergency.clauses)
 
+    def emergency(self, customer: Customer, *, observed: bool = False) -> Ground | None:
+        """How an emergency limits a customer now, unless all enforcement is held; `observed`: also by clauses that are observed only."""
+        declared = self.book.emergency
+        if declared is None:
+            return None
+        spared = {one for one in declared.clauses if (not observed and self.observes(one)) or self.is_exempt(customer, one)}
+        return emergency_ground(declared, customer, self.people.site.packs, self.now, spared)
+
     def _plan(self, customer: Customer) -> Plan | None:
-        """The capacity of the customer's line: of the contract, or what the configuration says of lines without one."""
-        if customer.plan is not None:
-            return customer.plan
-        lines = self.people.site.settings.lines
-        return lines.plan if lines is not None else None
+        return plan_of(customer, self.people.site.settings.lines)
 
     def _grounds(self, customer: Customer, *, all_of_them: bool = False) -> Iterator[Ground]:
         for measure in self.book.of(customer.id):
@@ -132,12 +139,16 @@ class View:
                 ground = ground_of(known, standing.rule, exempt=standing.exempt, observe=observe)
                 if ground is not None:
                     yield ground
-        if self.book.emergency is not None:
-            site = self.people.site
-            spared = {clause for clause in self.book.emergency.clauses if self.observes(clause) or self.is_exempt(customer, clause)}
-            ground = emergency_ground(self.book.emergency, customer, site.packs, self.now, spared)
-            if ground is not None:
-                yield ground
+        ground = self.emergency(customer)
+        if ground is not None:
+            yield ground
+
+
+def plan_of(customer: Customer, lines: LineSettings | None) -> Plan | None:
+    """The capacity of a customer's line: of the contract, or what the configuration says of lines without one."""
+    if customer.plan is not None:
+        return customer.plan
+    return lines.plan if lines is not None else None
 
 
 def emergency_clauses(site: Site) -> list[str]:

@@ -1,7 +1,7 @@
 """Usage of one customer's line, and why it is limited: the answers to `usage show` and to `explain --customer`.
 
 Owns the making of the answers. Usage is told as totals of days and by whom they were counted, never finer; why a line is slow
-is told by the figures the measures keep.
+is told by the figures the measures keep. "In force" is told of what is carried out and of nothing else (`control_carried`).
 """
 
 from __future__ import annotations
@@ -9,21 +9,23 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from sekisho.app.control_carried import OBSERVED, ON_LINES, held, why_not
 from sekisho.app.control_core import Core
 from sekisho.app.control_explain import clause_words
 from sekisho.app.control_segments import Index
+from sekisho.app.control_standing import View
 from sekisho.detect.reasons import reasons
 from sekisho.detect.usage import JAPAN
 from sekisho.drivers.localtime import spoken
 from sekisho.measures.combine import ENFORCED
+from sekisho.model.customers import Customer
 from sekisho.model.measures import Effect, Measure
-from sekisho.terms.describe import effect_words
+from sekisho.terms.describe import budget_words, effect_words
 
 Json = dict[str, Any]
 
 _JAPAN = dt.timezone(dt.timedelta(seconds=JAPAN))
 _SLOWS = frozenset({Effect.LIMIT_RATE, Effect.LIMIT_MAIL, Effect.SILENCE, Effect.LIMIT_DNS, Effect.WALLED_GARDEN})
-_ON_LINES = frozenset({Effect.LIMIT_RATE, Effect.LIMIT_MAIL})
 
 
 def usage_body(core: Core, identity: str) -> Json:
@@ -35,6 +37,7 @@ def usage_body(core: Core, identity: str) -> Json:
     days = list(usage.days(row)) if row is not None else []
     first = next((place for place, one in enumerate(days) if one.down or one.up), len(days))
     source = usage.counted_by(row) if row is not None else None
+    limits, not_done = _limits(core, customer, core.clock())
     return {
         "customer": customer.id,
         "source": source.value if source is not None else None,
@@ -48,8 +51,9 @@ def usage_body(core: Core, identity: str) -> Json:
             }
             for one in days[first:]
         ],
-        "limited": bool(limits := _limits(core, identity, core.clock())),
+        "limited": bool(limits),
         "limits": limits,
+        "not_done": not_done,
     }
 
 
@@ -62,7 +66,9 @@ def line_body(core: Core, identity: str, now: float) -> Json:
         rule = view.standing_of(measure).rule
         if not measure.state.is_open or rule is None or not (rule.effect in _SLOWS or reasons(measure.detector, measure.evidence)):
             continue
-        enforced = measure.state in ENFORCED and measure.clause in view.enforcement(customer).by
+        why = why_not(core, view, customer, measure) if measure.state in ENFORCED else None
+        enforced = measure.state in ENFORCED and why is None and measure.clause in view.enforcement(customer).by
+        observed = measure.observe or view.standing_of(measure).observe
         limits.append(
             {
                 "measure": measure.id,
@@ -74,37 +80,68 @@ def line_body(core: Core, identity: str, now: float) -> Json:
                 "since": measure.since,
                 "opened_at": measure.opened_at,
                 "condition_at": measure.condition_at,
-                "observe": measure.observe or view.standing_of(measure).observe,
+                "observe": observed,
                 "enforced": enforced,
+                "not_done": why,
                 "evidence": dict(measure.evidence),
-                "words": [_standing(measure, effect_words(rule)), *reasons(measure.detector, measure.evidence)],
+                "words": [_standing(measure, effect_words(rule), why, observed=observed), *reasons(measure.detector, measure.evidence)],
             }
         )
     index = core.bandwidth.index
     row = core.tables.row_of(identity)
-    words = [said for one in limits for said in one["words"]] or ["The line is not limited by any measure."]
-    return {"customer": identity, "limits": limits, "words": words, "segments": _segments(core, index, row)}
+    emergency = _emergency(core, view, customer)
+    words = [said for one in (*limits, *([emergency] if emergency is not None else ())) for said in one["words"]]
+    words = words or ["The line is not limited by any measure."]
+    return {"customer": identity, "limits": limits, "emergency": emergency, "words": words, "segments": _segments(core, index, row)}
 
 
-def _limits(core: Core, identity: str, now: float) -> list[Json]:
-    """What limits the line now: by which clause, how, and since when (UNIX seconds)."""
-    if core.people.find(identity) is None:
-        return []
-    view, found = core.measures.view(now), []
-    for one in core.measures.book.of(identity):
-        standing = view.standing_of(one)
-        if one.state not in ENFORCED or one.observe or standing.rule is None or standing.rule.effect not in _ON_LINES:
+def _limits(core: Core, customer: Customer, now: float) -> tuple[list[Json], list[Json]]:
+    """What limits the line now: by which clause, how, and since when (UNIX seconds); and what is in force and not done, with why."""
+    view = core.measures.view(now)
+    done: list[Json] = []
+    left: list[Json] = []
+    for one in core.measures.book.of(customer.id):
+        rule = view.standing_of(one).rule
+        if one.state not in ENFORCED or rule is None or rule.effect not in ON_LINES:
             continue
-        if not (standing.exempt or standing.observe or standing.held):
-            effect = standing.rule.effect.value
-            found.append({"clause": one.clause, "effect": effect, "effect_words": effect_words(standing.rule), "since": one.enforced_at})
-    return found
+        told = {"clause": one.clause, "effect": rule.effect.value, "effect_words": effect_words(rule), "since": one.enforced_at}
+        why = why_not(core, view, customer, one)
+        if why is None:
+            done.append(told)
+        else:
+            left.append(told | {"why": why})
+    return done, left
 
 
-def _standing(measure: Measure, does: str) -> str:
+def _emergency(core: Core, view: View, customer: Customer) -> Json | None:
+    """How an emergency that is declared limits a customer, or would; None: it does not reach them."""
+    declared, ground = view.book.emergency, view.emergency(customer, observed=True)
+    if declared is None or ground is None:
+        return None
+    in_force = view.emergency(customer)
+    why = OBSERVED if in_force is None else held(view)
+    ground = in_force or ground
+    does, when = budget_words(ground.rate, ground.burst), f"in the emergency declared {spoken(declared.since)}"
+    under = f"under {ground.clause} until {spoken(declared.until)}"
+    said = f"In force {when}, {under}: {does}." if why is None else f"Nothing is done {when}, {under}: {why}. Enforced, {does}."
+    return {
+        "clause": ground.clause,
+        "clause_words": clause_words(core.site.packs, ground.clause),
+        "effect": ground.effect.value,
+        "since": declared.since,
+        "until": declared.until,
+        "enforced": why is None,
+        "not_done": why,
+        "words": [said],
+    }
+
+
+def _standing(measure: Measure, does: str, why: str | None, *, observed: bool) -> str:
     since = spoken(measure.since)
-    if measure.observe:
+    if observed:
         return f"Observed under {measure.clause} since {since}: nothing is done; enforced, {does}."
+    if why is not None:
+        return f"Due under {measure.clause} since {since}, but nothing is done: {why}. Enforced, {does}."
     state = {"in-force": "In force", "ending": "Ending, the condition is gone", "noticed": "Noticed, not yet in force"}.get(
         measure.state.value, "Found, not yet in force"
     )

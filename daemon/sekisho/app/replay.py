@@ -7,6 +7,7 @@ Decisions
 * The traffic is what it was: a limit that would have been in force changes nothing in it, so conditions last as long as in a
   policy that observes. Nothing is taken as observed, held or in an emergency: it is what would follow without `observe`.
 * A notice that comes before counts as delivered when it is due, the soonest there can be.
+* Whoever is exempt from a clause now, by their record or by the operator's word in the ledger, is not affected by it.
 * Customers are those of now, by the addresses they had when the traffic passed: those of their sessions by the record of them
   in the state folder, and fixed ones. Of a time whose sessions are purged only the fixed ones are known.
 """
@@ -14,7 +15,7 @@ Decisions
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from sekisho.app.control_bandwidth import reaches
 from sekisho.app.control_detection import clauses_for
 from sekisho.app.control_people import People
 from sekisho.app.control_segments import index_of
+from sekisho.app.control_standing import NO_CAPACITY, plan_of
 from sekisho.app.replay_site import holders_of, judge_of, state_of
 from sekisho.config.bandwidth import Bandwidth
 from sekisho.config.detection import Detection, LoadConditions
@@ -43,7 +45,8 @@ from sekisho.measures.standing import Standing, rule_for
 from sekisho.model.clauses import MeasureRule
 from sekisho.model.customers import Customer
 from sekisho.model.errors import RefusedError
-from sekisho.model.measures import Detector, Evidence, Finding, Measure, MeasureState
+from sekisho.model.measures import Detector, Effect, Evidence, Finding, Measure, MeasureState
+from sekisho.model.words import counted
 
 _ASSUMED = LoadConditions(utilisation=0.5, timeouts=None, latency=None)
 _MOST_ADDRESSES = 256
@@ -76,6 +79,8 @@ class Case:
     state: MeasureState = MeasureState.FOUND
     due: float | None = None
     """End of the lead time or of the release delay, which ran when the recording ended."""
+    not_done: str | None = None
+    """Why nothing would have been done though it were in force; None: it would have been done."""
 
 
 @dataclass(slots=True)
@@ -109,22 +114,26 @@ def replay(site: Site, path: Path, options: Options, now: float) -> Replayed:
     reading = Reading(owners, recorded, judge_of(people, state, rows, notes, now), options.resolvers, exporters, notes)
     read_recording(path, reading)
     names = ["", *rows]
-    measures = _Measures(people)
+    measures = _Measures(people, lambda customer, clause: state.measures.is_exempt(customer, clause, now))
     _overload(people, recorded, names, measures, loaded=options.loaded)
     _lines(people, rows, recorded, measures, held)
     if held is not None:
         held.close()
     blocked = {(clause, listed, names[row], answer): count for (row, listed, clause, answer), count in sorted(recorded.blocked.items())}
-    notes += _remarks(people, recorded, options, owners.uncertain)
+    notes += [*measures.remarks(), *_remarks(people, recorded, options, owners.uncertain)]
     return Replayed(site, len(rows), recorded, measures.cases, blocked, notes)
 
 
 class _Measures:
     """The life cycles of a run, by customer, clause and detector."""
 
-    def __init__(self, people: People) -> None:
+    def __init__(self, people: People, is_exempt: Callable[[str, str], bool]) -> None:
+        """`is_exempt`: whether the operator exempted a customer from a clause, besides what the customer's record says."""
         self.cases: list[Case] = []
         self._people = people
+        self._is_exempt = is_exempt
+        self._spared: dict[str, set[str]] = {}
+        """Customers who would have been found, by the clause they are exempt from."""
         self._open: dict[tuple[str, str, Detector], tuple[Measure, Case]] = {}
         self._ids = itertools.count(1)
 
@@ -147,12 +156,23 @@ class _Measures:
             if measure.until is not None and measure.until <= now:
                 self._step(key, Tick(), now, {})
 
+    def remarks(self) -> list[str]:
+        """Who was left out, a sentence for each clause."""
+        return [
+            f"{clause} would have been found for {counted(len(who), 'customer', 'customers')} exempt from it by `sekisho measures exempt`, "
+            "who are left out"
+            for clause, who in sorted(self._spared.items())
+        ]
+
     def _step(self, key: tuple[str, str, Detector], event: Event, now: float, evidence: Evidence) -> None:
         customer = self._people.get(key[0])
         rule = rule_for(self._people.site.packs, customer.terms, key[1], key[2])
         if rule is None:
             return
-        standing = Standing(rule, observe=False)
+        exempt = self._is_exempt(key[0], key[1])
+        if exempt:
+            self._spared.setdefault(key[1], set()).add(key[0])
+        standing = Standing(rule, exempt=exempt, observe=False)
         measure, case = self._open.get(key, (None, None))
         measure = step(measure, event, standing, now, calendar).measure
         if measure is not None and measure.state is MeasureState.NOTICED and measure.until is None:
@@ -161,6 +181,8 @@ class _Measures:
             return
         if case is None:
             case = Case(*key, rule, now, evidence)
+            if rule.effect is Effect.LIMIT_RATE and plan_of(customer, self._people.site.settings.lines) is None:
+                case.not_done = NO_CAPACITY
             self.cases.append(case)
         case.state, case.due, case.enforced = measure.state, measure.until, measure.enforced_at
         if measure.state.is_open:
@@ -213,7 +235,7 @@ def _lines(people: People, rows: Mapping[str, int], recorded: Recorded, measures
     prefixes = held.held(recorded.begin, recorded.end) if held is not None else {}
     index = index_of(people, dict(rows), settings.segments, lambda one: tuple(prefixes.get(one, ())))
     usage, mail, connections = Usage(batches[0].at - SLOT, len(rows) + 1), Tally(), Tally(2)
-    occupancy, counted = Occupancy(), {Detector.MAIL_VOLUME: Counted(), Detector.CONNECTION_STORM: Counted()}
+    occupancy, counts = Occupancy(), {Detector.MAIL_VOLUME: Counted(), Detector.CONNECTION_STORM: Counted()}
     each, taken, now = index.lines.each_rule(), 0, batches[0].at
     while now < batches[-1].at + settings.every:
         while taken < len(batches) and batches[taken].at <= now:
@@ -229,7 +251,7 @@ def _lines(people: People, rows: Mapping[str, int], recorded: Recorded, measures
             (Detector.MAIL_VOLUME, mailvolume.rules_of(each), mail),
             (Detector.CONNECTION_STORM, storms.rules_of(each), connections),
         ):
-            found, gone = counted[detector].look(tally, index.lines, rules, settings, index.named, _nobody, now)
+            found, gone = counts[detector].look(tally, index.lines, rules, settings, index.named, _nobody, now)
             said.append((detector, tuple(found), tuple(gone)))
         measures.tick(now)
         for detector, there, ended in said:

@@ -63,9 +63,15 @@ def _case(one: Case) -> Json:
         "lifted": one.lifted,
         "state": one.state.value,
         "due": one.due,
+        "not_done": one.not_done,
         "evidence": dict(one.evidence),
         "reasons": reasons(one.detector, one.evidence),
     }
+
+
+def _is_done(case: Json) -> bool:
+    """Whether something would have been done to the customer."""
+    return case["enforced"] is not None and case["not_done"] is None
 
 
 def _totals(cases: Sequence[Json], blocked: Sequence[Json]) -> list[Json]:
@@ -79,7 +85,7 @@ def _totals(cases: Sequence[Json], blocked: Sequence[Json]) -> list[Json]:
             {
                 "clause": clause,
                 "found": len({one["customer"] for one in of}),
-                "enforced": len({one["customer"] for one in of if one["enforced"] is not None}),
+                "enforced": len({one["customer"] for one in of if _is_done(one)}),
                 "blocked_customers": len({one["customer"] for one in queries}),
                 "blocked_queries": sum(one["queries"] for one in queries),
             }
@@ -92,7 +98,7 @@ def _affected(body: Json) -> dict[str, dict[str, bool]]:
     found: dict[str, dict[str, bool]] = {}
     for one in body["measures"]:
         known = found.setdefault(one["clause"], {})
-        known[one["customer"]] = known.get(one["customer"], False) or one["enforced"] is not None
+        known[one["customer"]] = known.get(one["customer"], False) or _is_done(one)
     return found
 
 

@@ -40,7 +40,7 @@ def with_state(site: Site, state: Path) -> Site:
 
 
 def state_of(site: Site, notes: list[str]) -> State:
-    """What the ledger adds to the files: customers, opt-outs, exceptions. Without one, the files alone count."""
+    """What the ledger adds to the files: customers, opt-outs, exemptions, exceptions. Without one, the files alone count."""
     state, path = State(), ledger_of(site.settings.state)
     if not path.is_dir() and not path.exists():
         return state
@@ -51,7 +51,7 @@ def state_of(site: Site, notes: list[str]) -> State:
                 if act is not None:
                     state.apply(act)
     except LedgerError as error:
-        notes.append(f"customers, opt-outs and exceptions given at run time are left out: {error}")
+        notes.append(f"customers, opt-outs, exemptions and exceptions given at run time are left out: {error}")
         return State()
     return state
 

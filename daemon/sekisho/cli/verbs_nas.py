@@ -69,7 +69,7 @@ def _lines(body: Json) -> Iterable[str]:
             _speed(one["wanted"]),
             _speed(one["acknowledged"]) + (" ?" if one["in_doubt"] else ""),
             one["failures"],
-            (one["cause"] or "") + (" (given up)" if one["given_up"] else ""),
+            (one["cause"] or "") + (" (given up)" if one["given_up"] else " (asked slowly)" if one.get("refused") else ""),
             _next(one["next"]),
         )
         for one in body["lines"]

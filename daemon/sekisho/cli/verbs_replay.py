@@ -49,6 +49,9 @@ def replay(
     nothing were observed only. With --terms or --against both policies are run, and compared. No daemon is asked,
     nothing is written, and no name that was asked for is shown.
 
+    Customers are those of now: who is exempt from a clause, by the customer file or by `sekisho measures exempt`, is not
+    affected by it. A line without a capacity (`plan`, `lines: line`) is found, and told not to be slowed.
+
     Whose an address was at the time of a packet or record the record of sessions in the state folder tells, where
     there is one (RADIUS), and the fixed addresses of the customer file.
 
@@ -149,6 +152,8 @@ def _what(case: Json) -> str:
     if case["enforced"] is None:
         waits = f"; it would follow at {moment(case['due'])}" if case["due"] is not None and case["until"] is None else ""
         return f"{effect} would not have come in force within the recording{waits}"
+    if case["not_done"] is not None:
+        return f"{effect} would have been due from {moment(case['enforced'])}, but nothing would have been done: {plain(case['not_done'])}"
     ended = f" to {moment(case['lifted'])}" if case["lifted"] is not None else ", still in force at the end"
     return f"{effect} would have been in force from {moment(case['enforced'])}{ended}"
 

@@ -27,6 +27,8 @@ def usage() -> None:
 def show(customer: str) -> None:
     """A customer's usage by day (Japan's), both directions, and who counted it. A month is kept.
 
+    Then what limits the line now, and what is in force by the record and is not carried out, with the reason.
+
     A customer counted by several sources is counted once. Days that are over are in units of 1 MiB.
 
     \b
@@ -57,6 +59,8 @@ def _days(body: Json) -> Iterable[str]:
         yield f"nobody has counted any traffic of {plain(body['customer'])} yet"
     for one in body["limits"]:
         yield f"LIMITED since {moment(one['since'])} under {plain(one['clause'])}: {plain(one['effect_words'])}"
+    for one in body.get("not_done", []):
+        yield f"NOT LIMITED, though {plain(one['clause'])} is in force since {moment(one['since'])}: {plain(one['why'])}"
     if body["limits"]:
         yield f"why: sekisho explain --customer {plain(body['customer'])}"
 

@@ -29,7 +29,8 @@ def explain(customer: str | None, address: str | None, name: str | None, qtype: 
     The plane's own verdict function decides over the tables in force; nothing is counted, cached,
     forwarded or logged. With --measure: the customer's rate of queries, the threshold the others make,
     the load of the name servers, since when the condition of which clause is there. With a customer
-    and no name: the measures on the line, and the figures that led to each.
+    and no name: the measures on the line and an emergency, whether each is carried out, and if not
+    why, and the figures that led to it.
 
     \b
       sekisho explain --customer c-1001 --name www.example.com
@@ -59,21 +60,31 @@ def explain(customer: str | None, address: str | None, name: str | None, qtype: 
 
 
 def _line(body: Json) -> Iterable[str]:
+    emergency = body.get("emergency")
     for one in body["limits"]:
-        yield f"{plain(one['measure'])}  {plain(one['effect'])}, {plain(one['state'])}, under {plain(one['clause'])}"
-        for said in one["words"]:
-            yield from fold(said, 100, first="  ", more="  ")
-        words = one["clause_words"]
-        if words:
-            yield from fold(f"{words['article']}, {words['title']}: {words['ja']}", 100, first="  ", more="  ")
-            yield from fold(words["en"], 100, first="  ", more="  ")
-        yield ""
-    if not body["limits"]:
+        state = f"{plain(one['state'])}{', NOT DONE' if one.get('not_done') else ''}"
+        yield f"{plain(one['measure'])}  {plain(one['effect'])}, {state}, under {plain(one['clause'])}"
+        yield from _grounds(one)
+    if emergency is not None:
+        yield f"emergency  {plain(emergency['effect'])}{', NOT DONE' if emergency['not_done'] else ''}, under {plain(emergency['clause'])}"
+        yield from _grounds(emergency)
+    if not body["limits"] and emergency is None:
         yield from map(plain, body["words"])
     for one in body["segments"]:
         state = ", congested" if one["congested"] else ""
         down, up = f"{one['utilisation_down']:.0%}", f"{one['utilisation_up']:.0%}"
         yield f"segment {plain(one['segment'])} now: {down} towards customers, {up} from them{state}"
+
+
+def _grounds(one: Json) -> Iterable[str]:
+    """What is said of one limit, and its clause."""
+    for said in one["words"]:
+        yield from fold(said, 100, first="  ", more="  ")
+    words = one["clause_words"]
+    if words:
+        yield from fold(f"{words['article']}, {words['title']}: {words['ja']}", 100, first="  ", more="  ")
+        yield from fold(words["en"], 100, first="  ", more="  ")
+    yield ""
 
 
 def _explained(body: Json) -> Iterable[str]:

@@ -205,7 +205,7 @@ class CoaSettings(FileModel):
     backoff: SomeSeconds = 10.0
     """Wait after a request that failed; doubled each time,"""
     backoff_max: SomeSeconds = 300.0
-    """up to this."""
+    """up to this. What a NAS refuses until somebody has looked at it is asked again as rarely as this."""
     on_stop: Literal["leave", "remove"] = "leave"
     """What becomes of limits when the daemon stops: they stay, and are looked after again at its start; or they are lifted."""
     stop_timeout: SomeSeconds = 10.0

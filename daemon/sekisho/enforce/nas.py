@@ -95,6 +95,15 @@ class Book(Store):
         """A session ended: what the NAS held for it is gone with it."""
         self._drop(key)
 
+    def resumed(self, key: Key, now: float) -> None:
+        """A session goes on of which nothing was heard for long: what its NAS may hold is not forgotten, and asked for once more."""
+        line = self._lines.get(key)
+        if line is not None:
+            line.doubt = line.doubt or line.held
+            line.tries, line.due, line.given_up = 0, now, None
+            self._changed.add(key)
+            self._queue(line, now)
+
     def suspect(self, nas: str, now: float) -> None:
         """What a NAS acknowledged may not be what is meant now, since the template is another: all of it is asked again."""
         for line in self.lines(nas):
@@ -230,12 +239,17 @@ class Book(Store):
             line.held, line.doubt, line.tries, line.given_up = None, None, 0, None
             line.given_up = self._wish(line)
             self._shared_anew(line.target.customer)
-        elif then is Next.GIVE_UP and request.kind is not RequestKind.LIFT:
+        elif then in {Next.GIVE_UP, Next.SLOWLY} and request.kind is not RequestKind.LIFT:
             line.given_up = request
             line.tries += 1
+            line.due = now + (self._longest(line) if then is Next.SLOWLY else 0.0)
+            self._otherwise(line, now)
         else:
             # A limit is asked to be lifted for as long as it takes; and a line nobody tells the starts of may come up any time.
             self._later(line, now)
             if then is not Next.RETRY:
-                nas = self._nases.get(line.target.nas)
-                line.due = now + (nas.pace.backoff_max if nas is not None else 0.0)
+                line.due = now + self._longest(line)
+
+    def _longest(self, line: Line) -> float:
+        nas = self._nases.get(line.target.nas)
+        return nas.pace.backoff_max if nas is not None else 0.0

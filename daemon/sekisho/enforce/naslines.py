@@ -23,8 +23,11 @@ class Next(enum.Enum):
     GONE = enum.auto()
     """There is no such session: nothing holds anything."""
     GIVE_UP = enum.auto()
-    """The same request would be refused again: somebody has to look at the NAS or the template."""
+    """The same request would be refused again: it is asked anew when something else is wanted, or with another configuration."""
+    SLOWLY = enum.auto()
+    """Somebody has to look at the NAS; it is asked again at its longest wait, so that one that was mended need not be told of here."""
     RETRY = enum.auto()
+    """It may be another time: asked again after a wait that doubles."""
 
 
 ON_CAUSE: Mapping[ErrorCause, Next] = {
@@ -34,17 +37,17 @@ ON_CAUSE: Mapping[ErrorCause, Next] = {
     ErrorCause.INVALID_EAP_PACKET: Next.RETRY,
     ErrorCause.UNSUPPORTED_ATTRIBUTE: Next.GIVE_UP,
     ErrorCause.MISSING_ATTRIBUTE: Next.GIVE_UP,
-    ErrorCause.NAS_IDENTIFICATION_MISMATCH: Next.GIVE_UP,
-    ErrorCause.INVALID_REQUEST: Next.GIVE_UP,
+    ErrorCause.NAS_IDENTIFICATION_MISMATCH: Next.SLOWLY,
+    ErrorCause.INVALID_REQUEST: Next.SLOWLY,
     ErrorCause.UNSUPPORTED_SERVICE: Next.GIVE_UP,
     ErrorCause.UNSUPPORTED_EXTENSION: Next.GIVE_UP,
-    ErrorCause.INVALID_ATTRIBUTE_VALUE: Next.GIVE_UP,
-    ErrorCause.ADMINISTRATIVELY_PROHIBITED: Next.GIVE_UP,
+    ErrorCause.INVALID_ATTRIBUTE_VALUE: Next.SLOWLY,
+    ErrorCause.ADMINISTRATIVELY_PROHIBITED: Next.SLOWLY,
     ErrorCause.REQUEST_NOT_ROUTABLE: Next.RETRY,
     ErrorCause.SESSION_CONTEXT_NOT_FOUND: Next.GONE,
-    ErrorCause.SESSION_CONTEXT_NOT_REMOVABLE: Next.GIVE_UP,
+    ErrorCause.SESSION_CONTEXT_NOT_REMOVABLE: Next.SLOWLY,
     ErrorCause.OTHER_PROXY_PROCESSING_ERROR: Next.RETRY,
-    ErrorCause.RESOURCES_UNAVAILABLE: Next.GIVE_UP,
+    ErrorCause.RESOURCES_UNAVAILABLE: Next.RETRY,
     ErrorCause.REQUEST_INITIATED: Next.RETRY,
     ErrorCause.MULTIPLE_SESSION_SELECTION_UNSUPPORTED: Next.GIVE_UP,
 }
@@ -93,7 +96,7 @@ class Line:
     """Failures in a row."""
     due: float = 0.0
     given_up: Request | None = None
-    """What was refused for good."""
+    """What was refused and is not asked again as it is, or only slowly."""
     cause: ErrorCause | None = None
     """Of the last refusal."""
 
@@ -101,6 +104,11 @@ class Line:
     def takes(self) -> bool:
         """Whether it has a part of what its customer's lines share: not one that ends, nor one its NAS does not know."""
         return self.live and not self.ending and not self.unknown
+
+    @property
+    def slow(self) -> bool:
+        """What was refused is asked again all the same, at the NAS's longest wait."""
+        return self.given_up is not None and self.cause is not None and ON_CAUSE[self.cause] is Next.SLOWLY
 
     @property
     def unknown(self) -> bool:

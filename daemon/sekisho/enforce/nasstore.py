@@ -37,6 +37,9 @@ class Store:
     def lines(self, nas: str | None = None) -> Iterator[Line]:
         return (line for line in self._lines.values() if nas is None or line.target.nas == nas)
 
+    def lines_of(self, customer: str) -> list[Line]:
+        return [self._lines[key] for key in self._of.get(customer, ())]
+
     def nases(self) -> Mapping[str, Nas]:
         return self._nases
 
@@ -45,17 +48,16 @@ class Store:
         wanted = self._wanted.get(line.target.customer) if line.live else None
         if wanted is None or not self.share:
             return wanted
-        lines = (self._lines[key] for key in self._of[line.target.customer])
-        return wanted.part(sum(one.takes for one in lines if one is not line) + 1)
+        return wanted.part(sum(one.takes for one in self.lines_of(line.target.customer) if one is not line) + 1)
 
     def next_of(self, line: Line) -> Request | None:
         """What is still to be asked about a line, whenever it is due."""
         request = self._wish(line)
-        return None if request is not None and request == line.given_up else request
+        return None if request is not None and request == line.given_up and not line.slow else request
 
     def idle(self) -> bool:
-        """Whether nothing is under way and nothing is left to be asked."""
-        return all(line.flight is None and self.next_of(line) is None for line in self._lines.values())
+        """Whether nothing is under way and nothing is left to be asked but what was refused."""
+        return all(line.flight is None and self.next_of(line) in {None, line.given_up} for line in self._lines.values())
 
     def _add(self, line: Line, now: float) -> Line:
         key = line.target.key
@@ -94,6 +96,7 @@ class Store:
         """A customer has more or fewer lines to share a limit now."""
         if self.share and customer in self._wanted:
             for key in self._of.get(customer, ()):
+                self._otherwise(self._lines[key], 0.0)
                 self._queue(self._lines[key], 0.0)
 
     def _queue(self, line: Line, now: float) -> None:
@@ -120,9 +123,13 @@ class Store:
             line.given_up = None
             self._settle(line)
         elif request != line.given_up:
-            if line.given_up is not None:
-                line.tries, line.due, line.given_up = 0, now, None
+            self._otherwise(line, now)
             self._queue(line, now)
+
+    def _otherwise(self, line: Line, now: float) -> None:
+        """Where something else is wanted than what was refused, that is asked at once."""
+        if line.given_up is not None and self._wish(line) != line.given_up:
+            line.tries, line.due, line.given_up = 0, now, None
 
     def _settle(self, line: Line) -> None:
         """Forget a line of which nothing is held nor wanted."""

@@ -113,7 +113,9 @@ class Changes:
     moved: set[str] = field(default_factory=set)
     """Customers who have other prefixes now than before."""
     begun: list[Session] = field(default_factory=list)
-    """Sessions of customers that began or go on after all, as they are then; `ended` as they were, with their end."""
+    """Sessions of customers that a Start told of, as they are then; `ended` as they were, with their end."""
+    resumed: list[Session] = field(default_factory=list)
+    """Those that go on: after all, though they were over here, or first heard of in their midst."""
     ended: list[Session] = field(default_factory=list)
     usage: list[tuple[str, int, int, float]] = field(default_factory=list)
     """Customer, octets towards them, octets from them, and of how many seconds they are."""

@@ -135,7 +135,7 @@ class Table(Tenure):
         if customer is not None and (down or up) and (told.kind is AccountingKind.START or 0 <= seconds <= YOUNG):
             changes.usage.append((customer, down, up, float(max(0, seconds))))
         self._hold(row, told, began, changes)
-        self._tell(row, changes.begun)
+        self._tell(row, changes.begun if told.kind is AccountingKind.START else changes.resumed)
         return row
 
     def _revive(self, key: tuple[int, str], past: Past, told: Accounting, customer: str | None, changes: Changes) -> int:
@@ -148,7 +148,7 @@ class Table(Tenure):
         )
         self._name(row, customer, changes)
         self._hear(row, told, changes)
-        self._tell(row, changes.begun)
+        self._tell(row, changes.resumed)
         return row
 
     def _name(self, row: int, customer: str | None, changes: Changes) -> None:

@@ -183,6 +183,11 @@ def effect_words(rule: MeasureRule) -> str:
     return _EFFECTS[rule.effect].format(rate=rule.rate, burst=rule.burst, keep=rule.keep or 0, left=left)
 
 
+def budget_words(rate: int | None, burst: int | None) -> str:
+    """What a limit of queries does while it is in force: so many a second, and at once."""
+    return _EFFECTS[Effect.LIMIT_DNS].format(rate=rate, burst=burst)
+
+
 def _held(rule: MeasureRule) -> str:
     """What a detector has to see, in brackets; nothing where it has no figures of its own."""
     told = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import struct
@@ -11,12 +12,15 @@ import pytest
 from click.testing import CliRunner
 
 from sekisho.cli.main import cli
+from sekisho.drivers.audit import ledger_of
+from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.listfiles import ListFiles
 from sekisho.drivers.listkey import load_key
 from sekisho.drivers.listversions import Identity, Stored
 from sekisho.drivers.site import load_site
 from sekisho.lists.compile import compile_feed
 from sekisho.model.customers import Prefix
+from sekisho.model.measureacts import CustomerExempted
 from sekisho.model.sessions import Accounting, AccountingKind, Ports, Share
 from support import recordings as made
 
@@ -179,13 +183,18 @@ def v5(octets, target=1, many=1):
     return header + record * many
 
 
-def test_exported_flows_of_a_busy_segment_find_who_occupies_it(site, tmp_path):
-    # 10 Mbit/s on a segment of 10; the line of 100 has to have half of it: the share is of the line.
+def occupying():
+    """One customer fills most of the segment."""
     packets = []
     for second in range(0, 900, 10):
         packets.append(made.export(made.START + second, v5(75_000_000)))
         packets += [made.export(made.START + second, v5(1_000_000, number)) for number in (2, 3, 4)]
-    told = body(site, made.write(tmp_path / "a.pcap", packets))["policies"][0]
+    return packets
+
+
+def test_exported_flows_of_a_busy_segment_find_who_occupies_it(site, tmp_path):
+    # 10 Mbit/s on a segment of 10; the line of 100 has to have half of it: the share is of the line.
+    told = body(site, made.write(tmp_path / "a.pcap", occupying()))["policies"][0]
     (one,) = told["measures"]
     assert (one["customer"], one["clause"], one["effect"]) == ("c-1", "mine/3", "limit-rate")
     assert one["enforced"] == one["since"]
@@ -194,6 +203,47 @@ def test_exported_flows_of_a_busy_segment_find_who_occupies_it(site, tmp_path):
     assert one["evidence"]["segment"] == "pon-1"
     assert any("used 60% of 100 Mbit/s" in sentence or "Mbit/s of the line" in sentence for sentence in one["reasons"])
     assert told["recording"]["octets"] == 90 * 78_000_000
+
+
+@pytest.mark.parametrize("lines", ["", "lines: {shaping: false, line: {down_mbps: 100, up_mbps: 100}}\n"])
+def test_a_line_without_a_capacity_is_found_and_told_not_to_be_slowed(tmp_path, lines):
+    pack = PACK.replace("COUNT", "20").replace("share: 50%, window: 5m", "volumes: [{down: 100MB, window: 10m}]")
+    (tmp_path / "mine.yaml").write_text(pack)
+    site = made.make_site(tmp_path, "./mine.yaml", more=SETTINGS + lines)
+    customers = tmp_path / "customers.yaml"
+    customers.write_text(customers.read_text().replace("[198.51.100.1], plan: {down_mbps: 100, up_mbps: 100}", "[198.51.100.1]"))
+    path = made.write(tmp_path / "a.pcap", occupying())
+    told = body(site, path)["policies"][0]
+    (one,) = told["measures"]
+    assert (one["customer"], one["effect"], one["enforced"]) == ("c-1", "limit-rate", one["since"])
+    assert ("the customer has no `plan`" in (one["not_done"] or "")) is not bool(lines)
+    (total,) = told["totals"]
+    assert (total["found"], total["enforced"]) == (1, int(bool(lines)))
+    text = run("replay", path, "--config", site)[1]
+    assert ("nothing would have been done: nobody can say to what" in text) is not bool(lines)
+    assert ("would have been in force from" in text) is bool(lines)
+
+
+def exempt(state, *exemptions):
+    """The ledger of a daemon whose operator exempted customers from clauses, until a time."""
+
+    async def write():
+        state.mkdir()
+        ledger = Ledger.open(ledger_of(state))
+        for customer, clause, until in exemptions:
+            await ledger.append(CustomerExempted(customer, clause, "a school", until), "uid:0", made.START)
+        await ledger.close()
+
+    asyncio.run(write())
+
+
+def test_whom_the_operator_exempted_at_run_time_is_not_affected(site, tmp_path):
+    path = made.write(tmp_path / "a.pcap", [*mail(1, 30), *mail(2, 30), *mail(3, 30), made.syn(made.START + 400, 4, "203.0.113.1", 443)])
+    exempt(tmp_path / "state", ("c-1", "mine/2", None), ("c-2", "mine/2", made.START + 10), ("c-3", "mine/1", None))
+    found = body(site, path)["policies"][0]
+    assert [one["customer"] for one in found["measures"]] == ["c-2", "c-3"], "an exemption that ran out, and one from another clause"
+    assert found["totals"][0]["found"] == 2
+    assert any(note.startswith("mine/2 would have been found for 1 customer exempt from it") for note in found["notes"])
 
 
 def test_the_table_of_nfdump_gives_what_the_packets_give(site, tmp_path):

@@ -592,6 +592,25 @@ def test_the_reasons_of_a_slow_line_are_shown_in_words():
     assert "m-1  limit-rate, in-force, under nbnet/22-2-4" in text
     assert "Over 30 minutes it used 95%" in text
     assert "95% towards customers, 10% from them, congested" in text
+    assert "NOT DONE" not in text
+
+
+def test_a_limit_that_is_not_carried_out_is_marked_and_an_emergency_told():
+    words = {"clause_words": None, "words": ["Due under nbnet/22-2-4, but nothing is done: enforcement is held."]}
+    limit = {"measure": "m-1", "effect": "limit-rate", "state": "in-force", "clause": "nbnet/22-2-4", "not_done": "held", **words}
+    emergency = {
+        "effect": "limit-dns",
+        "clause": "nbnet/20",
+        "not_done": None,
+        "clause_words": None,
+        "words": ["In force in the emergency."],
+    }
+    text = "\n".join(verbs_verdicts._line({"limits": [limit], "emergency": emergency, "words": [], "segments": []}))
+    assert "m-1  limit-rate, in-force, NOT DONE, under nbnet/22-2-4\n  Due under" in text
+    assert "emergency  limit-dns, under nbnet/20\n  In force in the emergency." in text
+    alone = "\n".join(verbs_verdicts._line({"limits": [], "emergency": emergency | {"not_done": "held"}, "words": ["x"], "segments": []}))
+    assert "emergency  limit-dns, NOT DONE, under nbnet/20" in alone
+    assert "x" not in alone.splitlines()
 
 
 @pytest.mark.parametrize("text", ["a: " + "[" * 100_000, "a: [", "a: \xff"])

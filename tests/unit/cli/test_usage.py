@@ -35,3 +35,11 @@ def test_a_line_nobody_counted_is_told_to_be_limited_all_the_same():
     assert "nobody has counted any traffic of c-1" in text
     assert "LIMITED since 2027-01-15" in text
     assert "LIMITED" not in said([DAY], [])
+
+
+def test_what_is_in_force_and_not_carried_out_is_told_with_the_reason():
+    body = {"customer": "c-1", "days": [], "plan": None, "limits": [], "not_done": [LIMIT | {"why": "enforcement is held"}]}
+    text = "\n".join(_days(body))
+    assert "NOT LIMITED, though nbnet/22-2-4 is in force since 2027-01-15" in text
+    assert "enforcement is held" in text
+    assert "why: sekisho explain" not in text

@@ -153,6 +153,28 @@ def test_an_answer_for_the_session_before_is_not_taken_for_the_one_by_the_same_n
     assert tally(asked, "bng-1").acknowledged == 1
 
 
+@pytest.mark.parametrize(("wanted", "asked_for"), [(None, LIFT), (SLOW, LIMIT)])
+def test_a_session_that_is_heard_of_again_has_what_its_nas_may_hold_asked_for_once_more(wanted, asked_for):
+    asked = book()
+    asked.want("c-1", SLOW, [line()], 0.0)
+    acknowledged(asked)
+    asked.want("c-1", SLOW, [], 1.0)
+    asked.answered(only(asked, 1.0), SILENT, NONE, 2.0)
+    asked.want("c-1", wanted, [], 3.0)
+    asked.resumed(line().key, 20.0)
+    assert asked.changes()[0][0].certain is False
+    asked.want("c-1", wanted, [line()], 20.0)
+    assert kinds(asked.due(20.0)) == [(asked_for, "s-1", SLOW)]
+
+
+def test_a_session_the_nas_did_not_know_is_asked_for_when_accounting_tells_of_it_again():
+    asked = book()
+    asked.want("c-1", SLOW, [line()], 0.0)
+    asked.answered(only(asked), NAK, ErrorCause.SESSION_CONTEXT_NOT_FOUND, 1.0)
+    asked.resumed(line().key, 60.0)
+    assert kinds(asked.due(60.0)) == [(LIMIT, "s-1", SLOW)]
+
+
 def test_a_nas_that_restarted_has_forgotten_its_limits_and_they_are_applied_anew():
     asked = book()
     asked.want("c-1", SLOW, [line(1)], 0.0)
@@ -306,6 +328,43 @@ def test_what_is_refused_for_good_is_asked_again_only_when_something_else_is_wan
     assert (stand.refused, dict(stand.causes)) == (1, {cause: 1})
     asked.want("c-1", SLOWER, [line()], 2.0)
     assert kinds(asked.due(2.0)) == [(LIMIT, "s-1", SLOWER)]
+
+
+@pytest.mark.parametrize("cause", [cause for cause, then in ON_CAUSE.items() if then is Next.SLOWLY], ids=lambda cause: cause.word)
+def test_what_a_nas_that_was_mended_would_take_is_told_as_refused_and_asked_again_now_and_then(cause):
+    asked = book()
+    asked.want("c-1", SLOW, [line()], 0.0)
+    for now in (0.0, 300.0, 600.0):
+        asked.answered(only(asked, now), NAK, cause, now)
+        assert tally(asked, "bng-1").refused == 1
+        assert asked.idle(), "nobody waits for it"
+        assert (asked.due(now + 299.0), asked.next_due()) == ([], now + 300.0)
+    acknowledged(asked, 900.0)
+    assert tally(asked, "bng-1").acknowledged == 1
+
+
+def test_another_limit_does_not_wait_for_the_turn_of_the_one_that_was_refused():
+    asked = book()
+    asked.want("c-1", SLOW, [line()], 0.0)
+    asked.answered(only(asked), NAK, ErrorCause.ADMINISTRATIVELY_PROHIBITED, 0.0)
+    asked.started(line(2), 1.0)
+    assert sorted(kinds(asked.due(1.0))) == [(LIMIT, "s-1", HALF), (LIMIT, "s-2", HALF)]
+    asked.want("c-1", SLOWER, [line(), line(2)], 2.0)
+    for one in list(asked.lines()):
+        asked.answered(one.flight, NAK, ErrorCause.ADMINISTRATIVELY_PROHIBITED, 3.0)
+    assert sorted(kinds(asked.due(3.0))) == [(LIMIT, "s-1", SLOWER.part(2)), (LIMIT, "s-2", SLOWER.part(2))]
+
+
+def test_a_nas_without_resources_is_asked_again_soon_and_more_and_more_rarely():
+    asked = book()
+    asked.want("c-1", SLOW, [line()], 0.0)
+    now, waits = 0.0, []
+    for _ in range(7):
+        asked.answered(only(asked, now), NAK, ErrorCause.RESOURCES_UNAVAILABLE, now)
+        waits.append(asked.next_due() - now)
+        now = asked.next_due()
+    assert waits == [10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0]
+    assert tally(asked, "bng-1").pending == 1
 
 
 @pytest.mark.parametrize("cause", [cause for cause, then in ON_CAUSE.items() if then is Next.RETRY], ids=lambda cause: cause.word)

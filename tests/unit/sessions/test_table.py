@@ -147,6 +147,18 @@ def test_a_session_taken_for_lost_goes_on_when_it_is_heard_of_and_its_octets_are
     assert field.holder() == "c-1"
 
 
+def test_a_session_that_began_is_told_from_one_that_only_goes_on(field):
+    def told(changes):
+        return [one.id for one in changes.begun], [one.id for one in changes.resumed]
+
+    assert told(field.tell(START)) == (["s1"], [])
+    assert told(field.tell(INTERIM, 60)) == ([], [])
+    assert told(field.tell(INTERIM, 60, "s2", prefixes=(OTHER,))) == ([], ["s2"]), "its Start was lost, or was before us"
+    field.table.end(field.table.overdue(T + 5000, [600.0], T), T + 5000, SessionEnd.TIMEOUT, field.changes)
+    assert told(field.tell(INTERIM, 6000)) == ([], ["s1"])
+    assert told(field.tell(START, 6000, "s2", prefixes=(OTHER,), seconds=0)) == (["s2"], [])
+
+
 def test_octets_are_of_the_time_since_the_session_was_last_told_of_not_since_the_line_was(field):
     field.tell(START, 0)
     field.tell(STOP, 600, down=1000)
