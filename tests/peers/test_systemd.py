@@ -8,7 +8,10 @@ import os
 import re
 import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ pytestmark = pytest.mark.slow
 
 UNITS = Path(__file__).resolve().parents[2] / "systemd"
 CONTROL, PLANE, SOCKET = "sekishod.service", "sekisho-plane.service", "sekisho-plane.socket"
+RELIEF = "sekisho-plane-relief.service"
 LISTED, SEALED = "listed.example", "sealed.example"
 SITE = {
     "sekisho.yaml": {
@@ -181,6 +185,46 @@ def test_a_plane_that_was_stopped_is_started_by_the_first_query(there: Machine) 
     assert there.show(PLANE, "ActiveState", "Result") == {"ActiveState": "inactive", "Result": "success"}
     assert is_blocked(there, LISTED)
     wait_until(lambda: is_active(there, PLANE), what="the plane to be ready")
+
+
+def test_a_second_plane_serves_while_the_first_is_replaced(there: Machine) -> None:
+    """The last two commands of an upgrade, as the README has them, while a customer asks without pause; and the relief is one."""
+    commands = re.search(
+        r"^```sh\nsudo -u sekisho.*?(systemctl restart sekishod.*?)```$", (UNITS / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert commands is not None
+    before = [there.show(unit, "MainPID")["MainPID"] for unit in (CONTROL, PLANE)]
+    waits: list[float] = []
+    done = threading.Event()
+
+    def go_on_asking() -> None:
+        while not done.is_set():
+            for tcp in (False, True):
+                began = time.monotonic()
+                with asked(there, LISTED, tcp=tcp) as client:
+                    assert answer(client, tcp=tcp).rcode() == dns.rcode.NXDOMAIN
+                waits.append(time.monotonic() - began)
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(go_on_asking)
+        try:
+            for line in commands.group(1).splitlines():
+                there.run("sh", "-ec", line)
+                assert is_active(there, RELIEF) == ("start" in line.split("&&")[1])
+        finally:
+            done.set()
+        asking.result()
+    assert len(waits) > 20
+    after = [there.show(unit, "MainPID")["MainPID"] for unit in (CONTROL, PLANE)]
+    assert all(int(one) for one in after)
+    assert not set(before) & set(after), "both are other processes"
+    there.run("systemctl", "start", RELIEF)
+    there.run("systemctl", "kill", "--signal=STOP", PLANE)  # it holds the sockets, and takes nothing from them
+    try:
+        assert all(is_blocked(there, LISTED) for _ in range(20)), "by the relief alone"
+    finally:
+        there.run("systemctl", "kill", "--signal=CONT", PLANE)
+        there.run("systemctl", "stop", RELIEF)
 
 
 @contextlib.contextmanager
