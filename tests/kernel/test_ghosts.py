@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import re
 from collections.abc import Iterator
 
@@ -292,7 +291,7 @@ def site(field: Field, tmp_path) -> Iterator[Site]:
             [1],
             terms=["./heavy.yaml"],
             measures={"mode": "enforce"},
-            lines={"mode": "enforce", "customers": [DOWN], "namespace": field.gateway, "on_stop": "remove", "every": "1s"},
+            lines={"mode": "enforce", "customers": [DOWN], "namespace": field.gateway, "on_stop": "remove", "every": "1h"},
             customers=[
                 {"id": "c-1", "terms": ["heavy"], "prefixes": [CUSTOMER], "plan": {"down_mbps": 40, "up_mbps": 20}},
                 {"id": "c-2", "terms": ["heavy"], "prefixes": [NEIGHBOUR], "plan": {"down_mbps": 40, "up_mbps": 20}},
@@ -320,7 +319,7 @@ table netdev sekisho {{
 
 
 def test_ghosts_planted_while_no_daemon_runs_are_gone_once_it_is_ready(field, site, tmp_path):
-    """Everything that can be planted: elements, sets, a map, a limit, rules, chains, our device, roots, classes, a queue and a filter."""
+    """All there is to plant: elements, sets, a map, a limit, rules, chains, our device, roots, classes, a queue and a filter."""
     with of_somebody(field):
         field.gw("ip", "link", "add", UP_DEVICE, "type", "ifb")
         field.gw("ip", "link", "set", UP_DEVICE, "up")
@@ -342,6 +341,20 @@ def test_ghosts_planted_while_no_daemon_runs_are_gone_once_it_is_ready(field, si
             wait_until(lambda: "5ec1:1" in field.gw("nft", "list", "ruleset"), deadline=60, what="the line in the kernel")
             with transfer(field, CUSTOMER, SERVER, up=False) as arrived:
                 assert keeps_rate(arrived, 10e6)
-            assert "unwanted" in api.get("/v1/lines")
-            assert json.loads(sekisho(site, "lines", "show", "--json"))["problems"] == []
+            assert api.get("/v1/lines")["unwanted"] == []
+            assert api.get("/v1/lines")["problems"] == []
     assert "sekisho" not in throttles(field)
+
+
+def test_what_was_planted_since_the_last_look_is_shown(field, site):
+    with control(site) as (_, api):
+        api.post("/v1/measures", customer="c-1", clause="heavy/1", reason="a test", urgent=False)
+        wait_until(lambda: "5ec1:1" in field.gw("nft", "list", "ruleset"), deadline=60, what="the line in the kernel")
+        tc(field, CLASS)
+        field.gw("nft", "add", "element", "inet", "sekisho", "down4_32", "{", GHOST, ":", "5ec1:77", "}")
+        assert api.get("/v1/lines")["unwanted"] == [
+            {"what": "down", "prefix": f"{GHOST}/32"},
+            {"what": "class", "prefix": None, "device": DOWN, "class": "5ec1:77"},
+        ]
+        assert api.get("/v1/lines", customer="c-1")["unwanted"] == []
+        assert f"found and not wanted: class 5ec1:77 of {DOWN}; it goes with the next look" in sekisho(site, "lines", "show")
