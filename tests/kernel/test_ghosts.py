@@ -252,18 +252,35 @@ def test_a_root_planted_where_no_line_is_slowed_goes(field, more, counters):
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("how", ["a look", "the end"])
-def test_a_root_goes_though_rules_cannot_be_read_and_our_device_stays_since_they_may_lead_there(field, monkeypatch, how):
+@pytest.mark.parametrize("mode", ["observe", "enforce"])
+def test_a_root_goes_though_rules_cannot_be_read_and_our_device_stays_since_they_may_lead_there(field, monkeypatch, mode):
     monkeypatch.setattr(nftables, "_LIBRARY", "libnothing-of-this-name.so.1")
 
     async def story():
         tc(field, ROOT, CLASS, FILTER)
         field.gw("ip", "link", "add", UP_DEVICE, "type", "ifb")
-        async with gateway(field, **({"mode": "observe"} if how == "a look" else {})) as one:
+        async with gateway(field, mode=mode) as one:
             assert "libnftables1" in one.lines.problems[0]
-            assert ("5ec1:" in throttles(field)) is (how == "the end")
+            assert "5ec1:" not in throttles(field)
+            tc(field, ROOT, CLASS, FILTER)
         assert "5ec1:" not in throttles(field)
         field.gw("ip", "link", "del", UP_DEVICE)
+
+    asyncio.run(story())
+
+
+def test_filters_that_are_no_part_of_our_root_stay_though_a_class_has_their_number(field):
+    async def story():
+        tc(field, f"qdisc add dev {DOWN} ingress", FILTER.replace("5ec1:77", "1:1").replace("5ec1:", "ffff:"))
+        before = tc(field, f"filter show dev {DOWN} parent ffff:")
+        assert before
+        async with gateway(field) as one:
+            await one.enforce(c_1=SLOW)
+            tc(field, CLASS.replace("77", "ffff"))
+            await look(one, sweep=True)
+            assert "5ec1:ffff" not in tc(field, f"class show dev {DOWN}")
+        assert tc(field, f"filter show dev {DOWN} parent ffff:") == before
+        tc(field, f"qdisc del dev {DOWN} ingress")
 
     asyncio.run(story())
 

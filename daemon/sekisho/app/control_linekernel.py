@@ -158,11 +158,14 @@ class LineKernel:
             tables = self._tables.read()
         except UnavailableError as error:
             self.reasons[NFTABLES] = str(error)
+            with contextlib.suppress(UnavailableError):
+                # What slows lines for nobody's sake goes all the same; but rules may still lead to our device.
+                if where.roles & _SHAPING:
+                    self._classes().read(replace(where, up=UP_DEVICE))
+                else:
+                    self._classes().remove(device=False)
             if where.roles & _SHAPING:
                 self.reasons[HTB] = "HTB: nftables chooses the class of a packet, and cannot be used"
-            else:
-                with contextlib.suppress(UnavailableError):
-                    self._classes().remove(device=False)
             raise
         if not where.roles & _SHAPING:
             try:

@@ -46,7 +46,7 @@ from sekisho.drivers.classforms import (
     root_in,
 )
 from sekisho.drivers.netlink import ECHO, ROUTE, Message, Netlink, within
-from sekisho.enforce.state import DRAIN
+from sekisho.enforce.state import DRAIN, MOST_NUMBERS
 
 _GETLINK, _LINKINFO, _INFO_KIND = 18, 18, 1
 _LINK = struct.Struct("=BxHiII")
@@ -87,7 +87,8 @@ class Classes:
 
     def filters(self, device: int, numbers: Iterable[int]) -> set[Chain]:
         """Filters at a root of ours, at classes under it, and at the queues in them: we make none. Raises OSError."""
-        parents = [HANDLE, *(parent for number in numbers for parent in (HANDLE | number, number << 16))]
+        # The last number is the handle of what comes in (ingress, clsact), which is no part of a root.
+        parents = [HANDLE, *(parent for one in numbers for parent in (HANDLE | one, one << 16)[: 1 if one > MOST_NUMBERS else 2])]
         found: set[Chain] = set()
         try:
             for parent in parents:
