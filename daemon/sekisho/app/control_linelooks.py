@@ -122,7 +122,7 @@ class LineLooks:
         self._unsure = bool(kernel.reasons)
         if not sight.whole:
             self._look_at = time.monotonic() + LOOK_AGAIN
-        self._draining = plan.draining or self._still(kernel.held)
+        self._draining = self._still(kernel.held) or plan.draining
         self._told(kernel.wrong)
 
     async def _look_beside(self) -> None:

@@ -199,11 +199,8 @@ class Lines(LineLooks):
         self._draining = self._still(held) or DRAIN in self.book.known.classes.values()
         if not self._unsure:
             self._told(self._kernel.wrong)
-        if (
-            held
-            and self.settings is not None
-            and not any(rate == DRAIN for one, rate in self.book.known.classes.items() if one not in held)
-        ):
+        waits = any(rate == DRAIN and one not in held for one, rate in self.book.known.classes.items())
+        if held and not waits and self.settings is not None:
             self._sweep_at = ticks + self.settings.every
 
     async def _prepare(self) -> None:

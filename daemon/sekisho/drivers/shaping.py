@@ -179,6 +179,7 @@ class Shaping:
             for device in {one.device for one in change.put_classes}:
                 self._root(device)
             self._classes.put({(self._indexes[one.device], one.number): rate for one, rate in change.put_classes.items()})
+        self.held = self.held.difference(change.put_classes)
 
     def drop(self, change: Change) -> None:
         """Take away the classes a change does not want any more; those that cannot go now are `held`. Raises UnavailableError."""
