@@ -38,7 +38,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def require_binary() -> Callable[..., str]:
-    """`require_binary("unbound")`: its path, else skip (with CI=true: fail)."""
+    """`require_binary("unbound")`: its path, else skip (in CI: fail)."""
     return support.require_binary
 
 

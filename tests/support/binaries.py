@@ -1,7 +1,6 @@
 """Programs of other projects the tests talk to.
 
-A missing one skips the test with a plain reason; with CI=true the skip is a failure, so that no
-run of CI passes for want of a peer.
+A missing one skips the test with a plain reason; in CI the skip is a failure, so that no run of CI passes for want of a peer.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import os
 import shutil
 from collections.abc import Mapping
 
-import pytest
+from support.missing import skip_or_fail
 
 PACKAGES = {
     "dig": "dnsutils",
@@ -48,12 +47,9 @@ def find_binary(name: str) -> str | None:
 
 
 def require_binary(name: str, environ: Mapping[str, str] = os.environ) -> str:
-    """The program's path. Without it the test is skipped, or with CI=true fails."""
+    """The program's path. Without it the test is skipped, or fails in CI."""
     path = find_binary(name)
-    if path is not None:
-        return path
-    package = PACKAGES.get(name, name)
-    reason = f"{name} is not installed; on Debian: apt-get install {package}"
-    if environ.get("CI", "").lower() == "true":
-        pytest.fail(f"{reason} (CI=true: a missing peer is a failure)", pytrace=False)
-    pytest.skip(reason)
+    if path is None:
+        package = PACKAGES.get(name, name)
+        skip_or_fail(f"{name} is not installed; on Debian: apt-get install {package}", environ)
+    return path

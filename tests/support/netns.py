@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
+from support.missing import skip_or_fail
 
 _NEWNET = 0x40000000
 _numbers = itertools.count(1)
@@ -28,7 +28,7 @@ DOWN, UP = "cust0", "up0"
 
 
 def require_root() -> None:
-    """Skip (with CI=true: fail) where namespaces and nftables cannot be used."""
+    """Skip (in CI: fail) where namespaces and nftables cannot be used."""
     reason = ""
     if os.geteuid() != 0:
         reason = "not root: no network namespaces"
@@ -40,9 +40,7 @@ def require_root() -> None:
         if not reason and subprocess.run(["ip", "netns", "list"], capture_output=True, check=False).returncode:
             reason = "no network namespaces here"
     if reason:
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        skip_or_fail(reason)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from sekisho.app.control_linekernel import ENFORCERS, HTB, NFTABLES
 from sekisho.app.control_lineroles import roles_of
 from sekisho.config.lines import LineMode, LineSettings
 from sekisho.enforce.difference import Change, difference
-from sekisho.enforce.state import COUNTING, Role, State, prefix_of
+from sekisho.enforce.state import COUNTING, DRAIN, Role, State, class_word, prefix_of
 from sekisho.enforce.wanted import Line, Where, contested, state_of
 from sekisho.model.errors import RefusedError, UnavailableError
 from sekisho.model.measures import NONE, Enforcement, MeasureState
@@ -52,15 +52,19 @@ async def show(core: Core, customer: str | None, limit: int) -> Json:
     for identity, line in islice(lines.items(), limit):
         body["customers"].append(_row(core, identity, line, state_of([line], where, shared), found))
     body["more"] = max(0, len(lines) - limit)
-    ghosts = (
-        {"what": table.role.value, "prefix": str(prefix_of(table, key))}
-        for table, keys in found.entries.items()
-        if table.role not in COUNTING
-        for key in keys
-        if key not in claimed.entries.get(table, {})
-    )
-    body["unwanted"] = list(islice(ghosts, limit)) if customer is None else []
+    body["unwanted"] = list(islice(_ghosts(found, claimed), limit)) if customer is None else []
     return body
+
+
+def _ghosts(found: State, claimed: State) -> Iterator[Json]:
+    """What is found and limits somebody for nobody's sake; a class that is made fast already only lets out what waits in it."""
+    for table, keys in found.entries.items():
+        if table.role not in COUNTING:
+            there = claimed.entries.get(table, {})
+            yield from ({"what": table.role.value, "prefix": str(prefix_of(table, key))} for key in keys if key not in there)
+    for one, rate in found.classes.items():
+        if one not in claimed.classes and rate != DRAIN:
+            yield {"what": "class", "prefix": None, "device": one.device, "class": class_word(one.number)}
 
 
 def enforcers(core: Core) -> list[Json]:

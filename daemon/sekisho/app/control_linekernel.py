@@ -6,20 +6,21 @@ tried again at the next look; the others go on. Decides nothing about what is wa
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from sekisho.config.settings import Settings
-from sekisho.drivers.capabilities import has_interface, has_net_admin
+from sekisho.drivers.capabilities import has_net_admin
 from sekisho.drivers.classes import Classes
 from sekisho.drivers.netspace import NetworkThread
 from sekisho.drivers.nftables import Nftables
-from sekisho.drivers.shaping import UP_DEVICE, FoundClasses, Shaping, opened_classes, read_classes
+from sekisho.drivers.shaping import UP_DEVICE, FoundClasses, Shaping, has_ours, opened_classes, read_classes
 from sekisho.drivers.tableread import Counted, FoundTables, TableReader
 from sekisho.enforce.difference import Change
 from sekisho.enforce.rules import Names
-from sekisho.enforce.state import DRAIN, Class, Role, State, Table
+from sekisho.enforce.state import DRAIN, Class, Role, State, Table, class_word
 from sekisho.enforce.wanted import Where
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import UnavailableError
@@ -48,6 +49,8 @@ class Sight:
     sound: bool = False
     whole: bool = True
     """Whether nothing that is there may be missing."""
+    mended: int = 0
+    """Things of somebody's that went from roots of ours before this was read."""
 
 
 def names_of(settings: Settings) -> Names:
@@ -89,6 +92,21 @@ class LineKernel:
         """Why an enforcer cannot be used, by its name."""
         self.problems: tuple[str, ...] = ()
         """What keeps a part of one from its work."""
+        self._leaving = False
+        """Whether there are roots or a device though no line is slowed: they go once no rule leads there."""
+
+    @property
+    def held(self) -> frozenset[Class]:
+        """Classes that should have gone, and that the kernel does not let go."""
+        return self._shaping.held if self._shaping is not None else frozenset()
+
+    @property
+    def wrong(self) -> str:
+        """All that is not as it should be, in sentences; empty: nothing."""
+        held = sorted(self.held)
+        more = f" and {len(held) - 1} more" if len(held) > 1 else ""
+        stays = (f"HTB: class {class_word(one.number)} of {one.device}{more} is in use by somebody else and stays" for one in held[:1])
+        return " ".join([*self.reasons.values(), *self.problems, *stays])
 
     async def read(self, where: Where) -> Sight:
         """What there is of ours, while nothing is written. Raises UnavailableError if nothing can be read at all."""
@@ -134,18 +152,26 @@ class LineKernel:
         self._beside.close()
 
     def _read(self, where: Where) -> Sight:
-        self.reasons, self.problems = {}, ()
+        self.reasons, self.problems, self._leaving = {}, (), False
         try:
             self._tables = self._tables or Nftables()
             tables = self._tables.read()
         except UnavailableError as error:
             self.reasons[NFTABLES] = str(error)
+            with contextlib.suppress(UnavailableError):
+                # What slows lines for nobody's sake goes all the same; but rules may still lead to our device.
+                if where.roles & _SHAPING:
+                    self._classes().read(replace(where, up=UP_DEVICE))
+                else:
+                    self._classes().remove(device=False)
             if where.roles & _SHAPING:
                 self.reasons[HTB] = "HTB: nftables chooses the class of a packet, and cannot be used"
             raise
         if not where.roles & _SHAPING:
-            if has_interface(UP_DEVICE) and has_net_admin():
-                self._classes().remove()
+            try:
+                self._leaving = has_net_admin() and self._classes().has_ours()
+            except UnavailableError as error:
+                self.problems = (str(error),)
             return Sight(tables.state, replace(where, down=(), up=""), tables.broken, whole=tables.whole)
         where = replace(where, up=UP_DEVICE)
         try:
@@ -160,14 +186,14 @@ class LineKernel:
         found = self._read_beside().read()
         sound = self._tables is not None and self._tables.is_as_written(found)
         if not where.roles & _SHAPING:
+            sound &= self.problems != () or not has_net_admin() or not has_ours(self._classes_beside())
             return Sight(found.state, replace(where, down=(), up=""), found.broken, sound, found.whole)
         if self._shaping is None:
             # There was no use of it at the last reading, and why is told.
             return Sight(found.state, replace(where, down=(), up="", roles=where.roles - _SHAPING), found.broken, sound, found.whole)
-        self._classes_reader = self._classes_reader or opened_classes()
         where = replace(where, up=UP_DEVICE)
-        classes = read_classes(self._classes_reader, where)
-        sound &= not classes.left and (classes.ready or not any(table.role is Role.UP for table in found.state.entries))
+        classes = read_classes(self._classes_beside(), where)
+        sound &= classes.is_clean and (classes.ready or not any(table.role is Role.UP for table in found.state.entries))
         return replace(_sight(found, classes, where), sound=sound and classes.problems == self.problems)
 
     def _some(self, tables: Mapping[Table, Collection[bytes]], limits: Collection[str], classes: Collection[Class]) -> State:
@@ -191,9 +217,12 @@ class LineKernel:
             self._tables.apply(change, tables, where, names, broken)
         if self._shaping is not None and change.drop_classes:
             self._shaping.drop(change)
+        if self._shaping is not None and self._leaving:
+            self._shaping.remove()
+            self._leaving = False
 
     def _is_light(self, change: Change, tables: frozenset[Table], where: Where, names: Names) -> bool:
-        if change.size > FEW or not self._thread.idle or self._tables is None or time.monotonic() < self._apart_until:
+        if change.size > FEW or self._leaving or not self._thread.idle or self._tables is None or time.monotonic() < self._apart_until:
             return False
         on_classes = change.on_classes or any(table.role is Role.UP for table in tables)
         if on_classes and (self._shaping is None or not self._shaping.is_light(change)):
@@ -218,13 +247,17 @@ class LineKernel:
         found = self._shaping.read(where)
         idle = tuple(one for one, rate in found.classes.items() if rate == DRAIN and one not in found.busy)
         self._shaping.drop(Change(drop_classes=idle))
-        return idle
+        return tuple(one for one in idle if one not in self._shaping.held)
 
     def _remove(self) -> None:
-        self._tables = self._tables or Nftables()
-        self._tables.remove()
-        if has_interface(UP_DEVICE):
-            self._classes().remove()
+        try:
+            self._tables = self._tables or Nftables()
+            self._tables.remove()
+        except UnavailableError:
+            # Rules may still lead to our device.
+            self._classes().remove(device=False)
+            raise
+        self._classes().remove()
 
     def _classes(self) -> Shaping:
         """The driver. Raises UnavailableError, also for want of the capability: reading needs none, and writing would fail."""
@@ -236,6 +269,10 @@ class LineKernel:
     def _read_beside(self) -> TableReader:
         self._reader = self._reader or TableReader()
         return self._reader
+
+    def _classes_beside(self) -> Classes:
+        self._classes_reader = self._classes_reader or opened_classes()
+        return self._classes_reader
 
     def _close(self) -> None:
         if self._tables is not None:
@@ -255,4 +292,4 @@ class LineKernel:
 def _sight(tables: FoundTables, found: FoundClasses, where: Where) -> Sight:
     usable = tuple(device for device in where.down if device in found.usable)
     state = replace(tables.state, classes=found.classes, busy=found.busy)
-    return Sight(state, replace(where, down=usable), tables.broken, whole=tables.whole)
+    return Sight(state, replace(where, down=usable), tables.broken, whole=tables.whole, mended=found.mended)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
 
 import structlog
@@ -25,7 +25,7 @@ from sekisho.config.settings import Settings
 from sekisho.enforce.difference import Known, difference
 from sekisho.enforce.drift import Places, drift, known_at, mended
 from sekisho.enforce.plan import planned
-from sekisho.enforce.state import DRAIN
+from sekisho.enforce.state import DRAIN, Class
 from sekisho.enforce.wanted import Where
 from sekisho.model.errors import SekishoError
 
@@ -109,12 +109,11 @@ class LineLooks:
         told, self._dirty = list(self._dirty), {}
         sight = await kernel.read(asked_of(self.settings))
         self._where = sight.where
-        wrong = " ".join([*kernel.reasons.values(), *kernel.problems])
         lines = await self.wants.all(sight.state, counted=settings.lines.counters)
         plan = await asyncio.to_thread(planned, lines, sight.state, sight.where, self.book.known)
         self.book.noted(plan.change)
         # Somebody may have changed our tables behind us: what is written anew for that is a repair as well.
-        self._repaired(plan.tables, plan.classes)
+        self._repaired(plan.tables, plan.classes + sight.mended)
         await kernel.apply(plan.change, plan.known.tables, sight.where, names_of(settings), sight.broken)
         self.book.moved({one: lines.get(one) for one in told}, counted=settings.lines.counters)
         self.book.take(lines, plan)
@@ -123,8 +122,8 @@ class LineLooks:
         self._unsure = bool(kernel.reasons)
         if not sight.whole:
             self._look_at = time.monotonic() + LOOK_AGAIN
-        self._draining = plan.draining
-        self._told(wrong)
+        self._draining = self._still(kernel.held) or plan.draining
+        self._told(kernel.wrong)
 
     async def _look_beside(self) -> None:
         """Read all back beside what is written, and have what is wrong mended."""
@@ -167,12 +166,17 @@ class LineLooks:
             return
         there = await kernel.some(places.entries, places.limits, places.classes)
         change = difference(there, known_at(self.book.known, places), read=False)
-        if not (change.on_tables or change.on_classes):
-            return
-        await kernel.apply(change, self.book.known.tables, self._where, names_of(settings))
+        if change.on_tables or change.on_classes:
+            await kernel.apply(change, self.book.known.tables, self._where, names_of(settings))
         mended(self.book.known, change, there)
         self._draining |= DRAIN in self.book.known.classes.values()
         self._repaired(sum(map(len, change.entries().values())), len(change.put_classes))
+
+    def _still(self, held: Collection[Class]) -> bool:
+        """Classes are there though they should have gone: whether there are any. They are tried again."""
+        for one in held:
+            self.book.known.classes.setdefault(one, DRAIN)
+        return bool(held)
 
     def _repaired(self, tables: int, classes: int) -> None:
         """What had to be done though nobody asked for it."""

@@ -126,15 +126,16 @@ class Lines(LineLooks):
         async with self._lock:
             if self._kernel is None:
                 return
+            kernel, self._kernel = self._kernel, None
             try:
                 if self.settings is not None and self.settings.on_stop is OnStop.REMOVE:
-                    await self._kernel.remove()
+                    await kernel.remove()
                     self._left.remember(None)
                     log.info("lines-removed")
-                await self._kernel.close()
             except SekishoError as error:
                 log.error("lines-not-removed", error=str(error))  # noqa: TRY400 - the sentence says it all
-            self._kernel = None
+            finally:
+                await kernel.close()
 
     def _pause(self) -> float:
         settings = self._settings_of().lines
@@ -164,7 +165,8 @@ class Lines(LineLooks):
             while self._dirty and not self._unsure:
                 async with self._lock:
                     change = self.book.change(self._dirty, self._where, counted=settings.lines.counters)
-                    self._draining |= DRAIN in change.put_classes.values()
+                    if DRAIN in change.put_classes.values():
+                        self._draining, self._sweep_at = True, min(self._sweep_at, ticks + DRAIN_AFTER)
                     tables, where, names = self.book.known.tables, self._where, names_of(settings)
                     # The kernel's side takes one after the other: the next part is worked out while this one is written.
                     if writing is not None:
@@ -190,10 +192,16 @@ class Lines(LineLooks):
             return
         self._sweep_at = ticks + DRAIN_AFTER
         gone = await self._kernel.sweep(self._where)
+        held = self._kernel.held
         self.book.noted(Change(drop_classes=gone))
         for one in gone:
             self.book.known.classes.pop(one, None)
-        self._draining = DRAIN in self.book.known.classes.values()
+        self._draining = self._still(held) or DRAIN in self.book.known.classes.values()
+        if not self._unsure:
+            self._told(self._kernel.wrong)
+        waits = any(rate == DRAIN and one not in held for one, rate in self.book.known.classes.items())
+        if held and not waits and self.settings is not None:
+            self._sweep_at = ticks + self.settings.every
 
     async def _prepare(self) -> None:
         """Have ready what the first change needs, while nobody waits for it."""

@@ -49,7 +49,8 @@ def _all(body: Json) -> Iterable[str]:
     if body["more"]:
         yield f"... and {body['more']} more; --limit shows them"
     for one in body["unwanted"]:
-        yield f"found and not wanted: {plain(one['what'])} {plain(one['prefix'])}; it goes with the next look"
+        place = one["prefix"] if one["prefix"] is not None else f"{one['class']} of {one['device']}"
+        yield f"found and not wanted: {plain(one['what'])} {plain(place)}; it goes with the next look"
 
 
 def _wanted(one: Json) -> str:

@@ -1,4 +1,4 @@
-"""What this thread may do (capabilities(7)), and the interfaces it sees: as /proc says."""
+"""What this thread may do (capabilities(7)), as /proc says."""
 
 from __future__ import annotations
 
@@ -15,12 +15,3 @@ def has_net_admin() -> bool:
         return False
     effective = next((int(line.split()[1], 16) for line in lines if line.startswith("CapEff:")), 0)
     return bool(effective >> _NET_ADMIN & 1)
-
-
-def has_interface(name: str) -> bool:
-    """Whether there is an interface of that name in this thread's network namespace."""
-    try:
-        lines = Path("/proc/thread-self/net/dev").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return False
-    return any(line.partition(":")[0].strip() == name for line in lines)

@@ -14,16 +14,18 @@ import fcntl
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sekisho.drivers.classes import HANDLE, ROOT, Classes
+from sekisho.drivers.classes import Classes
+from sekisho.drivers.classforms import HANDLE, ROOT, Chain, Root, rate_of
 from sekisho.enforce.difference import Change
 from sekisho.enforce.state import Class
 from sekisho.enforce.wanted import Where
 from sekisho.model.errors import UnavailableError
 
 UP_DEVICE = "sekisho-up"
+_KIND = "ifb"
 _QUEUE_LENGTH = 1000
 _GET_FLAGS, _UP = 0x8913, 0x1
 """SIOCGIFFLAGS, IFF_UP."""
@@ -31,8 +33,8 @@ _GET_FLAGS, _UP = 0x8913, 0x1
 
 @dataclass(frozen=True, slots=True)
 class FoundClasses:
-    """What was read. `problems`: a sentence for each device nothing can be done on; `left`: indexes of devices lines are not limited on
-    any more, with a root of ours.
+    """What was read. `problems`: a sentence for each device nothing can be done on; `left`: roots that have to go, handles by the
+    index of the device.
     """
 
     classes: dict[Class, int]
@@ -42,9 +44,20 @@ class FoundClasses:
     problems: tuple[str, ...]
     indexes: Mapping[str, int]
     rooted: frozenset[str]
-    left: tuple[int, ...]
+    left: Mapping[int, int]
+    filters: tuple[Chain, ...]
+    """Somebody's, at roots of ours."""
     ready: bool
-    """Whether our device is there, and up."""
+    """Whether our device is there, of its kind, and up."""
+    alien: bool
+    """Whether a device of another kind has its name."""
+    mended: int = 0
+    """Things of somebody's that went for this to be so."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether there is nothing that has to go before the classes count."""
+        return not (self.left or self.filters or self.alien)
 
 
 def read_classes(classes: Classes, where: Where) -> FoundClasses:
@@ -52,31 +65,52 @@ def read_classes(classes: Classes, where: Where) -> FoundClasses:
     with told():
         indexes = {name: number for number, name in socket.if_nameindex()}
         roots = classes.roots(list(indexes.values()))
-        wanted = {*where.down, where.up}
-        usable, problems, rooted, left = {where.up}, [], set(), []
+        problems = [f"HTB: there is no interface {device}; mend `lines: customers`" for device in where.down if device not in indexes]
+        usable, rooted = {where.up}, set[str]()
+        left: dict[int, int] = {}
         for device, index in indexes.items():
             root = roots.get(index)
-            ours = root is not None and root.handle == HANDLE and root.kind == "htb"
-            if ours and device not in wanted:
-                left.append(index)
-            elif ours:
+            if root is not None and _has_to_go(root, device, where):
+                left[index] = root.handle
+            elif root is not None and root.is_ours:
                 rooted.add(device)
-            if device in where.down and (ours or root is None or root.handle == 0):
+            if device in where.down and (root is None or root.is_ours or not root.handle):
                 usable.add(device)
             elif device in where.down and root is not None:
                 known = f"{root.kind} {root.handle >> 16:x}:"
                 problems.append(f"HTB: {device} has a queueing discipline of somebody else's ({known}), which is left as it is")
-        missing = [device for device in where.down if device not in indexes]
-        problems += [f"HTB: there is no interface {device}; mend `lines: customers`" for device in missing]
+        queued = classes.queued() if rooted else set()
         found: dict[Class, int] = {}
-        busy = set()
-        for device in rooted:
-            for number, (rate, waits) in classes.read(indexes[device]).items():
-                found[Class(device, number)] = rate
-                if waits:
-                    busy.add(Class(device, number))
-    ready = _is_up(UP_DEVICE)
-    return FoundClasses(found, frozenset(busy), frozenset(usable), tuple(problems), indexes, frozenset(rooted), tuple(left), ready)
+        busy, filters = set[Class](), set[Chain]()
+        for device in sorted(rooted):
+            index = indexes[device]
+            there = classes.read(index)
+            if any(one.parent != ROOT for one in there.values()):
+                rooted.remove(device)
+                left[index] = HANDLE
+                continue
+            filters |= classes.filters(index, there)
+            found |= {Class(device, number): rate_of(one, queued=(index, number) in queued) for number, one in there.items()}
+            busy |= {Class(device, number) for number, one in there.items() if one.waits}
+        alien = UP_DEVICE in indexes and classes.kind(indexes[UP_DEVICE]) != _KIND
+    ready = not alien and _is_up(UP_DEVICE)
+    return FoundClasses(
+        found, frozenset(busy), frozenset(usable), tuple(problems), indexes, frozenset(rooted), left, tuple(sorted(filters)), ready, alien
+    )
+
+
+def _has_to_go(root: Root, device: str, where: Where) -> bool:
+    """Of ours: where lines are not limited, and one that puts what has no class in one; on our device anybody's."""
+    if root.is_ours:
+        return root.default != 0 or device not in {*where.down, where.up}
+    return device == where.up and root.handle != 0
+
+
+def has_ours(classes: Classes) -> bool:
+    """Whether a root of ours, or our device, is there at all. Raises UnavailableError."""
+    with told():
+        indexes = {name: number for number, name in socket.if_nameindex()}
+        return UP_DEVICE in indexes or any(root.is_ours for root in classes.roots(list(indexes.values())).values())
 
 
 def opened_classes() -> Classes:
@@ -97,6 +131,8 @@ class Shaping:
         self._indexes: dict[str, int] = {}
         self._rooted: set[str] = set()
         self._ready = False
+        self.held: frozenset[Class] = frozenset()
+        """Classes that should have gone, and that the kernel did not let go."""
 
     def close(self) -> None:
         self._classes.close()
@@ -104,14 +140,28 @@ class Shaping:
             self._pyroute.close()
 
     def read(self, where: Where) -> FoundClasses:
-        """Our classes on every device; what is on devices lines are not limited on any more goes. Raises UnavailableError."""
+        """Our classes on every device; what has to go before they count goes. Raises UnavailableError."""
         found = read_classes(self._classes, where)
-        with told():
-            for index in found.left:
-                self._route().tc("del", index=index, handle=HANDLE, parent=ROOT)
+        if not found.is_clean:
+            self._clean(found)
+            wanted = {found.indexes[device] for device in (*where.down, where.up) if device in found.indexes}
+            mended = len(wanted & found.left.keys()) + len(found.filters) + found.alien
+            found = replace(read_classes(self._classes, where), mended=mended)
         self._indexes, self._rooted = dict(found.indexes), set(found.rooted)
         self._ready = found.ready
+        self.held = self.held.intersection(found.classes)
         return found
+
+    def _clean(self, found: FoundClasses) -> None:
+        with told():
+            self._classes.flush(found.filters)
+            self._classes.uproot(found.left)
+            if found.alien:
+                self._route().link("del", index=found.indexes[UP_DEVICE])
+
+    def has_ours(self) -> bool:
+        """Whether anything of ours is there at all. Raises UnavailableError."""
+        return has_ours(self._classes)
 
     def some(self, classes: Iterable[Class]) -> dict[Class, int]:
         """The rates of those of some classes that are there. Raises UnavailableError."""
@@ -129,23 +179,24 @@ class Shaping:
             for device in {one.device for one in change.put_classes}:
                 self._root(device)
             self._classes.put({(self._indexes[one.device], one.number): rate for one, rate in change.put_classes.items()})
+        self.held = self.held.difference(change.put_classes)
 
     def drop(self, change: Change) -> None:
-        """Take away the classes a change does not want any more. Raises UnavailableError."""
+        """Take away the classes a change does not want any more; those that cannot go now are `held`. Raises UnavailableError."""
+        places = {(self._indexes[one.device], one.number): one for one in change.drop_classes if one.device in self._indexes}
         with told():
-            known = (one for one in change.drop_classes if one.device in self._indexes)
-            self._classes.drop((self._indexes[one.device], one.number) for one in known)
+            held = {places[place] for place in self._classes.drop(places)}
+        self.held = self.held.difference(change.drop_classes) | held
 
-    def remove(self) -> None:
-        """Take away every root of ours, and our device. Raises UnavailableError."""
+    def remove(self, *, device: bool = True) -> None:
+        """Take away every root of ours, and our device unless rules may lead to it. Raises UnavailableError."""
         with told():
             devices = {name: number for number, name in socket.if_nameindex()}
-            for index, root in self._classes.roots(list(devices.values())).items():
-                if root.handle == HANDLE and root.kind == "htb":
-                    self._route().tc("del", index=index, handle=HANDLE, parent=ROOT)
-            if UP_DEVICE in devices:
+            roots = self._classes.roots(list(devices.values()))
+            self._classes.uproot({index: root.handle for index, root in roots.items() if root.is_ours})
+            if device and UP_DEVICE in devices:
                 self._route().link("del", index=devices[UP_DEVICE])
-        self._indexes, self._rooted, self._ready = {}, set(), False
+        self._indexes, self._rooted, self._ready, self.held = {}, set(), False, frozenset()
 
     def prepare(self) -> None:
         """Make our device, with its root: nothing passes it yet. Raises UnavailableError."""
@@ -160,7 +211,7 @@ class Shaping:
         made = UP_DEVICE not in self._indexes
         with told():
             if made:
-                self._route().link("add", ifname=UP_DEVICE, kind="ifb", txqlen=_QUEUE_LENGTH)
+                self._route().link("add", ifname=UP_DEVICE, kind=_KIND, txqlen=_QUEUE_LENGTH)
                 self._indexes[UP_DEVICE] = socket.if_nametoindex(UP_DEVICE)
             self._route().link("set", index=self._indexes[UP_DEVICE], state="up")
         self._ready = True

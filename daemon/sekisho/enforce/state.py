@@ -23,6 +23,8 @@ HEADERS = 1.035
 """The kernel counts whole frames; with full ones this leaves the promised rate to what they carry, less 1 % to 2.5 %."""
 DRAIN = 1_250_000_000
 """Rate (bytes/s) of a class nothing is put in any more: what waits there is sent at once, and not lost."""
+ODD = 0
+"""In place of the rate of a class, as found, that is not as we make one of any rate: it is wanted nowhere."""
 
 
 class Role(enum.StrEnum):
@@ -86,7 +88,7 @@ class State:
     limits: Mapping[str, int] = field(default_factory=dict)
     """Limits of mail by name: connections a minute."""
     classes: Mapping[Class, int] = field(default_factory=dict)
-    """Rate of each, bytes/s of frames (`on_wire`)."""
+    """Rate of each, bytes/s of frames (`on_wire`), or `ODD`."""
     busy: frozenset[Class] = frozenset()
     """Classes, as found, in which packets wait."""
 

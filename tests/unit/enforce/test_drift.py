@@ -53,3 +53,12 @@ def test_mending_leads_to_what_is_known_and_a_ghosts_class_is_let_run_empty():
 
 def test_a_table_that_is_not_known_is_not_mended_place_by_place():
     assert known_at(known(), Places({Table(Role.UP, False, 32): {A}})).entries == {}
+
+
+def test_a_ghost_as_fast_as_what_is_on_its_way_out_is_on_its_way_out():
+    one = known()
+    there = State(classes={GHOST: DRAIN})
+    change = difference(there, known_at(one, Places(classes={GHOST})), read=False)
+    assert not change.size
+    mended(one, change, there)
+    assert one.classes[GHOST] == DRAIN

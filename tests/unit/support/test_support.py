@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.drivers import upstreamsockets
-from support import free_port, net, require_binary, wait_until
+from support import free_port, net, netns, require_binary, wait_until
 
 
 def test_a_program_that_is_there_is_found() -> None:
@@ -24,9 +24,24 @@ def test_a_missing_peer_skips_and_names_the_package() -> None:
         require_binary("no-such-peer", environ={})
 
 
-def test_in_ci_a_missing_peer_is_a_failure() -> None:
-    with pytest.raises(pytest.fail.Exception, match="a missing peer is a failure"):
-        require_binary("no-such-peer", environ={"CI": "true"})
+@pytest.mark.parametrize("ci", ["true", "True", "1", "yes", "YES"])
+def test_in_ci_a_missing_peer_is_a_failure(ci: str) -> None:
+    with pytest.raises(pytest.fail.Exception, match="what is missing is a failure"):
+        require_binary("no-such-peer", environ={"CI": ci})
+
+
+@pytest.mark.parametrize("ci", ["", "0", "false", "no"])
+def test_where_ci_is_denied_a_missing_peer_skips(ci: str) -> None:
+    with pytest.raises(pytest.skip.Exception):
+        require_binary("no-such-peer", environ={"CI": ci})
+
+
+@pytest.mark.parametrize("ci", ["true", "1"])
+def test_in_ci_no_test_of_the_kernel_skips_for_want_of_root(ci: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(pytest.fail.Exception, match="not root"):
+        netns.require_root()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9"])
