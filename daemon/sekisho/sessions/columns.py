@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sekisho.model.customers import V4_MAPPED, Prefix
 from sekisho.model.sessions import Session, Share
+from sekisho.sessions.counters import Reading
 
 _STEP = 1024
 
@@ -59,6 +60,8 @@ class Columns:
         self.prefixes: list[tuple[int, ...]] = []
         self.shares: list[tuple[Share, ...]] = []
         self.nases: list[str] = []
+        self.doubted: dict[int, Reading] = {}
+        """By row: the report that came last, where it could not follow the one that is known."""
         self._nas_numbers: dict[str, int] = {}
         self._free: list[int] = []
 
@@ -93,6 +96,7 @@ class Columns:
         self.customers[row] = None
         self.prefixes[row] = ()
         self.shares[row] = ()
+        self.doubted.pop(row, None)
         self._free.append(row)
 
     def numbers(self) -> NDArray[np.uint64]:
@@ -104,6 +108,10 @@ class Columns:
 
     def nas_numbers(self) -> NDArray[np.uint32]:
         return np.array(self.nas, np.uint32)
+
+    def reading(self, row: int) -> Reading:
+        """The counters as they were told last."""
+        return Reading(self.down[row], self.up[row], self.seconds[row], bool(self.wide[row]), self.seen[row])
 
     def session(self, row: int) -> Session:
         return Session(

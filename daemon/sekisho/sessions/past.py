@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sekisho.model.sessions import Accounting, SessionEnd
 from sekisho.sessions.changes import WHOLE, Changes, Heard, Held, Opened, Over, Released
 from sekisho.sessions.columns import code_of
-from sekisho.sessions.counters import grown
+from sekisho.sessions.counters import Reading, carries, growth, is_late, reading
 
 YOUNG = 600
 """A session first heard of at this age (seconds) or younger lost its Start on the way: its octets are counted. Those of an
@@ -33,16 +33,14 @@ class Past:
 
     def settle(self, told: Accounting, changes: Changes) -> None:
         """Its last octets, told by a Stop that came late."""
-        wide = told.wide or self.wide
-        anew = told.seconds is not None and told.seconds < self.seconds
-        down = grown(self.down, told.down, wide=wide, began_anew=anew) if told.down is not None else 0
-        up = grown(self.up, told.up, wide=wide, began_anew=anew) if told.up is not None else 0
-        self.down = self.down if told.down is None else told.down
-        self.up = self.up if told.up is None else told.up
-        self.seconds = self.seconds if told.seconds is None else told.seconds
-        changes.facts.append(Heard(self.number, self.seen, self.down, self.up, self.seconds, wide))
-        if self.customer is not None and (down or up):
-            changes.usage.append((self.customer, down, up, max(0.0, told.at - self.seen)))
+        known = Reading(self.down, self.up, self.seconds, self.wide, self.seen)
+        found = None if is_late(known, told) else growth(known, told)
+        if found is None:
+            return
+        self.down, self.up, self.seconds, self.wide = reading(known, told)[:4]
+        changes.facts.append(Heard(self.number, self.seen, self.down, self.up, self.seconds, self.wide))
+        if self.customer is not None and (found.down or found.up):
+            changes.usage.append((self.customer, *found))
 
 
 def never_seen(number: int, told: Accounting, customer: str | None, changes: Changes) -> Past:
@@ -57,6 +55,6 @@ def never_seen(number: int, told: Accounting, customer: str | None, changes: Cha
     changes.facts += [Released(number, code_of(prefix), told.at) for prefix in told.prefixes]
     changes.facts += [Released(number, code_of(one.prefix), told.at, one.ports.first) for one in told.shares]
     changes.facts.append(Over(number, told.at, SessionEnd.STOP))
-    if customer is not None and (down or up) and 0 <= seconds <= YOUNG:
+    if customer is not None and (down or up) and 0 <= seconds <= YOUNG and carries(max(down, up), seconds):
         changes.usage.append((customer, down, up, float(seconds)))
     return Past(number, told.user, customer, since, told.at, told.at, SessionEnd.STOP, down, up, seconds, told.wide)

@@ -17,12 +17,10 @@ import numpy as np
 from sekisho.model.sessions import Accounting, AccountingKind, SessionEnd
 from sekisho.sessions.changes import Changes, Heard, Held, Named, Opened, Over, Part, Revived
 from sekisho.sessions.columns import code_of
-from sekisho.sessions.counters import grown
+from sekisho.sessions.counters import SLACK, carries, goes_on, growth, is_late, reading
 from sekisho.sessions.past import YOUNG, Past, never_seen
 from sekisho.sessions.tenure import Tenure
 
-SLACK = 2.0
-"""Seconds by which the times of two requests about one event may differ: Acct-Delay-Time is whole seconds."""
 REMEMBERED = 900.0
 """Seconds for which a session that is over is known: a late Stop or Interim-Update is of it, and no session of its own."""
 
@@ -33,6 +31,8 @@ class Table(Tenure):
     def __init__(self, number: int = 0) -> None:
         super().__init__()
         self.number = number
+        self.doubted = 0
+        """Reports of octets since the start that could not follow those before, and were not counted."""
         self._restarts: dict[int, float] = {}
 
     # What accounting says.
@@ -129,10 +129,14 @@ class Table(Tenure):
         began = told.at if told.kind is AccountingKind.START or told.seconds is None else told.at - told.seconds
         down, up = told.down or 0, told.up or 0
         seconds = -1 if told.seconds is None else told.seconds
+        counted = told.kind is AccountingKind.START or 0 <= seconds <= YOUNG
+        if counted and not carries(max(down, up), seconds):
+            self.doubted += 1
+            down = up = 0
         opened = Opened(self.number, told.nas, told.session, told.user, customer, began, told.at, down, up, seconds, told.wide)
         changes.facts.append(opened)
         row = self._open(key, opened)
-        if customer is not None and (down or up) and (told.kind is AccountingKind.START or 0 <= seconds <= YOUNG):
+        if customer is not None and (down or up) and counted:
             changes.usage.append((customer, down, up, float(max(0, seconds))))
         self._hold(row, told, began, changes)
         self._tell(row, changes.begun)
@@ -169,9 +173,8 @@ class Table(Tenure):
     def _hear(self, row: int, told: Accounting, changes: Changes) -> None:
         """News of a live session."""
         columns = self._columns
-        if told.at < columns.seen[row] - SLACK or self._is_late(row, told):
+        if told.at < columns.seen[row] - SLACK or not self._count(row, told, changes):
             return
-        self._count(row, told, changes)
         columns.seen[row] = max(columns.seen[row], told.at)
         changes.facts.append(
             Heard(columns.number[row], columns.seen[row], columns.down[row], columns.up[row], columns.seconds[row], bool(columns.wide[row]))
@@ -179,29 +182,27 @@ class Table(Tenure):
         if told.prefixes or told.shares or told.gone:
             self._hold(row, told, told.at, changes)
 
-    def _is_late(self, row: int, told: Accounting) -> bool:
-        """Whether a request was overtaken by a later one: it shows an earlier time of the session at about the same time."""
-        known = self._columns.seconds[row]
-        return told.seconds is not None and known > told.seconds and told.at - self._columns.seen[row] < 2 * SLACK
+    def _count(self, row: int, told: Accounting, changes: Changes) -> bool:
+        """Octets that came since the last report; whether this one is news at all, and was not overtaken.
 
-    def _count(self, row: int, told: Accounting, changes: Changes) -> None:
+        One that cannot follow the last is doubted and changes nothing, unless the next goes on from it.
+        """
         columns = self._columns
-        wide = told.wide or bool(columns.wide[row])
-        anew = told.seconds is not None and told.seconds < columns.seconds[row]
-        down = up = 0
-        if told.down is not None:
-            down, columns.down[row] = grown(columns.down[row], told.down, wide=wide, began_anew=anew), told.down
-        if told.up is not None:
-            up, columns.up[row] = grown(columns.up[row], told.up, wide=wide, began_anew=anew), told.up
-        columns.wide[row] = wide
-        # Of what the session did since it was last told of, however long the line had none before.
-        lasted, before = told.at - columns.seen[row], columns.seconds[row]
-        if told.seconds is not None:
-            lasted = told.seconds - before if 0 <= before <= told.seconds else lasted
-            columns.seconds[row] = told.seconds
+        known, doubted = columns.reading(row), columns.doubted.pop(row, None)
+        late = is_late(known, told)
+        found = None if late else growth(known, told)
+        if doubted is not None and goes_on(doubted, told) and (found is None or (told.seconds is not None and not goes_on(known, told))):
+            found = growth(doubted, told)
+        if found is None:
+            columns.doubted[row] = reading(known, told)
+            self.doubted += 1
+            return not late
+        shown = reading(known, told)
+        columns.down[row], columns.up[row], columns.seconds[row], columns.wide[row] = shown[:4]
         customer = columns.customers[row]
-        if customer is not None and (down or up):
-            changes.usage.append((customer, down, up, float(max(0.0, lasted))))
+        if customer is not None and (found.down or found.up):
+            changes.usage.append((customer, *found))
+        return True
 
     def _stop(self, key: tuple[int, str], row: int | None, told: Accounting, customer: str | None, changes: Changes) -> None:
         if row is not None:

@@ -5,43 +5,13 @@ from __future__ import annotations
 import pytest
 
 from sekisho.model.customers import Prefix
-from sekisho.model.sessions import Accounting, AccountingKind, Ports, SessionEnd, Share
+from sekisho.model.sessions import Accounting, Ports, SessionEnd, Share
 from sekisho.sessions.changes import Changes, Held, Opened, Over, Released, Revived
 from sekisho.sessions.columns import code_of
-from sekisho.sessions.counters import grown
 from sekisho.sessions.holding import Claim, holder_at, is_certain
 from sekisho.sessions.mape import Rule, share_of
 from sekisho.sessions.table import Table
-
-START, INTERIM, STOP, ON = AccountingKind.START, AccountingKind.INTERIM, AccountingKind.STOP, AccountingKind.NAS_ON
-ADDRESS, OTHER, HOME = Prefix.parse("192.0.2.7"), Prefix.parse("192.0.2.8"), Prefix.parse("2001:db8:7::/56")
-T = 1_700_000_000.0
-
-
-class Field:
-    """A table, and what it gave."""
-
-    def __init__(self):
-        self.table = Table()
-        self.changes = Changes()
-
-    def tell(self, kind, at=0.0, session="s1", user="hana", prefixes=(ADDRESS,), customer="c-1", nas="bras", **more):
-        if kind is not START:
-            more.setdefault("seconds", int(at))
-        self.changes = Changes()
-        self.table.apply(Accounting(kind, nas, T + at, session, user, tuple(prefixes), **more), customer, self.changes)
-        return self.changes
-
-    def restart(self, at, nas="bras"):
-        self.changes = Changes()
-        ended = self.table.restarted(Accounting(ON, nas, T + at))
-        return self.table.end(ended, T + at, SessionEnd.NAS_RESTART, self.changes)
-
-    def holder(self, prefix=ADDRESS):
-        return self.table.holder(code_of(prefix))
-
-    def ends(self):
-        return [fact.end for fact in self.changes.facts if isinstance(fact, Over)]
+from unit.sessions.fields import ADDRESS, HOME, INTERIM, OTHER, START, STOP, Field, T
 
 
 @pytest.fixture
@@ -175,20 +145,6 @@ def test_a_request_that_was_overtaken_counts_nothing(field):
     field.tell(INTERIM, 600, down=1000, up=10)
     assert field.tell(INTERIM, 601, down=500, up=5, seconds=300).usage == []
     assert field.tell(INTERIM, 660, down=1100, up=10, seconds=660).usage == [("c-1", 100, 0, 60.0)]
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "wide", "anew", "expected"),
-    [
-        (10, 15, False, False, 5),
-        ((1 << 32) - 10, 5, False, False, 15),
-        ((1 << 32) - 10, 5, True, False, 5),
-        (1000, 5, False, True, 5),
-        ((1 << 32) + 7, 5, False, False, 5),
-    ],
-)
-def test_counters_wrap_where_they_are_narrow_and_are_reset_where_they_are_not(before, after, wide, anew, expected):
-    assert grown(before, after, wide=wide, began_anew=anew) == expected
 
 
 def test_parts_of_an_address_are_several_sessions_and_overlapping_ones_are_not(field):
