@@ -202,7 +202,8 @@ class Sessions(Whereabouts):
                 # What was told before it comes before it.
                 self._commit(changes, tickets)
                 changes, tickets = Changes(), []
-                self._spawn(self._restart(ticket, told))
+                # Its sessions are over before anything that is told after it, of the same batch too.
+                self._spawn(self._restart(ticket, told, self.table.restarted(told)))
                 continue
             self.table.apply(told, self.logins.whose(told.user, self._people), changes)
             tickets.append(ticket)
@@ -254,8 +255,7 @@ class Sessions(Whereabouts):
         await self._tables.settled()
         self.history.write((), lambda: self._answer(tickets))
 
-    async def _restart(self, ticket: int, told: Accounting) -> None:
-        ended = self.table.restarted(told)
+    async def _restart(self, ticket: int, told: Accounting, ended: Sequence[tuple[int, int]]) -> None:
         if ended:
             log.info("nas-restarted", nas=told.nas, kind=told.kind.value, sessions=len(ended))
         await self._end(ended, told.at, SessionEnd.NAS_RESTART)

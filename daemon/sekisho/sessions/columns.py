@@ -57,6 +57,8 @@ class Columns:
         self.up = array("Q")
         self.seconds = array("q")
         self.wide = bytearray()
+        self.ending = bytearray()
+        """1: its NAS restarted since, and its end is still to be carried out."""
         self.prefixes: list[tuple[int, ...]] = []
         self.shares: list[tuple[Share, ...]] = []
         self.nases: list[str] = []
@@ -81,6 +83,7 @@ class Columns:
                 column.frombytes(zeros)
             self.nas.frombytes(bytes(4 * _STEP))
             self.wide.extend(bytes(_STEP))
+            self.ending.extend(bytes(_STEP))
             for names in (self.ids, self.users):
                 names.extend(repeat("", _STEP))
             self.customers.extend(repeat(None, _STEP))
@@ -91,7 +94,7 @@ class Columns:
 
     def give(self, row: int) -> None:
         """Make a row free."""
-        self.number[row] = 0
+        self.number[row] = self.ending[row] = 0
         self.ids[row] = self.users[row] = ""
         self.customers[row] = None
         self.prefixes[row] = ()

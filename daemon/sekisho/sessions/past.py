@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sekisho.model.sessions import Accounting, SessionEnd
+from sekisho.model.sessions import Accounting, AccountingKind, SessionEnd
 from sekisho.sessions.changes import WHOLE, Changes, Heard, Held, Opened, Over, Released
 from sekisho.sessions.columns import code_of
-from sekisho.sessions.counters import Reading, carries, growth, is_late, reading
+from sekisho.sessions.counters import SLACK, Reading, carries, growth, is_late, reading
 
 YOUNG = 600
 """A session first heard of at this age (seconds) or younger lost its Start on the way: its octets are counted. Those of an
@@ -30,6 +30,23 @@ class Past:
     up: int
     seconds: int
     wide: bool
+
+    def has_told(self, told: Accounting) -> bool:
+        """Whether a Start or Interim-Update is of this session, and comes late."""
+        if self.end is SessionEnd.STOP:
+            return told.at <= self.until + SLACK
+        if self.end is SessionEnd.NAS_RESTART and told.kind is AccountingKind.START:
+            return told.at < self.until  # the clock of a NAS may tell whole seconds
+        return told.at <= self.until
+
+    def goes_on(self, told: Accounting) -> bool:
+        """Whether later news are of this session, which is not over then.
+
+        After its NAS restarted it is another by the same name, unless the session's time says that it began before.
+        """
+        if told.kind is not AccountingKind.INTERIM or told.user != self.user or self.end is SessionEnd.STOP:
+            return False
+        return self.end is not SessionEnd.NAS_RESTART or (told.seconds is not None and told.at - told.seconds < self.until - SLACK)
 
     def settle(self, told: Accounting, changes: Changes) -> None:
         """Its last octets, told by a Stop that came late."""

@@ -33,7 +33,6 @@ class Table(Tenure):
         self.number = number
         self.doubted = 0
         """Reports of octets since the start that could not follow those before, and were not counted."""
-        self._restarts: dict[int, float] = {}
 
     # What accounting says.
 
@@ -41,6 +40,10 @@ class Table(Tenure):
         """A request about one session. `customer` is whose the user name is; None: nobody's whom we know."""
         key = (self._columns.nas_number(told.nas), told.session)
         row = self._rows.get(key)
+        if row is not None and self._columns.ending[row]:
+            # Its turn has not come yet; what is told now finds it as it will be.
+            self._end(row, self._restarts[key[0]], SessionEnd.NAS_RESTART, changes)
+            row = None
         if row is not None and self._is_another(row, told):
             # The NAS used the id again, or another user logged in on the line: the first is over without a Stop.
             self._end(row, told.at, SessionEnd.REPLACED, changes)
@@ -56,7 +59,10 @@ class Table(Tenure):
             self._hear(row, told, changes)
 
     def restarted(self, told: Accounting) -> list[tuple[int, int]]:
-        """Accounting-On or -Off: the sessions of the NAS that are over, each to be handed to `end`. None if told twice."""
+        """Accounting-On or -Off: the sessions of the NAS that are over, each to be handed to `end`. None if told twice.
+
+        They are over from now on: what begins by the same name before its turn is a session of its own.
+        """
         columns, nas = self._columns, self._columns.nas_number(told.nas)
         before = self._restarts.get(nas)
         if before is not None and abs(told.at - before) <= SLACK:
@@ -65,13 +71,15 @@ class Table(Tenure):
         numbers = columns.numbers()
         since = np.array(columns.since)
         rows = np.flatnonzero((numbers > 0) & (columns.nas_numbers() == nas) & (since < told.at))
+        np.frombuffer(columns.ending, np.uint8)[rows] = 1
         return list(zip(rows.tolist(), numbers[rows].tolist(), strict=True))
 
     def end(self, sessions: Iterable[tuple[int, int]], at: float, end: SessionEnd, changes: Changes) -> int:
         """End sessions `restarted` or `overdue` named, those that still are the same; returns how many."""
-        ended = 0
+        ended, columns = 0, self._columns
         for row, number in sessions:
-            if self._columns.number[row] == number:
+            # One that was told of meanwhile may be over already, and go on after all.
+            if columns.number[row] == number and (columns.ending[row] or end is not SessionEnd.NAS_RESTART):
                 self._end(row, at, end, changes)
                 ended += 1
         return ended
@@ -120,9 +128,9 @@ class Table(Tenure):
 
     def _begin(self, key: tuple[int, str], told: Accounting, customer: str | None, changes: Changes) -> int:
         past = self._past.get(key)
-        if past is not None and told.at <= past.until + (SLACK if past.end is SessionEnd.STOP else 0.0):
+        if past is not None and past.has_told(told):
             return -1
-        if past is not None and told.kind is AccountingKind.INTERIM and past.user == told.user and past.end is not SessionEnd.STOP:
+        if past is not None and past.goes_on(told):
             return self._revive(key, past, told, customer, changes)
         self._past.pop(key, None)
         self.number += 1

@@ -17,6 +17,7 @@ from sekisho.api.requests import BadRequestError
 from sekisho.app import control_taken
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError
+from sekisho.model.sessions import Accounting, AccountingKind
 from sekisho.model.usage import Source
 from support import radius, wait_until
 from support.radius import INTERIM, ON, START, STOP, Nas, address, integer, octets, prefix6
@@ -237,6 +238,24 @@ def test_a_nas_that_restarts_leaves_no_ghosts_and_others_sessions_alone(site):
             assert ended["end"] == "nas-restart"
             first.close()
             second.close()
+
+    go(scenario)
+
+
+def test_a_log_in_is_not_ended_with_the_sessions_of_before_though_it_is_told_with_the_restart(site):
+    """By one batch, and by the same Acct-Session-Id: access servers count from one again."""
+
+    async def scenario():
+        async with on(site) as it:
+            nas = await it.nas()
+            await it.tell(nas, START, "s1", "c-1", address("198.51.100.1"))
+            now = time.time()
+            anew = Accounting(AccountingKind.START, "bras-1", now, "s1", "c-1", (Prefix.parse("198.51.100.2"),))
+            it.sessions._take([(1, Accounting(AccountingKind.NAS_ON, "bras-1", now)), (2, anew)])
+            await until(lambda: not it.sessions._tasks and not it.sessions.history.waiting)
+            assert (it.owner("198.51.100.1"), it.owner("198.51.100.2")) == (None, "c-1")
+            assert [one["end"] for one in (await it.show(customer="c-1", ended=True))["sessions"]] == [None, "nas-restart"]
+            nas.close()
 
     go(scenario)
 
