@@ -197,9 +197,8 @@ class Radius:
             self.listener = child.pid
             reader, self._writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE)
             self._send(ORDER, pickle.dumps(self._order))
-            with contextlib.suppress(ConnectionResetError):
-                while line := await reader.readline():
-                    self._hear(line)
+            while line := await _line(reader):
+                self._hear(line)
         finally:
             if self._writer is not None:
                 self._writer.close()
@@ -227,3 +226,11 @@ class Radius:
             self.counts = {key: self._before.get(key, 0) + seen.get(key, 0) for key in self._before | seen}
             for one in self.refusals.merge(words["refused"], now):
                 log.warning("radius-refused", nas=one.nas or None, source=one.source, reason=one.why.value, fault=sentence(one.why))
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """What the listener says next; empty: it has ended."""
+    try:
+        return await reader.readline()
+    except ConnectionError:
+        return b""
