@@ -30,14 +30,20 @@ class Past:
     up: int
     seconds: int
     wide: bool
+    is_begun: bool = True
+    """Something was heard of it before its Stop."""
 
     def has_told(self, told: Accounting) -> bool:
         """Whether a Start or Interim-Update is of this session, and comes late."""
-        if self.end is SessionEnd.STOP:
-            return told.at <= self.until + SLACK
-        if self.end is SessionEnd.NAS_RESTART and told.kind is AccountingKind.START:
-            return told.at < self.until  # the clock of a NAS may tell whole seconds
-        return told.at <= self.until
+        if told.kind is AccountingKind.START and self.is_begun and self.end in {SessionEnd.STOP, SessionEnd.NAS_RESTART}:
+            # The next session may have its name at once, and the clock of a NAS may tell whole seconds.
+            return told.at < self.until or told.at <= self.since
+        return told.at <= self.until + (SLACK if self.end is SessionEnd.STOP else 0.0)
+
+    def has_stopped(self, told: Accounting, since: float) -> bool:
+        """Whether a Stop is this session's, told again, and not that of the next one with its name, which began at `since`."""
+        is_same = self.end is SessionEnd.STOP and told.at <= self.until + SLACK and told.seconds == self.seconds
+        return is_same and told.seconds is not None and told.seconds > told.at - since + SLACK
 
     def goes_on(self, told: Accounting) -> bool:
         """Whether later news are of this session, which is not over then.
@@ -74,4 +80,4 @@ def never_seen(number: int, told: Accounting, customer: str | None, changes: Cha
     changes.facts.append(Over(number, told.at, SessionEnd.STOP))
     if customer is not None and (down or up) and 0 <= seconds <= YOUNG and carries(max(down, up), seconds):
         changes.usage.append((customer, down, up, float(seconds)))
-    return Past(number, told.user, customer, since, told.at, told.at, SessionEnd.STOP, down, up, seconds, told.wide)
+    return Past(number, told.user, customer, since, told.at, told.at, SessionEnd.STOP, down, up, seconds, told.wide, is_begun=False)

@@ -132,7 +132,6 @@ class Table(Tenure):
             return -1
         if past is not None and past.goes_on(told):
             return self._revive(key, past, told, customer, changes)
-        self._past.pop(key, None)
         self.number += 1
         began = told.at if told.kind is AccountingKind.START or told.seconds is None else told.at - told.seconds
         down, up = told.down or 0, told.up or 0
@@ -214,7 +213,8 @@ class Table(Tenure):
 
     def _stop(self, key: tuple[int, str], row: int | None, told: Accounting, customer: str | None, changes: Changes) -> None:
         if row is not None:
-            if told.at < self._columns.since[row] - SLACK:
+            since, past = self._columns.since[row], self._past.get(key)
+            if told.at < since - SLACK or (past is not None and past.has_stopped(told, since)):
                 return  # of the session before, whose id the NAS used again
             if told.at >= self._columns.seen[row] - SLACK:
                 self._name(row, customer if told.user else self._columns.customers[row], changes)

@@ -46,6 +46,34 @@ def test_a_stop_of_an_earlier_session_with_the_same_id_leaves_the_new_one(field)
     assert field.holder() == "c-1"
 
 
+@pytest.mark.parametrize("at", [50, 50.25, 51])
+def test_who_logs_in_again_at_once_by_the_same_session_id_is_on_line(field, at):
+    field.tell(START, 0)
+    field.tell(STOP, 50)
+    assert [fact.since - T for fact in field.tell(START, at).facts if isinstance(fact, Opened)] == [at]
+    assert not field.tell(STOP, at + 0.5, seconds=50).facts, "the Stop of before, told again"
+    assert (field.holder(), len(field.table)) == ("c-1", 1)
+    field.tell(STOP, at + 1, seconds=1)
+    assert (field.holder(), len(field.table)) == (None, 0)
+
+
+def test_a_start_of_before_the_stop_that_was_overtaken_by_it_makes_no_ghost(field):
+    field.tell(START, 0)
+    field.tell(STOP, 50)
+    for at in (0, 49.9):
+        assert not field.tell(START, at).facts
+    assert not field.tell(INTERIM, 50.5).facts
+    field.tell(STOP, 100, "s2")
+    assert not field.tell(START, 100.5, "s2").facts, "of a session nothing was heard of before"
+    assert len(field.table) == 0
+
+
+def test_a_session_of_no_time_whose_start_is_told_again_by_whole_seconds_makes_no_ghost(field):
+    field.tell(START, 7)
+    field.tell(STOP, 7, seconds=0)
+    assert not field.tell(START, 7).facts
+
+
 def test_an_address_moves_to_the_later_session_and_the_one_before_is_over(field):
     field.tell(START, 0, "s1", customer="c-1")
     changes = field.tell(START, 100, "s2", "taro", customer="c-2")
