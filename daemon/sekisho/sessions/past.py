@@ -50,7 +50,8 @@ class Past:
 
         After its NAS restarted it is another by the same name, unless the session's time says that it began before.
         """
-        if told.kind is not AccountingKind.INTERIM or told.user != self.user or self.end is SessionEnd.STOP:
+        is_users = told.user == self.user or not (told.user and self.user)
+        if told.kind is not AccountingKind.INTERIM or not is_users or self.end is SessionEnd.STOP:
             return False
         return self.end is not SessionEnd.NAS_RESTART or (told.seconds is not None and told.at - told.seconds < self.until - SLACK)
 

@@ -55,7 +55,7 @@ class Table(Tenure):
         if row is None:
             row = self._begin(key, told, customer, changes)
         else:
-            self._name(row, customer if told.user else self._columns.customers[row], changes)
+            self._recognise(row, told, customer, changes)
             self._hear(row, told, changes)
 
     def restarted(self, told: Accounting) -> list[tuple[int, int]]:
@@ -157,21 +157,31 @@ class Table(Tenure):
         row = self._open(
             key, Opened(past.number, columns.nases[key[0]], key[1], past.user, past.customer, past.since, past.seen, *counters)
         )
-        self._name(row, customer, changes)
+        self._recognise(row, told, customer, changes)
         self._hear(row, told, changes)
         self._tell(row, changes.begun)
         return row
 
-    def _name(self, row: int, customer: str | None, changes: Changes) -> None:
+    def _recognise(self, row: int, told: Accounting, customer: str | None, changes: Changes) -> None:
+        """Whose a session is by a request, which may be the first to tell the user."""
+        known = self._columns.users[row]
+        # Late news of another user's session, by the same name, say nothing of this one.
+        if told.user and known in {"", told.user}:
+            self._name(row, customer, changes, told.user if not known else None)
+
+    def _name(self, row: int, customer: str | None, changes: Changes, user: str | None = None) -> None:
+        """A session is a customer's, and of a `user` if that was not told before."""
         columns = self._columns
-        if columns.customers[row] == customer:
+        if columns.customers[row] == customer and user is None:
             return
         self._unindex(row)
+        if user is not None:
+            columns.users[row] = user
         if columns.prefixes[row]:
             changes.moved |= {one for one in (columns.customers[row], customer) if one is not None}
         columns.customers[row] = customer
         self._index(row)
-        changes.facts.append(Named(columns.number[row], customer))
+        changes.facts.append(Named(columns.number[row], customer, user))
         for code in columns.prefixes[row]:
             changes.moves[code] = customer
         self._holders.sharing += bool(columns.shares[row])
@@ -217,7 +227,7 @@ class Table(Tenure):
             if told.at < since - SLACK or (past is not None and past.has_stopped(told, since)):
                 return  # of the session before, whose id the NAS used again
             if told.at >= self._columns.seen[row] - SLACK:
-                self._name(row, customer if told.user else self._columns.customers[row], changes)
+                self._recognise(row, told, customer, changes)
                 self._count(row, told, changes)
             self._end(row, max(told.at, self._columns.since[row]), SessionEnd.STOP, changes)
             return

@@ -6,7 +6,7 @@ import pytest
 
 from sekisho.model.customers import Prefix
 from sekisho.model.sessions import Accounting, Ports, SessionEnd, Share
-from sekisho.sessions.changes import Changes, Held, Opened, Over, Released, Revived
+from sekisho.sessions.changes import Changes, Held, Named, Opened, Over, Released, Revived
 from sekisho.sessions.columns import code_of
 from sekisho.sessions.holding import Claim, holder_at, is_certain
 from sekisho.sessions.mape import Rule, share_of
@@ -105,6 +105,37 @@ def test_another_user_under_the_same_session_id_is_another_session(field):
     assert field.ends() == [SessionEnd.REPLACED]
     assert field.holder() == "c-2"
     assert len(field.table) == 1
+
+
+@pytest.mark.parametrize("customer", ["c-1", None])
+def test_a_user_who_is_told_later_than_the_session_is_known_from_then_on(field, customer):
+    field.tell(START, 0, user="", customer=None)
+    changes = field.tell(INTERIM, 60, user="hana", customer=customer)
+    assert [(fact.customer, fact.user) for fact in changes.facts if isinstance(fact, Named)] == [(customer, "hana")]
+    (session,) = field.table.each()
+    assert (session.user, session.customer, field.holder()) == ("hana", customer, customer)
+    assert [user for _, _, user, _ in field.table.names()] == ["hana"], "whose it is, is found again after a reload"
+    assert [user for _, _, user in field.table.sessions_unknown("hana")] == ([] if customer else ["hana"])
+    assert field.table.sessions_unknown("") == []
+    assert not [fact for fact in field.tell(INTERIM, 120, user="", customer=None).facts if isinstance(fact, Named)]
+    assert field.holder() == customer
+
+
+def test_late_news_of_another_users_session_by_the_same_id_say_nothing_of_whose_this_is(field):
+    field.tell(START, 0)
+    field.tell(START, 100, user="taro", customer="c-2")
+    assert not field.tell(INTERIM, 90).facts
+    assert field.holder() == "c-2"
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "hana"), ("hana", "")])
+def test_a_session_taken_for_lost_goes_on_though_only_once_its_user_is_told(field, before, after):
+    people = {"": None, "hana": "c-1"}
+    field.tell(START, 0, user=before, customer=people[before])
+    field.table.end(field.table.overdue(T + 5000, [600.0], T), T + 5000, SessionEnd.TIMEOUT, field.changes)
+    changes = field.tell(INTERIM, 6000, user=after, customer=people[after])
+    assert any(isinstance(fact, Revived) for fact in changes.facts)
+    assert [(session.user, session.customer) for session in field.table.each()] == [("hana", "c-1")]
 
 
 def test_a_second_address_family_is_added_and_an_address_of_the_same_takes_the_place(field):
