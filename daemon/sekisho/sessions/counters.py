@@ -26,7 +26,7 @@ WAITED = 60.0
 
 
 class Reading(NamedTuple):
-    """What the counters of a session showed, and when it was told (UNIX seconds). `seconds` -1: the session's time is not known."""
+    """What the counters of a session showed, and when it was told (UNIX seconds). `seconds` -1: its time is not known, or was not told."""
 
     down: int
     up: int
@@ -57,49 +57,48 @@ def grown(before: int, after: int, *, wide: bool, began_anew: bool) -> int:
 
 
 def reading(known: Reading, told: Accounting) -> Reading:
-    """What a report shows; what it says nothing of is as it was."""
+    """What a report shows; octets it says nothing of are as they were."""
     return Reading(
         known.down if told.down is None else told.down,
         known.up if told.up is None else told.up,
-        known.seconds if told.seconds is None else told.seconds,
+        -1 if told.seconds is None else told.seconds,
         told.wide or known.wide,
         told.at,
     )
 
 
-def is_late(known: Reading, told: Accounting) -> bool:
+def is_late(known: Reading, shown: Reading) -> bool:
     """Whether a report was overtaken by the one that is known: it shows an earlier state of the session."""
-    shown, passed = reading(known, told), told.at - known.at
-    timed = told.seconds is not None and known.seconds >= 0
-    if timed and shown.seconds < known.seconds:
+    passed = shown.at - known.at
+    if 0 <= shown.seconds < known.seconds:
         # A session's time that began anew did so after the report before it.
         return passed < max(2 * SLACK, shown.seconds - SLACK)
-    return passed < OVERTAKEN and not (timed and shown.seconds > known.seconds) and _fell(known, shown)
+    return passed < OVERTAKEN and _fell(known, shown) and not 0 <= known.seconds < shown.seconds
 
 
-def growth(known: Reading, told: Accounting) -> Growth | None:
+def growth(known: Reading, shown: Reading) -> Growth | None:
     """What came since a report, by one that is not late; None: more than a line carries."""
-    shown, passed = reading(known, told), told.at - known.at
-    timed = told.seconds is not None and known.seconds >= 0
-    anew = timed and shown.seconds < known.seconds
+    passed = lasted = shown.at - known.at
+    anew = 0 <= shown.seconds < known.seconds
     down = grown(known.down, shown.down, wide=shown.wide, began_anew=anew)
     up = grown(known.up, shown.up, wide=shown.wide, began_anew=anew)
-    # Of what the session did since it was last told of, however long the line had none before.
-    lasted = float(shown.seconds - known.seconds) if timed and not anew else passed
+    if 0 <= known.seconds <= shown.seconds:
+        # Of what the session did since it was last told of, however long the line had none before.
+        lasted = float(shown.seconds - known.seconds)
     if not carries(max(down, up), max(passed, lasted)):
         return None
     return Growth(down, up, max(0.0, lasted))
 
 
-def goes_on(before: Reading, told: Accounting) -> bool:
+def goes_on(before: Reading, shown: Reading) -> bool:
     """Whether the octets and the session's time of a report go on from one before, as those of a report that is told again do not.
 
     Where that one was doubted, both are of what is so by now.
     """
-    shown, passed = reading(before, told), told.at - before.at
+    passed = shown.at - before.at
     if passed < 2 * SLACK or shown.down < before.down or shown.up < before.up:
         return False
-    return told.seconds is None or before.seconds < 0 or abs(shown.seconds - before.seconds - passed) <= 2 * SLACK
+    return min(shown.seconds, before.seconds) < 0 or abs(shown.seconds - before.seconds - passed) <= 2 * SLACK
 
 
 def carries(octets: int, seconds: float) -> bool:

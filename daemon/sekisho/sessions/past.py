@@ -58,10 +58,12 @@ class Past:
     def settle(self, told: Accounting, changes: Changes) -> None:
         """Its last octets, told by a Stop that came late."""
         known = Reading(self.down, self.up, self.seconds, self.wide, self.seen)
-        found = None if is_late(known, told) else growth(known, told)
+        shown = reading(known, told)
+        found = None if is_late(known, shown) else growth(known, shown)
         if found is None:
             return
-        self.down, self.up, self.seconds, self.wide = reading(known, told)[:4]
+        self.down, self.up, self.wide = shown.down, shown.up, shown.wide
+        self.seconds = self.seconds if shown.seconds < 0 else shown.seconds
         changes.facts.append(Heard(self.number, self.seen, self.down, self.up, self.seconds, self.wide))
         if self.customer is not None and (found.down or found.up):
             changes.usage.append((self.customer, *found))

@@ -206,16 +206,18 @@ class Table(Tenure):
         """
         columns = self._columns
         known, doubted = columns.reading(row), columns.doubted.pop(row, None)
-        late = is_late(known, told)
-        found = None if late else growth(known, told)
-        if doubted is not None and goes_on(doubted, told) and (found is None or (told.seconds is not None and not goes_on(known, told))):
-            found = growth(doubted, told)
+        shown = reading(known, told)
+        late = is_late(known, shown)
+        found = None if late else growth(known, shown)
+        if doubted is not None and goes_on(doubted, shown) and (found is None or (shown.seconds >= 0 and not goes_on(known, shown))):
+            found = growth(doubted, shown)
         if found is None:
-            columns.doubted[row] = reading(known, told)
+            columns.doubted[row] = shown
             self.doubted += 1
             return not late
-        shown = reading(known, told)
-        columns.down[row], columns.up[row], columns.seconds[row], columns.wide[row] = shown[:4]
+        columns.down[row], columns.up[row], columns.wide[row] = shown.down, shown.up, shown.wide
+        if shown.seconds >= 0:
+            columns.seconds[row] = shown.seconds
         customer = columns.customers[row]
         if customer is not None and (found.down or found.up):
             changes.usage.append((customer, *found))
