@@ -26,6 +26,12 @@ SESSION_FAMILIES: tuple[Family, ...] = (
         "Sessions that lost their address to another without a Stop.",
         lambda seen: [((), seen.sessions_replaced)],
     ),
+    Family(
+        "sekisho_sessions_doubted_total",
+        "counter",
+        "Reports of a session's octets that were not counted: overtaken by a later one, or more than a line carries.",
+        lambda seen: [((), seen.sessions_doubted)],
+    ),
     gauge(
         "sekisho_sessions_waiting",
         "Facts about sessions that are not on disk yet; the RADIUS that tells them is not answered before.",

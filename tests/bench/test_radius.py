@@ -27,6 +27,8 @@ from support.radius import INTERIM, SECRET, START, attribute, integer, octets, t
 SESSIONS = int(os.environ.get("BENCH_SESSIONS", "1000000"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "20"))
 RATE = 5000
+SUSTAINED = 0.98 * RATE
+"""Answered a second where RATE are offered, until the last answer: nothing piles up."""
 STORM = 100_000
 STORM_RATE = STORM / 60
 POOL = 10 << 24
@@ -119,6 +121,8 @@ def test_interim_updates(daemon: Daemon) -> None:
         seconds = load.run(bodies(), int(rate * SECONDS), rate)
         print("\n" + said(load, f"Interim-Updates, {rate:,} a second offered", seconds, daemon.cpu() - before))
         assert len(load.took) == load.sent
+        if rate == RATE:
+            assert len(load.took) / seconds >= SUSTAINED, f"{len(load.took) / seconds:,.0f} answered a second of {rate:,} offered"
 
 
 def test_a_storm_of_log_ins_loses_nothing(daemon: Daemon) -> None:

@@ -14,7 +14,7 @@ from sekisho.sessions.table import Table
 POOL = [Prefix.parse(f"192.0.2.{number}") for number in range(3)] + [Prefix.parse("2001:db8:1::/56")]
 SHARED = Prefix.parse("203.0.113.1")
 KINDS = [AccountingKind.START, AccountingKind.INTERIM, AccountingKind.STOP, AccountingKind.NAS_ON]
-PEOPLE = {"a": "c-a", "b": "c-b", "x": None}
+PEOPLE = {"a": "c-a", "b": "c-b", "x": None, "": None}
 
 requests = st.builds(
     lambda kind, nas, at, session, user, prefixes, firsts, given, adds, octets: Accounting(
@@ -52,6 +52,7 @@ class Disk:
         self.sessions = {}
         self.held = {}
         self.names = {}
+        self.users = {}
 
     def enter(self, fact):
         match fact:
@@ -59,6 +60,7 @@ class Disk:
                 assert fact.number not in self.sessions, "a number is given once"
                 self.sessions[fact.number] = True
                 self.names[fact.number] = fact.customer
+                self.users[fact.number] = fact.user
             case Held():
                 assert self.sessions[fact.number] is not None
                 self.held[fact.number, fact.code, fact.ports.first] = fact.ports
@@ -73,6 +75,9 @@ class Disk:
                 self.sessions[fact.number] = True
             case Named():
                 self.names[fact.number] = fact.customer
+                if fact.user is not None:
+                    assert not self.users[fact.number], "a session has one user"
+                    self.users[fact.number] = fact.user
             case Heard():
                 assert fact.number in self.sessions
                 assert fact.down >= 0
@@ -81,13 +86,16 @@ class Disk:
 @settings(max_examples=150, deadline=None)
 @given(st.lists(requests, max_size=40))
 def test_the_facts_say_what_the_table_says(told):
-    table, disk, plane, parted = Table(), Disk(), {}, {}
+    table, disk, plane, parted, ending = Table(), Disk(), {}, {}, []
     for one in told:
         changes = Changes()
+        # Those that a restart ends come to their turn after what is told next.
+        before, ending = ending, []
         if one.kind is AccountingKind.NAS_ON:
-            table.end(table.restarted(one), one.at, SessionEnd.NAS_RESTART, changes)
+            ending = table.restarted(one)
         else:
             table.apply(one, PEOPLE[one.user], changes)
+        table.end(before, one.at, SessionEnd.NAS_RESTART, changes)
         for fact in changes.facts:
             disk.enter(fact)
         plane.update(changes.moves)
@@ -101,6 +109,9 @@ def test_the_facts_say_what_the_table_says(told):
         assert all(down >= 0 and up >= 0 for _, down, up, _ in changes.usage)
         live = list(table.each())
         assert len(live) == len(table) == sum(disk.sessions.values())
+        going = [number for number, goes_on in disk.sessions.items() if goes_on]
+        assert sorted((one.user, one.customer or "") for one in live) == sorted((disk.users[one], disk.names[one] or "") for one in going)
+        assert all(one.customer == PEOPLE[one.user] for one in live)
         whole = {code: number for (number, code, _), ports in disk.held.items() if ports == Ports(0, 65535)}
         assert len(whole) == sum(1 for ports in disk.held.values() if ports == Ports(0, 65535)), "one holder each"
         assert sorted(whole) == sorted(code_of(prefix) for session in live for prefix in session.prefixes)

@@ -154,7 +154,8 @@ def refused(sessions: Sessions, now: float) -> list[str]:
 
 
 def faults(sessions: Sessions) -> list[str]:
-    found = [*([sessions.fault] if sessions.fault else []), *sessions.radius.faults]
+    found = [*([sessions.fault] if sessions.fault else []), *([sessions.radius.failure] if sessions.radius.failure else [])]
+    found += sessions.radius.faults
     if sessions.history.failing is not None:
         found.append(
             f"sessions cannot be written to {sessions.history.path} ({sessions.history.failing}): RADIUS is not answered; see that its "

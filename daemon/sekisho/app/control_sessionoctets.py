@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from sekisho.app.control_traffic import Traffic
 
 
+MOST = 1 << 56
+"""Octets of a customer that are handed on at once; the sums of usage have 64 bits."""
+
+
 class SessionOctets:
     """What is not handed on yet."""
 
@@ -26,7 +30,7 @@ class SessionOctets:
         """Customer, octets towards them, octets from them, and of how many seconds they are."""
         for customer, down, up, seconds in usage:
             before = self._used.get(customer, (0, 0, 0.0))
-            self._used[customer] = before[0] + down, before[1] + up, max(before[2], seconds)
+            self._used[customer] = min(before[0] + down, MOST), min(before[1] + up, MOST), max(before[2], seconds)
 
     def tell(self, usage: Traffic | None, tables: Tables | None, now: float) -> None:
         """Hand on what there is, of who has a row; where nobody takes it, it is forgotten."""

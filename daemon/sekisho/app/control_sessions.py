@@ -199,22 +199,38 @@ class Sessions(Whereabouts):
     def _take(self, batch: Batch) -> None:
         changes = Changes()
         tickets: list[int] = []
-        for ticket, told in batch:
-            if told.kind in {AccountingKind.NAS_ON, AccountingKind.NAS_OFF}:
-                # What was told before it comes before it.
-                self._commit(changes, tickets)
-                changes, tickets = Changes(), []
-                self._spawn(self._restart(ticket, told))
-                continue
-            self.table.apply(told, self.logins.whose(told.user, self._people), changes)
-            tickets.append(ticket)
-        self._commit(changes, tickets)
+        try:
+            for ticket, told in batch:
+                if told.kind in {AccountingKind.NAS_ON, AccountingKind.NAS_OFF}:
+                    # What was told before it comes before it.
+                    before, changes = changes, Changes()
+                    answered, tickets = tickets, []
+                    self._commit(before, answered)
+                    # Its sessions are over before anything that is told after it, of the same batch too.
+                    self._spawn(self._restart(ticket, told, self.table.restarted(told)))
+                    continue
+                self.table.apply(told, self.logins.whose(told.user, self._people), changes)
+                tickets.append(ticket)
+        finally:
+            # What was entered is on record, whatever becomes of what comes after it.
+            self._commit(changes, tickets)
 
     def _commit(self, changes: Changes, tickets: Sequence[int] = ()) -> None:
         """In force, then on disk, then answered."""
         self._octets.add(changes.usage)
         if not changes.facts and not tickets:
             return
+        is_settled = False
+        try:
+            is_settled = self._enforce(changes)
+            if not is_settled:
+                self._spawn(self._answer_settled(tickets))
+        finally:
+            # Where putting it in force failed it is on record too, and not answered.
+            self.history.write(changes.facts, lambda: self._answer(tickets if is_settled else ()))
+
+    def _enforce(self, changes: Changes) -> bool:
+        """Have changes in force; False: they are, as soon as the plane's tables are settled."""
         for watcher in self.watchers:
             for session in changes.ended:
                 watcher.session_ended(session)
@@ -230,11 +246,7 @@ class Sessions(Whereabouts):
                 follower(moved)
         if changes.moves and self._tables is not None:
             self._taken.note(changes.moves, self._people)
-        if self._move(changes):
-            self.history.write(changes.facts, lambda: self._answer(tickets))
-        else:
-            self.history.write(changes.facts, lambda: None)
-            self._spawn(self._answer_settled(tickets))
+        return self._move(changes)
 
     def _move(self, changes: Changes) -> bool:
         if not (changes.moves or changes.shared) or self._tables is None:
@@ -258,8 +270,7 @@ class Sessions(Whereabouts):
         await self._tables.settled()
         self.history.write((), lambda: self._answer(tickets))
 
-    async def _restart(self, ticket: int, told: Accounting) -> None:
-        ended = self.table.restarted(told)
+    async def _restart(self, ticket: int, told: Accounting, ended: Sequence[tuple[int, int]]) -> None:
         if ended:
             log.info("nas-restarted", nas=told.nas, kind=told.kind.value, sessions=len(ended))
         await self._end(ended, told.at, SessionEnd.NAS_RESTART)

@@ -224,6 +224,7 @@ def observe(core: Core) -> Observation:
         sessions=len(core.sessions.table),
         sessions_unknown=core.sessions.table.unknown,
         sessions_replaced=core.sessions.table.replaced,
+        sessions_doubted=core.sessions.table.doubted,
         sessions_waiting=core.sessions.history.waiting,
         sessions_unfolded=core.sessions.history.unfolded,
         sessions_failing=core.sessions.history.failing is not None,

@@ -102,8 +102,15 @@ def outage() -> None:
 
 @outage.command("open", cls=Verb)
 @click.argument("affected", nargs=-1)
-@click.option("--since", type=Moment(past=True), metavar="TIME", help="When it began: 2026-04-01T09:30, 30m (ago). Default: now.")
-@click.option("--known", type=Moment(past=True), metavar="TIME", help="When you knew, where terms count from that. Default: when it began.")
+@click.option(
+    "--since", type=Moment(past=True), metavar="TIME", help="When it began: 2026-04-01T09:30, 09:30 (the last), 30m (ago). Default: now."
+)
+@click.option(
+    "--known",
+    type=Moment(past=True),
+    metavar="TIME",
+    help="When you knew, where terms count from that: as for --since. Default: when it began.",
+)
 @REASON
 def outage_open(affected: tuple[str, ...], since: float | None, known: float | None, reason: str) -> None:
     """Record that a failure began. AFFECTED are customers, groups and terms packs; none: everybody.
@@ -120,7 +127,9 @@ def outage_open(affected: tuple[str, ...], since: float | None, known: float | N
 
 @outage.command("close", cls=Verb)
 @click.argument("outage_id", metavar="OUTAGE")
-@click.option("--at", type=Moment(past=True), metavar="TIME", help="When it ended. Default: now.")
+@click.option(
+    "--at", type=Moment(past=True), metavar="TIME", help="When it ended: 2026-04-01T09:30, 09:30 (the last), 30m (ago). Default: now."
+)
 def outage_close(outage_id: str, at: float | None) -> None:
     """Record that OUTAGE is over, and show what customers are owed.
 

@@ -101,7 +101,7 @@ def measures_extend(measure: str, until: float, reason: str) -> None:
 
 @measures.command("delivered", cls=Verb)
 @click.argument("measure")
-@click.option("--at", type=Moment(past=True), metavar="TIME", help="When; default: now.")
+@click.option("--at", type=Moment(past=True), metavar="TIME", help="When: 2026-04-01T09:30, 09:30 (the last), 2d (ago). Default: now.")
 def measures_delivered(measure: str, at: float | None) -> None:
     """Say that the notice of MEASURE reached the customer by another way, a letter or a call: its lead time runs from then.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import click
@@ -12,6 +13,8 @@ from sekisho.cli.text import moment, nobody, plain, table
 from sekisho.cli.times import Moment
 from sekisho.model.words import number
 
+_WITH_PORT = re.compile(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\]):([0-9]{1,5})")
+_LAST_PORT = 65535
 BEHIND = 50_000
 """Updates on disk that wait to be put in the sessions' own lines: up to 40,000 are left for later in the usual course."""
 
@@ -48,11 +51,30 @@ def sessions_show(customer: str | None, user: str | None, nas: str | None, unkno
 def sessions_at(address: str, when: float | None, port: int | None, reason: str | None) -> None:
     """Tell who held ADDRESS at TIME (now, unless given). That you asked is on the record.
 
+    TIME is a moment (2026-04-01T03:14:07), the last time the clock showed it (03:14:07), or how long ago (2h). The port may stand behind
+    the address too.
+
     \b
       sekisho sessions at 192.0.2.7 2026-04-01T03:14:07 --port 40123 --reason "ticket 4711"
+      sekisho sessions at 192.0.2.7:40123 03:14:07
     """
+    address, behind = _place(address)
+    if behind is not None and port not in {None, behind}:
+        raise click.UsageError(f"the port is {behind} behind the address and {port} by --port; give one")
+    port = port if behind is None else behind
     asked = {} if port is None else {"port": port}
     answer(client().post("/v1/sessions/at", address=address, at=when, reason=reason, **asked), _at)
+
+
+def _place(text: str) -> tuple[str, int | None]:
+    """An address, and the port behind it; of IPv6 in brackets."""
+    found = _WITH_PORT.fullmatch(text)
+    if not found:
+        return text, None
+    port = int(found[3])
+    if port > _LAST_PORT:
+        raise click.UsageError(f"{port} is no port; the last is {_LAST_PORT}")
+    return found[1] or found[2], port
 
 
 def _all(body: Json, customer: str | None = None, *, nases: bool = True) -> Iterable[str]:

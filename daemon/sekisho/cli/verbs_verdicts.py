@@ -163,7 +163,7 @@ def _stands(body: Json) -> Iterable[str]:
 @click.command(cls=Verb)
 @click.option("--customer", metavar="CUSTOMER", help="Of this customer only.")
 @click.option("--list", "list_id", metavar="LIST", help="Of this list only.")
-@click.option("--since", type=Moment(past=True), metavar="TIME", help="Not older than: 1h, 7d, 2026-04-01.")
+@click.option("--since", type=Moment(past=True), metavar="TIME", help="Not older than: 1h, 7d, 2026-04-01, 09:30 (the last).")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="How many at most.")
 def events(customer: str | None, list_id: str | None, since: float | None, limit: int) -> None:
     """Show matches, newest first.

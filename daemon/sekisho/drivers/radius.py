@@ -38,6 +38,7 @@ AGAIN_AFTER = 1.0
 """Seconds after which a listener that died is started again."""
 _TOGETHER = 1000
 """Tickets of one frame."""
+_NOT_STARTED = "the listener for RADIUS ends as soon as it is started: nothing is heard; see the log"
 
 Batch = list[tuple[int, Accounting]]
 
@@ -96,12 +97,17 @@ class Radius:
         self.counts: dict[tuple[str, str], int] = {}
         """Packets by kind and outcome since the daemon's start, as of half a second ago."""
         self.faults: list[str] = []
+        self.failure: str | None = None
+        """Why nothing was taken since, though somebody is to listen."""
         self.refusals = Refusals()
         self.heard: dict[str, float] = {}
         """When a NAS last told of sessions (UNIX seconds), by its id, since the daemon's start."""
         self.listener = 0
         """Its process id, once there was one."""
         self._before: dict[tuple[str, str], int] = {}
+        self._has_spoken = False
+        self._first = self._last = 0
+        """Tickets of this listener are above the first, those heard of so far not above the last: no two listeners have the same."""
         self._take = take
         self._order: Order | None = None
         self._listen: tuple[Endpoint, ...] = ()
@@ -136,8 +142,10 @@ class Radius:
 
     def done(self, tickets: Sequence[int]) -> None:
         """What these told is on disk and in force: they may be answered."""
-        for begin in range(0, len(tickets), _TOGETHER):
-            self._send(DONE, json.dumps(list(tickets[begin : begin + _TOGETHER])).encode())
+        # What a listener before had in work is told again by its NAS.
+        ours = [ticket - self._first for ticket in tickets if ticket > self._first]
+        for begin in range(0, len(ours), _TOGETHER):
+            self._send(DONE, json.dumps(ours[begin : begin + _TOGETHER]).encode())
 
     async def close(self) -> None:
         if self._task is not None:
@@ -147,7 +155,7 @@ class Radius:
             self._task = None
         for one in self._sockets:
             one.close()
-        self._sockets, self._listen = [], ()
+        self._sockets, self._listen, self.failure = [], (), None
 
     def _keep_known(self, nases: Sequence[str]) -> None:
         self.refusals.keep(nases)
@@ -160,43 +168,69 @@ class Radius:
     async def _keep(self) -> None:
         """Have a listener run, whatever becomes of it."""
         while True:
-            code = await self._run()
+            try:
+                code = await self._run()
+            except Exception as error:
+                self.failure = (
+                    f"what RADIUS told could not be taken ({type(error).__name__}), and nothing was since: the listener is started again, "
+                    "and NASes tell again what was not answered; see the log"
+                )
+                log.exception("radius-listener-failed", again_in=AGAIN_AFTER)
+            else:
+                if not self._has_spoken:
+                    self.failure = _NOT_STARTED
+                log.error("radius-listener-died", code=code, again_in=AGAIN_AFTER)
             # What the kernel dropped is counted by the sockets, which live on.
             self._before = {key: count for key, count in self.counts.items() if key[1] != AccountingOutcome.DROPPED}
-            log.error("radius-listener-died", code=code, again_in=AGAIN_AFTER)
             await asyncio.sleep(AGAIN_AFTER)
 
     async def _run(self) -> int:
+        self._first, self._has_spoken = self._last, False
         ours, theirs = socket.socketpair()
-        with theirs:
-            descriptors = [theirs.fileno(), *(one.fileno() for one in self._sockets)]
-            argv = [sys.executable, "-m", "sekisho.drivers.radiuschild", *map(str, descriptors)]
-            # By this thread, whose life the child's is bound to.
-            child = subprocess.Popen(argv, pass_fds=descriptors, stdin=subprocess.DEVNULL)  # noqa: ASYNC220
-        self.listener = child.pid
+        child: subprocess.Popen[bytes] | None = None
         try:
+            with theirs:
+                descriptors = [theirs.fileno(), *(one.fileno() for one in self._sockets)]
+                argv = [sys.executable, "-m", "sekisho.drivers.radiuschild", *map(str, descriptors)]
+                # By this thread, whose life the child's is bound to.
+                child = subprocess.Popen(argv, pass_fds=descriptors, stdin=subprocess.DEVNULL)  # noqa: ASYNC220
+            self.listener = child.pid
             reader, self._writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE)
             self._send(ORDER, pickle.dumps(self._order))
-            with contextlib.suppress(ConnectionResetError):
-                while line := await reader.readline():
-                    self._hear(line)
+            while line := await _line(reader):
+                self._hear(line)
         finally:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
             ours.close()
-            # What it had in work is told again by its NAS.
-            child.kill()
-            child.wait()
+            if child is not None:
+                # What it had in work is told again by its NAS.
+                child.kill()
+                child.wait()
         return child.returncode
 
     def _hear(self, line: bytes) -> None:
         words, now = json.loads(line), time.time()
+        self._has_spoken = True
         if "told" in words:
             self.heard |= {row[2].partition(":")[0]: now for row in words["told"]}
-            self._take([accounting_of(row) for row in words["told"]])
+            batch = [(self._first + ticket, told) for ticket, told in map(accounting_of, words["told"])]
+            self._last = max((self._last, *(ticket for ticket, _ in batch)))
+            self._take(batch)
+            self.failure = None
         else:
+            if self.failure is _NOT_STARTED:
+                self.failure = None
             seen = counts_from(words["seen"])
             self.counts = {key: self._before.get(key, 0) + seen.get(key, 0) for key in self._before | seen}
             for one in self.refusals.merge(words["refused"], now):
                 log.warning("radius-refused", nas=one.nas or None, source=one.source, reason=one.why.value, fault=sentence(one.why))
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """What the listener says next; empty: it has ended."""
+    try:
+        return await reader.readline()
+    except ConnectionError:
+        return b""

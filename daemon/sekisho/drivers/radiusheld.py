@@ -54,9 +54,20 @@ def held(packet: Received, peer: Peer, rules: Sequence[Rule]) -> tuple[tuple[Pre
             shared_framed |= address == framed
     if framed is not None and not shared_framed:
         own.append(Prefix(V4_MAPPED | framed, 128))
+    own6, mapped = _held6(packet, rules)
+    own += own6
+    shares += mapped
+    # An allocation that is told as one is an event; a range without the word is what there is (RFC 8045 section 3.1.2).
+    adds = any(allocated == _ALLOCATION for _, _, allocated in ranges)
+    return tuple(dict.fromkeys(own)), tuple(dict.fromkeys(shares)), tuple(gone), adds
+
+
+def _held6(packet: Received, rules: Sequence[Rule]) -> tuple[list[Prefix], list[Share]]:
+    """What is held by IPv6, and by IPv4 where a prefix says so (MAP-E)."""
+    own: list[Prefix] = []
+    shares: list[Share] = []
     for kind in (_FRAMED_PREFIX6, _DELEGATED6):
-        for value in packet.get(kind) or ():
-            prefix = v6_prefix(value)
+        for prefix in filter(None, map(v6_prefix, packet.get(kind) or ())):
             own.append(prefix)
             mapped = share_of(rules, prefix) if kind == _DELEGATED6 or rules else None
             if isinstance(mapped, Share):
@@ -66,10 +77,9 @@ def held(packet: Received, peer: Peer, rules: Sequence[Rule]) -> tuple[tuple[Pre
     for value in packet.get(_FRAMED6) or ():
         if len(value) != 16:
             raise MalformedError
-        own.append(checked_v6(int.from_bytes(value), 128))
-    # An allocation that is told as one is an event; a range without the word is what there is (RFC 8045 section 3.1.2).
-    adds = any(allocated == _ALLOCATION for _, _, allocated in ranges)
-    return tuple(dict.fromkeys(own)), tuple(dict.fromkeys(shares)), tuple(gone), adds
+        address = checked_v6(int.from_bytes(value), 128)
+        own += [address] if address is not None else []
+    return own, shares
 
 
 def _ranges(packet: Received) -> list[tuple[int | None, Ports, int | None]]:

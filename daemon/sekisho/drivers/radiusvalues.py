@@ -45,8 +45,11 @@ def v4_of(values: Sequence[bytes] | None) -> int | None:
     return None if number is None or number in _NOBODYS else number
 
 
-def v6_prefix(value: bytes) -> Prefix:
-    """RFC 3162 section 2.3: a reserved octet, the length, as many octets of the prefix as it needs or more. Raises MalformedError."""
+def v6_prefix(value: bytes) -> Prefix | None:
+    """RFC 3162 section 2.3: a reserved octet, the length, as many octets of the prefix as it needs or more; None: it is nobody's.
+
+    Raises MalformedError.
+    """
     if not 2 <= len(value) <= 18 or value[1] > 128:
         raise MalformedError
     length = value[1]
@@ -54,8 +57,10 @@ def v6_prefix(value: bytes) -> Prefix:
     return checked_v6(number >> (128 - length) << (128 - length), length)
 
 
-def checked_v6(value: int, length: int) -> Prefix:
-    """A prefix that can be a customer's. Raises MalformedError."""
+def checked_v6(value: int, length: int) -> Prefix | None:
+    """A prefix that can be a customer's; None: unspecified, as before there is one. Raises MalformedError."""
+    if value == 0:
+        return None
     if length < _SHORTEST6 or value >> 96 == 0:
         # ::/32 holds no customer, and IPv4 addresses, which are no business of these attributes.
         raise MalformedError

@@ -113,7 +113,7 @@ def enter(connection: sqlite3.Connection, fact: Fact, lengths: set[int]) -> None
         case Revived():
             execute("UPDATE sessions SET until = NULL, end = NULL WHERE number = ?", (fact.number,))
         case Named():
-            execute("UPDATE sessions SET customer = ? WHERE number = ?", (fact.customer, fact.number))
+            execute("UPDATE sessions SET customer = ?, user = coalesce(?, user) WHERE number = ?", (fact.customer, fact.user, fact.number))
 
 
 def complete(connection: sqlite3.Connection) -> None:

@@ -280,6 +280,8 @@ class Observation:
     """Of these, those of users who are no customers."""
     sessions_replaced: int = 0
     """Sessions since the start that lost their address to another without a Stop."""
+    sessions_doubted: int = 0
+    """Reports of octets since the start that cannot follow those before, and were not counted."""
     sessions_waiting: int = 0
     """Facts about sessions that are not on disk yet; what tells them is not answered."""
     sessions_unfolded: int = 0

@@ -85,6 +85,8 @@ class Named(NamedTuple):
 
     number: int
     customer: str | None
+    user: str | None = None
+    """The User-Name, where that was told now only; None: it is as it was."""
 
 
 Fact = Opened | Heard | Held | Told | Released | Over | Revived | Named

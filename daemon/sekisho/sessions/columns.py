@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sekisho.model.customers import V4_MAPPED, Prefix
 from sekisho.model.sessions import Session, Share
+from sekisho.sessions.counters import Reading
 
 _STEP = 1024
 
@@ -63,9 +64,13 @@ class Columns:
         self.up = array("Q")
         self.seconds = array("q")
         self.wide = bytearray()
+        self.ending = bytearray()
+        """1: its NAS restarted since, and its end is still to be carried out."""
         self.prefixes: list[tuple[int, ...]] = []
         self.shares: list[tuple[Share, ...]] = []
         self.nases: list[str] = []
+        self.doubted: dict[int, Reading] = {}
+        """By row: the report that came last, where it could not follow the one that is known."""
         self._nas_numbers: dict[str, int] = {}
         self._free: list[int] = []
 
@@ -85,6 +90,7 @@ class Columns:
                 column.frombytes(zeros)
             self.nas.frombytes(bytes(4 * _STEP))
             self.wide.extend(bytes(_STEP))
+            self.ending.extend(bytes(_STEP))
             for names in (self.ids, self.users):
                 names.extend(repeat("", _STEP))
             self.customers.extend(repeat(None, _STEP))
@@ -95,11 +101,12 @@ class Columns:
 
     def give(self, row: int) -> None:
         """Make a row free."""
-        self.number[row] = 0
+        self.number[row] = self.ending[row] = 0
         self.ids[row] = self.users[row] = ""
         self.customers[row] = None
         self.prefixes[row] = ()
         self.shares[row] = ()
+        self.doubted.pop(row, None)
         self._free.append(row)
 
     def numbers(self) -> NDArray[np.uint64]:
@@ -111,6 +118,10 @@ class Columns:
 
     def nas_numbers(self) -> NDArray[np.uint32]:
         return np.array(self.nas, np.uint32)
+
+    def reading(self, row: int) -> Reading:
+        """The counters as they were told last."""
+        return Reading(self.down[row], self.up[row], self.seconds[row], bool(self.wide[row]), self.seen[row])
 
     def session(self, row: int) -> Session:
         return Session(

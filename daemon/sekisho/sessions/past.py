@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sekisho.model.sessions import Accounting, SessionEnd
+from sekisho.model.sessions import Accounting, AccountingKind, SessionEnd
 from sekisho.sessions.changes import WHOLE, Changes, Heard, Held, Opened, Over, Released
 from sekisho.sessions.columns import code_of
-from sekisho.sessions.counters import grown
+from sekisho.sessions.counters import SLACK, Reading, carries, growth, is_late, reading
 
 YOUNG = 600
 """A session first heard of at this age (seconds) or younger lost its Start on the way: its octets are counted. Those of an
@@ -30,19 +30,43 @@ class Past:
     up: int
     seconds: int
     wide: bool
+    is_begun: bool = True
+    """Something was heard of it before its Stop."""
+
+    def has_told(self, told: Accounting) -> bool:
+        """Whether a Start or Interim-Update is of this session, and comes late."""
+        if told.kind is AccountingKind.START and self.is_begun and self.end in {SessionEnd.STOP, SessionEnd.NAS_RESTART}:
+            # The next session may have its name at once, and the clock of a NAS may tell whole seconds.
+            return told.at < self.until or told.at <= self.since
+        return told.at <= self.until + (SLACK if self.end is SessionEnd.STOP else 0.0)
+
+    def has_stopped(self, told: Accounting, since: float) -> bool:
+        """Whether a Stop is this session's, told again, and not that of the next one with its name, which began at `since`."""
+        is_same = self.end is SessionEnd.STOP and told.at <= self.until + SLACK and told.seconds == self.seconds
+        return is_same and told.seconds is not None and told.seconds > told.at - since + SLACK
+
+    def goes_on(self, told: Accounting) -> bool:
+        """Whether later news are of this session, which is not over then.
+
+        After its NAS restarted it is another by the same name, unless the session's time says that it began before.
+        """
+        is_users = told.user == self.user or not (told.user and self.user)
+        if told.kind is not AccountingKind.INTERIM or not is_users or self.end is SessionEnd.STOP:
+            return False
+        return self.end is not SessionEnd.NAS_RESTART or (told.seconds is not None and told.at - told.seconds < self.until - SLACK)
 
     def settle(self, told: Accounting, changes: Changes) -> None:
         """Its last octets, told by a Stop that came late."""
-        wide = told.wide or self.wide
-        anew = told.seconds is not None and told.seconds < self.seconds
-        down = grown(self.down, told.down, wide=wide, began_anew=anew) if told.down is not None else 0
-        up = grown(self.up, told.up, wide=wide, began_anew=anew) if told.up is not None else 0
-        self.down = self.down if told.down is None else told.down
-        self.up = self.up if told.up is None else told.up
-        self.seconds = self.seconds if told.seconds is None else told.seconds
-        changes.facts.append(Heard(self.number, self.seen, self.down, self.up, self.seconds, wide))
-        if self.customer is not None and (down or up):
-            changes.usage.append((self.customer, down, up, max(0.0, told.at - self.seen)))
+        known = Reading(self.down, self.up, self.seconds, self.wide, self.seen)
+        shown = reading(known, told)
+        found = None if is_late(known, shown) else growth(known, shown)
+        if found is None:
+            return
+        self.down, self.up, self.wide = shown.down, shown.up, shown.wide
+        self.seconds = self.seconds if shown.seconds < 0 else shown.seconds
+        changes.facts.append(Heard(self.number, self.seen, self.down, self.up, self.seconds, self.wide))
+        if self.customer is not None and (found.down or found.up):
+            changes.usage.append((self.customer, *found))
 
 
 def never_seen(number: int, told: Accounting, customer: str | None, changes: Changes) -> Past:
@@ -57,6 +81,6 @@ def never_seen(number: int, told: Accounting, customer: str | None, changes: Cha
     changes.facts += [Released(number, code_of(prefix), told.at) for prefix in told.prefixes]
     changes.facts += [Released(number, code_of(one.prefix), told.at, one.ports.first) for one in told.shares]
     changes.facts.append(Over(number, told.at, SessionEnd.STOP))
-    if customer is not None and (down or up) and 0 <= seconds <= YOUNG:
+    if customer is not None and (down or up) and 0 <= seconds <= YOUNG and carries(max(down, up), seconds):
         changes.usage.append((customer, down, up, float(seconds)))
-    return Past(number, told.user, customer, since, told.at, told.at, SessionEnd.STOP, down, up, seconds, told.wide)
+    return Past(number, told.user, customer, since, told.at, told.at, SessionEnd.STOP, down, up, seconds, told.wide, is_begun=False)

@@ -17,12 +17,10 @@ import numpy as np
 from sekisho.model.sessions import Accounting, AccountingKind, SessionEnd
 from sekisho.sessions.changes import Changes, Heard, Held, Named, Opened, Over, Part, Revived
 from sekisho.sessions.columns import code_of
-from sekisho.sessions.counters import grown
+from sekisho.sessions.counters import SLACK, carries, goes_on, growth, is_late, reading
 from sekisho.sessions.past import YOUNG, Past, never_seen
 from sekisho.sessions.tenure import Tenure
 
-SLACK = 2.0
-"""Seconds by which the times of two requests about one event may differ: Acct-Delay-Time is whole seconds."""
 REMEMBERED = 900.0
 """Seconds for which a session that is over is known: a late Stop or Interim-Update is of it, and no session of its own."""
 
@@ -33,7 +31,8 @@ class Table(Tenure):
     def __init__(self, number: int = 0) -> None:
         super().__init__()
         self.number = number
-        self._restarts: dict[int, float] = {}
+        self.doubted = 0
+        """Reports of octets since the start that could not follow those before, and were not counted."""
 
     # What accounting says.
 
@@ -41,6 +40,10 @@ class Table(Tenure):
         """A request about one session. `customer` is whose the user name is; None: nobody's whom we know."""
         key = (self._columns.nas_number(told.nas), told.session)
         row = self._rows.get(key)
+        if row is not None and self._columns.ending[row]:
+            # Its turn has not come yet; what is told now finds it as it will be.
+            self._end(row, self._restarts[key[0]], SessionEnd.NAS_RESTART, changes)
+            row = None
         if row is not None and self._is_another(row, told):
             # The NAS used the id again, or another user logged in on the line: the first is over without a Stop.
             self._end(row, told.at, SessionEnd.REPLACED, changes)
@@ -52,11 +55,14 @@ class Table(Tenure):
         if row is None:
             row = self._begin(key, told, customer, changes)
         else:
-            self._name(row, customer if told.user else self._columns.customers[row], changes)
+            self._recognise(row, told, customer, changes)
             self._hear(row, told, changes)
 
     def restarted(self, told: Accounting) -> list[tuple[int, int]]:
-        """Accounting-On or -Off: the sessions of the NAS that are over, each to be handed to `end`. None if told twice."""
+        """Accounting-On or -Off: the sessions of the NAS that are over, each to be handed to `end`. None if told twice.
+
+        They are over from now on: what begins by the same name before its turn is a session of its own.
+        """
         columns, nas = self._columns, self._columns.nas_number(told.nas)
         before = self._restarts.get(nas)
         if before is not None and abs(told.at - before) <= SLACK:
@@ -65,13 +71,15 @@ class Table(Tenure):
         numbers = columns.numbers()
         since = np.array(columns.since)
         rows = np.flatnonzero((numbers > 0) & (columns.nas_numbers() == nas) & (since < told.at))
+        np.frombuffer(columns.ending, np.uint8)[rows] = 1
         return list(zip(rows.tolist(), numbers[rows].tolist(), strict=True))
 
     def end(self, sessions: Iterable[tuple[int, int]], at: float, end: SessionEnd, changes: Changes) -> int:
         """End sessions `restarted` or `overdue` named, those that still are the same; returns how many."""
-        ended = 0
+        ended, columns = 0, self._columns
         for row, number in sessions:
-            if self._columns.number[row] == number:
+            # One that was told of meanwhile may be over already, and go on after all.
+            if columns.number[row] == number and (columns.ending[row] or end is not SessionEnd.NAS_RESTART):
                 self._end(row, at, end, changes)
                 ended += 1
         return ended
@@ -120,19 +128,22 @@ class Table(Tenure):
 
     def _begin(self, key: tuple[int, str], told: Accounting, customer: str | None, changes: Changes) -> int:
         past = self._past.get(key)
-        if past is not None and told.at <= past.until + (SLACK if past.end is SessionEnd.STOP else 0.0):
+        if past is not None and past.has_told(told):
             return -1
-        if past is not None and told.kind is AccountingKind.INTERIM and past.user == told.user and past.end is not SessionEnd.STOP:
+        if past is not None and past.goes_on(told):
             return self._revive(key, past, told, customer, changes)
-        self._past.pop(key, None)
         self.number += 1
         began = told.at if told.kind is AccountingKind.START or told.seconds is None else told.at - told.seconds
         down, up = told.down or 0, told.up or 0
         seconds = -1 if told.seconds is None else told.seconds
+        counted = told.kind is AccountingKind.START or 0 <= seconds <= YOUNG
+        if counted and not carries(max(down, up), seconds):
+            self.doubted += 1
+            down = up = 0
         opened = Opened(self.number, told.nas, told.session, told.user, customer, began, told.at, down, up, seconds, told.wide)
         changes.facts.append(opened)
         row = self._open(key, opened)
-        if customer is not None and (down or up) and (told.kind is AccountingKind.START or 0 <= seconds <= YOUNG):
+        if customer is not None and (down or up) and counted:
             changes.usage.append((customer, down, up, float(max(0, seconds))))
         self._hold(row, told, began, changes)
         self._tell(row, changes.begun if told.kind is AccountingKind.START else changes.resumed)
@@ -146,21 +157,31 @@ class Table(Tenure):
         row = self._open(
             key, Opened(past.number, columns.nases[key[0]], key[1], past.user, past.customer, past.since, past.seen, *counters)
         )
-        self._name(row, customer, changes)
+        self._recognise(row, told, customer, changes)
         self._hear(row, told, changes)
         self._tell(row, changes.resumed)
         return row
 
-    def _name(self, row: int, customer: str | None, changes: Changes) -> None:
+    def _recognise(self, row: int, told: Accounting, customer: str | None, changes: Changes) -> None:
+        """Whose a session is by a request, which may be the first to tell the user."""
+        known = self._columns.users[row]
+        # Late news of another user's session, by the same name, say nothing of this one.
+        if told.user and known in {"", told.user}:
+            self._name(row, customer, changes, told.user if not known else None)
+
+    def _name(self, row: int, customer: str | None, changes: Changes, user: str | None = None) -> None:
+        """A session is a customer's, and of a `user` if that was not told before."""
         columns = self._columns
-        if columns.customers[row] == customer:
+        if columns.customers[row] == customer and user is None:
             return
         self._unindex(row)
+        if user is not None:
+            columns.users[row] = user
         if columns.prefixes[row]:
             changes.moved |= {one for one in (columns.customers[row], customer) if one is not None}
         columns.customers[row] = customer
         self._index(row)
-        changes.facts.append(Named(columns.number[row], customer))
+        changes.facts.append(Named(columns.number[row], customer, user))
         for code in columns.prefixes[row]:
             changes.moves[code] = customer
         self._holders.sharing += bool(columns.shares[row])
@@ -169,9 +190,8 @@ class Table(Tenure):
     def _hear(self, row: int, told: Accounting, changes: Changes) -> None:
         """News of a live session."""
         columns = self._columns
-        if told.at < columns.seen[row] - SLACK or self._is_late(row, told):
+        if told.at < columns.seen[row] - SLACK or not self._count(row, told, changes):
             return
-        self._count(row, told, changes)
         columns.seen[row] = max(columns.seen[row], told.at)
         changes.facts.append(
             Heard(columns.number[row], columns.seen[row], columns.down[row], columns.up[row], columns.seconds[row], bool(columns.wide[row]))
@@ -179,36 +199,37 @@ class Table(Tenure):
         if told.prefixes or told.shares or told.gone:
             self._hold(row, told, told.at, changes)
 
-    def _is_late(self, row: int, told: Accounting) -> bool:
-        """Whether a request was overtaken by a later one: it shows an earlier time of the session at about the same time."""
-        known = self._columns.seconds[row]
-        return told.seconds is not None and known > told.seconds and told.at - self._columns.seen[row] < 2 * SLACK
+    def _count(self, row: int, told: Accounting, changes: Changes) -> bool:
+        """Octets that came since the last report; whether this one is news at all, and was not overtaken.
 
-    def _count(self, row: int, told: Accounting, changes: Changes) -> None:
+        One that cannot follow the last is doubted and changes nothing, unless the next goes on from it.
+        """
         columns = self._columns
-        wide = told.wide or bool(columns.wide[row])
-        anew = told.seconds is not None and told.seconds < columns.seconds[row]
-        down = up = 0
-        if told.down is not None:
-            down, columns.down[row] = grown(columns.down[row], told.down, wide=wide, began_anew=anew), told.down
-        if told.up is not None:
-            up, columns.up[row] = grown(columns.up[row], told.up, wide=wide, began_anew=anew), told.up
-        columns.wide[row] = wide
-        # Of what the session did since it was last told of, however long the line had none before.
-        lasted, before = told.at - columns.seen[row], columns.seconds[row]
-        if told.seconds is not None:
-            lasted = told.seconds - before if 0 <= before <= told.seconds else lasted
-            columns.seconds[row] = told.seconds
+        known, doubted = columns.reading(row), columns.doubted.pop(row, None)
+        shown = reading(known, told)
+        late = is_late(known, shown)
+        found = None if late else growth(known, shown)
+        if doubted is not None and goes_on(doubted, shown) and (found is None or (shown.seconds >= 0 and not goes_on(known, shown))):
+            found = growth(doubted, shown)
+        if found is None:
+            columns.doubted[row] = shown
+            self.doubted += 1
+            return not late
+        columns.down[row], columns.up[row], columns.wide[row] = shown.down, shown.up, shown.wide
+        if shown.seconds >= 0:
+            columns.seconds[row] = shown.seconds
         customer = columns.customers[row]
-        if customer is not None and (down or up):
-            changes.usage.append((customer, down, up, float(max(0.0, lasted))))
+        if customer is not None and (found.down or found.up):
+            changes.usage.append((customer, *found))
+        return True
 
     def _stop(self, key: tuple[int, str], row: int | None, told: Accounting, customer: str | None, changes: Changes) -> None:
         if row is not None:
-            if told.at < self._columns.since[row] - SLACK:
+            since, past = self._columns.since[row], self._past.get(key)
+            if told.at < since - SLACK or (past is not None and past.has_stopped(told, since)):
                 return  # of the session before, whose id the NAS used again
             if told.at >= self._columns.seen[row] - SLACK:
-                self._name(row, customer if told.user else self._columns.customers[row], changes)
+                self._recognise(row, told, customer, changes)
                 self._count(row, told, changes)
             self._end(row, max(told.at, self._columns.since[row]), SessionEnd.STOP, changes)
             return

@@ -25,6 +25,8 @@ class Tenure(Roster):
         self.replaced = 0
         """Sessions that lost their address to another since the start."""
         self._past: dict[tuple[int, str], Past] = {}
+        self._restarts: dict[int, float] = {}
+        """When a NAS said last that none of its sessions goes on, by its number."""
 
     def age(self, blocks: Iterable[tuple[int, int, Share]], at: float, changes: Changes) -> int:
         """Take blocks `aged` named from their sessions, which go on; returns how many still were there."""
@@ -91,7 +93,7 @@ class Tenure(Roster):
         for rival in self._holders.rivals(code, ports, row):
             if ports is not WHOLE and self._yield(rival, code, ports, changes):
                 continue
-            self.replaced += 1
+            self.replaced += not self._columns.ending[rival]
             self._end(rival, told.at, SessionEnd.REPLACED, changes)
         if self._holders.take(code, ports, row) and ports is not WHOLE:
             changes.shared.add(code)
@@ -137,6 +139,9 @@ class Tenure(Roster):
 
     def _end(self, row: int, at: float, end: SessionEnd, changes: Changes) -> None:
         columns = self._columns
+        if columns.ending[row] and end is not SessionEnd.NAS_RESTART:
+            # It was over before that.
+            at, end = self._restarts[columns.nas[row]], SessionEnd.NAS_RESTART
         number, key = columns.number[row], (columns.nas[row], columns.ids[row])
         counters = (columns.down[row], columns.up[row], columns.seconds[row], bool(columns.wide[row]))
         if end is SessionEnd.STOP:

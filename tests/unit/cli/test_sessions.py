@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from click.testing import CliRunner
+
+from sekisho.cli import verbs_sessions
+from sekisho.cli.main import cli
 from sekisho.cli.verbs_sessions import _all
 
 BODY: dict[str, Any] = {
@@ -51,3 +56,34 @@ def test_nases_are_named_with_when_they_were_heard_of_and_why_they_are_refused()
     assert ["(none)", "203.0.113.9", "1"] in [line[:3] for line in words]
     assert "its secret differs" in said()
     assert "bras-2" not in "\n".join(_all(BODY, nases=False)), "not where one customer is asked for"
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (["192.0.2.7:40123", "03:14:07"], ("192.0.2.7", 40123)),
+        (["[2001:db8::7]:40123", "03:14:07"], ("2001:db8::7", 40123)),
+        (["2001:db8::7", "03:14", "--port", "9"], ("2001:db8::7", 9)),
+        (["192.0.2.7:9", "--port", "9"], ("192.0.2.7", 9)),
+        (["2001:db8::7"], ("2001:db8::7", None)),
+    ],
+)
+def test_an_address_is_asked_for_as_it_stands_in_a_complaint(monkeypatch: pytest.MonkeyPatch, words: list[str], place: object) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Client:
+        def post(self, _: str, **what: Any) -> dict[str, Any]:
+            asked.append(what)
+            return {"address": "", "port": None, "at": 0.0, "outcome": "unknown", "why": "", "session": None, "claims": []}
+
+    monkeypatch.setattr(verbs_sessions, "client", Client)
+    result = CliRunner().invoke(cli, ["sessions", "at", *words])
+    assert result.exit_code == 0, result.output
+    assert [(one["address"], one.get("port")) for one in asked] == [place]
+
+
+@pytest.mark.parametrize("words", [["192.0.2.7:9", "--port", "8"], ["192.0.2.7:65536"]])
+def test_a_port_told_twice_or_beyond_the_last_is_refused(words: list[str]) -> None:
+    result = CliRunner().invoke(cli, ["sessions", "at", *words])
+    assert result.exit_code != 0
+    assert "port" in result.output

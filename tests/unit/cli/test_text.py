@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 
 import pytest
 
@@ -45,6 +46,38 @@ def test_durations_count_from_now_forwards_and_back():
     assert parse_moment("7d", 1000.0, past=False) == 1000.0 + 7 * 86400
     assert parse_moment("1.5h", 10_000.0, past=True) == 10_000.0 - 5400
     assert parse_moment("2026-04-01T00:00:00+09:00", 0.0, past=False) == dt.datetime(2026, 3, 31, 15, tzinfo=dt.UTC).timestamp()
+
+
+@pytest.mark.parametrize(("zone", "offset"), [("UTC", "+00:00"), ("Asia/Tokyo", "+09:00")])
+def test_a_time_of_day_is_the_last_there_was(monkeypatch, zone, offset):
+    def at(text):
+        return dt.datetime.fromisoformat(text + offset).timestamp()
+
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        for text, expected in (
+            ("03:14:07", "2026-04-02T03:14:07"),
+            ("03:14", "2026-04-02T03:14"),
+            ("3:14:08", "2026-04-01T03:14:08"),
+            ("23:59", "2026-04-01T23:59"),
+            ("00:00", "2026-04-02T00:00"),
+        ):
+            assert parse_moment(text, at("2026-04-02T03:14:07"), past=True) == at(expected)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("text", ["24:00", "12:60", "12:00:61", "12", "-1:00"])
+def test_what_no_clock_shows_is_told(text):
+    with pytest.raises(ValueError, match="09:30"):
+        parse_moment(text, 0.0, past=True)
+
+
+def test_a_time_of_day_to_come_wants_its_day():
+    with pytest.raises(ValueError, match="neither a time"):
+        parse_moment("09:30", 0.0, past=False)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "7", "7y", "-7d", "2026-13-01", "99999-01-01"])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sqlite3
+import sys
 import time
 
 import numpy as np
@@ -17,6 +19,7 @@ from sekisho.api.requests import BadRequestError
 from sekisho.app import control_taken
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError
+from sekisho.model.sessions import Accounting, AccountingKind
 from sekisho.model.usage import Source
 from support import radius, wait_until
 from support.radius import INTERIM, ON, START, STOP, Nas, address, integer, octets, prefix6
@@ -237,6 +240,24 @@ def test_a_nas_that_restarts_leaves_no_ghosts_and_others_sessions_alone(site):
             assert ended["end"] == "nas-restart"
             first.close()
             second.close()
+
+    go(scenario)
+
+
+def test_a_log_in_is_not_ended_with_the_sessions_of_before_though_it_is_told_with_the_restart(site):
+    """By one batch, and by the same Acct-Session-Id: access servers count from one again."""
+
+    async def scenario():
+        async with on(site) as it:
+            nas = await it.nas()
+            await it.tell(nas, START, "s1", "c-1", address("198.51.100.1"))
+            now = time.time()
+            anew = Accounting(AccountingKind.START, "bras-1", now, "s1", "c-1", (Prefix.parse("198.51.100.2"),))
+            it.sessions._take([(1, Accounting(AccountingKind.NAS_ON, "bras-1", now)), (2, anew)])
+            await until(lambda: not it.sessions._tasks and not it.sessions.history.waiting)
+            assert (it.owner("198.51.100.1"), it.owner("198.51.100.2")) == (None, "c-1")
+            assert [one["end"] for one in (await it.show(customer="c-1", ended=True))["sessions"]] == [None, "nas-restart"]
+            nas.close()
 
     go(scenario)
 
@@ -530,6 +551,64 @@ def test_a_listener_that_dies_is_started_again_and_loses_nothing(site):
             await it.tell(nas, START, "s2", "c-2", address("198.51.100.8"))
             assert (it.owner("198.51.100.7"), it.owner("198.51.100.8")) == ("c-1", "c-2")
             nas.close()
+
+    go(scenario)
+
+
+def test_a_request_that_cannot_be_taken_is_told_to_operators_and_taken_when_it_can(site):
+    async def scenario():
+        async with on(site) as it:
+            nas = await it.nas()
+            failing = iter([True])
+
+            def fail(moved):
+                if next(failing, False):
+                    raise RuntimeError("of a defect")
+
+            it.sessions.followers.append(fail)
+            request = nas.request(radius.told(START, "s1", "c-1", address("198.51.100.7")))
+            nas.socket.send(request)
+            await until(lambda: it.sessions.radius.failure is not None)
+            assert any("could not be taken (RuntimeError)" in fault for fault in (await it.show())["faults"])
+            assert it.sessions.history._reader.execute("SELECT user FROM sessions").fetchall() == [("c-1",)], "it is on record"
+            assert radius.is_answer(await asyncio.to_thread(nas.answer, request), request), "by the listener that was started again"
+            assert (await it.show())["faults"] == []
+            nas.close()
+
+    with structlog.testing.capture_logs() as logs:
+        go(scenario)
+    assert [one["event"] for one in logs if one["log_level"] == "error"] == ["radius-listener-failed"]
+
+
+def test_no_listener_answers_for_what_one_before_had_in_work(site):
+    async def scenario():
+        async with on(site) as it:
+            nas, batches = await it.nas(), []
+            it.sessions.radius._take = batches.append
+            nas.socket.send(nas.request(radius.told(START, "s1", "c-1")))
+            await until(lambda: len(batches) == 1)
+            os.kill(it.sessions.radius.listener, signal.SIGKILL)
+            request = nas.request(radius.told(START, "s2", "c-1"))
+            nas.socket.send(request)
+            await until(lambda: len(batches) > 1 and batches[-1][0][1].session == "s2")
+            first, second = batches[0][0][0], batches[-1][0][0]
+            assert first != second
+            it.sessions.radius.done([first])
+            it.sessions.radius.done([second])
+            assert radius.is_answer(await asyncio.to_thread(nas.socket.recv, 4096), request)
+            nas.close()
+
+    go(scenario)
+
+
+def test_a_listener_that_cannot_start_is_told_to_operators(site, monkeypatch):
+    async def scenario():
+        monkeypatch.setattr(sys, "executable", shutil.which("false"))
+        async with on(site) as it:
+            await until(lambda: it.sessions.radius.failure is not None)
+            assert any("ends as soon as it is started" in fault for fault in (await it.show())["faults"])
+            monkeypatch.undo()
+            await until(lambda: it.sessions.radius.failure is None)
 
     go(scenario)
 

@@ -14,7 +14,7 @@ from sekisho.model.customers import Prefix
 from sekisho.model.sessions import Accounting, AccountingOutcome, Ports, Share
 from sekisho.sessions.mape import Rule
 from support import radius
-from support.radius import START, address, prefix6
+from support.radius import START, address, attribute, prefix6
 
 OUTSIDE = "203.0.113.1"
 INSIDE = Prefix.parse("100.64.0.1")
@@ -102,3 +102,19 @@ def test_the_example_of_rfc_7597_appendix_a() -> None:
 def test_map_e_without_sharing_gives_the_address() -> None:
     rule = Rule(Prefix.parse("2001:db8::/40"), Prefix.parse("192.0.2.0/24"), 8, 6)
     assert told(prefix6("2001:db8:12::/48"), rules=(rule,)).prefixes == (Prefix.parse("2001:db8:12::/48"), Prefix.parse("192.0.2.18"))
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [address("0.0.0.0"), attribute(168, bytes(16)), *(prefix6(f"::/{length}", kind) for length in (0, 64, 128) for kind in (97, 123))],
+)
+def test_an_address_that_is_not_there_yet_is_none_and_the_others_are_held(nothing: bytes) -> None:
+    home = prefix6("2001:db8:7::/56")
+    assert told(nothing + home).prefixes == (Prefix.parse("2001:db8:7::/56"),)
+
+
+@pytest.mark.parametrize(
+    "wrong", [prefix6("2000::/3"), prefix6("::ffff:192.0.2.0/120"), attribute(168, (1).to_bytes(16)), attribute(168, bytes(15))]
+)
+def test_what_can_be_no_customers_is_malformed(wrong: bytes) -> None:
+    assert read(wrong) is AccountingOutcome.MALFORMED

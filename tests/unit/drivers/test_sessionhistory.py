@@ -12,7 +12,7 @@ from sekisho.drivers.sessionhistory import FOLD, KEPT, SessionHistory
 from sekisho.drivers.sessionrows import SCHEMA, SCHEMA_VERSION
 from sekisho.model.customers import Prefix
 from sekisho.model.sessions import Ports, SessionEnd
-from sekisho.sessions.changes import Heard, Held, Opened, Over, Released, Told
+from sekisho.sessions.changes import Heard, Held, Named, Opened, Over, Released, Told
 from sekisho.sessions.columns import code_of
 
 T = 1_775_000_000.0
@@ -122,3 +122,10 @@ def test_a_record_of_an_earlier_release_goes_on(tmp_path: Path) -> None:
     history = written(path, Told(1, BLOCK.code, 1000, T + 7))
     ((_, held),) = history.restore(T).live
     assert held == [BLOCK._replace(told=T + 7)]
+
+
+def test_a_user_who_was_told_later_than_the_session_is_on_record(tmp_path: Path) -> None:
+    unnamed = opened(1)._replace(user="", customer=None)
+    history = written(tmp_path / "sessions.db", unnamed, Named(1, None, "u@example.net"), Named(1, "c-1"))
+    ((found, _),) = history.restore(T).live
+    assert found == opened(1)

@@ -5,43 +5,13 @@ from __future__ import annotations
 import pytest
 
 from sekisho.model.customers import Prefix
-from sekisho.model.sessions import Accounting, AccountingKind, Ports, SessionEnd, Share
-from sekisho.sessions.changes import Changes, Held, Opened, Over, Released, Revived
+from sekisho.model.sessions import Accounting, Ports, SessionEnd, Share
+from sekisho.sessions.changes import Changes, Held, Named, Opened, Over, Released, Revived
 from sekisho.sessions.columns import code_of
-from sekisho.sessions.counters import grown
 from sekisho.sessions.holding import Claim, holder_at, is_certain
 from sekisho.sessions.mape import Rule, share_of
 from sekisho.sessions.table import Table
-
-START, INTERIM, STOP, ON = AccountingKind.START, AccountingKind.INTERIM, AccountingKind.STOP, AccountingKind.NAS_ON
-ADDRESS, OTHER, HOME = Prefix.parse("192.0.2.7"), Prefix.parse("192.0.2.8"), Prefix.parse("2001:db8:7::/56")
-T = 1_700_000_000.0
-
-
-class Field:
-    """A table, and what it gave."""
-
-    def __init__(self):
-        self.table = Table()
-        self.changes = Changes()
-
-    def tell(self, kind, at=0.0, session="s1", user="hana", prefixes=(ADDRESS,), customer="c-1", nas="bras", **more):
-        if kind is not START:
-            more.setdefault("seconds", int(at))
-        self.changes = Changes()
-        self.table.apply(Accounting(kind, nas, T + at, session, user, tuple(prefixes), **more), customer, self.changes)
-        return self.changes
-
-    def restart(self, at, nas="bras"):
-        self.changes = Changes()
-        ended = self.table.restarted(Accounting(ON, nas, T + at))
-        return self.table.end(ended, T + at, SessionEnd.NAS_RESTART, self.changes)
-
-    def holder(self, prefix=ADDRESS):
-        return self.table.holder(code_of(prefix))
-
-    def ends(self):
-        return [fact.end for fact in self.changes.facts if isinstance(fact, Over)]
+from unit.sessions.fields import ADDRESS, HOME, INTERIM, OTHER, START, STOP, Field, T
 
 
 @pytest.fixture
@@ -76,6 +46,34 @@ def test_a_stop_of_an_earlier_session_with_the_same_id_leaves_the_new_one(field)
     assert field.holder() == "c-1"
 
 
+@pytest.mark.parametrize("at", [50, 50.25, 51])
+def test_who_logs_in_again_at_once_by_the_same_session_id_is_on_line(field, at):
+    field.tell(START, 0)
+    field.tell(STOP, 50)
+    assert [fact.since - T for fact in field.tell(START, at).facts if isinstance(fact, Opened)] == [at]
+    assert not field.tell(STOP, at + 0.5, seconds=50).facts, "the Stop of before, told again"
+    assert (field.holder(), len(field.table)) == ("c-1", 1)
+    field.tell(STOP, at + 1, seconds=1)
+    assert (field.holder(), len(field.table)) == (None, 0)
+
+
+def test_a_start_of_before_the_stop_that_was_overtaken_by_it_makes_no_ghost(field):
+    field.tell(START, 0)
+    field.tell(STOP, 50)
+    for at in (0, 49.9):
+        assert not field.tell(START, at).facts
+    assert not field.tell(INTERIM, 50.5).facts
+    field.tell(STOP, 100, "s2")
+    assert not field.tell(START, 100.5, "s2").facts, "of a session nothing was heard of before"
+    assert len(field.table) == 0
+
+
+def test_a_session_of_no_time_whose_start_is_told_again_by_whole_seconds_makes_no_ghost(field):
+    field.tell(START, 7)
+    field.tell(STOP, 7, seconds=0)
+    assert not field.tell(START, 7).facts
+
+
 def test_an_address_moves_to_the_later_session_and_the_one_before_is_over(field):
     field.tell(START, 0, "s1", customer="c-1")
     changes = field.tell(START, 100, "s2", "taro", customer="c-2")
@@ -107,6 +105,37 @@ def test_another_user_under_the_same_session_id_is_another_session(field):
     assert field.ends() == [SessionEnd.REPLACED]
     assert field.holder() == "c-2"
     assert len(field.table) == 1
+
+
+@pytest.mark.parametrize("customer", ["c-1", None])
+def test_a_user_who_is_told_later_than_the_session_is_known_from_then_on(field, customer):
+    field.tell(START, 0, user="", customer=None)
+    changes = field.tell(INTERIM, 60, user="hana", customer=customer)
+    assert [(fact.customer, fact.user) for fact in changes.facts if isinstance(fact, Named)] == [(customer, "hana")]
+    (session,) = field.table.each()
+    assert (session.user, session.customer, field.holder()) == ("hana", customer, customer)
+    assert [user for _, _, user, _ in field.table.names()] == ["hana"], "whose it is, is found again after a reload"
+    assert [user for _, _, user in field.table.sessions_unknown("hana")] == ([] if customer else ["hana"])
+    assert field.table.sessions_unknown("") == []
+    assert not [fact for fact in field.tell(INTERIM, 120, user="", customer=None).facts if isinstance(fact, Named)]
+    assert field.holder() == customer
+
+
+def test_late_news_of_another_users_session_by_the_same_id_say_nothing_of_whose_this_is(field):
+    field.tell(START, 0)
+    field.tell(START, 100, user="taro", customer="c-2")
+    assert not field.tell(INTERIM, 90).facts
+    assert field.holder() == "c-2"
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "hana"), ("hana", "")])
+def test_a_session_taken_for_lost_goes_on_though_only_once_its_user_is_told(field, before, after):
+    people = {"": None, "hana": "c-1"}
+    field.tell(START, 0, user=before, customer=people[before])
+    field.table.end(field.table.overdue(T + 5000, [600.0], T), T + 5000, SessionEnd.TIMEOUT, field.changes)
+    changes = field.tell(INTERIM, 6000, user=after, customer=people[after])
+    assert any(isinstance(fact, Revived) for fact in changes.facts)
+    assert [(session.user, session.customer) for session in field.table.each()] == [("hana", "c-1")]
 
 
 def test_a_second_address_family_is_added_and_an_address_of_the_same_takes_the_place(field):
@@ -187,20 +216,6 @@ def test_a_request_that_was_overtaken_counts_nothing(field):
     field.tell(INTERIM, 600, down=1000, up=10)
     assert field.tell(INTERIM, 601, down=500, up=5, seconds=300).usage == []
     assert field.tell(INTERIM, 660, down=1100, up=10, seconds=660).usage == [("c-1", 100, 0, 60.0)]
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "wide", "anew", "expected"),
-    [
-        (10, 15, False, False, 5),
-        ((1 << 32) - 10, 5, False, False, 15),
-        ((1 << 32) - 10, 5, True, False, 5),
-        (1000, 5, False, True, 5),
-        ((1 << 32) + 7, 5, False, False, 5),
-    ],
-)
-def test_counters_wrap_where_they_are_narrow_and_are_reset_where_they_are_not(before, after, wide, anew, expected):
-    assert grown(before, after, wide=wide, began_anew=anew) == expected
 
 
 def test_parts_of_an_address_are_several_sessions_and_overlapping_ones_are_not(field):
