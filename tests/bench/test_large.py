@@ -28,7 +28,7 @@ from sekisho.cli.client import Client
 __all__ = ["load", "resolver"]
 PATIENCE = 1200.0
 """Seconds a start may take, and a reload."""
-NEEDED = pick(14.0, 2.0)
+NEEDED = pick(8.0, 2.0)
 """GiB that must be free."""
 MANY = pick(10_000_000, 1_000_000)
 PEOPLE = pick(4_900_000, 400_000)
@@ -36,7 +36,7 @@ PEOPLE = pick(4_900_000, 400_000)
 SECONDS, ROUNDS = 2.0, pick(3, 2)
 
 pytestmark = [
-    pytest.mark.skipif(not LARGE, reason=f"takes a quarter of an hour and {NEEDED:g} GiB; BENCH_LARGE=1 runs it"),
+    pytest.mark.skipif(not LARGE, reason=f"takes six minutes and {NEEDED:g} GiB; BENCH_LARGE=1 runs it"),
     pytest.mark.skipif(len(cpus) < 2, reason="needs two CPUs"),
 ]
 
