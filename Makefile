@@ -16,7 +16,7 @@ STAMP      := $(VENV)/.sekisho-$(DEFINITION)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test checks lint types imports unit property scenarios kernel peers-installed peers uncompiled fuzz differential \
-        fuzz-replay fuzz-minimise soak bench bench-installed \
+        fuzz-replay fuzz-minimise soak bench bench-all bench-installed bench-all-installed \
         schema schema-check format coverage clean compiled-plane compiled-control
 
 help: ## this list
@@ -126,11 +126,21 @@ soak: venv peers-installed ## an hour at half load, ten minutes of all loads tog
 	  KILLED_MONTHS=$${KILLED_MONTHS:-200} \
 	  $(BIN)/python -m pytest -q -s tests/soak tests/property/test_measure_kills.py
 
-bench-installed:
+# In the order they are named in, and what each takes told at the end.
+MEASURE := $(BIN)/python -m pytest -q -s -p no:randomly --durations=0 --durations-min=1 --override-ini 'norecursedirs=.*'
+COMPARED := compare path start growth flood
+
+bench-installed: | $(BIN)/python
 	@sh tests/bench/install.sh
 
-bench: venv bench-installed ## measurements beside dnsdist, Unbound and Knot DNS; a quiet machine, ten minutes (BENCH_QUICK=1: two)
-	@$(BIN)/python -m pytest -q -s --override-ini 'norecursedirs=.*' tests/bench
+bench-all-installed: | $(BIN)/python
+	@sh tests/bench/install.sh all
+
+bench: venv bench-installed compiled-plane compiled-control ## beside dnsdist, Unbound and Knot DNS; the path, start, growth, a flood; a quiet machine, twenty minutes (BENCH_QUICK=1: six)
+	@$(MEASURE) $(COMPARED:%=tests/bench/test_%.py)
+
+bench-all: venv bench-all-installed compiled-plane compiled-control ## all that is measured; a quiet machine, root, forty minutes (BENCH_QUICK=1: twelve; BENCH_LARGE=1: large sites too)
+	@$(MEASURE) $(COMPARED:%=tests/bench/test_%.py) $(filter-out $(COMPARED:%=tests/bench/test_%.py),$(sort $(wildcard tests/bench/test_*.py)))
 
 coverage: venv ## branch coverage: both passes together
 	@rm -f .coverage .coverage.*

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -59,6 +59,11 @@ class Server:
             return [self.process.pid]
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return [self.process.pid, *map(int, children)]
+
+    @property
+    def plane(self) -> int:
+        """Of sekisho: the process that answers."""
+        return next(pid for pid in self.pids if PLANE in Path(f"/proc/{pid}/cmdline").read_bytes())
 
     def is_at_rest(self, seconds: float = 1.0) -> bool:
         """Whether nothing is left to do besides the packet path: what was matched at full load is recorded for a while after."""
@@ -157,14 +162,15 @@ def unbound(folder: Path, cpu: int, upstream: int, blocked: list[str]) -> Iterat
 
 @contextlib.contextmanager
 def sekisho(
-    folder: Path, cpu: int | str, upstream: int, blocked: list[str], workers: int = 1, more: int = 0, limit: int = LIMIT
-) -> Iterator[Server]:
+    folder: Path, cpu: int | str, upstream: int, blocked: Sequence[str], workers: int = 1, more: int = 0, limit: int = LIMIT,
+    busy_poll: str = "0s",
+) -> Iterator[Server]:  # fmt: skip
     """Both processes of a checkpoint with 100,000 customers and `more`, supervised in the foreground; each counts."""
     port, runtime = support.free_port("127.0.0.1"), folder / "run"
     with (folder / "lista").open("w") as names:
         names.writelines(f"{name}\n" for name in blocked)
     (folder / "listb").write_text("mandatory.example\n")
-    site.write(folder, str(folder), str(port), str(upstream), str(limit), str(workers), str(runtime), more)
+    site.write(folder, str(folder), str(port), str(upstream), str(limit), str(workers), str(runtime), more, busy_poll)
     program = [sys.executable, "-m", "sekisho.cli.main"]
     command = [*program, "run", "--config", str(folder / "sekisho.yaml")]
     with started("sekisho", _said(*program, "--version"), port, command, folder, cpu, has_children=True) as one:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +45,7 @@ def allowed_names() -> list[str]:
     return [f"www.ok-{_label(draw)}{index:x}.{_zone(draw)}example" for index in range(ALLOWED)]
 
 
-def questions(blocked: list[str], allowed: list[str], share: float) -> Questions:
+def questions(blocked: Sequence[str], allowed: Sequence[str], share: float) -> Questions:
     """A mix in random order. Of those to be blocked, every other asks for a name below one of the list."""
     draw = random.Random(SEED + 2)
     names, count = [], 0

@@ -74,14 +74,18 @@ lists: lists.yaml
 customers: customers.csv
 metrics: null
 workers: {workers}
+busy_poll: {busy_poll}
 cache: {{mib: 256}}
 """
 
 
-def write(folder: Path, data: str, port: str, upstream: str, limit: str, workers: str, runtime: str, more: int = 0) -> None:
+def write(
+    folder: Path, data: str, port: str, upstream: str, limit: str, workers: str, runtime: str, more: int = 0, busy_poll: str = "0s"
+) -> None:
     (folder / "bench.yaml").write_text(PACK.format(limit=limit))
     (folder / "lists.yaml").write_text(LISTS.format(folder=folder, data=data))
-    (folder / "sekisho.yaml").write_text(SITE.format(port=port, upstream=upstream, runtime=runtime, workers=workers))
+    text = SITE.format(port=port, upstream=upstream, runtime=runtime, workers=workers, busy_poll=busy_poll)
+    (folder / "sekisho.yaml").write_text(text)
     customers = folder / "customers.csv"
     if not customers.exists():
         # Whoever asks from beyond the 100,000 is a customer too, by /24, so that probes and floods meet the lists.

@@ -24,12 +24,8 @@ from bench import contenders, names, report
 from bench.contenders import Server
 from bench.load import Load, Run
 from bench.names import Questions
+from bench.settings import JSON, NAMES, RATE, ROUNDS, SECONDS
 
-QUICK = os.environ.get("BENCH_QUICK", "0") not in {"", "0"}
-NAMES = int(os.environ.get("BENCH_NAMES", "100000" if QUICK else "1000000"))
-SECONDS = float(os.environ.get("BENCH_SECONDS", "1.5" if QUICK else "3"))
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "2" if QUICK else "4"))
-RATE = int(os.environ.get("BENCH_RATE", "5000"))
 START = 300.0
 REST = 120.0
 CLIENT = "127.16.0.7"
@@ -175,5 +171,5 @@ def show(servers: list[Server], figures: list[report.Figure]) -> None:
         print(f"{key}: {'; '.join(value) if isinstance(value, list) else value}")
     for line in report.table(figures, RATE):
         print(line)
-    if os.environ.get("BENCH_JSON"):
-        report.write_json(Path(os.environ["BENCH_JSON"]), figures, about)
+    if JSON is not None:
+        report.write_json(JSON, figures, about)

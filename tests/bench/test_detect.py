@@ -6,13 +6,13 @@ thousand busy lines among the customers are looked at closely.
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
+from bench.settings import CUSTOMERS
 from sekisho.config.detection import Detection, Statistic
 from sekisho.detect.overload import Overload, Window
 from sekisho.detect.population import measure
@@ -24,7 +24,6 @@ from sekisho.model.counters import Counter
 from sekisho.model.customers import V4_MAPPED, Prefix
 from sekisho.snapshot import layout
 
-CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "1000000"))
 FIRST = 0x0A000000
 WORKERS = 3
 TURNS = 9

@@ -1,4 +1,4 @@
-"""How many messages the reader of dnstap counts: senders over the Unix socket, a million customers. `make bench`, or pytest this file.
+"""How many messages the reader of dnstap counts: senders over the Unix socket, a million customers. `make bench-all`, or pytest this file.
 
 The reader is the daemon's: its thread, its socket, its handshake and its tables. Senders are processes of their own and send what was
 made before, in pieces as large as a resolver's buffer. Its CPU is that of the whole process, which does nothing else then.
@@ -7,7 +7,6 @@ made before, in pieces as large as a resolver's buffer. Its CPU is that of the w
 from __future__ import annotations
 
 import multiprocessing
-import os
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.settings import CUSTOMERS, pick
 from sekisho.config.dnstap import DnstapSettings
 from sekisho.drivers.dnstap import Tap
 from sekisho.drivers.dnstapseen import Seen
@@ -30,8 +30,7 @@ from support.dnstap import RESPONSE, Sender, framed, message
 
 TARGET = 100_000
 """Messages a second."""
-MESSAGES = 200_000 if os.environ.get("BENCH_QUICK") else 2_000_000
-CUSTOMERS = 100_000 if os.environ.get("BENCH_QUICK") else 1_000_000
+MESSAGES = pick(2_000_000, 200_000)
 FIRST = 10 << 24
 SENDERS = (1, 2, 4)
 PREPARED = 20_000

@@ -3,8 +3,7 @@
 The daemon's core on a site of a million customers, each with a fixed prefix and a live session, limits lines in namespaces of the test's
 own (root). The clock runs from when a measure is in force until nothing is left to be written; then the kernel is read back, and
 must have every address of everybody, and no other. Not collected by default; `pytest tests/bench/test_enforced.py -s` prints the figures.
-BENCH_CUSTOMERS (1000000), BENCH_ENFORCED (100000), BENCH_CLASSES (2000), BENCH_KINDS (all; some, by commas). With BENCH_FIRST=1 the process
-goes before all others while the clock runs.
+With BENCH_FIRST=1 the process goes before all others while the clock runs.
 """
 
 from __future__ import annotations
@@ -20,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from bench import settings
+from bench.settings import CLASSES, CUSTOMERS, ENFORCED, pick
 from bench.test_kernel import beating, until
 from sekisho.app.control_core import Core
 from sekisho.app.control_daemon import running
@@ -31,10 +32,7 @@ from sekisho.model.measures import NONE, Enforcement
 from support import netns
 from support.accountingload import write_sessions
 
-CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "1000000"))
-ENFORCED = int(os.environ.get("BENCH_ENFORCED", "100000"))
-CLASSES = int(os.environ.get("BENCH_CLASSES", "2000"))
-CHANGES = 100
+CHANGES = pick(100, 25)
 POOL = 10 << 24
 HOMES = 0x2001_0DB8 << 96
 """Prefixes of 64 bits from here on, one for each customer."""
@@ -61,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.asynccontextmanager
 async def core_on(folder: Path, field: netns.Field) -> AsyncIterator[Core]:
-    settings = {
+    site = {
         "version": 1,
         "listen": ["192.0.2.1:53"],
         "upstream": {"address": "127.0.0.1:5300"},
@@ -72,7 +70,7 @@ async def core_on(folder: Path, field: netns.Field) -> AsyncIterator[Core]:
         "metrics": "off",
         "lines": {"mode": "enforce", "customers": netns.DOWN, "namespace": field.gateway, "every": "1h", "on_stop": "remove"},
     }
-    (folder / "sekisho.yaml").write_text(json.dumps(settings))
+    (folder / "sekisho.yaml").write_text(json.dumps(site))
     async with running(folder / "sekisho.yaml", load_site(folder / "sekisho.yaml")) as core:
         yield core
 
@@ -82,7 +80,7 @@ def first() -> Iterator[None]:
     """Before all others, if that is asked for: every thread of this process."""
 
     def put(policy: int, priority: int) -> None:
-        for task in Path("/proc/self/task").iterdir() if os.environ.get("BENCH_FIRST") == "1" else ():
+        for task in Path("/proc/self/task").iterdir() if settings.FIRST else ():
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setscheduler(int(task.name), policy, os.sched_param(priority))
 
@@ -115,7 +113,7 @@ async def story(core: Core) -> None:
     gc.collect()
     gc.freeze()
     work = asyncio.create_task(core.lines.run())
-    for kind in os.environ.get("BENCH_KINDS", ",".join(KINDS)).split(","):
+    for kind in settings.KINDS:
         what, many, role = KINDS[kind]
         stride = CUSTOMERS // many
         chosen = range(0, stride * many, stride)

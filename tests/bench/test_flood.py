@@ -26,13 +26,14 @@ from bench import contenders, names
 from bench.contenders import Server
 from bench.load import Load, Run
 from bench.names import Questions
-from bench.test_compare import LOST, QUICK, RATE, START, answer_of, cpus, rcode_of
+from bench.settings import RATE, pick
+from bench.test_compare import LOST, START, answer_of, cpus, rcode_of
 
 NAMES = 10_000
 LIMIT = 100
 """Queries a second of one client that are dealt with; the rest is dropped."""
-SECONDS = 2.0 if QUICK else 4.0
-ROUNDS = 2 if QUICK else 5
+SECONDS = pick(4.0, 2.0)
+ROUNDS = pick(5, 2)
 FLOODER = int(ipaddress.IPv4Address("127.99.0.1"))
 BLOCKED = 0.02
 REST = 20

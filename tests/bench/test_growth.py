@@ -1,8 +1,7 @@
 """What changes while queries come in, and what it costs to be large: reloads, opt-outs, log-ins, a second worker, memory.
 
 Everything that is timed runs beside a load at a fixed rate, whose latency of the same minute without the change is
-shown with it. Not collected by default; `make bench` runs it and prints the figures. BENCH_LARGE=1 adds 10 million
-names and 5 million customers, which take ten minutes and 12 GiB.
+shown with it. Not collected by default; `make bench` runs it and prints the figures. Larger sites are `test_large.py`'s.
 """
 
 from __future__ import annotations
@@ -14,12 +13,11 @@ import signal
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import dns.rcode
-import numpy as np
 import pytest
 
 import support
@@ -27,20 +25,18 @@ from bench import contenders, names
 from bench.contenders import PLANE, Server
 from bench.load import Load, Run
 from bench.names import Questions
+from bench.settings import NAMES, RATE, pick
 from bench.test_compare import START, answer_of, rcode_of
 from sekisho.cli.client import Client
 from sekisho.drivers.tablerows import CustomerRow
 from sekisho.drivers.tables import TableWriter
 from sekisho.model.customers import V4_MAPPED, Prefix
 
-QUICK = bool(os.environ.get("BENCH_QUICK"))
-NAMES = int(os.environ.get("BENCH_NAMES", "100000" if QUICK else "1000000"))
-PEOPLE = 100_000 if QUICK else 900_000
-RATE = 5000
-RELOADS = 10 if QUICK else 50
+PEOPLE = pick(900_000, 100_000)
+RELOADS = pick(50, 10)
 CHANGES = 5000
 """Address changes a second."""
-SECONDS, ROUNDS = (2.0, 2) if QUICK else (4.0, 5)
+SECONDS, ROUNDS = pick((4.0, 5), (2.0, 2))
 """Of a run beside log-ins, and how many there are of each kind."""
 cpus = sorted(os.sched_getaffinity(0))
 pytestmark = pytest.mark.skipif(len(cpus) < 2, reason="needs two CPUs")
@@ -65,9 +61,11 @@ def blocked() -> list[str]:
 
 
 @contextlib.contextmanager
-def enforcing(folder: Path, resolver: Server, listed: list[str], cpu: int | str = cpus[-1], **more: int) -> Iterator[Server]:
+def enforcing(
+    folder: Path, resolver: Server, listed: Sequence[str], cpu: int | str = cpus[-1], patience: float = START, **more: int
+) -> Iterator[Server]:
     with contenders.sekisho(folder, cpu, resolver.port, listed, **more) as server:
-        support.wait_until(lambda: rcode_of(server, listed[-1]) == dns.rcode.NXDOMAIN, START, "sekisho enforces", 0.1)
+        support.wait_until(lambda: rcode_of(server, listed[-1]) == dns.rcode.NXDOMAIN, patience, "sekisho enforces", 0.1)
         yield server
 
 
@@ -260,7 +258,7 @@ def test_two_workers(tmp_path_factory: pytest.TempPathFactory, resolver: Server,
             support.wait_until(lambda server=server: rcode_of(server, listed[-1]) == dns.rcode.NXDOMAIN, START, "it enforces", 0.1)  # type: ignore[misc]
             load.once(server.port, every)
         costs: dict[tuple[str, int], list[float]] = {key: [] for key in servers}
-        for _ in range(2 if QUICK else 6):
+        for _ in range(pick(6, 2)):
             for key, server in servers.items():
                 support.wait_until(server.is_at_rest, 60, f"{key} has nothing left to do")
                 before = server.cpu().total
@@ -273,19 +271,3 @@ def test_two_workers(tmp_path_factory: pytest.TempPathFactory, resolver: Server,
             print(
                 f"{name}: {one:.2f} us a query with one worker, {two:.2f} with two: {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
             )
-
-
-@pytest.mark.skipif(not os.environ.get("BENCH_LARGE"), reason="takes ten minutes and 12 GiB; BENCH_LARGE=1 runs it")
-@pytest.mark.parametrize(("listed", "people"), [(10_000_000, 0), (1_000_000, 4_900_000)])
-def test_what_large_sites_cost(tmp_path_factory: pytest.TempPathFactory, resolver: Server, listed: int, people: int) -> None:
-    folder = tmp_path_factory.mktemp("site")
-    everything = [f"n{number}.example" for number in range(listed)]
-    print(f"\n{listed:,} names, {contenders.site.CUSTOMERS + people:,} customers")
-    for what in ("from text", "from compiled state"):
-        began = time.monotonic()
-        with enforcing(folder, resolver, everything, f"{cpus[0]},{cpus[-1]}", more=people) as server:
-            memory = rss(server)
-            print(
-                f"{what}: in force after {time.monotonic() - began:.1f} s, plane {memory['plane']:,.0f} MiB, control {memory['control']:,.0f} MiB"
-            )
-    assert np.isfinite(list(memory.values())).all()

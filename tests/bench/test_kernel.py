@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.settings import CLASSES
+from bench.settings import ENFORCED as CUSTOMERS
 from kernel.gateway import Gateway, gateway
 from sekisho.enforce.state import on_wire
 from sekisho.model.customers import V4_MAPPED, Customer, Prefix
@@ -25,8 +27,6 @@ from sekisho.model.measures import Enforcement
 from support import netns
 from support.netns import DOWN
 
-CUSTOMERS = int(os.environ.get("BENCH_ENFORCED", "100000"))
-CLASSES = int(os.environ.get("BENCH_CLASSES", "2000"))
 CHANGES = 25
 RATE = (8_000_000, 4_000_000)
 KINDS = {

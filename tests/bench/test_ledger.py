@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sqlite3
 import statistics
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from bench.settings import EVENTS, FOLDER, pick
 from sekisho.drivers.audit import LedgerSource, verify
 from sekisho.drivers.checkpoint import checkpoint_of, write_checkpoint
 from sekisho.drivers.ledger import Ledger
@@ -28,8 +28,7 @@ from sekisho.model.events import Act, OptOutAdded, OptOutRemoved, RecordedAct
 from sekisho.model.measureacts import MeasureMoved
 
 ACTOR = "uid:1000(operator)"
-EVENTS = int(os.environ.get("BENCH_EVENTS", "1000000"))
-ACTS = 20_000
+ACTS = pick(20_000, 2000)
 WHOLE = 2_000_000
 """Longer ledgers are not read as a whole here: it takes minutes, and as long for each event."""
 MOVED = b'{"cause":"condition","customer":"c-%07d","measure":"m-%d","reason":"the line floods","state":"in-force","until":1700000000.0}'
@@ -37,7 +36,7 @@ MOVED = b'{"cause":"condition","customer":"c-%07d","measure":"m-%d","reason":"th
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return Path(os.environ.get("BENCH_FOLDER", tmp_path))
+    return FOLDER or tmp_path
 
 
 def say(text: str) -> None:

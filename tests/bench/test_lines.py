@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
+from bench.settings import CUSTOMERS
 from sekisho.config.bandwidth import Bandwidth
 from sekisho.detect.lines import Lines
 from sekisho.detect.occupancy import Occupancy
@@ -20,7 +20,6 @@ from sekisho.model.measures import Detector
 from sekisho.model.usage import Source
 from sekisho.terms.pack import parse_pack
 
-CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "1000000"))
 SEGMENTS, TURNS = 20, 9
 T = 1_775_000_000.0
 

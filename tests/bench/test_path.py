@@ -1,20 +1,22 @@
 """Where the time of one query goes within the plane: each step of its path, in nanoseconds, over tables of full size.
 
 No sockets: what the kernel asks for a query is in the comparison, as its system time. Every step runs over
-batches of 64 different queries of different customers, so caches are as cold as they are at work.
+batches of 64 different queries of different customers, so caches are as cold as they are at work; all of it over
+smaller ones too, as they are where less comes in (`test_batches.py`).
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.names import Questions, allowed_names, blocked_names, packed
+from bench.settings import NAMES, pick
 from sekisho.drivers.maps import Head, map_customers, map_snapshot
 from sekisho.drivers.tablerows import CustomerRow
 from sekisho.drivers.tables import TableWriter
@@ -34,10 +36,10 @@ from sekisho.snapshot.build import build
 from sekisho.snapshot.compiling import get_numba
 from support.plane import KEY, Plane, profile, rule
 
-NAMES = int(os.environ.get("BENCH_NAMES", "1000000"))
 CUSTOMERS = 100_000
 FIRST = 0x7F100000
-TURNS = 9
+TURNS = pick(9, 3)
+SIZES = (1, 4, 16, 32, BATCH)
 
 njit = get_numba().njit
 PARSE, PEOPLE, VERDICT, KEYED, FOUND, DRESSED, WHOLE, NEW = range(8)
@@ -54,9 +56,9 @@ STEPS = (
 
 
 @njit(boundscheck=False, nogil=True)
-def put(desk, questions, lengths, sources, first):  # type: ignore[no-untyped-def]
+def put(desk, questions, lengths, sources, first, size):  # type: ignore[no-untyped-def]
     """A batch as the kernel would have left it."""
-    for row in range(BATCH):
+    for row in range(size):
         for index in range(lengths[first + row]):
             desk.packets[row * ROW + index] = questions[first + row, index]
         address = sources[first + row]
@@ -67,13 +69,13 @@ def put(desk, questions, lengths, sources, first):  # type: ignore[no-untyped-de
 
 
 @njit(boundscheck=False, nogil=True)
-def pass_through(what, snapshot, customers, buckets, key, cache, counts, hits, desk, questions, lengths, sources, now):  # type: ignore[no-untyped-def]
-    """One step, and what it needs before it, over all queries; `what` -1 only lays the packets out."""
-    for first in range(0, lengths.shape[0] - BATCH + 1, BATCH):
-        put(desk, questions, lengths, sources, first)
+def pass_through(what, size, snapshot, customers, buckets, key, cache, counts, hits, desk, questions, lengths, sources, now):  # type: ignore[no-untyped-def]
+    """One step, and what it needs before it, over all queries, `size` at a time; `what` -1 only lays the packets out."""
+    for first in range(0, lengths.shape[0] - size + 1, size):
+        put(desk, questions, lengths, sources, first, size)
         if PEOPLE <= what != NEW:
-            look_up(customers, buckets, counts, desk, BATCH)
-        for row in range(BATCH if what >= 0 else 0):
+            look_up(customers, buckets, counts, desk, size)
+        for row in range(size if what >= 0 else 0):
             length = lengths[first + row]
             if what == WHOLE:
                 serve_query(
@@ -137,20 +139,20 @@ def tables(folder: Path, blocked: list[str]) -> tuple[Any, Any]:
     return map_snapshot(folder, head.epoch, KEY, resident=True), map_customers(folder, head.generation)
 
 
-def measured(plane: Plane, questions: Questions, sources: Any) -> dict[int, float]:
+def measured(plane: Plane, questions: Questions, sources: Any, size: int, steps: Sequence[int]) -> dict[int, float]:
     """Nanoseconds a query has spent when each step is done: the least of some turns, less what laying the packets out takes."""
-    queries = len(questions.lengths) // BATCH * BATCH
+    queries = len(questions.lengths) // size * size
     least: dict[int, float] = {}
     for _ in range(TURNS):
-        for what in (-1, *range(len(STEPS))):
+        for what in (-1, *steps):
             began = time.perf_counter_ns()
             pass_through(
-                what, plane.snapshot.view, plane.customers.view, plane.buckets, KEY, plane.cache.view, plane.counts.view,
+                what, size, plane.snapshot.view, plane.customers.view, plane.buckets, KEY, plane.cache.view, plane.counts.view,
                 plane.hits.view, plane.desk, questions.packets, questions.lengths, sources, plane.now,
             )  # fmt: skip
             taken = (time.perf_counter_ns() - began) / queries
             least[what] = min(taken, least.get(what, taken))
-    return {what: least[what] - least[-1] for what, _ in STEPS}
+    return {what: least[what] - least[-1] for what in steps}
 
 
 def test_where_the_time_of_a_query_goes() -> None:
@@ -160,13 +162,14 @@ def test_where_the_time_of_a_query_goes() -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         snapshot, customers = tables(Path(folder), blocked)
         print(f"\n{NAMES:,} names, {CUSTOMERS:,} customers; ns a query, least of {TURNS}")
-        spent = {}
+        spent, whole = {}, {}
         for mix, names in (("allowed", allowed), ("blocked", blocked[:: max(1, NAMES // 60_000)])):
             questions = packed(names)
             sources = np.random.default_rng(1).integers(FIRST, FIRST + CUSTOMERS, len(names))
             with Plane(snapshot.tables, customers.tables, upstreams=1, sockets=1, cache_bytes=64 << 20) as plane:
                 remember(plane.desk, plane.cache.view, questions.packets, questions.lengths, plane.now // 10**9)
-                spent[mix] = measured(plane, questions, sources)
+                spent[mix] = measured(plane, questions, sources, BATCH, range(len(STEPS)))
+                whole[mix] = [measured(plane, questions, sources, size, [WHOLE])[WHOLE] for size in SIZES]
         print(f"{'':62} {'allowed':>9} {'blocked':>9}")
         for number, (what, told) in enumerate(STEPS):
             before = {mix: one[PARSE if what == NEW else what - 1] if number and what != WHOLE else 0.0 for mix, one in spent.items()}
@@ -175,4 +178,6 @@ def test_where_the_time_of_a_query_goes() -> None:
                 for mix, one in spent.items()
             ]
             print(f"{told:62} {' '.join(there)}")
+        for size, *there in zip(SIZES, *whole.values(), strict=True):
+            print(f"{f'all of it, {size} at a time':62} {' '.join(f'{one:9.0f}' for one in there)}")
         assert spent["allowed"][WHOLE] < 100_000

@@ -21,6 +21,7 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
+from bench.settings import pick
 from scenarios.harness import Resolver, folders
 from sekisho.drivers.sharedfiles import make_folder
 from sekisho.drivers.tables import TableWriter
@@ -31,10 +32,10 @@ from support.differential.fronts import DIST_PACKAGES, UNBOUND, Front, Place, _s
 from support.differential.world import ALLOWED
 from support.plane import GROUNDS, KEY, PAGE, CustomerRow, at, compile_entries, definition, entry, prefix_entry, profile, rule
 
-SECONDS = 2 if os.environ.get("BENCH_QUICK") else 8
+SECONDS = pick(8, 2)
 LISTED = 10_000
 ADDRESSES = 1000
-ROUNDS = 2 if os.environ.get("BENCH_QUICK") else 5
+ROUNDS = pick(5, 2)
 CLIENT = "127.40.0.1"
 TICK = os.sysconf("SC_CLK_TCK")
 

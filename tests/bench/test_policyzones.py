@@ -21,6 +21,7 @@ import dns.rrset
 import dns.tsigkeyring
 import pytest
 
+from bench.settings import NAMES
 from sekisho.config.policyzones import PolicyZones
 from sekisho.drivers.policyprimary import Primary, serving
 from sekisho.lists.compile import compile_feed
@@ -29,7 +30,6 @@ from sekisho.rpz.listzone import ListContent, difference, list_content
 from sekisho.rpz.zone import Timers, Zone
 from sekisho.snapshot.digest import key_of
 
-NAMES = 1_000_000
 LIMIT = 20.0
 """Seconds a full transfer may take."""
 NAME, ORIGIN = "list-c2.rpz.test", b"\x07list-c2\x03rpz\x04test\0"

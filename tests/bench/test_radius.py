@@ -1,7 +1,7 @@
 """RADIUS accounting with a million sessions: a start, packets a second that are answered, and a storm of log-ins.
 
 The daemon runs as it does elsewhere, on real sockets and a real disk; what is answered is on disk and in force.
-Not collected by default; `pytest tests/bench/test_radius.py -s` prints the figures. BENCH_SESSIONS, BENCH_SECONDS.
+Not collected by default; `pytest tests/bench/test_radius.py -s` prints the figures.
 """
 
 from __future__ import annotations
@@ -19,18 +19,17 @@ from pathlib import Path
 
 import pytest
 
+from bench.settings import RADIUS_SECONDS, SESSIONS, pick
 from sekisho.drivers.sessionhistory import SessionHistory
 from support import free_port, wait_until
 from support.accountingload import AccountingLoad, write_sessions
 from support.radius import INTERIM, SECRET, START, attribute, integer, octets, told
 
-SESSIONS = int(os.environ.get("BENCH_SESSIONS", "1000000"))
-SECONDS = float(os.environ.get("BENCH_SECONDS", "20"))
 RATE = 5000
 SUSTAINED = 0.98 * RATE
 """Answered a second where RATE are offered, until the last answer: nothing piles up."""
-STORM = 100_000
-STORM_RATE = STORM / 60
+STORM = pick(100_000, 10_000)
+STORM_RATE = 100_000 / 60
 POOL = 10 << 24
 
 
@@ -118,7 +117,7 @@ def test_interim_updates(daemon: Daemon) -> None:
 
     for rate in (RATE, 4 * RATE):
         load, before = AccountingLoad(daemon.port), daemon.cpu()
-        seconds = load.run(bodies(), int(rate * SECONDS), rate)
+        seconds = load.run(bodies(), int(rate * RADIUS_SECONDS), rate)
         print("\n" + said(load, f"Interim-Updates, {rate:,} a second offered", seconds, daemon.cpu() - before))
         assert len(load.took) == load.sent
         if rate == RATE:
@@ -136,6 +135,8 @@ def test_a_storm_of_log_ins_loses_nothing(daemon: Daemon) -> None:
     load, before = AccountingLoad(daemon.port), daemon.cpu()
     seconds = load.run(bodies(), STORM, STORM_RATE)
     assert len(load.took) == STORM
-    print("\n" + said(load, f"{STORM:,} log-ins in a minute", seconds, daemon.cpu() - before) + f", {daemon.mib():,.0f} MiB")
+    print(
+        "\n" + said(load, f"{STORM:,} log-ins at {STORM_RATE:,.0f} a second", seconds, daemon.cpu() - before) + f", {daemon.mib():,.0f} MiB"
+    )
     history = SessionHistory.open(daemon.folder / "state" / "sessions.db")
     assert history._reader.execute("SELECT count(*) FROM sessions WHERE id LIKE 'again%'").fetchone() == (STORM,)

@@ -1,27 +1,25 @@
 #!/bin/sh
 # Install the real servers and clients the peer tests talk to, from Debian's packages: install.sh [PROGRAM PACKAGE]...
+# A PROGRAM that starts with a slash is a file (a library, a module): the pattern of its name.
 # Only as root, only where one is missing, and never a reason to fail: without them those tests skip.
 set -u
 
 missing=""
 need() { # need PROGRAM PACKAGE
-    PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+    case $1 in
+    /*) ls $1 >/dev/null 2>&1 || missing="$missing $2" ;;
+    *) PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1 || missing="$missing $2" ;;
+    esac
 }
-whole=""
-[ $# -gt 0 ] || whole=yes
 [ $# -gt 0 ] || set -- dig dnsutils kdig knot-dnsutils knotd knot unbound unbound named bind9 dnsperf dnsperf \
     promtool prometheus rsyslogd rsyslog \
     exim4 exim4-daemon-light openssl openssl nft nftables radclient freeradius-utils freeradius freeradius \
-    softflowd softflowd pmacctd pmacct nfcapd nfdump dnsdist dnsdist pdns_recursor pdns-recursor kresd knot-resolver faketime faketime
+    softflowd softflowd pmacctd pmacct nfcapd nfdump dnsdist dnsdist pdns_recursor pdns-recursor kresd knot-resolver faketime faketime \
+    /usr/lib/python3/dist-packages/unboundmodule.py python3-unbound '/usr/lib/*/knot/modules-*/dnstap.so' knot-module-dnstap
 while [ $# -gt 1 ]; do
     need "$1" "$2"
     shift 2
 done
-
-# A library of Python's, not a program: Unbound's interface to its Python module.
-[ -z "$whole" ] || [ -e /usr/lib/python3/dist-packages/unboundmodule.py ] || missing="$missing python3-unbound"
-# A module of Knot DNS.
-[ -z "$whole" ] || ls /usr/lib/*/knot/modules-*/dnstap.so >/dev/null 2>&1 || missing="$missing knot-module-dnstap"
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ]; then

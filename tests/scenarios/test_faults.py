@@ -31,6 +31,10 @@ LISTED = "listed.example"
 LISTS = [{"id": "c2", "category": "c2", "source": "c2.txt", "format": "domains", "scope": "subtree"}]
 SILENT = "flood.example"
 NO_BUDGET = ["gunma/19-2"]
+AWAY = 10.0
+"""Seconds a dead plane may be away. An idle machine needs half of one, a busy one two or three: this is no measure of speed, it tells
+a plane that is started at once, on the tables that are there, from one that is not.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +171,9 @@ def test_no_query_is_lost_when_the_control_plane_is_killed_under_load(site: Chec
 def test_queries_sent_while_the_plane_is_dead_wait_for_the_next_one(
     site: Checkpoint, customers: list[Customer], killed: tuple[str, ...]
 ) -> None:
-    """The supervisor holds the sockets. What the dead plane held itself is lost: what was outstanding, and no more."""
+    """The supervisor holds the sockets. What the dead plane held itself is lost: what was outstanding, and no more. The rest waits
+    for the next plane, which is there within seconds.
+    """
     ready = {module: site.times_ready(module) for module in killed}
     with load(site, customers, window=4) as counted:
         counted.wait(100)
@@ -183,6 +189,7 @@ def test_queries_sent_while_the_plane_is_dead_wait_for_the_next_one(
     assert len(counted.lost) <= held
     late = {harmless(number) for number in range(dead + held, dead + sent)}
     assert not late & set(counted.lost), "what was sent to the dead plane was answered by the next"
+    assert counted.longest < AWAY, f"an answer took {counted.longest:.1f} s"
     assert set(counted.rcodes) == {0}
 
 

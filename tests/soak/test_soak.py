@@ -1,6 +1,6 @@
 """Memory under half load while everything goes on that goes on in a year: it must not grow.
 
-`make soak` takes SOAK_SECONDS (an hour); `make test` has a minute of it. After a warm-up of a quarter of
+`make soak` takes SOAK_SECONDS (an hour); `make test` has 25 seconds of it. After a warm-up of a quarter of
 the time, in which caches and rings fill, the resident memory of each process may not grow any more.
 """
 
