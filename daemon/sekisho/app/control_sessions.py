@@ -153,7 +153,7 @@ class Sessions(Whereabouts):
         if self._tables is not None:
             self._taken.tidy(self._people)
         table.forget(now)
-        self._octets.tell(self.usage, self._tables, now)
+        self._octets.tell(self.usage, self._tables, now, lambda customer: bool(table.sessions_of(customer)))
 
     def purge(self) -> None:
         """Delete what is past the retention."""
@@ -213,6 +213,7 @@ class Sessions(Whereabouts):
     def _commit(self, changes: Changes, tickets: Sequence[int] = ()) -> None:
         """In force, then on disk, then answered."""
         self._octets.add(changes.usage)
+        self._octets.ended(changes.ended)
         if not changes.facts and not tickets:
             return
         for watcher in self.watchers:
