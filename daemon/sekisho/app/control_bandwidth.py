@@ -60,6 +60,8 @@ class BandwidthDetection:
         self.sink = sink
         self.sessions: Callable[[], Iterable[Session]] | None = None
         """The sessions that go on - those of IDs with several are enough; None: nobody says, and nobody is found logged in twice."""
+        self.interim: Callable[[str], float] = lambda _: 0.0
+        """Seconds within which a NAS tells of a session again; math.inf: it does not. Until then its Start is word enough."""
         self.prefixes_of: PrefixesOf | None = None
         """Addresses a customer has now; None: those of the customer record are all that is known."""
         self.last: Look | None = None
@@ -195,7 +197,7 @@ class BandwidthDetection:
             plan = customer.plan if customer is not None else None
             return settings.allowed_for(plan.down_mbps if plan else None, plan.up_mbps if plan else None)
 
-        found = doubled(self.sessions(), allowed, settings.grace, settings.silent, now)
+        found = doubled(self.sessions(), allowed, settings.grace, settings.silent, self.interim, now)
         findings = []
         there: dict[tuple[str, str, Detector], Seen] = {}
         for one in found.values():

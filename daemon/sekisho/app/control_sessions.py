@@ -79,6 +79,8 @@ class Sessions(Whereabouts):
         self.logins = Logins()
         self._octets = SessionOctets()
         self._taken = Taken(table)
+        self._updating: set[str] = set()
+        """NASes that have sent Interim-Updates."""
         self._listening_since = clock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -105,6 +107,7 @@ class Sessions(Whereabouts):
                 table.rename(row, number, self.logins.whose(user, people), changes)
 
         await asyncio.to_thread(restore)
+        self._updating = table.told_again()
         history.start()
         history.write(changes.facts, lambda: None)
         if len(table):
@@ -186,6 +189,13 @@ class Sessions(Whereabouts):
         nas = self._nas(session.nas)
         return nas is not None and nas.timeout is not None and max(session.seen, self._listening_since) + nas.timeout < now
 
+    def interim(self, name: str) -> float:
+        """Seconds within which a NAS tells of a session again: its time-out is longer than two. math.inf: it never has, or sends none."""
+        nas = self._nas(name)
+        if nas is None:
+            return 0.0
+        return nas.timeout / 2 if nas.timeout is not None and name in self._updating else math.inf
+
     def listened_to(self) -> list[str]:
         """The ids of the NASes in the configuration."""
         return [one.id for one in self._settings.nas] if self._settings is not None else []
@@ -206,6 +216,8 @@ class Sessions(Whereabouts):
                 changes, tickets = Changes(), []
                 self._spawn(self._restart(ticket, told))
                 continue
+            if told.kind is AccountingKind.INTERIM:
+                self._updating.add(told.nas)
             self.table.apply(told, self.logins.whose(told.user, self._people), changes)
             tickets.append(ticket)
         self._commit(changes, tickets)

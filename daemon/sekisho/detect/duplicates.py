@@ -2,11 +2,13 @@
 
 Owns the decision. Sessions are side by side only where each was heard of after the others began, and for longer than the
 grace: an old session whose end was lost with a reconnect is heard of no more, and neither are those of a NAS that stopped
-answering. Nobody is found for what nobody said. Pure: handed sessions and time.
+answering. The last to begin need not be heard of again before its first Interim-Update is due. A NAS that sends none says by a
+Stop alone that a session is over: until then the session goes on, and after the grace it counts. Pure: handed sessions and time.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,15 +25,24 @@ class Doubled:
     evidence: Evidence
 
 
-def doubled(sessions: Iterable[Session], allowed: Callable[[str], int], grace: float, silent: float, now: float) -> Mapping[str, Doubled]:
+def doubled(
+    sessions: Iterable[Session],
+    allowed: Callable[[str], int],
+    grace: float,
+    silent: float,
+    interim: Callable[[str], float],
+    now: float,
+) -> Mapping[str, Doubled]:
     """Customers with too many sessions side by side at `now`, by id.
 
     `sessions`: those that go on, of any number of IDs; `allowed`: how many a customer's ID may have; grace and silent: seconds.
+    `interim`: seconds within which a NAS tells of a session again, by its name; math.inf: it sends no Interim-Updates.
     """
-    by_user: dict[tuple[str, str], list[Session]] = defaultdict(list)
+    by_user: dict[tuple[str, str], list[Live]] = defaultdict(list)
     for one in sessions:
-        if one.customer is not None and one.until is None and now - one.seen <= silent:
-            by_user[one.customer, one.user].append(one)
+        due = interim(one.nas)
+        if one.customer is not None and one.until is None and (due == math.inf or now - one.seen <= silent):
+            by_user[one.customer, one.user].append(Live(one, due, now))
     found: dict[str, Doubled] = {}
     for (customer, _), ours in by_user.items():
         if len(ours) < 2:
@@ -40,17 +51,39 @@ def doubled(sessions: Iterable[Session], allowed: Callable[[str], int], grace: f
         may = allowed(customer)
         before = found.get(customer)
         if most > may and (before is None or int(before.evidence["sessions"]) < most):
-            lasted = max(one.seen for one in ours) - since
+            lasted = max(one.known for one in ours) - since
             evidence = {"sessions": most, "allowed": may, "side_by_side_seconds": round(lasted), "grace_seconds": round(grace)}
-            found[customer] = Doubled(customer, evidence | {"nas": len({one.nas for one in ours})})
+            found[customer] = Doubled(customer, evidence | {"nas": len({one.session.nas for one in ours})})
     return found
 
 
-def _side_by_side(sessions: list[Session], grace: float) -> tuple[int, float]:
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A session that goes on, as far as is known at `now`."""
+
+    session: Session
+    due: float
+    """Seconds within which its NAS tells of it again."""
+    now: float
+
+    @property
+    def known(self) -> float:
+        """Until when it is known to have gone on (UNIX seconds)."""
+        return self.now if self.due == math.inf else self.session.seen
+
+    def goes_on(self, last: Session, grace: float) -> bool:
+        """Whether it went on for the grace after `last` had begun; `last` itself, whether it still does."""
+        began = last.since
+        if self.session is last and self.now - began < self.due:
+            return True
+        return self.session.since <= began < self.known and self.known >= began + grace
+
+
+def _side_by_side(sessions: list[Live], grace: float) -> tuple[int, float]:
     """The largest number of sessions that were side by side for longer than the grace, and since when."""
     best, since = 1, 0.0
     for last in sessions:
-        together = sum(1 for one in sessions if one.since <= last.since and one.seen >= last.since + grace and one.seen > last.since)
+        together = sum(one.goes_on(last.session, grace) for one in sessions)
         if together > best:
-            best, since = together, last.since
+            best, since = together, last.session.since
     return best, since

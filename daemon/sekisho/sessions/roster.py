@@ -153,6 +153,12 @@ class Roster:
         found = np.bincount(columns.nas_numbers()[columns.numbers() > 0], minlength=len(columns.nases))
         return dict(zip(columns.nases, found.tolist(), strict=True))
 
+    def told_again(self) -> set[str]:
+        """The NASes that have told of a live session after it had begun."""
+        columns = self._columns
+        later = (columns.numbers() > 0) & (np.array(columns.seconds) > 0)
+        return {columns.nases[nas] for nas in np.unique(columns.nas_numbers()[later]).tolist()}
+
     def overdue(self, now: float, limits: Sequence[float], heard_from: float) -> list[tuple[int, int]]:
         """Sessions of which nothing was heard for longer than their NAS is given, each to be handed to `end`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 
 import pytest
@@ -171,6 +172,8 @@ async def asked(it):
 def test_a_double_log_in_is_found_and_its_later_sessions_ended_where_that_is_configured(site, configured, ended):
     async def scenario(it, server):
         running = asyncio.create_task(it.core.nas.run())
+        for host in ("127.0.0.1", "127.0.0.2"):
+            await it.tell(host, INTERIM, "another", "somebody@ppp.example")
         await side_by_side(it)
         await it.look()
         assert not it.open(), "a reconnect has a grace"
@@ -197,3 +200,44 @@ def test_a_double_log_in_is_found_and_its_later_sessions_ended_where_that_is_con
         site.set(coa={"nas": nases, "disconnect_duplicates": configured})
         go(site, lambda it: scenario(it, server))
     assert all(one.disconnects and one.genuine for one in server.requests)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "updates", "found"),
+    [("1h", [], True), ("1h", ["127.0.0.1"], False), ("1h", ["127.0.0.2"], True), (None, ["127.0.0.1", "127.0.0.2"], True)],
+)
+def test_a_double_log_in_is_found_where_a_nas_sends_no_interim_updates(site, timeout, updates, found):
+    """By its configuration, or as nobody has ever had one from it; of a NAS that does, the earlier session has to be heard of."""
+    nas = [{"id": f"bras-{number}", "address": f"127.0.0.{number}", "secret_file": "secret", "timeout": timeout} for number in (1, 2)]
+    site.set(radius={"listen": ["127.0.0.1:0"], "nas": nas})
+
+    async def scenario(it):
+        for host in updates:
+            await it.tell(host, INTERIM, "another", "somebody@ppp.example", integer(46, 700))
+        await it.tell("127.0.0.1", START, "s1", USER, integer(41, 600))
+        await it.tell("127.0.0.2", START, "s2", USER)
+        it.now = time.time() - 60
+        await it.look()
+        assert not it.open(), "a reconnect has a grace"
+        await it.look()
+        await it.look()
+        assert bool(it.open()) == found
+        await it.tell("127.0.0.2", STOP, "s2", USER)
+        await it.look()
+        assert not it.open()
+
+    go(site, scenario)
+
+
+def test_which_nases_send_interim_updates_is_known_after_a_restart(site):
+    async def tell(it):
+        await it.tell("127.0.0.1", INTERIM, "another", "somebody@ppp.example", integer(46, 700))
+        await it.tell("127.0.0.2", START, "s2", USER)
+
+    async def ask(it):
+        assert it.core.sessions.interim("bras-1") == 1800
+        assert it.core.sessions.interim("bras-2") == math.inf
+        assert it.core.sessions.interim("bras-9") == 0.0
+
+    go(site, tell)
+    go(site, ask)
