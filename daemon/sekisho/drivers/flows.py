@@ -203,7 +203,7 @@ class FlowCollector:
                 if not self._failing:
                     log.exception("flow-collector-failed", kind=type(error).__name__)
                 self._failing = True
-                self._desk.cells[layout.C_RECORDS] = 0
+                self._wipe()
                 time.sleep(TURN)
         with contextlib.suppress(Exception):
             self._tidy(True)
@@ -262,6 +262,13 @@ class FlowCollector:
             self._inbox.packets[: len(message)] = np.frombuffer(message, np.uint8)
             decode(self._desk, self._inbox.packets, 0, len(message), high, low, port, 1, now)
             add_up(self._desk, self._tables, *self._columns, self.shares, np.uint64(self._key))
+            self._inbox.packets[: len(message)] = 0
+
+    def _wipe(self) -> None:
+        """Forget the packets and records that were in work."""
+        self._desk.cells[layout.C_RECORDS] = 0
+        for buffer in (self._desk.records, self._desk.values, self._inbox.packets):
+            buffer[:] = 0
 
     def _tidy(self, last: bool) -> None:
         now = time.monotonic()

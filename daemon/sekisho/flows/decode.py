@@ -20,7 +20,7 @@ from sekisho.flows.layout import (
     U64,
     Total,
 )
-from sekisho.flows.records import read_records
+from sekisho.flows.records import read_records, wipe_records
 from sekisho.flows.sessions import count_fault, count_two, find_exporter, find_session, find_template, follow, refuse, template_place
 from sekisho.flows.templates import IPFIX, V5, V5_TEMPLATE, V9, read_options, read_templates
 from sekisho.flows.wire import be16, be32
@@ -65,7 +65,7 @@ def decode(desk, data, start, size, high, low, port, tcp, now):  # type: ignore[
     else:
         good = decode_sets(desk, session, data, start, start + size, version, header)
     if not good:
-        desk.cells[C_RECORDS] = before
+        wipe_records(desk, before)
 
 
 @compiled

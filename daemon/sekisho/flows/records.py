@@ -2,7 +2,7 @@
 
 Owns what becomes of a record: of traffic, a row of the desk's `records`, with sampling multiplied; of options,
 the rate of a sampler. Ports are looked at here, for what the record counts as; they go as far as it takes to tell whose a
-shared address is.
+shared address is. What was summed, or is of a bad packet, is wiped: neither address nor port stays in memory.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ from sekisho.flows.layout import (
     R_SOURCE_LOW,
     R_TARGET_HIGH,
     R_TARGET_LOW,
+    R_WORDS,
     RECORDS,
     S_EXPORTER,
     S_RECORDS,
@@ -227,6 +228,17 @@ def put_record(desk, session, exporter, told):  # type: ignore[no-untyped-def]
     # A connection that was seen begin stands for as many as packets do; one of which that is not told, for itself.
     record[R_OPENED] = multiplied(_ONE, rate) if opened == 2 else U64(opened)
     desk.cells[C_RECORDS] = at + 1
+
+
+@compiled
+def wipe_records(desk, first):  # type: ignore[no-untyped-def]
+    """Forget the records from `first` on, and the values of the one that was read last."""
+    for at in range(first, desk.cells[C_RECORDS]):
+        for column in range(R_WORDS):
+            desk.records[at, column] = _ZERO
+    for slot in range(M_SLOTS):
+        desk.values[slot] = _ZERO
+    desk.cells[C_RECORDS] = first
 
 
 @compiled

@@ -288,6 +288,13 @@ class TestBadPackets:
         assert desk.take(ipfix([a_set(256, good + b"\0"), a_set(256, good + content)])) == []
         assert desk.faults == {"record": 1}
 
+    def test_leave_nothing_behind(self) -> None:
+        desk = Desk()
+        desk.take(learned(9))
+        assert desk.take(v9([a_set(256, record() * 2), struct.pack("!HH", 256, 3)], 1)) == []
+        assert not desk.desk.records.any()
+        assert not desk.desk.values.any()
+
     def test_of_strangers_are_refused(self) -> None:
         desk = Desk()
         for packet in (v5([v5_record(CUSTOMER, SERVER, 1)]), b"nonsense", b""):
