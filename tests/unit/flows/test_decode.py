@@ -219,7 +219,25 @@ class TestSequences:
         desk = Desk()
         for sequence, port in ((7, 1000), (900, 1001), (8, 1000), (901, 1001), (9, 1000)):
             desk.take(v9([], sequence), port=port)
-        assert desk.sequence[0] <= 1, "but for the first packet of the second"
+        assert desk.sequence == (0, 0, 0, 0)
+
+    @pytest.mark.parametrize(("leap", "told"), [(1 << 27, (0, 0, 0, 0)), (65, (0, 0, 0, 0)), (64, (1, 64, 0, 0)), (-2, (0, 0, 1, 0))])
+    def test_go_on_under_another_port_as_far_as_packets_get_lost(self, leap: int, told: tuple[int, int, int, int]) -> None:
+        desk = Desk()
+        for sequence, port in (
+            (7, 1000),
+            (8, 1000),
+            (9 + leap, 1001),
+            (9 if leap > 64 else 10 + max(leap, -1), 1000 if leap > 64 else 1001),
+        ):
+            desk.take(v9([], sequence), port=port)
+        assert desk.sequence == told
+
+    def test_of_two_processes_at_one_address_go_on_each_under_its_own_new_port(self) -> None:
+        desk = Desk()
+        for sequence, port in ((7, 1000), (900, 2000), (8, 1001), (901, 2001), (9, 1001), (904, 2001)):
+            desk.take(v9([], sequence), port=port)
+        assert desk.sequence == (1, 2, 0, 0)
 
     def test_are_a_session_s_own(self) -> None:
         desk = Desk()
