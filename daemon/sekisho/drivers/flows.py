@@ -58,7 +58,7 @@ TURN = 0.25
 QUEUED = 256
 """Messages that came over TCP and wait for the thread."""
 BATCHES = 64
-"""Batches that wait to be taken; if nobody does, the newest go on with the sums of those before."""
+"""Batches that wait to be taken; if nobody takes them, what comes stays in the sums until there is room."""
 _BILLION = 1_000_000_000
 _SAVE_EVERY = 1.0
 _SO_RCVBUFFORCE, _SO_MEMINFO, _DROPS = 33, 55, 8
@@ -125,7 +125,7 @@ class FlowCollector:
     shares: Shares = field(default_factory=no_shares)
     """Parts of shared addresses; another array takes its place from the next turn on."""
     view: FlowView | None = None
-    _batches: deque[UsageBatch] = field(default_factory=lambda: deque(maxlen=BATCHES))
+    _batches: deque[UsageBatch] = field(default_factory=deque)
     _waiting: deque[tuple[int, int, bytes | None]] = field(default_factory=deque)
     _stopping: bool = False
     _desk: Any = None
@@ -272,7 +272,7 @@ class FlowCollector:
 
     def _tidy(self, last: bool) -> None:
         now = time.monotonic()
-        if now - self._since >= self.interval or last:
+        if last or (now - self._since >= self.interval and len(self._batches) < BATCHES):
             self._hand_over(now)
         self._count_drops()
         if flowskept.make_room(self._desk):

@@ -135,6 +135,23 @@ def test_a_customer_who_came_a_moment_ago_is_counted(tmp_path: Path, tables: Tab
     assert summed(one, tables) == {"c-1": (0, 10)}
 
 
+def test_what_nobody_takes_stays_in_the_sums(tmp_path: Path, tables: TableWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sekisho.drivers.flows.BATCHES", 2)
+    with collecting(tmp_path) as (one, sender):
+        one.interval = 0.0
+        for number in range(6):
+            sender.send(v5([v5_record(CUSTOMER, SERVER, 10**number)], number))
+            wait_for_packets(one, number + 1)
+            wait_until(lambda sent=number + 1: len(one._batches) == min(2, sent), 120)
+        first = one.batches()
+        assert [int(batch.up.sum()) for batch in first] == [1, 10]
+        wait_until(lambda: len(one._batches) == 1, 120)
+        assert int(one.batches()[0].up.sum()) == 111_100, "in one, as soon as there is room"
+        sender.send(v5([v5_record(CUSTOMER, SERVER, 7)], 6))
+        wait_for_packets(one, 7)
+    assert summed(one, tables) == {"c-1": (0, 7)}
+
+
 def test_templates_and_sampling_are_known_after_a_restart(tmp_path: Path, tables: TableWriter) -> None:
     options = struct.pack("!HHH", 257, 4, 4) + struct.pack("!HHHH", 1, 4, 34, 4)
     with collecting(tmp_path) as (one, sender):
