@@ -18,7 +18,7 @@ from sekisho.app.control_traffic import Traffic
 from sekisho.config.bandwidth import Bandwidth
 from sekisho.detect import mailvolume, storms
 from sekisho.detect.counted import Counted
-from sekisho.detect.duplicates import doubled
+from sekisho.detect.duplicates import Word, doubled
 from sekisho.detect.occupancy import Look, Occupancy, Seen
 from sekisho.model.clauses import MeasureRule
 from sekisho.model.measures import ConditionGone, Detector, Finding
@@ -60,6 +60,8 @@ class BandwidthDetection:
         self.sink = sink
         self.sessions: Callable[[], Iterable[Session]] | None = None
         """The sessions that go on - those of IDs with several are enough; None: nobody says, and nobody is found logged in twice."""
+        self.word: Callable[[str], Word] = lambda _: Word(0.0, 0.0)
+        """What a NAS's word on sessions is worth, by its name."""
         self.prefixes_of: PrefixesOf | None = None
         """Addresses a customer has now; None: those of the customer record are all that is known."""
         self.last: Look | None = None
@@ -195,7 +197,7 @@ class BandwidthDetection:
             plan = customer.plan if customer is not None else None
             return settings.allowed_for(plan.down_mbps if plan else None, plan.up_mbps if plan else None)
 
-        found = doubled(self.sessions(), allowed, settings.grace, settings.silent, now)
+        found = doubled(self.sessions(), allowed, settings.grace, settings.silent, self.word, now)
         findings = []
         there: dict[tuple[str, str, Detector], Seen] = {}
         for one in found.values():

@@ -24,6 +24,7 @@ from sekisho.app.control_tables import Tables
 from sekisho.app.control_taken import Taken, Taking
 from sekisho.app.control_whereabouts import Whereabouts
 from sekisho.config.radius import Nas, RadiusSettings
+from sekisho.detect.duplicates import Word
 from sekisho.drivers.radius import Batch, Radius
 from sekisho.drivers.sessionhistory import SessionHistory
 from sekisho.drivers.tablerows import SHARED
@@ -153,7 +154,7 @@ class Sessions(Whereabouts):
         if self._tables is not None:
             self._taken.tidy(self._people)
         table.forget(now)
-        self._octets.tell(self.usage, self._tables, now)
+        self._octets.tell(self.usage, self._tables, now, lambda customer: bool(table.sessions_of(customer)))
 
     def purge(self) -> None:
         """Delete what is past the retention."""
@@ -185,6 +186,15 @@ class Sessions(Whereabouts):
         """Whether a session's NAS has not been heard of it for longer than it is given: it may be gone, and is not over yet."""
         nas = self._nas(session.nas)
         return nas is not None and nas.timeout is not None and max(session.seen, self._listening_since) + nas.timeout < now
+
+    def word(self, name: str) -> Word:
+        """What a NAS's word on sessions is worth, by its name in them."""
+        nas = self._nas(name)
+        heard = self.table.heard.get(name, 0.0)
+        if nas is None:
+            return Word(0.0, heard)
+        # Its time-out is longer than two of its Interim-Updates.
+        return Word(math.inf if nas.timeout is None else nas.timeout / 2, heard)
 
     def listened_to(self) -> list[str]:
         """The ids of the NASes in the configuration."""
@@ -218,6 +228,7 @@ class Sessions(Whereabouts):
     def _commit(self, changes: Changes, tickets: Sequence[int] = ()) -> None:
         """In force, then on disk, then answered."""
         self._octets.add(changes.usage)
+        self._octets.ended(changes.ended)
         if not changes.facts and not tickets:
             return
         is_settled = False

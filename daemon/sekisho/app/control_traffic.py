@@ -59,6 +59,7 @@ class Traffic:
         mail: NDArray[np.uint32] | None = None,
         *,
         seconds: NDArray[np.float64] | None = None,
+        early: NDArray[np.bool_] | None = None,
         connections: NDArray[np.uint32] | None = None,
         focused: NDArray[np.uint32] | None = None,
     ) -> None:
@@ -67,15 +68,16 @@ class Traffic:
         source: who counted; at: UNIX seconds of the end of the count. `rows` int64 (n), the other arrays (n) likewise.
         down, up: octets towards the customers and from them. mail: new connections from them to ports of mail (25, 465, 587).
         seconds: of how many seconds up to `at` a row's octets are, where that is not since the last batch or, of accounting, since
-        its last report of the customer. connections: new connections of any kind that customers began, and `focused` those of
+        its last report of the customer. early: reports before their time, as the last of a session.
+        connections: new connections of any kind that customers began, and `focused` those of
         them to the few targets each connected to most, summed over buckets of a sketch: no target is told.
         """
         self.batches[source] += 1
         self.last[source] = max(at, self.last.get(source, at))
         if self._looks:
-            self._waiting.append(lambda: self._add(source, at, rows, down, up, mail, seconds, connections, focused))
+            self._waiting.append(lambda: self._add(source, at, rows, down, up, mail, seconds, early, connections, focused))
         else:
-            self._add(source, at, rows, down, up, mail, seconds, connections, focused)
+            self._add(source, at, rows, down, up, mail, seconds, early, connections, focused)
 
     def _add(
         self,
@@ -86,14 +88,22 @@ class Traffic:
         up: NDArray[np.uint64],
         mail: NDArray[np.uint32] | None,
         seconds: NDArray[np.float64] | None,
+        early: NDArray[np.bool_] | None,
         connections: NDArray[np.uint32] | None,
         focused: NDArray[np.uint32] | None,
     ) -> None:
-        self.usage.add(source, at, rows, down, up, seconds)
+        self.usage.add(source, at, rows, down, up, seconds, early)
         if mail is not None:
             self.mail.add(source, at, rows, mail)
         if connections is not None:
             self.connections.add(source, at, rows, connections, connections if focused is None else focused)
+
+    def expect_none(self, source: Source, rows: NDArray[np.int64]) -> None:
+        """Customers of whom a source has no more to tell for now: nobody waits for its next report. For the loop's thread only."""
+        if self._looks:
+            self._waiting.append(lambda: self.usage.expect_none(source, rows))
+        else:
+            self.usage.expect_none(source, rows)
 
     @contextlib.contextmanager
     def still(self) -> Iterator[None]:

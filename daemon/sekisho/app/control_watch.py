@@ -52,7 +52,7 @@ async def open_watch(
     traffic = await asyncio.to_thread(open_traffic, UsageStore(state / "usage"), lambda: tables.rows, now)
     stack.push_async_callback(traffic.close)
     bandwidth = BandwidthDetection(traffic, lambda: tables.rows, findings)
-    bandwidth.sessions, bandwidth.prefixes_of = sessions.several, sessions.prefixes_of
+    bandwidth.sessions, bandwidth.word, bandwidth.prefixes_of = sessions.several, sessions.word, sessions.prefixes_of
     sessions.followers.append(bandwidth.customers_moved)
     sessions.usage = traffic
     lines = Lines(

@@ -129,9 +129,10 @@ class Duplicates(FileModel):
     plans: dict[str, Annotated[Whole, Field(ge=1, le=1000)]] = Field(default_factory=dict)
     """and those of plans for which it is another number, by Mbit/s down and up: {1000/1000: 2}."""
     grace: Seconds = 120.0
-    """How long both must be heard of side by side: a reconnect whose end was lost is none."""
+    """How long both must be there side by side: a reconnect whose end was lost is none. The earlier one has to be heard of after
+    it; where a NAS sends no Interim-Updates (`timeout: null`), that NAS of anything."""
     silent: SomeSeconds = 7200.0
-    """A session nothing was heard of for so long counts no more."""
+    """A session nothing was heard of for so long counts no more; of a NAS that sends no Interim-Updates, nothing of the NAS."""
     urgent: Flag = False
     """A finding counts as the emergency of the terms, where the clause knows one."""
 

@@ -6,13 +6,15 @@ and the line uses several times what the median active line of that segment does
 harm, and an event that lifts everybody nobody's doing: also for as long as it is part of the window that is looked back on.
 
 A limited customer uses little because of the limit: for them the condition lasts while they press against it and the segment
-would be congested without it. Else a measure would end by its own success. Segments are judged by the traffic of their lines.
+would be congested without it. Else a measure would end by its own success. Segments are judged by the traffic of their lines; a line
+of which accounting tells seldom goes on as in its last report (`recently`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from sekisho.config.bandwidth import Bandwidth
 from sekisho.detect.lines import Lines, fitted
 from sekisho.detect.occupied import SegmentState, Under, evidence_of, judged
+from sekisho.detect.recently import recently
 from sekisho.detect.sustained import Watched, adopted, advance, carried, kept
 from sekisho.detect.usage import Usage, Used
 from sekisho.model.clauses import Capacity, MeasureRule
@@ -49,6 +52,17 @@ class Look:
     segments: tuple[SegmentState, ...]
 
 
+class Looked:
+    """The windows of usage one look is made of, each taken once."""
+
+    def __init__(self, usage: Usage, now: float) -> None:
+        self.now = now
+        self.window: Callable[[float], Used] = cache(lambda seconds: usage.window(seconds, now))
+        """What was used in so many seconds,"""
+        self.rates: Callable[[float], Used] = cache(lambda seconds: recently(usage, seconds, now))
+        """and how fast."""
+
+
 Names = Callable[[NDArray[np.int64]], Sequence[str]]
 """The customers in some rows."""
 IsLimited = Callable[[str, str], bool]
@@ -70,21 +84,15 @@ class Occupancy:
 
     def look(self, usage: Usage, lines: Lines, settings: Bandwidth, names: Names, is_limited: IsLimited, now: float) -> Look:
         """One look at all lines, and the memory one look on."""
-        windows: dict[float, Used] = {}
-
-        def window(seconds: float) -> Used:
-            if seconds not in windows:
-                windows[seconds] = usage.window(seconds, now)
-            return windows[seconds]
-
-        short = fitted(window(settings.congestion_window).rates(), lines.rows)
+        looked = Looked(usage, now)
+        short = fitted(looked.rates(settings.congestion_window).rates(), lines.rows)
         limited = self._limited(lines, names, is_limited)
         segments = self._segments(lines, settings, short, limited)
         found: list[Seen] = []
         gone: list[Seen] = []
         rules = [rule for rule in lines.each_rule() if rule.share is not None or rule.volumes]
         for rule in rules:
-            self._rule(rule, lines, settings, names, segments, short, limited.get(rule.clause, {}), window, now, (found, gone))
+            self._rule(rule, lines, settings, names, segments, short, limited.get(rule.clause, {}), looked, (found, gone))
         for clause in [one for one in self.watched if one not in {rule.clause for rule in rules}]:
             del self.watched[clause]
         return Look(now, tuple(found), tuple(gone), tuple(segments))
@@ -141,13 +149,12 @@ class Occupancy:
         segments: list[SegmentState],
         short: NDArray[np.float32],
         limited: Mapping[int, float],
-        window: Callable[[float], Used],
-        now: float,
+        looked: Looked,
         said: tuple[list[Seen], list[Seen]],
     ) -> None:
         """One rule: who is over, who is calm, and what follows."""
         before = self.watched.get(rule.clause, Watched())
-        under = self._candidates(rule, lines, settings, segments, window, before)
+        under = self._candidates(rule, lines, settings, segments, looked, before)
         rows, told = under.rows, list(names(under.rows))
         on = [lines.on(int(row)) for row in rows]
         memory = carried(before, rows, told)
@@ -157,7 +164,7 @@ class Occupancy:
             first, still = judged(under, index, on[index], settings, segments, lines, short, limited.get(row))
             over[index] = (still if is_limited else first) and bool(told[index])
             calm[index] = not still or not told[index]
-        after, ended = advance(memory, over, calm, settings, now)
+        after, ended = advance(memory, over, calm, settings, looked.now)
         self.watched[rule.clause] = kept(after)
         seconds = rule.window if rule.share is not None and rule.window is not None else max(one.window for one in rule.volumes)
         for place, into in ((np.flatnonzero(after.found & (after.calm == 0)), said[0]), (np.flatnonzero(ended), said[1])):
@@ -171,11 +178,12 @@ class Occupancy:
         lines: Lines,
         settings: Bandwidth,
         segments: list[SegmentState],
-        window: Callable[[float], Used],
+        looked: Looked,
         before: Watched,
     ) -> Under:
         """The rows to look at closely: near the share or a volume in a direction that counts, and those watched."""
-        used = window(rule.window if rule.share is not None and rule.window is not None else rule.volumes[0].window)
+        shared = rule.share is not None and rule.window is not None
+        used = looked.rates(rule.window or 0.0) if shared else looked.window(rule.volumes[0].window)
         capacity = self._capacity(rule, lines)
         near = np.zeros(lines.rows, np.bool_)
         counts = self._counting(rule, lines, segments)
@@ -187,7 +195,7 @@ class Occupancy:
                 near |= (bits[way] >= least) & (capacity[way] > 0) & counts[way]
         for one in rule.volumes:
             way = int(one.up)
-            octets = fitted(window(one.window).octets[way], lines.rows)
+            octets = fitted(looked.window(one.window).octets[way], lines.rows)
             near |= (octets >= np.float32(one.octets * settings.release)) & counts[way]
         near &= lines.under(rule)
         rows = np.flatnonzero(near).astype(np.int64)
@@ -197,7 +205,7 @@ class Occupancy:
         rows = np.union1d(rows, before.rows[before.rows < lines.rows])
         per_second = np.float32(8) / np.maximum(fitted(used.seconds, lines.rows)[rows], np.float32(1))
         rates = (fitted(used.octets, lines.rows)[:, rows] * per_second).astype(np.float32)
-        volumes = [fitted(window(one.window).octets[int(one.up)], lines.rows) for one in rule.volumes]
+        volumes = [fitted(looked.window(one.window).octets[int(one.up)], lines.rows) for one in rule.volumes]
         medians, middles = self._medians(rule, lines, settings, segments, used, volumes, rows)
         return Under(rule, rows, rates, capacity[:, rows], [one[rows] for one in volumes], medians, middles)
 

@@ -111,6 +111,8 @@ class Used:
     window: float
     octets: NDArray[np.float32]
     seconds: NDArray[np.float32]
+    counted: NDArray[np.float32]
+    """Seconds (rows) that were reported of in it, however many or few."""
 
     def rates(self) -> NDArray[np.float32]:
         """bit/s, float32 (2, rows)."""
@@ -149,7 +151,7 @@ class Usage:
         self.seen = np.zeros(room, np.float64)
         """UNIX seconds of the last report,"""
         self.gathered = np.zeros(room, np.uint16)
-        """and how many seconds it was of."""
+        """and of how many seconds such reports are, the usual interval; 0: no other is to come."""
         self.today = np.zeros(room, np.uint8)
         """Bit by source: who counted on this day."""
         self._last: dict[Source, float] = {}
@@ -168,11 +170,13 @@ class Usage:
         down: NDArray[np.uint64],
         up: NDArray[np.uint64],
         seconds: NDArray[np.float64] | None = None,
+        early: NDArray[np.bool_] | None = None,
     ) -> None:
         """Octets since the last batch of the source; a row that stands several times has all of it, over the longest of its times.
 
         seconds float64 (as rows): of how many seconds up to `at` the octets are; None: since the last batch of the source or, of
         accounting, which tells of each customer now and then, since its last report of them.
+        early bool (as rows): reports that came before their time, as the last of a session, and say nothing of the usual interval.
         """
         self.advance(at)
         since = self._last.get(source, min(self.began, at))
@@ -188,6 +192,7 @@ class Usage:
         else:
             of = np.full(len(rows), max(0.0, at - since))
         if not (rows[1:] > rows[:-1]).all():
+            early = None if early is None else np.isin(np.unique(rows), rows[early])
             rows, down, up, of = _once(rows, down, up, of)
         rank = SOURCES.index(source)
         held, seen = self.source[rows], self.seen[rows]
@@ -200,6 +205,7 @@ class Usage:
         if not counted.all():
             rows, down, up, of = rows[counted], down[counted], up[counted], of[counted]
             taken, fresh, part, seen = taken[counted], fresh[counted], part[counted], seen[counted]
+            early = None if early is None else early[counted]
         if taken.any():
             down, up = (np.where(taken, octets * part, octets).astype(np.uint64) for octets in (down, up))
         self.octets[0, rows] += down
@@ -208,8 +214,14 @@ class Usage:
         self.seconds[rows] += of * fresh
         self.source[rows] = rank
         self.seen[rows] = np.maximum(seen, at)
-        self.gathered[rows] = np.minimum(of, _MOST_SECONDS).astype(np.uint16)
+        usual = of if early is None else np.where(early & ~taken, np.maximum(of, self.gathered[rows]), of)
+        self.gathered[rows] = np.minimum(usual, _MOST_SECONDS).astype(np.uint16)
         self.today[rows] |= np.uint8(1 << rank)
+
+    def expect_none(self, source: Source, rows: NDArray[np.int64]) -> None:
+        """No further report of these customers is to come from the source: nobody waits for one."""
+        rows = rows[rows < self.rows]
+        self.gathered[rows[self.source[rows] == SOURCES.index(source)]] = 0
 
     def ring(self, slot: int) -> Ring:
         return next(one for one in self.rings if one.slot == slot)
@@ -255,7 +267,7 @@ class Usage:
         whole = np.float32(least if span >= seconds - ring.slot else seconds)
         # Who reports seldom has told of less than the span; but then of what it told, and no more.
         told = np.maximum(whole - late, whole * np.float32(0.5)) if late.any() else np.full(self.rows, whole, np.float32)
-        return Used(seconds, found, np.maximum(covered, told))
+        return Used(seconds, found, np.maximum(covered, told), covered)
 
     def days(self, row: int) -> Iterator[Day]:
         """What a customer used, day by day, today last."""

@@ -58,7 +58,7 @@ TURN = 0.25
 QUEUED = 256
 """Messages that came over TCP and wait for the thread."""
 BATCHES = 64
-"""Batches that wait to be taken; if nobody does, the newest go on with the sums of those before."""
+"""Batches that wait to be taken; if nobody takes them, what comes stays in the sums until there is room."""
 _BILLION = 1_000_000_000
 _SAVE_EVERY = 1.0
 _SO_RCVBUFFORCE, _SO_MEMINFO, _DROPS = 33, 55, 8
@@ -125,7 +125,7 @@ class FlowCollector:
     shares: Shares = field(default_factory=no_shares)
     """Parts of shared addresses; another array takes its place from the next turn on."""
     view: FlowView | None = None
-    _batches: deque[UsageBatch] = field(default_factory=lambda: deque(maxlen=BATCHES))
+    _batches: deque[UsageBatch] = field(default_factory=deque)
     _waiting: deque[tuple[int, int, bytes | None]] = field(default_factory=deque)
     _stopping: bool = False
     _desk: Any = None
@@ -203,7 +203,7 @@ class FlowCollector:
                 if not self._failing:
                     log.exception("flow-collector-failed", kind=type(error).__name__)
                 self._failing = True
-                self._desk.cells[layout.C_RECORDS] = 0
+                self._wipe()
                 time.sleep(TURN)
         with contextlib.suppress(Exception):
             self._tidy(True)
@@ -262,10 +262,17 @@ class FlowCollector:
             self._inbox.packets[: len(message)] = np.frombuffer(message, np.uint8)
             decode(self._desk, self._inbox.packets, 0, len(message), high, low, port, 1, now)
             add_up(self._desk, self._tables, *self._columns, self.shares, np.uint64(self._key))
+            self._inbox.packets[: len(message)] = 0
+
+    def _wipe(self) -> None:
+        """Forget the packets and records that were in work."""
+        self._desk.cells[layout.C_RECORDS] = 0
+        for buffer in (self._desk.records, self._desk.values, self._inbox.packets):
+            buffer[:] = 0
 
     def _tidy(self, last: bool) -> None:
         now = time.monotonic()
-        if now - self._since >= self.interval or last:
+        if last or (now - self._since >= self.interval and len(self._batches) < BATCHES):
             self._hand_over(now)
         self._count_drops()
         if flowskept.make_room(self._desk):

@@ -3,6 +3,7 @@
 Owns the inbox and what is summed of a decoded record. An address becomes a customer's row by the plane's own tables,
 and goes no further; of the targets of connections a sketch under a key of the window remains, from which none can be
 told: which of BUCKETS a target falls in. Of an IPv4 address that customers share by ports the port says whose it is, and goes no further.
+Packets and records are wiped once they are added up.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from sekisho.flows.layout import (
     TARGET_PORT,
     Total,
 )
+from sekisho.flows.records import wipe_records
 from sekisho.flows.sessions import mix
 from sekisho.flows.shares import LIVE, NO_PORT, UNKNOWN, WHOLE, find_sharer
 from sekisho.plane.addresses import find_customer, source_of
@@ -144,9 +146,17 @@ def take(desk, inbox, customers, down, up, mail, opened, targets, shares, key, f
             port = get16(inbox.sources, row * SOURCE + 2)
             decode(desk, inbox.packets, row * ROOM, length, high, low, port, 0, now)
         add_up(desk, customers, down, up, mail, opened, targets, shares, key)
+        for row in range(got):
+            wipe(inbox.packets, row * ROOM, inbox.messages[row, 7] & 0xFFFFFFFF)
         prepare(inbox, max(got, 0))
         if got < BATCH:
             break
+
+
+@compiled
+def wipe(octets, start, many):  # type: ignore[no-untyped-def]
+    """Overwrite `many` octets from `start` on with zeros."""
+    octets[start : start + many] = 0
 
 
 @compiled
@@ -191,7 +201,7 @@ def add_up(desk, customers, down, up, mail, opened, targets, shares, key):  # ty
         if ALLOWED < target < rows and not facts & _NOT_DOWN and up[target] < _MOST and down[target] < _MOST:
             down[target] += octets
             up[target] += reverse
-    desk.cells[C_RECORDS] = 0
+    wipe_records(desk, 0)
 
 
 @compiled

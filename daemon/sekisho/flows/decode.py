@@ -20,7 +20,7 @@ from sekisho.flows.layout import (
     U64,
     Total,
 )
-from sekisho.flows.records import read_records
+from sekisho.flows.records import read_records, wipe_records
 from sekisho.flows.sessions import count_fault, count_two, find_exporter, find_session, find_template, follow, refuse, template_place
 from sekisho.flows.templates import IPFIX, V5, V5_TEMPLATE, V9, read_options, read_templates
 from sekisho.flows.wire import be16, be32
@@ -52,40 +52,49 @@ def decode(desk, data, start, size, high, low, port, tcp, now):  # type: ignore[
             count_fault(desk, -1, F_VERSION if size >= 2 and not known else F_SHORT)
         return
     domain = be16(data, start + 20) if version == V5 else be32(data, start + header - 4)
-    session = find_session(desk, high, low, U64(port | tcp << 16 | version << 24 | domain << 32), now)
+    number, window = sequence_of(data, start, version)
+    session = find_session(desk, high, low, U64(port | tcp << 16 | version << 24 | domain << 32), number, window, now)
     if session < 0:
         return
     desk.sessions[session, S_PACKETS] += _ONE
     before = desk.cells[C_RECORDS]
     if version == V5:
-        good = decode_v5(desk, session, data, start, start + size)
+        good = decode_v5(desk, session, data, start, start + size, number)
     elif version == IPFIX and be16(data, start + 2) != size:
         count_fault(desk, session, F_LENGTH)
         good = False
     else:
-        good = decode_sets(desk, session, data, start, start + size, version, header)
+        good = decode_sets(desk, session, data, start, start + size, version, header, number)
     if not good:
-        desk.cells[C_RECORDS] = before
+        wipe_records(desk, before)
 
 
 @compiled
-def decode_v5(desk, session, data, start, end):  # type: ignore[no-untyped-def]
+def sequence_of(data, start, version):  # type: ignore[no-untyped-def]
+    """The sequence number in a header, and how far behind a packet may come by it."""
+    if version == V9:
+        return be32(data, start + 12), _LATE_PACKETS  # it counts packets (RFC 3954, section 5.1)
+    return be32(data, start + (16 if version == V5 else 8)), _LATE_RECORDS
+
+
+@compiled
+def decode_v5(desk, session, data, start, end, number):  # type: ignore[no-untyped-def]
     """NetFlow v5: a header and records of one fixed form; the sequence counts records."""
     count = be16(data, start + 2)
     if count == 0 or start + _V5_HEADER + count * _V5_RECORD > end:
         count_fault(desk, session, F_SHORT)
-        follow(desk, session, be32(data, start + 16), 0, False, _LATE_RECORDS)
+        follow(desk, session, number, 0, False, _LATE_RECORDS)
         return False
     # Two bits of mode, fourteen of interval; 0 and 1: not sampled.
     told = np.float64(be16(data, start + 22) & 0x3FFF)
     at, place = start + _V5_HEADER, template_place(desk, V5_TEMPLATE)
     read_records(desk, session, data, at, at + count * _V5_RECORD, place, told if told > 1.0 else 0.0)
-    follow(desk, session, be32(data, start + 16), count, True, _LATE_RECORDS)
+    follow(desk, session, number, count, True, _LATE_RECORDS)
     return True
 
 
 @compiled
-def decode_sets(desk, session, data, start, end, version, header):  # type: ignore[no-untyped-def]
+def decode_sets(desk, session, data, start, end, version, header, number):  # type: ignore[no-untyped-def]
     """NetFlow v9 and IPFIX: sets of templates, of options templates, and of data by them."""
     templates = 0 if version == V9 else 2
     at, many = start + header, 0
@@ -112,9 +121,8 @@ def decode_sets(desk, session, data, start, end, version, header):  # type: igno
                 many += max(found, 0)
         at += length
     if version == V9:
-        # It counts packets (RFC 3954, section 5.1).
-        follow(desk, session, be32(data, start + 12), 1, True, _LATE_PACKETS)
+        follow(desk, session, number, 1, True, _LATE_PACKETS)
     else:
         # It counts the records of data that were sent before (RFC 7011, section 3.1): how many a bad packet had, nobody knows.
-        follow(desk, session, be32(data, start + 8), many, good and sure, _LATE_RECORDS)
+        follow(desk, session, number, many, good and sure, _LATE_RECORDS)
     return good

@@ -102,7 +102,8 @@ M_PACKETS, M_SPACE = 16, 17
 """So many packets one after the other are sampled, so many passed over (RFC 5477)."""
 M_SIZE, M_POPULATION = 18, 19
 """So many out of so many are sampled."""
-M_PROBABILITY = 20
+M_PROBABILITY, M_PROBABILITY_SHORT = 20, 21
+"""Of a packet to be sampled: as a float64, and sent as a float32 (RFC 7011, section 6.2)."""
 M_SLOTS = 24
 M_SOURCE_V4, M_SOURCE_V6, M_TARGET_V4, M_TARGET_V6 = 32, 33, 34, 35
 """Meanings that fill two slots."""

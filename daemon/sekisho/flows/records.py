@@ -2,7 +2,7 @@
 
 Owns what becomes of a record: of traffic, a row of the desk's `records`, with sampling multiplied; of options,
 the rate of a sampler. Ports are looked at here, for what the record counts as; they go as far as it takes to tell whose a
-shared address is.
+shared address is. What was summed, or is of a bad packet, is wiped: neither address nor port stays in memory.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from sekisho.flows.layout import (
     M_PACKETS,
     M_POPULATION,
     M_PROBABILITY,
+    M_PROBABILITY_SHORT,
     M_PROTOCOL,
     M_REVERSE,
     M_SAMPLER,
@@ -51,6 +52,7 @@ from sekisho.flows.layout import (
     R_SOURCE_LOW,
     R_TARGET_HIGH,
     R_TARGET_LOW,
+    R_WORDS,
     RECORDS,
     S_EXPORTER,
     S_RECORDS,
@@ -76,7 +78,6 @@ _MOST = U64(MOST_OCTETS)
 _TCP, _UDP, _DCCP, _SCTP = U64(6), U64(17), U64(33), U64(132)
 _PORT = U64(0xFFFF)
 _SYN, _ACK = U64(2), U64(16)
-_MANTISSA = 1 << 52
 MOST_RATE = 1e6
 """One packet in more than a million is no sampling."""
 
@@ -152,7 +153,9 @@ def own_rate(values):  # type: ignore[no-untyped-def]
     """The sampling a record tells: one of so many packets, or 0.0."""
     rate = 0.0
     if values[M_PROBABILITY] != _ZERO:
-        rate = inverse(values[M_PROBABILITY])
+        rate = inverse(values[M_PROBABILITY], 52, 1023)
+    elif values[M_PROBABILITY_SHORT] != _ZERO:
+        rate = inverse(values[M_PROBABILITY_SHORT], 23, 127)
     elif values[M_SIZE] != _ZERO and values[M_POPULATION] != _ZERO:
         rate = np.float64(values[M_POPULATION]) / np.float64(values[M_SIZE])
     elif values[M_PACKETS] != _ZERO and values[M_SPACE] != _ZERO:
@@ -166,13 +169,17 @@ def own_rate(values):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def inverse(word):  # type: ignore[no-untyped-def]
-    """1 / p of a float64 as the bits of its big-endian form, for 0 < p <= 1; otherwise 0.0."""
-    exponent = 1023 - np.int64(word >> U64(52))
+def inverse(word, digits, bias):  # type: ignore[no-untyped-def]
+    """1 / p of a floating-point number as the bits of its big-endian form (IEEE 754), for 0 < p <= 1; otherwise 0.0.
+
+    `digits`: bits of its fraction; `bias`: of its exponent.
+    """
+    exponent = bias - np.int64(word >> U64(digits))
     if exponent < 0 or exponent > 40:
         return 0.0
-    mantissa = np.int64(word & U64(_MANTISSA - 1))
-    return np.float64(np.int64(1) << exponent) / (1.0 + np.float64(mantissa) / np.float64(_MANTISSA))
+    one = np.int64(1) << digits
+    fraction = np.int64(word) & (one - 1)
+    return np.float64(np.int64(1) << exponent) / (1.0 + np.float64(fraction) / np.float64(one))
 
 
 @compiled
@@ -227,6 +234,17 @@ def put_record(desk, session, exporter, told):  # type: ignore[no-untyped-def]
     # A connection that was seen begin stands for as many as packets do; one of which that is not told, for itself.
     record[R_OPENED] = multiplied(_ONE, rate) if opened == 2 else U64(opened)
     desk.cells[C_RECORDS] = at + 1
+
+
+@compiled
+def wipe_records(desk, first):  # type: ignore[no-untyped-def]
+    """Forget the records from `first` on, and the values of the one that was read last."""
+    for at in range(first, desk.cells[C_RECORDS]):
+        for column in range(R_WORDS):
+            desk.records[at, column] = _ZERO
+    for slot in range(M_SLOTS):
+        desk.values[slot] = _ZERO
+    desk.cells[C_RECORDS] = first
 
 
 @compiled

@@ -21,7 +21,8 @@ from sekisho.flows.layout import (
     T_WORDS,
     U64,
 )
-from sekisho.flows.sessions import add_template_place, find_exporter, find_heir, find_session, set_rate
+from sekisho.flows.otherports import find_heir
+from sekisho.flows.sessions import add_template_place, find_exporter, find_session, set_rate
 from sekisho.flows.templates import keep_v5
 from sekisho.snapshot.compiling import compiled
 
@@ -42,7 +43,7 @@ def restore_tables(desk, sessions, rates, templates, steps, samplers, sampled, w
         exporter = find_exporter(desk, high, low)
         if exporter < 0 or sessions[row, S_KEY] >> U64(24) == _ZERO:
             continue
-        session = find_session(desk, high, low, sessions[row, S_KEY], 0)
+        session = find_session(desk, high, low, sessions[row, S_KEY], 0, -1, 0)
         if session < 0:
             continue
         where[row] = session
@@ -76,9 +77,7 @@ def restore_tables(desk, sessions, rates, templates, steps, samplers, sampled, w
             desk.rates[where[owner]] = usual
     for row in range(sessions.shape[0]):
         session = np.int64(where[row])
-        if session >= 0 and counts == 1:
-            desk.sessions[session, S_EXPECTED] = sessions[row, S_EXPECTED]  # which one entered later has taken over
         if session >= 0 and desk.sessions[session, S_OWN] == _ZERO:
-            heir = find_heir(desk, desk.sessions[session, S_HIGH], desk.sessions[session, S_LOW], desk.sessions[session, S_KEY], True)
+            heir = find_heir(desk, desk.sessions[session, S_HIGH], desk.sessions[session, S_LOW], desk.sessions[session, S_KEY])
             desk.sessions[session, S_HEIR] = U64(heir + 1)
     return True

@@ -45,6 +45,7 @@ from sekisho.flows.layout import (
     U64,
     Total,
 )
+from sekisho.flows.otherports import find_forerunner, find_heir
 from sekisho.snapshot.compiling import compiled
 
 _K1, _K2, _K3 = U64(0x9E3779B97F4A7C15), U64(0xC2B2AE3D27D4EB4F), U64(0x165667B19E3779F9)
@@ -91,8 +92,11 @@ def find_exporter(desk, high, low):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def find_session(desk, high, low, key, now):  # type: ignore[no-untyped-def]
-    """The session's row, made if it is new; -1, counted, if it is no exporter's or there is no room. `now`: UNIX seconds."""
+def find_session(desk, high, low, key, number, window, now):  # type: ignore[no-untyped-def]
+    """The session's row, made if it is new; -1, counted, if it is no exporter's or there is no room.
+
+    `number`: the packet's sequence number, `window` as for `follow`; `now`: UNIX seconds.
+    """
     sessions = desk.sessions
     at = np.int64(mix(high ^ mix(low ^ mix(key)))) & (SESSIONS - 1)
     for _ in range(SESSIONS):
@@ -115,7 +119,7 @@ def find_session(desk, high, low, key, now):  # type: ignore[no-untyped-def]
     if desk.cells[C_SESSIONS] >= SESSIONS * 3 // 4:
         count_fault(desk, -1, F_FULL)
         return -1
-    heir, latest = find_heir(desk, high, low, key, True), find_heir(desk, high, low, key, False)
+    heir, before = find_heir(desk, high, low, key), find_forerunner(desk, high, low, key, number, window)
     for column in range(sessions.shape[1]):
         sessions[at, column] = _ZERO
     sessions[at, S_HIGH], sessions[at, S_LOW], sessions[at, S_KEY] = high, low, key
@@ -123,9 +127,9 @@ def find_session(desk, high, low, key, now):  # type: ignore[no-untyped-def]
     sessions[at, S_HEIR] = U64(heir + 1)
     sessions[at, S_SEEN] = U64(now)
     sessions[at, S_SINCE], sessions[at, S_ORDER] = U64(now), desk.totals[_PACKETS]
-    if latest >= 0:
+    if before >= 0:
         # Its sequence goes on under another port; should both be there, each is followed on its own from now on.
-        sessions[at, S_EXPECTED], sessions[latest, S_EXPECTED] = sessions[latest, S_EXPECTED], _ZERO
+        sessions[at, S_EXPECTED], sessions[before, S_EXPECTED] = sessions[before, S_EXPECTED], _ZERO
     desk.rates[at] = 0.0
     desk.cells[C_SESSIONS] += 1
     return at
@@ -136,24 +140,6 @@ def refuse(desk, high, low):  # type: ignore[no-untyped-def]
     """Count a packet of an address that is no exporter's."""
     count_fault(desk, -1, F_STRANGER)
     desk.cells[C_STRANGER_HIGH], desk.cells[C_STRANGER_LOW] = np.int64(high), np.int64(low)
-
-
-@compiled
-def find_heir(desk, high, low, key, teaching):  # type: ignore[no-untyped-def]
-    """The session of the same exporter and domain under another port that was heard of last, or -1; `teaching`: of those with templates.
-
-    RFC 3954 knows no port, and behind a translation of addresses it changes. Over TCP templates are the connection's.
-    """
-    sessions = desk.sessions
-    best, order = -1, _ZERO
-    if key & _TCP != _ZERO:
-        return -1
-    for row in range(SESSIONS):
-        other = sessions[row, S_KEY]
-        if other >> _R16 == key >> _R16 and other != key and sessions[row, S_HIGH] == high and sessions[row, S_LOW] == low:
-            if (not teaching or sessions[row, S_OWN] != _ZERO) and (best < 0 or sessions[row, S_ORDER] >= order):
-                best, order = row, sessions[row, S_ORDER]
-    return best
 
 
 @compiled

@@ -24,6 +24,7 @@ from sekisho.flows.layout import (
     M_PACKETS,
     M_POPULATION,
     M_PROBABILITY,
+    M_PROBABILITY_SHORT,
     M_PROTOCOL,
     M_REVERSE,
     M_SAMPLER,
@@ -108,6 +109,8 @@ def meaning_of(element, length, enterprise):  # type: ignore[no-untyped-def]
         return M_SIZE
     if element == 310:
         return M_POPULATION
+    if element == 311 and length == 4:
+        return M_PROBABILITY_SHORT
     return M_PROBABILITY if element == 311 and length == 8 else M_NONE
 
 

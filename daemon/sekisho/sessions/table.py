@@ -31,6 +31,8 @@ class Table(Tenure):
     def __init__(self, number: int = 0) -> None:
         super().__init__()
         self.number = number
+        self.heard: dict[str, float] = {}
+        """When anything was heard of each NAS last, by its name in sessions (UNIX seconds of the event)."""
         self.doubted = 0
         """Reports of octets since the start that could not follow those before, and were not counted."""
 
@@ -38,6 +40,7 @@ class Table(Tenure):
 
     def apply(self, told: Accounting, customer: str | None, changes: Changes) -> None:
         """A request about one session. `customer` is whose the user name is; None: nobody's whom we know."""
+        self.heard[told.nas] = max(told.at, self.heard.get(told.nas, 0.0))
         key = (self._columns.nas_number(told.nas), told.session)
         row = self._rows.get(key)
         if row is not None and self._columns.ending[row]:
@@ -107,6 +110,10 @@ class Table(Tenure):
     def restored(self) -> None:
         """All sessions are restored."""
         self._allocated.order()
+        columns = self._columns
+        heard = np.zeros(len(columns.nases))
+        np.maximum.at(heard, columns.nas_numbers(), columns.last_seen())
+        self.heard = dict(zip(columns.nases, heard.tolist(), strict=True))
 
     def remember(self, opened: Opened, until: float, end: SessionEnd) -> None:
         """A session that was over when the facts were written, and not long ago."""

@@ -286,9 +286,15 @@ def test_a_session_nothing_is_heard_of_ends_after_time_out_and_grace(site):
 class Sink:
     def __init__(self):
         self.added = []
+        self.over = []
 
-    def add(self, source, at, rows, down, up, seconds):
-        assert (rows.dtype, down.dtype, up.dtype) == (np.int64, np.uint64, np.uint64)
+    def expect_none(self, source, rows):
+        assert rows.dtype == np.int64
+        self.over.append((source, rows.tolist()))
+
+    def add(self, source, at, rows, down, up, seconds, early):
+        assert (rows.dtype, down.dtype, up.dtype, seconds.dtype, early.dtype) == (np.int64, np.uint64, np.uint64, np.float64, np.bool_)
+        self.early = early.tolist()
         self.added.append((source, rows.tolist(), down.tolist(), up.tolist(), seconds.tolist()))
 
 
@@ -310,6 +316,32 @@ def test_octets_are_handed_on_from_the_customers_side(site):
 
     go(lambda: scenario(swap=False))
     go(lambda: scenario(swap=True))
+
+
+def test_of_whom_no_session_goes_on_no_report_is_waited_for(site):
+    async def scenario():
+        async with on(site) as it:
+            it.sessions.usage = sink = Sink()
+            nas = await it.nas()
+            row = it.core.tables.row_of("c-1")
+            await it.tell(nas, START, "s1", "c-1", address("198.51.100.7"))
+            await it.tell(nas, INTERIM, "s1", "c-1", octets(1000, 5000) + integer(46, 60))
+            await it.sessions.tick()
+            assert sink.early == [False]
+            await it.tell(nas, START, "s2", "c-1", address("198.51.100.8"))
+            await it.tell(nas, STOP, "s1", "c-1", octets(1500, 5500) + integer(46, 120))
+            await it.sessions.tick()
+            assert sink.over == [], "they have logged in again"
+            assert sink.early == [True]
+            await it.tell(nas, ON)
+            await asyncio.to_thread(wait_until, lambda: not len(it.sessions.table))
+            await it.sessions.tick()
+            assert sink.over == [(Source.RADIUS, [row])]
+            await it.sessions.tick()
+            assert len(sink.over) == 1
+            nas.close()
+
+    go(scenario)
 
 
 def test_a_packet_told_again_is_answered_the_same_and_once_carried_out(site):

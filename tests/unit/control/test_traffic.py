@@ -137,8 +137,14 @@ def test_what_is_handed_in_while_somebody_looks_is_counted_afterwards(tmp_path):
     hand_in(traffic, T + 10, {2: MIB})
     with traffic.still():
         hand_in(traffic, T + 20, {2: MIB})
+        traffic.expect_none(Source.FLOWS, np.array([2]))
         assert int(traffic.usage.octets[0, 2]) == MIB
+        assert traffic.usage.gathered[2] == 10
     assert int(traffic.usage.octets[0, 2]) == 2 * MIB
+    assert traffic.usage.gathered[2] == 0
+    hand_in(traffic, T + 30, {2: MIB})
+    traffic.expect_none(Source.FLOWS, np.array([2]))
+    assert traffic.usage.gathered[2] == 0
 
 
 def test_slots_that_are_younger_than_the_totals_count_for_nothing(tmp_path):

@@ -197,3 +197,42 @@ def test_a_double_log_in_is_found_and_its_later_sessions_ended_where_that_is_con
         site.set(coa={"nas": nases, "disconnect_duplicates": configured})
         go(site, lambda it: scenario(it, server))
     assert all(one.disconnects and one.genuine for one in server.requests)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "later", "found"),
+    [("1h", ["127.0.0.1"], False), (None, [], False), (None, ["127.0.0.2"], False), (None, ["127.0.0.1"], True)],
+)
+def test_a_double_log_in_is_found_where_a_nas_sends_no_interim_updates(site, timeout, later, found):
+    """By its configuration, and as long as anything is heard of the NAS of the earlier one."""
+    nas = [{"id": f"bras-{number}", "address": f"127.0.0.{number}", "secret_file": "secret", "timeout": timeout} for number in (1, 2)]
+    site.set(radius={"listen": ["127.0.0.1:0"], "nas": nas})
+
+    async def scenario(it):
+        await it.tell("127.0.0.1", START, "s1", USER, integer(41, 600))
+        await it.tell("127.0.0.2", START, "s2", USER, integer(41, 300))
+        for host in later:
+            await it.tell(host, START, "another", "somebody@ppp.example")
+        it.now = time.time()
+        for _ in range(3):
+            await it.look()
+        assert bool(it.open()) == found
+        await it.tell("127.0.0.2", STOP, "s2", USER)
+        await it.look()
+        assert not it.open()
+
+    go(site, scenario)
+
+
+def test_what_the_word_of_a_nas_is_worth_is_known_after_a_restart(site):
+    async def tell(it):
+        await it.tell("127.0.0.1", START, "s1", USER, integer(41, 600))
+
+    async def ask(it):
+        due, heard = it.core.sessions.word("bras-1")
+        assert due == 1800
+        assert abs(time.time() - 600 - heard) < 60
+        assert it.core.sessions.word("bras-9") == (0.0, 0.0)
+
+    go(site, tell)
+    go(site, ask)

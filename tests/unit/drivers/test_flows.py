@@ -90,6 +90,41 @@ def test_both_directions_are_summed_to_the_customer_with_the_longest_prefix(tmp_
     assert int(one.view.totals[Total.NOBODY]) == 1, "the operator's own networks are no customer"
 
 
+def left_behind(one: FlowCollector) -> list[str]:
+    """Where something of a packet is in the collector's memory."""
+    buffers = {"records": one._desk.records, "values": one._desk.values, "packets": one._inbox.packets}
+    return [name for name, buffer in buffers.items() if buffer.any()]
+
+
+def test_neither_addresses_nor_ports_stay_in_memory_once_they_are_added_up(tmp_path: Path, tables: TableWriter) -> None:
+    bad = v9([a_set(0, template(256, V4_FIELDS)), a_set(256, record() * 3), struct.pack("!HH", 256, 3)], 9)
+    with collecting(tmp_path) as (one, sender):
+        for number in range(3):
+            sender.send(v5([v5_record(CUSTOMER, SERVER, 100), v5_record("203.0.113.77", SERVER, 5)], 2 * number))
+        sender.send(bad)
+        sender.send(v9([a_set(0, template(256, V4_FIELDS)), a_set(256, record() * 2)], 10))
+        wait_for_packets(one, 5)
+        one.put(0xFFFF << 32 | 0x7F000001, 5000, ipfix([a_set(2, template(256, V4_FIELDS)), a_set(256, record(octets=8))]))
+        wait_for_packets(one, 6)
+    assert summed(one, tables) == {"c-1": (0, 300 + 2000 + 8)}
+    assert left_behind(one) == []
+
+
+def test_nor_after_a_fault_of_the_collector(tmp_path: Path, tables: TableWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    message = ipfix([a_set(2, template(256, V4_FIELDS)), a_set(256, record())])
+    with collecting(tmp_path) as (one, sender):
+        with monkeypatch.context() as broken:
+            broken.setattr("sekisho.drivers.flows.add_up", fail)
+            one.put(0xFFFF << 32 | 0x7F000001, 5000, message)
+            wait_until(lambda: one._failing and not left_behind(one), 120)
+        sender.send(v5([v5_record(CUSTOMER, SERVER, 7)]))
+        wait_for_packets(one, 2)
+    assert summed(one, tables) == {"c-1": (0, 7)}
+
+
 def test_a_customer_who_came_a_moment_ago_is_counted(tmp_path: Path, tables: TableWriter) -> None:
     with collecting(tmp_path) as (one, sender):
         sender.send(v5([v5_record("192.0.2.99", SERVER, 1)]))
@@ -98,6 +133,23 @@ def test_a_customer_who_came_a_moment_ago_is_counted(tmp_path: Path, tables: Tab
         sender.send(v5([v5_record("192.0.2.99", SERVER, 10)], 1))
         wait_for_packets(one, 2)
     assert summed(one, tables) == {"c-1": (0, 10)}
+
+
+def test_what_nobody_takes_stays_in_the_sums(tmp_path: Path, tables: TableWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sekisho.drivers.flows.BATCHES", 2)
+    with collecting(tmp_path) as (one, sender):
+        one.interval = 0.0
+        for number in range(6):
+            sender.send(v5([v5_record(CUSTOMER, SERVER, 10**number)], number))
+            wait_for_packets(one, number + 1)
+            wait_until(lambda sent=number + 1: len(one._batches) == min(2, sent), 120)
+        first = one.batches()
+        assert [int(batch.up.sum()) for batch in first] == [1, 10]
+        wait_until(lambda: len(one._batches) == 1, 120)
+        assert int(one.batches()[0].up.sum()) == 111_100, "in one, as soon as there is room"
+        sender.send(v5([v5_record(CUSTOMER, SERVER, 7)], 6))
+        wait_for_packets(one, 7)
+    assert summed(one, tables) == {"c-1": (0, 7)}
 
 
 def test_templates_and_sampling_are_known_after_a_restart(tmp_path: Path, tables: TableWriter) -> None:
@@ -158,6 +210,7 @@ def batch_of(records: Sequence[bytes], shares: Shares = NO_SHARES) -> UsageBatch
     arrays = [np.zeros(count_used(down, up, opened), kind) for kind in kinds]
     harvest(down, up, mail, opened, targets, *arrays, np.zeros(4, np.int64))
     assert not any(column.any() for column in sums), "the next batch begins at nothing"
+    assert not desk.desk.records.any(), "no address is left"
     return UsageBatch(0.0, 1.0, *arrays)
 
 

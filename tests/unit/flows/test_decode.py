@@ -160,6 +160,12 @@ class TestSampling:
             (((305, 4),), struct.pack("!I", 512), 512),
             (((309, 4), (310, 4)), struct.pack("!II", 1, 64), 64),
             (((311, 8),), struct.pack("!d", 0.125), 8),
+            (((311, 4),), struct.pack("!f", 0.125), 8),
+            (((311, 4),), struct.pack("!f", 0.001), 1000),
+            (((311, 4),), struct.pack("!f", 1.0), 1),
+            (((311, 4),), struct.pack("!f", -0.5), 1),
+            (((311, 4),), struct.pack("!f", 1e-40), 1),
+            (((311, 4),), struct.pack("!f", float("nan")), 1),
             (((34, 4),), struct.pack("!I", 0), 1),
             (((311, 8),), struct.pack("!d", float("nan")), 1),
         ],
@@ -219,7 +225,25 @@ class TestSequences:
         desk = Desk()
         for sequence, port in ((7, 1000), (900, 1001), (8, 1000), (901, 1001), (9, 1000)):
             desk.take(v9([], sequence), port=port)
-        assert desk.sequence[0] <= 1, "but for the first packet of the second"
+        assert desk.sequence == (0, 0, 0, 0)
+
+    @pytest.mark.parametrize(("leap", "told"), [(1 << 27, (0, 0, 0, 0)), (65, (0, 0, 0, 0)), (64, (1, 64, 0, 0)), (-2, (0, 0, 1, 0))])
+    def test_go_on_under_another_port_as_far_as_packets_get_lost(self, leap: int, told: tuple[int, int, int, int]) -> None:
+        desk = Desk()
+        for sequence, port in (
+            (7, 1000),
+            (8, 1000),
+            (9 + leap, 1001),
+            (9 if leap > 64 else 10 + max(leap, -1), 1000 if leap > 64 else 1001),
+        ):
+            desk.take(v9([], sequence), port=port)
+        assert desk.sequence == told
+
+    def test_of_two_processes_at_one_address_go_on_each_under_its_own_new_port(self) -> None:
+        desk = Desk()
+        for sequence, port in ((7, 1000), (900, 2000), (8, 1001), (901, 2001), (9, 1001), (904, 2001)):
+            desk.take(v9([], sequence), port=port)
+        assert desk.sequence == (1, 2, 0, 0)
 
     def test_are_a_session_s_own(self) -> None:
         desk = Desk()
@@ -287,6 +311,13 @@ class TestBadPackets:
         good = ipaddress.ip_address(CUSTOMER).packed + ipaddress.ip_address(SERVER).packed + struct.pack("!I", 9)
         assert desk.take(ipfix([a_set(256, good + b"\0"), a_set(256, good + content)])) == []
         assert desk.faults == {"record": 1}
+
+    def test_leave_nothing_behind(self) -> None:
+        desk = Desk()
+        desk.take(learned(9))
+        assert desk.take(v9([a_set(256, record() * 2), struct.pack("!HH", 256, 3)], 1)) == []
+        assert not desk.desk.records.any()
+        assert not desk.desk.values.any()
 
     def test_of_strangers_are_refused(self) -> None:
         desk = Desk()

@@ -117,7 +117,8 @@ def test_a_late_stop_of_a_session_taken_for_lost_shows_no_wrap(field):
 
 
 class Traffic:
-    def add(self, source, at, rows, down, up, seconds):
+    def add(self, source, at, rows, down, up, seconds, early):
+        assert not early.any()
         self.told = dict(zip(rows.tolist(), zip(down.tolist(), up.tolist(), strict=True), strict=True))
 
 
@@ -129,5 +130,5 @@ class Rows:
 def test_a_customer_of_impossible_octets_loses_nobody_elses():
     octets, traffic = SessionOctets(), Traffic()
     octets.add([("c-1", (1 << 64) - 1, 5, 60.0), ("c-1", (1 << 64) - 1, 5, 60.0), ("c-2", 7, 8, 60.0)])
-    octets.tell(traffic, Rows(), T)
+    octets.tell(traffic, Rows(), T, lambda _: True)
     assert traffic.told == {1: (MOST, 10), 2: (7, 8)}
