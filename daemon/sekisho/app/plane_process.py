@@ -1,6 +1,7 @@
 """The life of the data plane: wait for tables, compile, serve, follow the tables, stop.
 
-Owns the order of these, and the watcher. It never answers before lists and customers are there, and
+Owns the order of these, and the watcher, which tells the service manager's watchdog that the plane lives: while all workers
+turn, and not for itself alone. It never answers before lists and customers are there, and
 a table that is damaged is refused: the one in force stays, and the refusal is told in the counts.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from sekisho.app.plane_turns import Turns
 from sekisho.config.packets import PacketSettings
 from sekisho.drivers.durable import write_file
 from sekisho.drivers.listeners import bind_listeners, name_listeners
@@ -57,6 +59,9 @@ class PlaneProcess:
         self._folder = settings.runtime / "plane"
         self._log = structlog.get_logger("plane")
         self._workers: list[UdpWorker] = []
+        self._turns = Turns()
+        self._standing: list[int] = []
+        """Workers that stood still when they were last looked at, by number."""
         self._stop = asyncio.Event()
         self._succeeded = False
 
@@ -242,7 +247,7 @@ class PlaneProcess:
         context.tables = _bundle(tables)
 
     async def _watch(self) -> None:
-        """Follow the head file, keep the gauges, pat the watchdog, until told to stop."""
+        """Follow the head file, keep the gauges, tell the watchdog, until told to stop."""
         measured = 0.0
         while not self._stop.is_set():
             await self._follow_head()
@@ -250,9 +255,22 @@ class PlaneProcess:
                 measured = time.monotonic()
                 for worker in self._workers:
                     worker.measure_cache()
-                self._notifier.watchdog()
+                self._tell_watchdog()
             # Not a wait for `stop` with a time-out, which costs ten times as much.
             await asyncio.sleep(_POLL)
+
+    def _tell_watchdog(self) -> None:
+        """Tell it that the plane lives, unless a worker stands still: without that one part of the queries has no answer for good."""
+        still = self._turns.look({worker.number: worker.sign_of_life for worker in self._workers})
+        for number in still:
+            if number not in self._standing:
+                self._log.error("a worker stands still, and the watchdog is told nothing until it turns", worker=number)
+        for number in self._standing:
+            if number not in still:
+                self._log.warning("a worker that stood still turns again", worker=number)
+        self._standing = still
+        if not still:
+            self._notifier.watchdog()
 
     _refused = (0, 0)
     """Epoch and generation that could not be taken."""
