@@ -17,12 +17,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from sekisho.api.bounded import LimitedProtocol
+from sekisho.api.server import PeerProtocol
 from sekisho.app import control
 from sekisho.app.clocksteps import ClockSteps
 from sekisho.app.control_daemon import _beat, _every
+from sekisho.app.control_doors import open_doors
 from sekisho.app.exitcodes import CRASHED, PASSING, REFUSED
 from sekisho.model.errors import UnavailableError
-from unit.control.sites import CUSTOMERS, Folder
+from support import free_port
+from unit.control.sites import CUSTOMERS, Folder, run
 from unit.flows.packets import v5, v5_record
 
 
@@ -227,3 +231,16 @@ def test_a_disk_that_takes_nothing_keeps_the_daemon_from_no_word_to_the_watchdog
     with pytest.raises(UnavailableError):
         asyncio.run(_beat(core, notifier))
     assert words == ["WATCHDOG=1"]
+
+
+def test_both_doors_bound_what_callers_hold_open(folder) -> None:
+    folder.set(metrics=f"127.0.0.1:{free_port()}")
+
+    async def scenario(control):
+        doors = open_doors(control.core)
+        for door in doors:
+            door.opened.close()
+            door.remove()
+        return [door.server.config.http for door in doors]
+
+    assert run(folder, scenario) == [PeerProtocol, LimitedProtocol]
