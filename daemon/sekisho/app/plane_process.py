@@ -17,13 +17,13 @@ from typing import Any
 
 import structlog
 
+from sekisho.app import plane_sockets
 from sekisho.app.plane_turns import Turns
 from sekisho.config.packets import PacketSettings
 from sekisho.drivers.durable import write_file
-from sekisho.drivers.listeners import bind_listeners, name_listeners
 from sekisho.drivers.listkey import find_key
 from sekisho.drivers.maps import Head, MappedCustomers, MappedSnapshot, map_customers, map_snapshot
-from sekisho.drivers.notify import Notifier, inherited_sockets
+from sekisho.drivers.notify import Notifier
 from sekisho.drivers.planebanks import Bank
 from sekisho.drivers.planeworkers import PlaneSettings, UdpWorker
 from sekisho.drivers.processes import spawn
@@ -67,7 +67,9 @@ class PlaneProcess:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises SekishoError if it cannot start."""
-        sockets = self._sockets()
+        sockets, otherwise = plane_sockets.open_sockets(self._settings)
+        for one in otherwise:
+            self._log.warning("sockets-differ", reason=one)
         try:
             make_folder(self._folder)
             bank = Bank(self._folder)
@@ -75,6 +77,7 @@ class PlaneProcess:
             raise UnavailableError(
                 f"the folder {self._folder} cannot be used ({error.strerror}); make it writable for the plane"
             ) from error
+        plane_sockets.tell(self._folder, otherwise)
         self._files = WorkerFiles(self._folder, bank.first)
         self._tables, _ = await asyncio.gather(self._first_tables(), self._compile())
         self._make_workers(sockets)
@@ -125,14 +128,6 @@ class PlaneProcess:
         while not all(worker.idle for worker in self._workers) and time.monotonic() - began < _GRACE:
             await self._follow_head()
             await asyncio.sleep(_POLL)
-
-    def _sockets(self) -> dict[str, Any]:
-        """The sockets by name: inherited from systemd or `sekisho run`, else bound here."""
-        found = dict(name_listeners(one.open() for one in inherited_sockets()))
-        if found:
-            return found
-        count = self._settings.workers or len(os.sched_getaffinity(0))
-        return dict(bind_listeners([(one.host, one.port) for one in self._settings.listen], count))
 
     _tables: Tables
     """The tables in force; set before anything is served."""

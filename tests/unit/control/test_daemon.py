@@ -24,7 +24,10 @@ from sekisho.app.clocksteps import ClockSteps
 from sekisho.app.control_daemon import _beat, _every
 from sekisho.app.control_doors import open_doors
 from sekisho.app.exitcodes import CRASHED, PASSING, REFUSED
+from sekisho.app.plane_sockets import tell
+from sekisho.drivers.workerfiles import WorkerFiles
 from sekisho.model.errors import UnavailableError
+from sekisho.snapshot import layout
 from support import free_port
 from unit.control.sites import CUSTOMERS, Folder, run
 from unit.flows.packets import v5, v5_record
@@ -244,3 +247,18 @@ def test_both_doors_bound_what_callers_hold_open(folder) -> None:
         return [door.server.config.http for door in doors]
 
     assert run(folder, scenario) == [PeerProtocol, LimitedProtocol]
+
+
+def test_sockets_that_differ_from_the_configuration_are_told_while_a_plane_runs_with_them(folder) -> None:
+    async def scenario(control):
+        plane = folder.path / "run" / "plane"
+        tell(plane, ["`workers: 4` is not what answers"])
+        said = [(await control.status())["warnings"]]
+        counts = WorkerFiles(plane).counts(0, 1)
+        counts.worker[layout.WORKER_HEARTBEAT] = time.time_ns()
+        counts.worker[layout.WORKER_EPOCH] = control.core.tables.published.epoch
+        return [*said, (await control.status())["warnings"]]
+
+    stopped, running = run(folder, scenario)
+    assert not any("workers: 4" in one for one in stopped)
+    assert "`workers: 4` is not what answers" in running
