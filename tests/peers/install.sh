@@ -13,7 +13,7 @@ need() { # need PROGRAM PACKAGE
 }
 [ $# -gt 0 ] || set -- dig dnsutils kdig knot-dnsutils knotd knot unbound unbound named bind9 dnsperf dnsperf \
     promtool prometheus rsyslogd rsyslog \
-    exim4 exim4-daemon-light openssl openssl nft nftables radclient freeradius-utils freeradius freeradius \
+    exim4 exim4-daemon-light mkfs.ext4 e2fsprogs openssl openssl nft nftables radclient freeradius-utils freeradius freeradius \
     softflowd softflowd pmacctd pmacct nfcapd nfdump dnsdist dnsdist pdns_recursor pdns-recursor kresd knot-resolver faketime faketime \
     /usr/lib/python3/dist-packages/unboundmodule.py python3-unbound '/usr/lib/*/knot/modules-*/dnstap.so' knot-module-dnstap
 while [ $# -gt 1 ]; do

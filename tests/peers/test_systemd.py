@@ -287,6 +287,25 @@ def test_a_reload_reads_the_files_again(there: Machine) -> None:
     assert there.show(CONTROL, "MainPID")["MainPID"] == pid
 
 
+def test_workers_and_addresses_that_the_socket_unit_has_not_are_told(there: Machine) -> None:
+    path = there.root / "etc/sekisho/sekisho.yaml"
+    good = path.read_text()
+    there.run("systemctl", "restart", CONTROL, PLANE)
+    said = status(there)["warnings"]
+    assert not [one for one in said if "sekisho-plane.socket" in one], "as shipped nothing differs"
+    path.write_text(json.dumps(SITE["sekisho.yaml"] | {"listen": ["127.0.0.1:53", "[::1]:53", "127.0.0.3:53"], "workers": 3}))
+    try:
+        there.run("systemctl", "restart", CONTROL, PLANE)
+        wait_until(lambda: status(there)["plane"]["workers_alive"] == 2, what="the workers there are sockets for")
+        said = [one for one in status(there)["warnings"] if "systemctl edit sekisho-plane.socket" in one]
+        assert [("`workers: 3`" in one, "names 127.0.0.3:53" in one) for one in said] == [(False, True), (True, False), (True, False)]
+        assert "sockets-differ" in there.journal(PLANE)
+        assert is_blocked(there, LISTED)
+    finally:
+        path.write_text(good)
+        there.run("systemctl", "restart", CONTROL, PLANE)
+
+
 def test_the_key_of_the_lists_is_a_credential_of_both(there: Machine) -> None:
     """Without one sekishod has made a key, and the plane has found it; then it is handed over, and nobody keeps it."""
     assert owned(there, "/var/lib/sekisho/list.key") == "sekisho:sekisho 600"

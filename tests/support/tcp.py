@@ -98,9 +98,11 @@ def make_context(folder: Path) -> TcpContext:
     return TcpContext(tables, counts, hits, make_desk())
 
 
-def listen(host: str = "127.0.0.1") -> socket.socket:
-    """A listening socket on a port of the kernel's choice."""
+def listen(host: str = "127.0.0.1", send_buffer: int = 0) -> socket.socket:
+    """A listening socket on a port of the kernel's choice. `send_buffer`: what the kernel holds of a connection's answers; 0: as it likes."""
     one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    if send_buffer:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     one.bind((host, 0))
     one.listen(100)
     return one
@@ -129,10 +131,14 @@ class Checkpoint:
 
 @contextlib.asynccontextmanager
 async def serving(
-    context: TcpContext, upstreams: Sequence[tuple[str, int]], settings: TcpSettings | None = None, host: str = "127.0.0.1"
+    context: TcpContext,
+    upstreams: Sequence[tuple[str, int]],
+    settings: TcpSettings | None = None,
+    host: str = "127.0.0.1",
+    send_buffer: int = 0,
 ) -> AsyncIterator[Checkpoint]:
     server = TcpServer(context, upstreams, settings)
-    one = listen(host)
+    one = listen(host, send_buffer)
     port = one.getsockname()[1]
     await server.start([one])
     try:
@@ -201,7 +207,7 @@ def respond(asked: bytes, *records: str, rcode: int = 0) -> bytes:
         name, ttl, rdclass, rdtype, rdata = record.split(" ", 4)
         owner = message.question[0].name if name == "@" else dns.name.from_text(name)
         answer.answer.append(dns.rrset.from_text(owner, int(ttl), rdclass, rdtype, rdata))
-    return answer.to_wire()
+    return answer.to_wire(max_size=65535)
 
 
 Behaviour = Callable[["Resolver", int, bytes], Awaitable[Iterable[bytes] | None]]

@@ -5,7 +5,8 @@ is 0600, and nobody else does. Where roles are given it is 0666, and each reques
 the kernel says of its caller: a mode knows one group, roles are given to any number of users and
 groups, a file's group cannot be set by a daemon without capabilities unless it is in it, and one
 who may only look must not be let in by the mode to do more. A caller without a role is told so and
-gets no further; what one user can hold open is bounded, so that nobody keeps the others out.
+gets no further; what one user can hold open is bounded, and for how long without a request
+(`bounded`), so that nobody keeps the others out.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from sekisho.api.bounded import CONNECTIONS, BoundedProtocol
 from sekisho.api.peers import caller_of
 from sekisho.model.errors import UnavailableError
 from sekisho.model.roles import ROOT, Caller, Roles
@@ -29,11 +30,9 @@ SOCKET_NAME = "sekishod.sock"
 CLOSED, OPEN = 0o600, 0o666
 """Modes of the socket: while nobody besides root and the daemon has a role, and while somebody has."""
 BACKLOG = 128
-CONNECTIONS = 64
-"""Connections one user may have open at once; root any number."""
 
 
-class PeerProtocol(H11Protocol):
+class PeerProtocol(BoundedProtocol):
     """HTTP/1.1 whose requests know their caller: `request.state.caller`."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -89,7 +88,7 @@ def listen(path: Path, mode: int = CLOSED) -> socket.socket:
     return server
 
 
-def server(app: Starlette, protocol: type[H11Protocol] = PeerProtocol, *, grace: int = 3) -> ApiServer:
+def server(app: Starlette, protocol: type[BoundedProtocol] = PeerProtocol, *, grace: int = 3) -> ApiServer:
     """A server for `serve([listen(path)])`; set its `should_exit` to end it.
 
     `protocol` is the API's unless told. `grace`: seconds the requests under way have at the end.

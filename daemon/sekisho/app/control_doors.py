@@ -10,9 +10,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
 from sekisho.api.application import application
+from sekisho.api.bounded import LimitedProtocol
 from sekisho.api.server import SOCKET_NAME, ApiServer, listen, mode_for, server
 from sekisho.app.control_core import Core
 from sekisho.app.control_metrics import bind_metrics, metrics_application
@@ -51,6 +50,6 @@ def open_doors(core: Core) -> list[Door]:
     api = server(application(Control(core), lambda: core.roles))
     doors = [Door(api, listen(core.door, mode_for(core.roles)), core.door)]
     if settings.metrics is not None:
-        metrics = server(metrics_application(lambda: observe(core)), H11Protocol, grace=_METRICS_GRACE)
+        metrics = server(metrics_application(lambda: observe(core)), LimitedProtocol, grace=_METRICS_GRACE)
         doors.append(Door(metrics, bind_metrics(settings.metrics.host, settings.metrics.port)))
     return doors

@@ -11,6 +11,7 @@ from sekisho.app.control_core import Core, Reload, roles_of
 from sekisho.app.control_groups import joined, rosters
 from sekisho.app.control_people import People
 from sekisho.app.control_status import warnings
+from sekisho.config.packets import PacketSettings
 from sekisho.drivers.site import load_site
 from sekisho.model.errors import ConfigError, SekishoError
 
@@ -18,8 +19,8 @@ log = structlog.get_logger("sekisho.control")
 
 Json = dict[str, Any]
 
-RESTART = ("listen", "upstream", "state", "runtime", "metrics", "workers", "cache")
-"""Keys that take effect when the processes start."""
+RESTART = (*(key for key in PacketSettings.model_fields if key != "version"), "metrics")
+"""Keys that take effect when the processes start: the plane reads its own once."""
 
 
 async def reload(core: Core, actor: str) -> Json:

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 import sekisho
-from sekisho.app import control_line_bodies, control_machine, control_policyshow
+from sekisho.app import control_line_bodies, control_machine, control_policyshow, plane_sockets
 from sekisho.app import control_session_questions as session_questions
 from sekisho.app.control_core import Core
 from sekisho.app.control_nas_show import observations
@@ -101,7 +101,7 @@ def status(core: Core) -> Json:
         "warnings": [
             *warnings(core),
             *control_machine.warnings(core),
-            *_plane_warnings(plane),
+            *_plane_warnings(core, plane),
             *_measure_warnings(core),
             *core.nas.warnings(),
             *control_line_bodies.warnings(core),
@@ -134,15 +134,17 @@ def _measure_warnings(core: Core) -> list[str]:
     return found
 
 
-def _plane_warnings(plane: Plane) -> list[str]:
+def _plane_warnings(core: Core, plane: Plane) -> list[str]:
+    said = plane_sockets.told(core.site.settings.runtime / "plane") if plane.workers_alive else []
     found = []
     if plane.refused_epoch:
         found.append(f"snapshot {plane.refused_epoch}")
     if plane.refused_generation:
         found.append(f"the customers' tables {plane.refused_generation}")
-    if not found:
-        return []
-    return [f"the plane refused {' and '.join(found)} and answers by the last good; its log says why, `sekisho reload` makes new ones"]
+    if found:
+        refused = " and ".join(found)
+        said.append(f"the plane refused {refused} and answers by the last good; its log says why, `sekisho reload` makes new ones")
+    return said
 
 
 def lists(core: Core, plane: Plane, now: float, only: ListDefinition | None = None) -> list[Json]:

@@ -79,6 +79,8 @@ class Tables:
         self._late_moves: set[Prefix] = set()
         self._whole = False
         """No load of all was broken off."""
+        self.repaired: tuple[int, float] | None = None
+        """The epoch by which a plane could not start, and when it said so last, monotonic seconds: told for a while (`control_machine`)."""
 
     @property
     def published(self) -> Published:
@@ -260,6 +262,7 @@ class Tables:
     async def repair(self, now: float) -> None:
         """Write everything anew if a plane could not start by what was written: the files were damaged since."""
         if self._writer.is_wanted():
+            self.repaired = (self.published.epoch, time.monotonic())
             log.warning("tables-written-anew", epoch=self.published.epoch)
             async with self._lock:
                 await self._publish_all(self.people, now)

@@ -1,6 +1,7 @@
 """The life of the data plane: wait for tables, compile, serve, follow the tables, stop.
 
-Owns the order of these, and the watcher. It never answers before lists and customers are there, and
+Owns the order of these, and the watcher, which tells the service manager's watchdog that the plane lives: while all workers
+turn, and not for itself alone. It never answers before lists and customers are there, and
 a table that is damaged is refused: the one in force stays, and the refusal is told in the counts.
 """
 
@@ -16,12 +17,13 @@ from typing import Any
 
 import structlog
 
+from sekisho.app import plane_sockets
+from sekisho.app.plane_turns import Turns
 from sekisho.config.packets import PacketSettings
 from sekisho.drivers.durable import write_file
-from sekisho.drivers.listeners import bind_listeners, name_listeners
 from sekisho.drivers.listkey import find_key
 from sekisho.drivers.maps import Head, MappedCustomers, MappedSnapshot, map_customers, map_snapshot
-from sekisho.drivers.notify import Notifier, inherited_sockets
+from sekisho.drivers.notify import Notifier
 from sekisho.drivers.planebanks import Bank
 from sekisho.drivers.planeworkers import PlaneSettings, UdpWorker
 from sekisho.drivers.processes import spawn
@@ -57,12 +59,17 @@ class PlaneProcess:
         self._folder = settings.runtime / "plane"
         self._log = structlog.get_logger("plane")
         self._workers: list[UdpWorker] = []
+        self._turns = Turns()
+        self._standing: list[int] = []
+        """Workers that stood still when they were last looked at, by number."""
         self._stop = asyncio.Event()
         self._succeeded = False
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises SekishoError if it cannot start."""
-        sockets = self._sockets()
+        sockets, otherwise = plane_sockets.open_sockets(self._settings)
+        for one in otherwise:
+            self._log.warning("sockets-differ", reason=one)
         try:
             make_folder(self._folder)
             bank = Bank(self._folder)
@@ -70,6 +77,7 @@ class PlaneProcess:
             raise UnavailableError(
                 f"the folder {self._folder} cannot be used ({error.strerror}); make it writable for the plane"
             ) from error
+        plane_sockets.tell(self._folder, otherwise)
         self._files = WorkerFiles(self._folder, bank.first)
         self._tables, _ = await asyncio.gather(self._first_tables(), self._compile())
         self._make_workers(sockets)
@@ -120,14 +128,6 @@ class PlaneProcess:
         while not all(worker.idle for worker in self._workers) and time.monotonic() - began < _GRACE:
             await self._follow_head()
             await asyncio.sleep(_POLL)
-
-    def _sockets(self) -> dict[str, Any]:
-        """The sockets by name: inherited from systemd or `sekisho run`, else bound here."""
-        found = dict(name_listeners(one.open() for one in inherited_sockets()))
-        if found:
-            return found
-        count = self._settings.workers or len(os.sched_getaffinity(0))
-        return dict(bind_listeners([(one.host, one.port) for one in self._settings.listen], count))
 
     _tables: Tables
     """The tables in force; set before anything is served."""
@@ -242,7 +242,7 @@ class PlaneProcess:
         context.tables = _bundle(tables)
 
     async def _watch(self) -> None:
-        """Follow the head file, keep the gauges, pat the watchdog, until told to stop."""
+        """Follow the head file, keep the gauges, tell the watchdog, until told to stop."""
         measured = 0.0
         while not self._stop.is_set():
             await self._follow_head()
@@ -250,9 +250,22 @@ class PlaneProcess:
                 measured = time.monotonic()
                 for worker in self._workers:
                     worker.measure_cache()
-                self._notifier.watchdog()
+                self._tell_watchdog()
             # Not a wait for `stop` with a time-out, which costs ten times as much.
             await asyncio.sleep(_POLL)
+
+    def _tell_watchdog(self) -> None:
+        """Tell it that the plane lives, unless a worker stands still: without that one part of the queries has no answer for good."""
+        still = self._turns.look({worker.number: worker.sign_of_life for worker in self._workers})
+        for number in still:
+            if number not in self._standing:
+                self._log.error("a worker stands still, and the watchdog is told nothing until it turns", worker=number)
+        for number in self._standing:
+            if number not in still:
+                self._log.warning("a worker that stood still turns again", worker=number)
+        self._standing = still
+        if not still:
+            self._notifier.watchdog()
 
     _refused = (0, 0)
     """Epoch and generation that could not be taken."""

@@ -206,7 +206,8 @@ def reload() -> None:
     \b
       sekisho check && sekisho reload
 
-    The same as SIGHUP to sekishod, with an answer. Addresses and folders change at a restart only.
+    The same as SIGHUP to sekishod, with an answer. Addresses, folders, `upstream`, `workers`, `busy_poll` and `cache` change
+    at a restart only.
     """
     answer(client().post("/v1/reload"), _reloaded)
 

@@ -116,6 +116,11 @@ class UdpWorker:
         """Whether every query that was taken is answered, and no other will be taken."""
         return self.deaf and int(self.desk.cells[desks.C_FREE]) == desks.PENDING
 
+    @property
+    def sign_of_life(self) -> int:
+        """Another at every turn of its loop, of which a worker makes two a second at least; the same when it stands still or is gone."""
+        return int(self.counts.worker[layout.WORKER_HEARTBEAT])
+
     def stop(self) -> None:
         self.stopping = True
         self._signal()

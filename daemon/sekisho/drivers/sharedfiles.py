@@ -20,6 +20,9 @@ BUDGETS = "budgets"
 WANTED = "wanted"
 """Left by a plane that cannot start by the tables the head names: the control plane writes them anew and takes it away."""
 
+SOCKETS = "sockets"
+"""Left by a plane at its start: where its listening sockets are otherwise than configured, a sentence a line."""
+
 
 def snapshot_file(epoch: int) -> str:
     return f"snapshot-{epoch}"

@@ -130,17 +130,24 @@ class TableReader:
     def explain(self, address: str, port: int, name: bytes, qtype: int, tcp: bool = False) -> Explanation:
         """The plane's own verdict on a query, charging no budget and leaving no trace.
 
-        Raises UnavailableError if no tables are published yet.
+        Raises UnavailableError if no tables are published yet, or those that are cannot be read.
         """
         if self._key is None:
             message = "this reader was opened without the list key"
             raise UnavailableError(message)
+        epoch = 0
         try:
             head = Head(self._folder)
-            snapshot = map_snapshot(self._folder, head.epoch, self._key)
+            epoch = head.epoch
+            snapshot = map_snapshot(self._folder, epoch, self._key)
             customers = self._current_customers(head.generation)
         except TableError as error:
             message = f"no tables are published yet: {error}"
+            if epoch:
+                message = (
+                    f"the tables in force cannot be read: {error}; a plane that runs answers on by those it has taken, "
+                    "and `sekisho reload` writes them anew"
+                )
             raise UnavailableError(message) from error
         # The verdict brings the packet path with it, which a start of the control plane does not wait for.
 

@@ -26,6 +26,10 @@ CHUNK = 4096
 """Bytes read at a time; between two chunks other connections have their turn."""
 BUFFERED = 16384
 """Bytes of answers that may wait in this process before the client is waited for."""
+UNREAD = 262144
+"""Bytes of answers that may wait for one client. What is outstanding is answered when it comes, though the client does not read: 4 KiB for
+each of these queries, or a few answers of 64 KiB.
+"""
 _WORD = (1 << 64) - 1
 
 
@@ -150,8 +154,7 @@ class Client:
                 self._start(outcome, tables[0])
                 continue
             self._room.release()
-            if answer:
-                await self._send(answer)
+            await self._send(answer)
             if outcome in (Outcome.CLOSE, Outcome.LAST):
                 return
 
@@ -171,6 +174,11 @@ class Client:
             report(error)
 
     async def _look_up(self, query: Query, match: Match | None, snapshot: Snapshot) -> None:
+        # In one: nothing here is to hold an answer that waits for the client in the connection's buffer.
+        await self._send(await self._answer(query, match, snapshot))
+
+    async def _answer(self, query: Query, match: Match | None, snapshot: Snapshot) -> bytes:
+        """What the client is told; empty: nothing."""
         if self._pool is None:
             target = self._writer.get_extra_info("sockname")
             self._pool = self._forwarder.pool_for((self._source.host, self._source.port), target[:2])
@@ -184,23 +192,32 @@ class Client:
             from sekisho.drivers.tcpchase import chase  # noqa: PLC0415
 
             answer = await chase(self._forwarder, self._pool, told, query, match)
-        if answer:
-            await self._send(answer)
+        return answer
 
     async def _send(self, answer: bytes) -> None:
-        """Hand an answer to the connection. Raises TimeoutError if the client does not read."""
-        if self._writer.is_closing():
+        """Hand an answer to the connection. A client that does not read, and whose answers take too much room or time, is given up.
+
+        Raises TimeoutError for the time.
+        """
+        if self._writer.is_closing() or not answer:
+            return
+        if self._writer.transport.get_write_buffer_size() + 2 + len(answer) > UNREAD:
+            self._give_up()
             return
         self._writer.write(len(answer).to_bytes(2, "big") + answer)
+        del answer
         if self._writer.transport.get_write_buffer_size() == 0:
             return
         try:
             async with asyncio.timeout(self._settings.write):
                 await self._writer.drain()
         except OSError:
-            self._judge.count(Counter.SEND_FAILED)
-            self._writer.transport.abort()
+            self._give_up()
             raise
+
+    def _give_up(self) -> None:
+        self._judge.count(Counter.SEND_FAILED)
+        self._writer.transport.abort()
 
     async def _abandon(self) -> None:
         """Leave nothing behind: no task, no connection."""

@@ -10,7 +10,7 @@ import ssl
 import httpx
 
 from sekisho.api.application import application
-from sekisho.api.server import listen, server
+from sekisho.api.server import PeerProtocol, listen, server
 from sekisho.model.roles import Roles
 
 BODIES = {
@@ -84,15 +84,15 @@ class FakeOperations:
 
 
 @contextlib.asynccontextmanager
-async def serving(app, opened):
+async def serving(app, opened, protocol=PeerProtocol):
     """Serve `app` on a listening socket, without `serve`, which looks ten times a second whether it is to end."""
-    one = server(app)
+    one = server(app, protocol)
     one.config.load()
     one.lifespan = one.config.lifespan_class(one.config)
     await one.startup([opened])
     await one.on_tick(0)
     try:
-        yield
+        yield one
     finally:
         for listening in one.servers:
             listening.close()

@@ -15,10 +15,11 @@ from structlog.testing import capture_logs
 
 from sekisho.api import server as api_server
 from sekisho.api.application import application
+from sekisho.api.bounded import CONNECTIONS
 from sekisho.api.operations import Operations
 from sekisho.api.peers import caller_of, supplementary
 from sekisho.api.routes import ROUTES, ApiRoute
-from sekisho.api.server import CONNECTIONS, listen, mode_for
+from sekisho.api.server import listen, mode_for
 from sekisho.model.errors import RefusedError
 from sekisho.model.roles import Caller, Members, Role, Roles
 from unit.api.serving import FakeOperations, ask, connect, request_for, serving

@@ -17,12 +17,20 @@ from types import SimpleNamespace
 
 import pytest
 
+from sekisho.api.bounded import LimitedProtocol
+from sekisho.api.server import PeerProtocol
 from sekisho.app import control
-from sekisho.app.clocksteps import ClockSteps
+from sekisho.app.clocksteps import TOLD_FOR, ClockSteps
 from sekisho.app.control_daemon import _beat, _every
+from sekisho.app.control_doors import open_doors
 from sekisho.app.exitcodes import CRASHED, PASSING, REFUSED
+from sekisho.app.plane_sockets import tell
+from sekisho.drivers.sharedfiles import WANTED
+from sekisho.drivers.workerfiles import WorkerFiles
 from sekisho.model.errors import UnavailableError
-from unit.control.sites import CUSTOMERS, Folder
+from sekisho.snapshot import layout
+from support import free_port
+from unit.control.sites import CUSTOMERS, Folder, run
 from unit.flows.packets import v5, v5_record
 
 
@@ -227,3 +235,55 @@ def test_a_disk_that_takes_nothing_keeps_the_daemon_from_no_word_to_the_watchdog
     with pytest.raises(UnavailableError):
         asyncio.run(_beat(core, notifier))
     assert words == ["WATCHDOG=1"]
+
+
+def test_both_doors_bound_what_callers_hold_open(folder) -> None:
+    folder.set(metrics=f"127.0.0.1:{free_port()}")
+
+    async def scenario(control):
+        doors = open_doors(control.core)
+        for door in doors:
+            door.opened.close()
+            door.remove()
+        return [door.server.config.http for door in doors]
+
+    assert run(folder, scenario) == [PeerProtocol, LimitedProtocol]
+
+
+def test_tables_a_plane_could_not_start_by_are_told_for_an_hour_and_then_no_more(folder) -> None:
+    """Once they are written anew nothing else shows it."""
+
+    async def scenario(control):
+        async def told() -> list[str]:
+            return [one for one in (await control.status())["warnings"] if "written anew" in one]
+
+        tables = control.core.tables
+        said = [await told()]
+        epoch = tables.published.epoch
+        (folder.path / "run" / "plane" / WANTED).touch()
+        for aged in (0.0, TOLD_FOR - 60, 120):
+            await tables.repair(control.core.clock())
+            tables.repaired = (tables.repaired[0], tables.repaired[1] - aged)
+            said.append(await told())
+        assert tables.published.epoch == epoch + 1
+        return epoch, said
+
+    epoch, (before, at_once, almost, after) = run(folder, scenario)
+    assert before == after == []
+    assert f"epoch {epoch}" in at_once[0]
+    assert at_once == almost
+
+
+def test_sockets_that_differ_from_the_configuration_are_told_while_a_plane_runs_with_them(folder) -> None:
+    async def scenario(control):
+        plane = folder.path / "run" / "plane"
+        tell(plane, ["`workers: 4` is not what answers"])
+        said = [(await control.status())["warnings"]]
+        counts = WorkerFiles(plane).counts(0, 1)
+        counts.worker[layout.WORKER_HEARTBEAT] = time.time_ns()
+        counts.worker[layout.WORKER_EPOCH] = control.core.tables.published.epoch
+        return [*said, (await control.status())["warnings"]]
+
+    stopped, running = run(folder, scenario)
+    assert not any("workers: 4" in one for one in stopped)
+    assert "`workers: 4` is not what answers" in running

@@ -10,6 +10,7 @@ import pytest
 
 from sekisho.drivers import maps
 from sekisho.drivers.hitrings import HitRings
+from sekisho.drivers.maps import Head
 from sekisho.drivers.tablereader import TableReader
 from sekisho.drivers.tables import TableWriter
 from sekisho.model.counters import Counter
@@ -220,3 +221,14 @@ def test_nothing_is_explained_before_tables_are_published(tmp_path: Path) -> Non
         TableReader(tmp_path, KEY).explain(CUSTOMER, 1, wire("example"), 1)
     with pytest.raises(UnavailableError, match="without the list key"):
         TableReader(tmp_path).explain(CUSTOMER, 1, wire("example"), 1)
+
+
+def test_tables_that_are_damaged_where_they_lie_are_told_apart_from_none(site: Site) -> None:
+    """A plane that has taken them answers on, so nothing else notices."""
+    path = site.folder / f"snapshot-{Head(site.folder).epoch}"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(UnavailableError, match=r"the tables in force cannot be read: .*damaged.*sekisho reload") as caught:
+        TableReader(site.folder, KEY).explain(CUSTOMER, 1, wire("example"), 1)
+    assert "no tables are published" not in str(caught.value)

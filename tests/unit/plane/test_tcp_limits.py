@@ -24,11 +24,18 @@ def context(tmp_path: Path) -> TcpContext:
 
 
 def checkpoint(
-    context: TcpContext, settings: TcpSettings, story: Callable[[Checkpoint, Resolver], Awaitable[Any]], resolver: Resolver | None = None
+    context: TcpContext,
+    settings: TcpSettings,
+    story: Callable[[Checkpoint, Resolver], Awaitable[Any]],
+    resolver: Resolver | None = None,
+    send_buffer: int = 0,
 ) -> None:
     async def run() -> None:
         patient = replace(settings, timeout=60.0)  # resolvers here answer when they are told to
-        async with (resolver or Resolver()).running() as behind, serving(context, [behind.address], patient) as point:
+        async with (
+            (resolver or Resolver()).running() as behind,
+            serving(context, [behind.address], patient, send_buffer=send_buffer) as point,
+        ):
             await story(point, behind)
 
     asyncio.run(run())
@@ -37,13 +44,14 @@ def checkpoint(
 class Gate:
     """A resolver's behaviour: it answers a name when it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, *records: str) -> None:
+        self.records = records or ("@ 60 IN A 198.51.100.1",)
         self.open: dict[str, asyncio.Event] = {}
 
     async def __call__(self, _resolver: Resolver, _number: int, asked: bytes) -> Iterable[bytes]:
         name = str(dns.message.from_wire(asked).question[0].name)
         await self.open.setdefault(name, asyncio.Event()).wait()
-        return (respond(asked, "@ 60 IN A 198.51.100.1"),)
+        return (respond(asked, *self.records),)
 
     def let(self, name: str) -> None:
         self.open.setdefault(name, asyncio.Event()).set()
@@ -164,6 +172,43 @@ def test_a_client_that_does_not_read_its_answers_is_dropped(context: TcpContext)
             await point.settled(lambda: point.server.connections == 0)
 
     checkpoint(context, TcpSettings(write=0.2), story)
+
+
+def texts(count: int) -> list[str]:
+    """Records of 262 to 265 bytes of an answer, each another."""
+    return [f'@ 60 IN TXT "{number:03}{"x" * 247}"' for number in range(count)]
+
+
+@pytest.mark.parametrize(("records", "given_up"), [(15, False), (240, True)], ids=["ordinary answers", "answers of 64 KiB"])
+def test_what_waits_for_a_client_that_does_not_read_is_bounded_however_many_answers_come_at_once(
+    context: TcpContext, records: int, *, given_up: bool
+) -> None:
+    """64 outstanding queries are answered when the resolver does, and 64 answers of 64 KiB would be 4 MiB of each connection."""
+    gate = Gate(*texts(records))
+    names = [f"n{number}.example.com" for number in range(TcpSettings().outstanding)]
+
+    async def story(point: Checkpoint, resolver: Resolver) -> None:
+        one = socket.socket()
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.bind((CUSTOMER, 0))
+        one.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(one, ("127.0.0.1", point.port))
+        asker = Asker(*await asyncio.open_connection(sock=one, limit=2048))
+        await asker.send(*(query(name, "TXT", identity=number) for number, name in enumerate(names)))
+        await point.settled(lambda: len(resolver.asked) == len(names))
+        for name in names:
+            gate.let(f"{name}.")
+        if given_up:
+            await point.settled(lambda: point.count(Counter.SEND_FAILED))
+            await point.settled(lambda: point.server.connections == 0)
+        else:
+            await point.settled(lambda: point.count(Counter.UPSTREAM_ANSWERED) == len(names))
+            assert {dns.message.from_wire(await asker.take()).id for _ in names} == set(range(len(names)))
+            assert point.count(Counter.SEND_FAILED) == 0
+        await asker.close()
+
+    # Nobody is given up for the time it takes.
+    checkpoint(context, TcpSettings(write=600.0), story, Resolver(gate), send_buffer=4096)
 
 
 def test_one_customer_cannot_take_the_connections_of_another(context: TcpContext) -> None:

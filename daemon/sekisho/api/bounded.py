@@ -1,0 +1,68 @@
+"""HTTP/1.1 from callers who may say nothing, or never finish saying it: how many connections, and how long for one request.
+
+uvicorn's own time begins after a response, so that a connection on which none is ever asked for would be there for good, with
+a descriptor of the daemon's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+CONNECTIONS = 64
+"""Connections one user may have open to the API at once, root any number; and all who read `/metrics` together."""
+PATIENCE = 10.0
+"""Seconds a request has to come whole, from the connection or from the response before it."""
+
+
+class BoundedProtocol(H11Protocol):
+    """Closes a connection on which no whole request comes in time."""
+
+    patience: ClassVar[float] = PATIENCE
+    """Seconds."""
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._wait()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._wait()
+
+    def _wait(self) -> None:
+        """Have the time run while a request is to come, and not while one is worked on."""
+        if _is_worked_on(self.cycle) and not self.transport.is_closing():
+            self._wait_no_more()
+        elif self._waiting is None:
+            # Not closed: that would wait for a caller who takes no response either.
+            self._waiting = self.loop.call_later(self.patience, self.transport.abort)
+
+    def _wait_no_more(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+
+def _is_worked_on(cycle: RequestResponseCycle | None) -> bool:
+    """Whether a request came whole and its response is to come; None: no request was begun."""
+    return cycle is not None and not cycle.more_body and not cycle.response_complete
+
+
+class LimitedProtocol(BoundedProtocol):
+    """And has so many connections, whosever they are."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS:
+            transport.abort()
