@@ -136,11 +136,12 @@ class CustomerCounts:
         # Answers to queries of the window before make the difference negative.
         grown[:, 3] = np.maximum(grown[:, 3].view(np.int32), 0)
         patterns = grown.tolist()
-        active, addresses = _standing(customers, rows)
+        active, silenced, addresses = _standing(customers, rows)
+        unheard = self._seen.answers_only & silenced & ~self._is_dropped(rows)
         return [
-            Line(name, many, Pattern(*pattern) if seen else None) if name is not None and here else Line(None)
-            for name, here, many, seen, pattern in zip(
-                customers.names(rows), active.tolist(), addresses.tolist(), again.tolist(), patterns, strict=True
+            Line(name, many, Pattern(*pattern) if seen else None, unheard=mute) if name is not None and here else Line(None)
+            for name, here, many, seen, mute, pattern in zip(
+                customers.names(rows), active.tolist(), addresses.tolist(), again.tolist(), unheard.tolist(), patterns, strict=True
             )
         ]
 
@@ -155,7 +156,7 @@ class CustomerCounts:
     def line(self, row: int, customer: str) -> Line:
         """One customer's line, without a pattern."""
         try:
-            _, addresses = _standing(self._current_customers(), np.array([row], np.int64))
+            *_, addresses = _standing(self._current_customers(), np.array([row], np.int64))
             return Line(customer, int(addresses[0]))
         except TableError:
             return Line(customer)
@@ -250,6 +251,14 @@ class CustomerCounts:
             file.busy = total
         return found
 
+    def _is_dropped(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whose queries the kernel drops, and counts: these are heard of."""
+        dropped = self._dropped
+        found = np.zeros(len(rows), np.bool_)
+        here = rows < len(dropped)
+        found[here] = dropped[rows[here]] != 0
+        return found
+
     def _cells_of(self, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
         """Forwarded, new, NXDOMAIN, unanswered and told of by resolvers of some rows, over all mapped workers; uint32 (rows, 5)."""
         found = np.zeros((len(rows), 5), np.uint32)
@@ -278,8 +287,8 @@ class CustomerCounts:
         return self._customers
 
 
-def _standing(customers: MappedCustomers, rows: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Whether there is a customer in each row, and how many IPv4 addresses are theirs.
+def _standing(customers: MappedCustomers, rows: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
+    """Whether there is a customer in each row, whether a measure silences them, and how many IPv4 addresses are theirs.
 
     From 1 to a /24's; IPv6 prefixes are one line, however long.
     """
@@ -298,4 +307,5 @@ def _standing(customers: MappedCustomers, rows: NDArray[np.int64]) -> tuple[NDAr
         addresses[going] += np.where(four, 1 << np.clip(bits, 0, 8), 0)
         at[going] = slot["next"].astype(np.int64)
         at[~going] = 0
-    return known & (standing["flags"] & layout.ACTIVE != 0), np.clip(addresses, 1, _MOST_ADDRESSES)
+    flags = np.where(known, standing["flags"], 0)
+    return flags & layout.ACTIVE != 0, flags & layout.SILENCED != 0, np.clip(addresses, 1, _MOST_ADDRESSES)
