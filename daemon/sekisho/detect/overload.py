@@ -61,7 +61,7 @@ class Pattern:
     unanswered: int
     """Queries silenced, or over a hard budget."""
     elsewhere: int = 0
-    """Queries that resolvers told of: of these it is known at most whether they were answered."""
+    """Queries that resolvers told of, or the kernel: of these it is known at most whether they were answered."""
 
 
 @dataclass(frozen=True, slots=True)

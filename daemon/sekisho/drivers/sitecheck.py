@@ -30,6 +30,11 @@ from sekisho.model.lists import TsigKey
 from sekisho.model.measures import Detector, Effect
 from sekisho.rpz.zone import Timers
 
+_TWICE = (
+    "resolvers tell of queries by `dnstap:` too: of one that does and that is among `resolvers` each query is counted twice; let one of the"
+    " two tell of it"
+)
+
 
 def look_round(site: Site, path: Path, now: float) -> list[Fault]:
     """Warnings of a site that was read from `path`. Raises ConfigError if its files changed and cannot be read now."""
@@ -50,6 +55,8 @@ def look_round(site: Site, path: Path, now: float) -> list[Fault]:
             found.append(main.fault(("policy_zones", "secondaries", index), late[one.id]))
     if settings.dnstap is not None and settings.dnstap.count is Counted.RESPONSES:
         found += [main.fault(("dnstap", "count"), text) for text in _unheard(site)]
+    if settings.dnstap is not None and settings.lines is not None and settings.lines.queries:
+        found.append(main.fault(("lines", "queries"), _TWICE))
     signed = [(one.order, one.tsig) for one in site.lists if one.tsig is not None]
     if signed and settings.lists is not None:
         document = _scan(settings.lists, shown(settings.lists))
