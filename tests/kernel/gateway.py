@@ -33,14 +33,21 @@ class People:
 
 @dataclass
 class Heard:
-    """What was counted: queries dropped by row, and batches of usage."""
+    """What was counted: queries dropped by row, those let through, and batches of usage."""
 
     queries: dict[int, int] = field(default_factory=dict)
+    seen: dict[int, int] = field(default_factory=dict)
+    readings: int = 0
     batches: list[tuple[Any, ...]] = field(default_factory=list)
 
     def dropped(self, rows: Any, queries: Any) -> None:
         for row, many in zip(rows.tolist(), queries.tolist(), strict=True):
             self.queries[row] = self.queries.get(row, 0) + many
+
+    def asked(self, rows: Any, queries: Any) -> None:
+        self.readings += 1
+        for row, many in zip(rows.tolist(), queries.tolist(), strict=True):
+            self.seen[row] = self.seen.get(row, 0) + many
 
     def add(self, source: Any, at: float, rows: Any, down: Any, up: Any, mail: Any = None) -> None:
         self.batches.append((source, at, rows.tolist(), down.tolist(), up.tolist(), mail.tolist()))

@@ -185,7 +185,7 @@ def answering(namespace, address):
 
 def test_a_silenced_customers_queries_reach_no_name_server_of_ours_and_are_counted(field):
     async def story():
-        field.ip(field.customers, "address", "add", f"{WITNESS}/24", "dev", "line0")
+        field.ip(field.customers, "address", "replace", f"{WITNESS}/24", "dev", "line0")
         async with gateway(field, resolvers=[SERVER]) as one:
             with answering(field.gateway, "192.0.2.1") as taken, answering(field.server, SERVER):
                 assert asks(field, CUSTOMER, "192.0.2.1")
@@ -201,6 +201,36 @@ def test_a_silenced_customers_queries_reach_no_name_server_of_ours_and_are_count
                     assert connects(field, CUSTOMER, 443)
                 await one.enforce(c_1=NONE)
                 assert asks(field, CUSTOMER, "192.0.2.1")
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("mode", ["observe", "enforce"])
+def test_queries_to_resolvers_are_counted_by_customer_and_those_dropped_once(field, mode):
+    async def story():
+        field.ip(field.customers, "address", "replace", f"{WITNESS}/24", "dev", "line0")
+        async with gateway(field, resolvers=[SERVER], queries=True, mode=mode) as one:
+            with answering(field.gateway, "192.0.2.1"), answering(field.server, SERVER):
+                await one.counted()
+                before = one.heard.readings
+                assert asks(field, CUSTOMER, SERVER)
+                assert asks(field, CUSTOMER, "192.0.2.1"), "the plane's to count"
+                with listening(field, 53):
+                    assert connects(field, CUSTOMER, 53)
+                assert asks(field, NEIGHBOUR, SERVER)
+                await one.counted()
+                assert (one.heard.seen, one.heard.readings) == ({2: 2, 3: 1}, before + 1)
+                for _ in range(2):
+                    one.lines.look_again()
+                    await one.lines.step()
+                assert asks(field, NEIGHBOUR, SERVER)
+                await one.counted()
+                assert one.heard.seen == {2: 2, 3: 2}, "a look takes no counter away"
+                if mode == "enforce":
+                    await one.enforce(c_1=Enforcement(silenced=True))
+                    assert not asks(field, CUSTOMER, SERVER, many=50, patience=0.3)
+                    await one.counted()
+                    assert (one.heard.queries, one.heard.seen) == ({2: 50}, {2: 2, 3: 2})
 
     asyncio.run(story())
 

@@ -39,7 +39,8 @@ def fed(folder: Path, ports: Mapping[str, int], **more: object) -> dict[str, obj
     ]
     return {
         "zone": ZONE,
-        "listen": f"{local}:{free_port()}",
+        # Of several all are named to a resolver, and NOTIFY has to come from one of them.
+        "listen": [f"{local}:{free_port()}", f"127.0.0.2:{free_port()}"],
         "keys": [{"name": name, "secret_file": "secret"} for name in (KEY, OTHER_KEY, KNOT_KEY)],
         "secondaries": [one | {"address": local} for one in secondaries],
         "ttl": "5s",

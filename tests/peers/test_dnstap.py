@@ -28,13 +28,9 @@ DETECTION = {
     "window": "1s", "windows": 5, "sustained": 2, "clear": 2, "floor": 30, "usual": 0,
     "load": {"utilisation": None, "timeouts": None, "latency": None, "queries": 40},
 }  # fmt: skip
-UNBOUND = """\
-dnstap:
-    dnstap-enable: yes
-    dnstap-socket-path: "{socket}"
-    dnstap-log-client-query-messages: yes
-    dnstap-log-client-response-messages: yes
-"""
+README = (Path(__file__).resolve().parents[2] / "daemon" / "README.md").read_text("utf-8")
+UNBOUND = next(block for block in README.split("```\n") if block.startswith("dnstap:\n")).replace("/run/sekisho/dnstap.sock", "{socket}")
+"""As operators copy it."""
 BIND = """\
 options {{
     directory "{folder}"; pid-file none; session-keyfile none; managed-keys-directory "{folder}";

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from sekisho.config.dnstap import DnstapSettings
+from sekisho.config.dnstap import Counted, DnstapSettings
 from sekisho.drivers.dnstapseen import Seen
 from sekisho.model.dnstap import Ended, Tally
 from sekisho.model.errors import UnavailableError
@@ -45,6 +45,7 @@ class Taps:
             await self.close()
             self._settings, self._retry_at = settings, ticks
             self._seen.wanted = settings is not None
+            self._seen.answers_only = settings is not None and settings.count is Counted.RESPONSES
         if self._tap is not None and not self._tap.is_alive:
             log.error("dnstap-stopped")
             await self.close()

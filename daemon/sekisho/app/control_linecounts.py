@@ -29,6 +29,8 @@ class Unanswered(Protocol):
 
     def dropped(self, rows: NDArray[np.int64], queries: NDArray[np.uint32]) -> None: ...
 
+    def asked(self, rows: NDArray[np.int64], queries: NDArray[np.uint32]) -> None: ...
+
 
 class LineCounts:
     """From counters to differences, and on to whoever wants them."""
@@ -38,8 +40,11 @@ class LineCounts:
         self._queries = queries
         self.traffic = usage
         self._silenced: Counts | None = None
+        self._asked: Counts | None = None
         self._seen: tuple[Counts, Counts, Counts] = {}, {}, {}
         self._moved: set[Prefix] = set()
+        self._gone: set[Prefix] = set()
+        """As `_moved`, since queries were read last."""
         self._began = False
         self.dropped = 0
         """Queries of silenced customers dropped since the start."""
@@ -54,11 +59,27 @@ class LineCounts:
         found = _by_row(new, owners, self._row_of)
         self.dropped += sum(found.values())
         if found and self._queries is not None:
-            self._queries.dropped(np.array(list(found), np.int64), np.array(list(found.values()), np.uint64).astype(np.uint32))
+            self._queries.dropped(*_columns(found))
+
+    def asked_since(self, counts: Counts) -> Grown | None:
+        """Queries let through to name servers since the last reading, which is remembered; None: it is the first."""
+        moved, self._gone = self._gone, set()
+        before, self._asked = self._asked, _after(counts, self._asked)
+        return _grown(self._asked, before, "packets", moved) if before is not None else None
+
+    def asked(self, new: Grown | None, owners: Mapping[Prefix, str]) -> None:
+        """Such queries count as those that resolvers tell of; that there was a reading is told though there were none."""
+        if new is not None and self._queries is not None:
+            self._queries.asked(*_columns(_by_row(new, owners, self._row_of)))
 
     def moved(self, prefixes: Iterable[Prefix]) -> None:
         """Addresses that were one customer's and are another's now."""
-        self._moved.update(prefixes)
+        given = frozenset(prefixes)
+        # Of what is not read nobody would take them out again.
+        if self._began:
+            self._moved |= given
+        if self._asked is not None:
+            self._gone |= given
 
     def usage_since(self, down: Counts, up: Counts, mail: Counts) -> tuple[Grown, Grown, Grown] | None:
         """Octets in both directions and connections to ports of mail since the last reading, which is remembered; None: it is the first."""
@@ -104,6 +125,10 @@ def _aligned(now: Counted, last: Counted | None, which: str) -> NDArray[np.uint6
         return values
     known = dict(zip(last.keys.tolist(), values.tolist(), strict=True))
     return np.fromiter((known.get(key, 0) for key in now.keys.tolist()), np.uint64, len(now.keys))
+
+
+def _columns(found: Mapping[int, int]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    return np.array(list(found), np.int64), np.array(list(found.values()), np.uint64).astype(np.uint32)
 
 
 def _by_row(counts: Mapping[Prefix, int], owners: Mapping[Prefix, str], row_of: Callable[[str], int | None]) -> dict[int, int]:

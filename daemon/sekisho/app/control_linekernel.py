@@ -62,10 +62,10 @@ def names_of(settings: Settings) -> Names:
             anywhere[one.port] = None
         else:
             at.setdefault(one.port, {})[Prefix.parse(one.host)] = None
-    if settings.lines is not None:
-        for resolver in settings.lines.resolvers:
-            at.setdefault(53, {})[resolver] = None
-    return Names(tuple((port, tuple(known)) for port, known in at.items()), tuple(anywhere))
+    resolvers = settings.lines.resolvers if settings.lines is not None else ()
+    for resolver in resolvers:
+        at.setdefault(53, {})[resolver] = None
+    return Names(tuple((port, tuple(known)) for port, known in at.items()), tuple(anywhere), resolvers)
 
 
 class LineKernel:

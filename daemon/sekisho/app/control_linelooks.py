@@ -109,13 +109,13 @@ class LineLooks:
         told, self._dirty = list(self._dirty), {}
         sight = await kernel.read(asked_of(self.settings))
         self._where = sight.where
-        lines = await self.wants.all(sight.state, counted=settings.lines.counters)
+        lines = await self.wants.all(sight.state, counted=settings.lines.counted)
         plan = await asyncio.to_thread(planned, lines, sight.state, sight.where, self.book.known)
         self.book.noted(plan.change)
         # Somebody may have changed our tables behind us: what is written anew for that is a repair as well.
         self._repaired(plan.tables, plan.classes + sight.mended)
         await kernel.apply(plan.change, plan.known.tables, sight.where, names_of(settings), sight.broken)
-        self.book.moved({one: lines.get(one) for one in told}, counted=settings.lines.counters)
+        self.book.moved({one: lines.get(one) for one in told}, counted=settings.lines.counted)
         self.book.take(lines, plan)
         self._look_at = time.monotonic() + settings.lines.every
         # What cannot be used is tried again.
@@ -155,7 +155,7 @@ class LineLooks:
             if found.size:
                 async with self._lock:
                     await self._mend(kernel, found.less(touched))
-        counted = settings.lines.counters
+        counted = settings.lines.counted
         for customer in await self.wants.changed(self.book.lines, self.book.known.classes, counted=counted):
             self._dirty[customer] = None
 

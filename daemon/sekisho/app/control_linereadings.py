@@ -13,18 +13,19 @@ from typing import NamedTuple
 from sekisho.app.control_linecounts import LineCounts
 from sekisho.app.control_linekernel import LineKernel
 from sekisho.config.lines import LineSettings
-from sekisho.enforce.state import Role, Table
+from sekisho.enforce.state import USAGE, Role, Table
 from sekisho.enforce.wanted import Where
 from sekisho.model.customers import Prefix
 
 SILENCED_EVERY = 2.0
-"""Seconds between two readings of the queries dropped: several in each window of `detection:`."""
+"""Seconds between two readings of queries: several in each window of `detection:`."""
+_QUERIES = frozenset({Role.SILENCE, Role.COUNT_QUERIES})
 _REST = 4.0
 """Of the time a reading took, what passes at least until the next: a hundred thousand counters take the kernel most of a second."""
 
 
 class Due(NamedTuple):
-    """What is to be read: queries dropped, and usage."""
+    """What is to be read: queries, dropped and let through, and usage."""
 
     silenced: bool
     usage: bool
@@ -40,12 +41,12 @@ class LineReadings:
 
     def times(self, settings: LineSettings | None, where: Where) -> list[float]:
         """When the next ones are."""
-        found = [self.silenced_at] if Role.SILENCE in where.roles else []
+        found = [self.silenced_at] if where.roles & _QUERIES else []
         return [*found, self.usage_at] if settings is not None and settings.counters else found
 
     def due(self, settings: LineSettings | None, where: Where, ticks: float) -> Due | None:
         """What is to be read now, and then not for a while; None: nothing."""
-        silenced = Role.SILENCE in where.roles and ticks >= self.silenced_at
+        silenced = bool(where.roles & _QUERIES) and ticks >= self.silenced_at
         usage = settings is not None and settings.counters and ticks >= self.usage_at
         if silenced:
             self.silenced_at = ticks + SILENCED_EVERY
@@ -59,8 +60,11 @@ class LineReadings:
             began = time.monotonic()
             counted = await kernel.counts(Role.SILENCE, tables)
             self._counts.silenced(await asyncio.to_thread(self._counts.silenced_since, counted), owners)
+            if any(table.role is Role.COUNT_QUERIES for table in tables):
+                asked = await kernel.counts(Role.COUNT_QUERIES, tables)
+                self._counts.asked(await asyncio.to_thread(self._counts.asked_since, asked), owners)
             ended = time.monotonic()
             self.silenced_at = max(self.silenced_at, ended + _REST * (ended - began))
         if due.usage:
-            parts = [await kernel.counts(role, tables) for role in (Role.COUNT_DOWN, Role.COUNT_UP, Role.COUNT_MAIL)]
+            parts = [await kernel.counts(role, tables) for role in USAGE]
             self._counts.usage(time.time(), await asyncio.to_thread(self._counts.usage_since, *parts), owners)

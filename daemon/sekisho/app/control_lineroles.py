@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sekisho.config.lines import LineMode, LineSettings
 from sekisho.config.settings import Settings
-from sekisho.enforce.state import COUNTING, Role
+from sekisho.enforce.state import COUNTING, USAGE, Role
 from sekisho.enforce.wanted import Where
 
 _SILENCE, _MAIL, _SHAPE = frozenset({Role.SILENCE}), frozenset({Role.MAIL, Role.NO_MAIL}), frozenset({Role.DOWN, Role.UP})
@@ -12,7 +12,8 @@ _SILENCE, _MAIL, _SHAPE = frozenset({Role.SILENCE}), frozenset({Role.MAIL, Role.
 
 def roles_of(settings: LineSettings) -> frozenset[Role]:
     """What is to be done by the configuration, whether it is done or only observed."""
-    chosen = ((settings.silence, _SILENCE), (settings.mail, _MAIL), (settings.shaping, _SHAPE), (settings.counters, COUNTING))
+    limiting = ((settings.silence, _SILENCE), (settings.mail, _MAIL), (settings.shaping, _SHAPE))
+    chosen = (*limiting, (settings.counters, frozenset(USAGE)), (settings.queries, frozenset({Role.COUNT_QUERIES})))
     return frozenset(role for on, roles in chosen if on for role in roles)
 
 

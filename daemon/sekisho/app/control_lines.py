@@ -164,7 +164,7 @@ class Lines(LineLooks):
         try:
             while self._dirty and not self._unsure:
                 async with self._lock:
-                    change = self.book.change(self._dirty, self._where, counted=settings.lines.counters)
+                    change = self.book.change(self._dirty, self._where, counted=settings.lines.counted)
                     if DRAIN in change.put_classes.values():
                         self._draining, self._sweep_at = True, min(self._sweep_at, ticks + DRAIN_AFTER)
                     tables, where, names = self.book.known.tables, self._where, names_of(settings)

@@ -14,6 +14,7 @@ from sekisho.app import (
     control_line_bodies,
     control_nas_show,
     control_optouts,
+    control_policyconfig,
     control_policyshow,
     control_reload,
 )
@@ -156,7 +157,7 @@ class Control(MeasureControl, NoticeControl, SessionControl):
         folder: str | None,
         clients: str | None,
     ) -> Json:
-        return control_policyshow.configuration(
+        return control_policyconfig.configuration(
             self._core, resolver, part=part, secondary=secondary, primary=primary, key_file=key_file, folder=folder, clients=clients
         )
 

@@ -1,11 +1,13 @@
-"""What an operator sees of the published zones: serials, secondaries and transfers; configuration and files for resolvers."""
+"""What an operator sees of the published zones: serials, secondaries and transfers; files for resolvers.
+
+Their configuration is `control_policyconfig`'s.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,10 @@ from sekisho.app.control_policyzones import Publisher
 from sekisho.config.policyzones import PolicyZones, Secondary
 from sekisho.drivers.durable import write_file
 from sekisho.drivers.sitecheck import unnotified
-from sekisho.model.customers import Prefix
 from sekisho.model.errors import RefusedError, UnavailableError
 from sekisho.model.observation import ZONE_TRANSFERS, PolicyZoneObservation, PrimaryObservation
-from sekisho.rpz.order import DEFAULT, GARDEN, SILENCED, Class, Plan
-from sekisho.rpz.snippets import BIND_ZONES, PARTS, snippet
+from sekisho.rpz.order import Plan
 from sekisho.rpz.text import master_lines
-from sekisho.rpz.told import Told, View, ZoneTold
 from sekisho.rpz.zone import Zone
 
 Json = dict[str, Any]
@@ -31,13 +30,15 @@ _PATIENCE = 30.0
 """Seconds the primary's loop has to give a zone's content."""
 
 
-def _settings(zones: Publisher) -> PolicyZones:
+def settings_of(zones: Publisher) -> PolicyZones:
+    """What is published to whom. Raises RefusedError."""
     if zones.settings is None:
         raise RefusedError("no policy zones are published; `policy_zones:` of the configuration says which, and who may transfer them")
     return zones.settings
 
 
-def _plan(zones: Publisher) -> Plan:
+def plan_of(zones: Publisher) -> Plan:
+    """The zones and their order. Raises UnavailableError."""
     if zones.plan is None:
         raise UnavailableError(f"the policy zones are not there yet{f' ({zones.fault})' if zones.fault else ''}; try again in a moment")
     return zones.plan
@@ -46,7 +47,7 @@ def _plan(zones: Publisher) -> Plan:
 def show(core: Core) -> Json:
     """The answer to `sekisho rpz show`."""
     zones, people = core.zones, core.people
-    settings = _settings(zones)
+    settings = settings_of(zones)
     made = zones.plan
     planned = [] if made is None else [(one, made.zones(one)) for one in made.classes]
     primary = zones.thread.primary if zones.thread is not None else None
@@ -135,111 +136,18 @@ def observed(core: Core) -> PrimaryObservation | None:
     )
 
 
-def configuration(
-    core: Core,
-    resolver: str,
-    *,
-    part: str,
-    secondary: str | None,
-    primary: str | None,
-    key_file: str | None,
-    folder: str | None,
-    clients: str | None,
-) -> Json:
-    """The configuration of a resolver, as text. Raises RefusedError."""
-    settings, made = _settings(core.zones), _plan(core.zones)
-    if resolver not in PARTS:
-        raise RefusedError(f"there is no resolver {resolver}; name one of {', '.join(PARTS)}")
-    if part and part not in PARTS[resolver]:
-        raise RefusedError(f"the configuration of {resolver} has no part {part}; it has {', '.join(PARTS[resolver])}")
-    chosen = _chosen(settings, resolver, secondary)
-    key = next((one for one in settings.keys if one.name == chosen.key), None)
-    listen = settings.listen[0]
-    ports = core.zones.thread.ports if core.zones.thread is not None else ()
-    host, port = listen.host, ports[0] if ports else listen.port
-    if primary is not None:
-        host, _, digits = primary.strip("[]").rpartition(":") if primary.count(":") == 1 or "]" in primary else (primary, "", "")
-        host, port = host.strip("[]"), int(digits) if digits.isdigit() else port
-    views = tuple(_view(core, one, made, settings) for one in made.classes)
-    if resolver == "bind":
-        _fit_bind(views)
-    if resolver == "unbound" and len(views) > 1:
-        views = (*views[:-1], replace(views[-1], networks=_networks(clients)))
-    signed = (key.name, key.algorithm) if key is not None else None
-    here = Told(host, port, views, signed, key_file or "sekisho.key", folder or _FOLDERS[resolver], chosen.gets_addresses)
-    return {"resolver": resolver, "text": snippet(resolver, here, part)}
-
-
-def _chosen(settings: PolicyZones, resolver: str, named: str | None) -> Secondary:
-    """Whose configuration it is: the one named, whatever it is said to be, else the first such resolver. Raises RefusedError.
-
-    Another's would be of no use: without the key that is wanted of it, or with one it does not have, it transfers nothing.
-    """
-    fitting = (one for one in settings.secondaries if (one.resolver == resolver if named is None else one.id == named))
-    chosen = next(fitting, None)
-    if chosen is not None:
-        return chosen
-    if named is not None:
-        raise RefusedError(f"there is no secondary {named}; `policy_zones.secondaries` names those there are")
-    known = ", ".join(one.id for one in settings.secondaries)
-    raise RefusedError(
-        f"no secondary is said to be {resolver}: add one with `resolver: {resolver}` to `policy_zones.secondaries`"
-        + (f", or name with --secondary which of {known} it is" if known else " and reload")
-    )
-
-
-def _fit_bind(views: tuple[View, ...]) -> None:
-    """Raises RefusedError where BIND would refuse its configuration."""
-    for view in views:
-        if len(view.zones) > BIND_ZONES:
-            of = f" of the class {view.id}" if view.id else ""
-            raise RefusedError(
-                f"BIND takes {BIND_ZONES} policy zones in a view and those{of} are {len(view.zones)}, two for each list:"
-                " publish fewer lists, or merge lists of one clause into one whose source has the entries of all"
-            )
-
-
-def _networks(clients: str | None) -> tuple[str, ...]:
-    """Networks whose clients get the tag of everybody else. Raises RefusedError."""
-    try:
-        found = [str(Prefix.parse(one.strip())) for one in (clients or "").split(",") if one.strip()]
-    except ValueError as error:
-        raise RefusedError(f"--clients: {error}") from None
-    if not found:
-        raise RefusedError(
-            "Unbound tags clients by network, and there are entitlement classes: name the networks it serves, as its access-control has"
-            " them: --clients 192.0.2.0/24,2001:db8::/32"
-        )
-    return tuple(found)
-
-
-_FOLDERS = {"bind": "", "unbound": "", "recursor": "", "knot": "/var/lib/knot-sekisho"}
-
-
-def _view(core: Core, one: Class, made: Plan, settings: PolicyZones) -> View:
-    passing = {step.passing for step in one.steps}
-    zones = []
-    for label in made.zones(one):
-        name = f"{label}.{settings.zone}"
-        action = "drop" if label == SILENCED else "garden" if label == GARDEN else "pass" if label in passing else ""
-        zones.append(ZoneTold(name, bool(action), action))
-    networks: tuple[str, ...] = ()
-    if len(made.classes) > 1 and one.id != DEFAULT:
-        held = (customer for customer in core.people.each() if made.class_of(customer.terms) is one)
-        networks = tuple(str(prefix) for customer in held for prefix in core.zones.prefixes(customer))
-    return View(one.id, tuple(zones), networks)
-
-
 async def export(core: Core, folder: str, zone: str | None, *, addresses: bool = True) -> Json:
     """Write zone files for a resolver that reads files, those alone that changed. Raises RefusedError.
 
     Without `addresses` lists come without the addresses of answers, as Unbound needs them.
     """
-    _settings(core.zones)
-    _plan(core.zones)
+    settings = settings_of(core.zones)
+    plan_of(core.zones)
     chosen = [one for one in list(core.zones.zones.values()) if zone is None or one.label == zone]
     if zone is not None and not chosen:
-        raise RefusedError(f"there is no policy zone {zone}; `sekisho rpz show` names those there are")
+        kept = next((one for one in core.people.lists if zone in {f"{kind}-{one.id}.{settings.zone}" for kind in ("list", "pass")}), None)
+        why = withheld(kept, settings) if kept is not None else ""
+        raise RefusedError(why or f"there is no policy zone {zone}; `sekisho rpz show` names those there are")
     return await asyncio.to_thread(_export, core.zones, chosen, Path(folder), whole=zone is None, addresses=addresses)
 
 

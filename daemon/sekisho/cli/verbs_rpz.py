@@ -32,7 +32,7 @@ def rpz_show() -> None:
 @click.argument("resolver", type=click.Choice(["bind", "unbound", "recursor", "knot"]))
 @click.option("--part", metavar="NAME", help="One piece: policy, zones (bind); conf, zones, script (recursor); transfer, zones (knot).")
 @click.option("--secondary", metavar="ID", help="Whose configuration it is, with its key; default: the first that is such a resolver.")
-@click.option("--primary", metavar="ADDRESS[:PORT]", help="Where the resolver reaches us; default: the first of `listen`.")
+@click.option("--primary", metavar="ADDRESS[:PORT]", help="Where the resolver reaches us; default: the addresses of `listen` it can reach.")
 @click.option(
     "--key-file", metavar="PATH", help="File on the machine of the resolver: its `key` clause (bind, knot) or the secret (recursor)."
 )

@@ -130,7 +130,7 @@ _FIGURES = (
     ("forwarded_share", "of the customer's queries that went on to a resolver"),
     ("new_name_share", "of the customer's queries for names nobody had asked for lately"),
     ("nxdomain_share", "of the customer's queries answered with NXDOMAIN"),
-    ("elsewhere_share", "of the customer's queries that resolvers told of over dnstap"),
+    ("elsewhere_share", "of the customer's queries counted beside a resolver, by dnstap or the kernel"),
     ("unanswered_share", "of the customer's queries that a measure left unanswered"),
 )
 

@@ -25,7 +25,8 @@ class Counted(enum.StrEnum):
     QUERIES = "queries"
     """CLIENT_QUERY; CLIENT_RESPONSE, where a resolver sends it, tells which of them were answered."""
     RESPONSES = "responses"
-    """CLIENT_RESPONSE alone: of resolvers that tell of answers only. Who is not answered is not counted."""
+    """CLIENT_RESPONSE alone: of resolvers that tell of answers only. Who is not answered is not counted, so that the condition of a
+    measure which silences does not end by itself."""
 
 
 def _as_mode(value: object) -> int:

@@ -91,6 +91,8 @@ class LineSettings(FileModel):
     """Whether lines are slowed (HTB, both directions)."""
     counters: Flag = False
     """Whether octets and mail connections of every customer are counted (nftables)."""
+    queries: Flag = False
+    """Whether queries of every customer to `resolvers` are counted (nftables), for `detection:`."""
     count_every: Rhythm = 10.0
     """How often the counters are read."""
     every: Rhythm = 30.0
@@ -104,7 +106,14 @@ class LineSettings(FileModel):
     def _fits(self) -> LineSettings:
         if self.shaping and not self.customers:
             raise ValueError("slowing lines needs the interfaces towards the customers: name them in `customers`, or say `shaping: false`")
+        if self.queries and not self.resolvers:
+            raise ValueError("counting queries needs the name servers customers ask: name their addresses in `resolvers`")
         return self
+
+    @property
+    def counted(self) -> bool:
+        """Whether anything is counted of every customer."""
+        return self.counters or self.queries
 
     @property
     def plan(self) -> Plan | None:

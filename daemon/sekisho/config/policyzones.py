@@ -139,6 +139,14 @@ class PolicyZones(FileModel):
         for one in self.secondaries:
             if one.key is not None and one.key not in names:
                 raise ValueError(f"secondary {one.id} signs with {one.key}, which is none of `keys`{did_you_mean(one.key, names)}")
+        families = {":" in place.host for place in self.listen}
+        for one in self.secondaries:
+            if one.notify is not None and (":" in one.notify.host) not in families:
+                kind, other = ("IPv6", "IPv4") if ":" in one.notify.host else ("IPv4", "IPv6")
+                raise ValueError(
+                    f"secondary {one.id} is told of changes at {one.notify}, and `listen` has no {kind} address to tell it from; add one,"
+                    f" or give `notify` an {other} address of that resolver"
+                )
         same = [sorted(group.terms) for group in self.classes]
         for group in self.classes:
             if same.count(sorted(group.terms)) > 1:

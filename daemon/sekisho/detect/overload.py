@@ -61,7 +61,7 @@ class Pattern:
     unanswered: int
     """Queries silenced, or over a hard budget."""
     elsewhere: int = 0
-    """Queries that resolvers told of: of these it is known at most whether they were answered."""
+    """Queries that resolvers told of, or the kernel: of these it is known at most whether they were answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,8 @@ class Line:
     """IPv4 addresses, or 1."""
     pattern: Pattern | None = None
     """None: not known for this window."""
+    unheard: bool = False
+    """A measure leaves them unanswered, and of what they ask no more is told: that they are quiet is no sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,8 @@ class Overload:
         over = (rates > limits) & loaded
         # Whether a measure leaves them unanswered is not known in the first window after a restart: that ends nothing.
         unknown = before.found & np.fromiter((line.pattern is None for line in lines), np.bool_, len(rows))
-        calm = ((rates < limits * settings.release) | ~(loaded | unknown)) & window.whole
+        unheard = np.fromiter((line.unheard for line in lines), np.bool_, len(rows))
+        calm = ((rates < limits * settings.release) | ~(loaded | unknown)) & window.whole & ~unheard
         after, ended = advance(before, over, calm, settings, window.at)
         if window.whole and not survey.load.held:
             self._learn(survey)

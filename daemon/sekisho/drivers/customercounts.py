@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from sekisho.detect.load import LoadSample
 from sekisho.detect.overload import Line, Pattern, Window
+from sekisho.drivers.customerstanding import standing
 from sekisho.drivers.dnstapseen import Seen
 from sekisho.drivers.maps import Head, MappedCustomers, map_customers
 from sekisho.drivers.sharedfiles import MappedTable, map_table, numbered_files
 from sekisho.model.counters import Counter
-from sekisho.model.customers import V4_MAPPED
 from sekisho.model.errors import TableError
 from sekisho.snapshot import layout
 from sekisho.snapshot.people import fields_of
@@ -31,11 +31,7 @@ _ALIVE_NS = 5_000_000_000
 _LATE_NS = 1_500_000_000
 """After its last sign of life, which comes with every wake-up, in which a worker is taken to be counting."""
 _GONE_NS = 3600 * 10**9
-"""After its last sign of life, in which a plane is taken to be one that is not used any more, where resolvers tell of queries."""
-_MOST_PREFIXES = 1024
-"""Prefixes of one customer that are counted up."""
-_MOST_ADDRESSES = 256
-"""Addresses that weigh: a /24."""
+"""After its last sign of life, in which a plane is taken to be one that is not used any more, where others tell of queries."""
 _NO_CELLS = (np.empty(0, np.int64), np.empty((0, 5), np.uint32))
 _FAILED = (Counter.UPSTREAM_TIMEOUTS, Counter.PENDING_FULL)
 
@@ -78,6 +74,12 @@ class CustomerCounts:
         self._before: _Sums | None = None
         self._dropped = np.zeros(0, np.uint32)
         """Queries that were dropped before any worker saw them, by row."""
+        self._asked = np.zeros(0, np.uint32)
+        """Queries the kernel counted on their way to a resolver, by row; """
+        self._readings = self._read = 0
+        """how often it was read so far, and until the last window; """
+        self._heard_at: float | None = None
+        """and the last window in which it was."""
         self._cells = _NO_CELLS
         """Rows looked at in the last window, and their pattern and loss counters, added up: the fields of `Pattern`, where what
         resolvers left unanswered is a difference that may be below zero."""
@@ -94,7 +96,7 @@ class CustomerCounts:
         before, self._before = self._before, sums
         busy = self._busy()
         # Both look at what changed since they were last asked.
-        told, worked = self._is_told(), self._is_whole(time.time_ns())
+        told, worked = self._is_told(now), self._is_whole(time.time_ns())
         whole = worked and told
         if before is None or now <= before.at:
             return None
@@ -116,11 +118,16 @@ class CustomerCounts:
 
     def dropped(self, rows: NDArray[np.int64], queries: NDArray[np.uint32]) -> None:
         """Queries of customers that the kernel dropped, since the last call: asked, and not answered. Rows are each there once."""
-        grown = np.zeros(max(len(self._dropped), int(rows.max(initial=-1)) + 1), np.uint32)
-        grown[: len(self._dropped)] = self._dropped
-        grown[rows] += queries
         # One store: a window may be read by another thread meanwhile.
-        self._dropped = grown
+        self._dropped = _added(self._dropped, rows, queries)
+
+    def asked(self, rows: NDArray[np.int64], queries: NDArray[np.uint32]) -> None:
+        """Queries of customers that the kernel saw on their way to a resolver, since the last call, whatever became of them.
+
+        To be called at each reading, if there were none too: a window without one is not whole.
+        """
+        self._asked = _added(self._asked, rows, queries)
+        self._readings += 1
 
     def lines(self, rows: NDArray[np.int64]) -> list[Line]:
         """The customers in `rows`, as far as the last window tells of them. Rows looked at for the first time have no pattern yet.
@@ -136,11 +143,12 @@ class CustomerCounts:
         # Answers to queries of the window before make the difference negative.
         grown[:, 3] = np.maximum(grown[:, 3].view(np.int32), 0)
         patterns = grown.tolist()
-        active, addresses = _standing(customers, rows)
+        active, silenced, addresses = standing(customers, rows)
+        unheard = self._seen.answers_only & silenced & ~self._is_dropped(rows)
         return [
-            Line(name, many, Pattern(*pattern) if seen else None) if name is not None and here else Line(None)
-            for name, here, many, seen, pattern in zip(
-                customers.names(rows), active.tolist(), addresses.tolist(), again.tolist(), patterns, strict=True
+            Line(name, many, Pattern(*pattern) if seen else None, unheard=mute) if name is not None and here else Line(None)
+            for name, here, many, seen, mute, pattern in zip(
+                customers.names(rows), active.tolist(), addresses.tolist(), again.tolist(), unheard.tolist(), patterns, strict=True
             )
         ]
 
@@ -155,7 +163,7 @@ class CustomerCounts:
     def line(self, row: int, customer: str) -> Line:
         """One customer's line, without a pattern."""
         try:
-            _, addresses = _standing(self._current_customers(), np.array([row], np.int64))
+            *_, addresses = standing(self._current_customers(), np.array([row], np.int64))
             return Line(customer, int(addresses[0]))
         except TableError:
             return Line(customer)
@@ -197,12 +205,10 @@ class CustomerCounts:
         sums = self._gone
         for file in self._files.values():
             sums = self._with(sums, file)
-        dropped = self._dropped
-        told = self._seen.queries
-        queries = np.zeros(max(len(sums.queries), len(dropped), len(told)), np.uint32)
-        queries[: len(sums.queries)] = sums.queries
-        queries[: len(dropped)] += dropped
-        queries[: len(told)] += told
+        others = self._dropped, self._asked, self._seen.queries
+        queries = np.zeros(max(len(one) for one in (sums.queries, *others)), np.uint32)
+        for one in (sums.queries, *others):
+            queries[: len(one)] += one
         return _Sums(now, queries, sums.totals, sums.latency)
 
     def _with(self, sums: _Sums, file: _File) -> _Sums:
@@ -230,14 +236,23 @@ class CustomerCounts:
         # A plane under tables of before counts for nobody: who is calm cannot be told.
         stale = any(file.is_stale for file in self._files.values())
         ages = [wall - int(worker[layout.WORKER_HEARTBEAT]) for worker in workers]
-        if self._seen.wanted and all(age > _GONE_NS for age in ages):
+        if (self._seen.wanted or self._heard_at is not None) and all(age > _GONE_NS for age in ages):
             return True
         return bool(living) and not stale and all(age < _LATE_NS and started <= since for age, started in living)
 
-    def _is_told(self) -> bool:
-        """Whether the resolvers that tell of queries did so all the while since the last call; of those that are wanted, one at least."""
+    def _is_told(self, now: float) -> bool:
+        """Whether who tells of queries beside the plane did so all the while since the last call (`now`: monotonic seconds).
+
+        Of resolvers that are wanted one at least; the kernel, where it counts, in every window.
+        """
         before, self._changes = self._changes, self._seen.changes
-        return not self._seen.wanted or (before == self._changes and self._seen.streams > 0)
+        read, self._read = self._read, self._readings
+        if self._readings != read:
+            self._heard_at = now
+        elif self._heard_at is not None and now - self._heard_at > _GONE_NS / 1e9:
+            self._heard_at = None
+        kernel = self._heard_at in {None, now}
+        return kernel and (not self._seen.wanted or (before == self._changes and self._seen.streams > 0))
 
     def _busy(self) -> list[float]:
         """Seconds each living UDP worker was busy since the last call."""
@@ -248,6 +263,14 @@ class CustomerCounts:
             if not int(worker[layout.WORKER_ROLE]) and abs(wall - int(worker[layout.WORKER_HEARTBEAT])) < _ALIVE_NS:
                 found.append((total - file.busy) / 1e9)
             file.busy = total
+        return found
+
+    def _is_dropped(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whose queries the kernel drops, and counts: these are heard of."""
+        dropped = self._dropped
+        found = np.zeros(len(rows), np.bool_)
+        here = rows < len(dropped)
+        found[here] = dropped[rows[here]] != 0
         return found
 
     def _cells_of(self, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
@@ -265,6 +288,9 @@ class CustomerCounts:
         dropped = self._dropped
         here = rows < len(dropped)
         found[here, 3] += dropped[rows[here]]
+        asked = self._asked
+        here = rows < len(asked)
+        found[here, 4] += asked[rows[here]]
         told, balance = self._seen.queries, self._seen.balance
         here = rows < min(len(told), len(balance))
         found[here, 4] += told[rows[here]]
@@ -278,24 +304,9 @@ class CustomerCounts:
         return self._customers
 
 
-def _standing(customers: MappedCustomers, rows: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Whether there is a customer in each row, and how many IPv4 addresses are theirs.
-
-    From 1 to a /24's; IPv6 prefixes are one line, however long.
-    """
-    known = rows < len(customers.tables.rows)
-    standing = fields_of(customers.tables.rows, layout.ROW)[np.where(known, rows, 0)]
-    slots = fields_of(customers.tables.slots, layout.SLOT)
-    at = np.where(known, standing["first"].astype(np.int64), 0)
-    addresses = np.zeros(len(rows), np.int64)
-    for _ in range(_MOST_PREFIXES):
-        going = (at > 0) & (at <= len(slots))
-        if not going.any():
-            break
-        slot = slots[at[going] - 1]
-        bits = 129 - slot["length"].astype(np.int64)
-        four = (slot["high"] == 0) & (slot["low"] >> np.uint64(32) == V4_MAPPED >> 32) & (bits <= 32)
-        addresses[going] += np.where(four, 1 << np.clip(bits, 0, 8), 0)
-        at[going] = slot["next"].astype(np.int64)
-        at[~going] = 0
-    return known & (standing["flags"] & layout.ACTIVE != 0), np.clip(addresses, 1, _MOST_ADDRESSES)
+def _added(sums: NDArray[np.uint32], rows: NDArray[np.int64], queries: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Sums by row, with more; they wrap."""
+    grown = np.zeros(max(len(sums), int(rows.max(initial=-1)) + 1), np.uint32)
+    grown[: len(sums)] = sums
+    grown[rows] += queries
+    return grown

@@ -27,6 +27,8 @@ class Seen:
     """Connections that ended, by why."""
     wanted: bool = False
     """Whether resolvers are to tell of queries."""
+    answers_only: bool = False
+    """Whether they tell of answers alone: who is given none is not heard of."""
     streams: int = 0
     """Connections over which a resolver tells of queries."""
     changes: int = 0

@@ -70,6 +70,8 @@ class Allowed:
     addresses: bool = True
     """Triggers on addresses in answers are given."""
     seen_at: float | None = None
+    asked_at: tuple[str, int] | None = None
+    """The address and port of ours it asked at last."""
     zones: dict[str, Transferred] = field(default_factory=dict)
     """By the zone's name."""
 
@@ -99,8 +101,8 @@ class Answers:
     def keyring(self) -> Mapping[dns.name.Name, dns.tsig.Key]:
         return {one.key.name: one.key for one in self.allowed if one.key is not None}
 
-    def answer(self, wire: bytes, source: str, *, tcp: bool) -> Answer | None:
-        """The answer to one message, or None: it gets none."""
+    def answer(self, wire: bytes, source: str, *, tcp: bool, here: tuple[str, int] | None = None) -> Answer | None:
+        """The answer to one message, which came from a `source` to an address and port `here`; None: it gets none."""
         if len(wire) < _ROOM or wire[2] & 0x80:
             return None
         try:
@@ -121,6 +123,8 @@ class Answers:
         if zone is None:
             return self._refused(query, "zone", dns.rcode.NOTAUTH, signer)
         asker.seen_at = self.clock()
+        if here is not None:
+            asker.asked_at = here
         return self._of_zone(query, zone, asker, signer, tcp=tcp)
 
     def is_near(self, source: str) -> bool:

@@ -2,19 +2,19 @@
 
 Rendering and signing a large zone takes seconds of a core: it is done in a loop of its own, so that the control
 plane's goes on. Zones belong to that loop: `PrimaryThread.call` is the one way to them. What is answered is
-`policyanswers`', whom a change is told `policynotify`'s.
+`policyanswers`', whom a change is told `policynotify`'s, from which address `policydatagrams`'.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import dns.name
 import structlog
@@ -22,6 +22,7 @@ import structlog
 from sekisho.config.policyzones import PolicyZones, ResolverKind
 from sekisho.drivers.listeners import bind_listeners
 from sekisho.drivers.policyanswers import Allowed, Answers
+from sekisho.drivers.policydatagrams import Datagrams, Place
 from sekisho.drivers.policynotify import Notified, Notifier
 from sekisho.drivers.transfer import load_tsig
 from sekisho.model.errors import UnavailableError
@@ -32,6 +33,7 @@ log = structlog.get_logger("sekisho.control")
 
 _LARGEST = 4096
 """Octets of a question at most."""
+_HEADER = 12
 _STRANGERS = 16
 """Connections at a time that are told they may not ask."""
 _BRIEF = 5.0
@@ -70,7 +72,7 @@ class Primary:
         self.strangers = 0
         self._sources: Counter[str] = Counter()
         self.turned_away = 0
-        self._datagrams: list[_Datagrams] = []
+        self._datagrams: Datagrams | None = None
 
     def serve(self, zone: Zone) -> None:
         """Serve a zone from now on, and tell its secondaries."""
@@ -80,19 +82,29 @@ class Primary:
     def withdraw(self, zone: Zone) -> None:
         self.answers.zones.pop(dns.name.from_wire(zone.origin, 0)[0], None)
 
-    def attach(self, datagrams: _Datagrams) -> None:
-        self._datagrams.append(datagrams)
+    def open(self, sockets: Iterable[socket.socket]) -> None:
+        """Answer datagrams from now on, in the running loop."""
+        self._datagrams = Datagrams(sockets, self._take)
+        self._datagrams.open()
 
     def close(self) -> None:
         """Close the sockets datagrams come by."""
-        for one in self._datagrams:
-            one.close()
+        if self._datagrams is not None:
+            self._datagrams.close()
 
-    def _send(self, wire: bytes, host: str, port: int) -> None:
-        for one in self._datagrams:
-            if one.reaches(host):
-                one.send(wire, (host, port))
-                return
+    def _send(self, wire: bytes, to: Notified) -> None:
+        known = next((one.asked_at for one in self.answers.allowed if one.id == to.id), None)
+        if self._datagrams is not None:
+            self._datagrams.tell(wire, to.host, to.port, known)
+
+    def _take(self, wire: bytes, source: Place, here: Place) -> Iterable[bytes]:
+        if len(wire) < _HEADER:
+            return ()
+        if wire[2] & 0x80:
+            self.notifier.answered(wire, *source)
+            return ()
+        answer = self.answers.answer(wire, source[0], tcp=False, here=here)
+        return answer.messages if answer is not None else ()
 
     async def serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection (RFC 7766): questions one after another until it closes or stands still.
@@ -104,6 +116,7 @@ class Primary:
             writer.close()
             return
         source = str(peer[0])
+        here: Place = writer.get_extra_info("sockname")[:2]
         if not self.answers.is_near(source):
             await self._refuse(reader, writer, source)
             return
@@ -118,7 +131,7 @@ class Primary:
                 wire = await _question(reader, self.settings.timeout)
                 if wire is None:
                     return
-                answer = self.answers.answer(wire, source, tcp=True)
+                answer = self.answers.answer(wire, source, tcp=True, here=here)
                 if answer is None:
                     return
                 for one in answer.messages:
@@ -173,43 +186,7 @@ async def _question(reader: asyncio.StreamReader, patience: float) -> bytes | No
     """The next message of a connection; None: it has an impossible length. Raises TimeoutError, OSError and EOFError."""
     async with asyncio.timeout(patience):
         length = int.from_bytes(await reader.readexactly(2), "big")
-        return await reader.readexactly(length) if 12 <= length <= _LARGEST else None
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, primary: Primary) -> None:
-        self._primary = primary
-        self._transport: asyncio.DatagramTransport | None = None
-        self._host = ""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
-        self._host = transport.get_extra_info("sockname")[0]
-
-    def reaches(self, host: str) -> bool:
-        return (":" in self._host) == (":" in host)
-
-    def send(self, wire: bytes, to: tuple[Any, ...]) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.sendto(wire, to)
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def error_received(self, exc: Exception) -> None:
-        """A secondary that is not there is asked again."""
-
-    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        if len(data) < 12:
-            return
-        if data[2] & 0x80:
-            self._primary.notifier.answered(data, addr[0])
-            return
-        answer = self._primary.answers.answer(data, addr[0], tcp=False)
-        if answer is not None:
-            for one in answer.messages:
-                self.send(one, addr)
+        return await reader.readexactly(length) if _HEADER <= length <= _LARGEST else None
 
 
 @dataclass(slots=True)
@@ -260,7 +237,7 @@ class PrimaryThread:
         if self._thread is not None:
             self._thread.join(_STOP)
 
-    async def _run(self, sockets: Sequence[tuple[str, Any]], ports: tuple[int, ...]) -> None:
+    async def _run(self, sockets: Sequence[tuple[str, socket.socket]], ports: tuple[int, ...]) -> None:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         servers = []
@@ -271,12 +248,10 @@ class PrimaryThread:
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
+        self.primary.open(one for name, one in sockets if name.startswith("udp-"))
         for name, one in sockets:
             if name.startswith("tcp-"):
                 servers.append(await asyncio.start_server(accept, sock=one))
-            else:
-                _, protocol = await loop.create_datagram_endpoint(lambda: _Datagrams(self.primary), sock=one)
-                self.primary.attach(protocol)
         self._started = _Started(loop, stop, ports)
         self._ready.set()
         try:

@@ -25,6 +25,7 @@ from sekisho.config.settings import PACK_ID, References, Settings, read_settings
 from sekisho.config.validation import did_you_mean
 from sekisho.drivers.accounts import SystemAccounts
 from sekisho.drivers.sitefiles import SiteFiles, is_missing, shown
+from sekisho.drivers.sitezones import zone_faults, zone_warnings
 from sekisho.lists.idn import to_wire
 from sekisho.model.clauses import Pack
 from sekisho.model.customers import Prefix
@@ -135,8 +136,8 @@ class _SiteReader:
             self._exchange(customers, packs)
         if settings is not None:
             self._measures(settings, packs, document)
-            self._classes(settings, packs, document)
-            self._places(settings, document)
+            self.faults += zone_faults(settings, document, packs, self._unread.packs, None if self._unread.lists else self._known_lists)
+            self.warnings += zone_warnings(settings, document, lists or ())
         if settings is not None and settings.notices is not None and settings.notices.templates is not None:
             self._templates(settings.notices.templates)
         if settings is None or lists is None or customers is None or self.faults:
@@ -273,21 +274,6 @@ class _SiteReader:
                 message = f"{clause} is no clause of a pack that `terms:` loads{did_you_mean(clause, clauses)}"
                 self.faults.append(document.fault(("measures", "clauses", clause), message))
 
-    def _classes(self, settings: Settings, packs: dict[str, Pack], document: Document) -> None:
-        """Packs of entitlement classes that are not there: the class would be of no customer, and its view of nobody."""
-        zones = settings.policy_zones
-        for number, one in enumerate(zones.classes if zones is not None else ()):
-            for message in unknown_terms(one.terms, packs, self._unread.packs):
-                self.faults.append(document.fault(("policy_zones", "classes", number, "terms"), f"class {one.id}: {message}"))
-
-    def _places(self, settings: Settings, document: Document) -> None:
-        """Policy zones where queries come in: one of the two would find the address taken, and that may be the plane."""
-        for place in settings.policy_zones.listen if settings.policy_zones is not None else ():
-            taken = next((one for one in settings.listen if one.port and one.port == place.port and _meet(one.host, place.host)), None)
-            if taken is not None:
-                message = f"{place} is taken: `listen` has {taken} for queries; give the policy zones an address or a port of their own"
-                self.faults.append(document.fault(("policy_zones", "listen"), message))
-
     def _warn_of(self, settings: Settings, packs: dict[str, Pack], lists: tuple[ListDefinition, ...]) -> None:
         if not settings.terms:
             self._warn("terms", "no terms pack is named: no clause, no measure - nothing is enforced")
@@ -334,8 +320,3 @@ class _SiteReader:
 
     def _warn(self, key: str, message: str) -> None:
         self.warnings.append(Fault(self._file, 0, message, key))
-
-
-def _meet(one: str, other: str) -> bool:
-    """Whether two addresses cannot both be listened at on one port: they are the same, or one is all of its family."""
-    return one == other or ((":" in one) == (":" in other) and bool({one, other} & {"0.0.0.0", "::"}))  # noqa: S104 - compared with

@@ -1,5 +1,5 @@
 """What a good site lacks on this machine or at this time: secrets that are not there, consents that are yet to be given,
-resolvers that learn late.
+resolvers that learn late, or that do not tell enough.
 
 Owns what `sekisho check` looks at besides the files of the site. All of it is a warning: the daemon starts, tells the
 same when it comes to it, and takes what is there by then. It may read as another user than who asks, so what cannot be
@@ -15,16 +15,25 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from sekisho.config.dnstap import Counted
 from sekisho.config.document import Document, scan_document
 from sekisho.config.faultlist import Faults
+from sekisho.config.lines import LineMode
 from sekisho.config.policyzones import PolicyZones, ResolverKind
 from sekisho.drivers.secrets import read_credential
 from sekisho.drivers.site import Site
 from sekisho.drivers.sitefiles import SiteFiles, shown
+from sekisho.model.clauses import MeasureRule
 from sekisho.model.customers import Consent
 from sekisho.model.errors import Fault, SekishoError
 from sekisho.model.lists import TsigKey
+from sekisho.model.measures import Detector, Effect
 from sekisho.rpz.zone import Timers
+
+_TWICE = (
+    "resolvers tell of queries by `dnstap:` too: of one that does and that is among `resolvers` each query is counted twice; let one of the"
+    " two tell of it"
+)
 
 
 def look_round(site: Site, path: Path, now: float) -> list[Fault]:
@@ -44,6 +53,10 @@ def look_round(site: Site, path: Path, now: float) -> list[Fault]:
     for index, one in enumerate(settings.policy_zones.secondaries if settings.policy_zones else ()):
         if one.id in late:
             found.append(main.fault(("policy_zones", "secondaries", index), late[one.id]))
+    if settings.dnstap is not None and settings.dnstap.count is Counted.RESPONSES:
+        found += [main.fault(("dnstap", "count"), text) for text in _unheard(site)]
+    if settings.dnstap is not None and settings.lines is not None and settings.lines.queries:
+        found.append(main.fault(("lines", "queries"), _TWICE))
     signed = [(one.order, one.tsig) for one in site.lists if one.tsig is not None]
     if signed and settings.lists is not None:
         document = _scan(settings.lists, shown(settings.lists))
@@ -63,6 +76,20 @@ def unnotified(settings: PolicyZones) -> list[tuple[str, str]]:
     )
     late = [one for one in settings.secondaries if one.notify is None and one.resolver is not ResolverKind.RECURSOR]
     return [(one.id, f"{one.id} {why}") for one in late]
+
+
+def _unheard(site: Site) -> Iterator[str]:
+    """Measures that leave a customer unanswered, whose end nobody could tell where answers alone are told of."""
+    settings, lines = site.settings, site.settings.lines
+    if lines is not None and lines.silence and lines.mode is LineMode.ENFORCE:
+        return  # the kernel counts what it drops
+    rules = [rule for pack in site.packs.values() for rule in pack.rules if isinstance(rule, MeasureRule)]
+    silencing = [rule.clause for rule in rules if rule.detector is Detector.DNS_OVERLOAD and rule.effect is Effect.SILENCE]
+    for clause in dict.fromkeys(one for one in silencing if not settings.measures.observes(one)):
+        yield (
+            f"of who is silenced under {clause} no answer is told, so it is not known whether the flood goes on: the measure stays until a"
+            " person lifts it; have the resolver tell of queries, with `count: queries`"
+        )
 
 
 def _scan(path: Path, file: str) -> Document:

@@ -7,11 +7,11 @@ has a way, which the family `inet` does not know. Nothing else in the kernel is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sekisho.enforce.state import Role, Table
+from sekisho.enforce.state import COUNTING, Role, Table
 from sekisho.enforce.wanted import Where
 from sekisho.model.customers import Prefix
 
@@ -23,8 +23,8 @@ FAMILIES = (INET, NETDEV)
 MAIL_PORTS = (25, 465, 587)
 _BEFORE_TRACKING = -300
 _MANGLE = -150
-_SOURCE = frozenset({Role.SILENCE, Role.NO_MAIL, Role.MAIL, Role.UP, Role.COUNT_UP, Role.COUNT_MAIL})
-_COUNTED = frozenset({Role.SILENCE, Role.COUNT_DOWN, Role.COUNT_UP, Role.COUNT_MAIL})
+_SOURCE = frozenset({Role.SILENCE, Role.NO_MAIL, Role.MAIL, Role.UP, Role.COUNT_UP, Role.COUNT_MAIL, Role.COUNT_QUERIES})
+_COUNTED = COUNTING | {Role.SILENCE}
 _MAPS = {Role.DOWN: "classid", Role.UP: "classid", Role.MAIL: "limit"}
 
 
@@ -44,6 +44,8 @@ class Names:
 
     at: tuple[tuple[int, tuple[Prefix, ...]], ...] = ()
     anywhere: tuple[int, ...] = ()
+    counted: tuple[Prefix, ...] = ()
+    """Name servers, at port 53, the queries to which are counted where that is wanted: those whose queries nobody else counts."""
 
 
 def family_of(role: Role) -> str:
@@ -77,8 +79,10 @@ def chains(tables: Iterable[Table], where: Where, names: Names) -> tuple[Chain, 
         by_role.setdefault(table.role, []).append(table)
     inner = [_inner(role, known, where) for role, known in by_role.items()]
     made = [*inner]
-    if Role.SILENCE in by_role:
-        made.append(_base(INET, "names", "prerouting", _BEFORE_TRACKING, _to_names(names)))
+    # What is dropped comes no further: it is not counted twice.
+    asked = (*(_to_names(names) if Role.SILENCE in by_role else ()), *(_asked(names) if Role.COUNT_QUERIES in by_role else ()))
+    if asked:
+        made.append(_base(INET, "names", "prerouting", _BEFORE_TRACKING, asked))
     forward = _forward(by_role, where)
     if forward:
         made.append(_base(INET, "forward", "forward", _MANGLE, forward))
@@ -130,14 +134,27 @@ def _to_names(names: Names) -> tuple[tuple[Json, ...], ...]:
     local: Json = _equal({"fib": {"result": "type", "flags": ["daddr"]}}, "local")
     rules.extend((*_queries(port), local, _jump(Role.SILENCE)) for port in names.anywhere)
     for port, prefixes in names.at:
-        for protocol, six in (("ip", False), ("ip6", True)):
-            own = [text for text in (str(one).partition("/")[0] for one in prefixes) if (":" in text) is six]
-            if own:
-                to: Json = {
-                    "match": {"op": "==", "left": {"payload": {"protocol": protocol, "field": "daddr"}}, "right": _any(sorted(own))}
-                }
-                rules.append((*_queries(port), to, _jump(Role.SILENCE)))
+        rules.extend((*_queries(port), to, _jump(Role.SILENCE)) for to in _to(prefixes))
     return tuple(rules)
+
+
+def _asked(names: Names) -> tuple[tuple[Json, ...], ...]:
+    """Queries to name servers that are counted: each datagram, and of TCP each connection, however much is asked on it."""
+    port: Json = _equal({"payload": {"protocol": "th", "field": "dport"}}, 53)
+    return tuple(
+        (*kind, to, _jump(Role.COUNT_QUERIES))
+        for to in _to(names.counted)
+        for kind in ((_proto("udp"), port), (_proto("tcp"), port, _opening()))
+    )
+
+
+def _to(prefixes: Iterable[Prefix]) -> Iterator[Json]:
+    """That a packet goes to one of some addresses, for each family."""
+    texts = [str(one).partition("/")[0] for one in prefixes]
+    for protocol, six in (("ip", False), ("ip6", True)):
+        own = sorted(text for text in texts if (":" in text) is six)
+        if own:
+            yield _equal({"payload": {"protocol": protocol, "field": "daddr"}}, _any(own))
 
 
 def _queries(port: int) -> tuple[Json, Json]:
@@ -150,9 +167,7 @@ def _forward(by_role: Mapping[Role, object], where: Where) -> tuple[tuple[Json, 
     rules: list[tuple[Json, ...]] = [(_jump(role),) for role in (Role.COUNT_DOWN, Role.COUNT_UP) if role in by_role]
     mail: list[Role] = [role for role in (Role.COUNT_MAIL, Role.NO_MAIL, Role.MAIL) if role in by_role]
     ports: Json = _equal({"payload": {"protocol": "tcp", "field": "dport"}}, _any(list(MAIL_PORTS)))
-    flags: Json = {"&": [{"payload": {"protocol": "tcp", "field": "flags"}}, ["fin", "syn", "rst", "ack"]]}
-    opening: Json = _equal(flags, "syn")
-    rules += [(ports, opening, _jump(role)) for role in mail]
+    rules += [(ports, _opening(), _jump(role)) for role in mail]
     if Role.DOWN in by_role and where.down:
         out: Json = _equal({"meta": {"key": "oifname"}}, _any(list(where.down)))
         rules.append((out, _jump(Role.DOWN)))
@@ -165,6 +180,11 @@ def _base(family: str, name: str, hook: str, priority: int, rules: tuple[tuple[J
 
 def _proto(name: str) -> Json:
     return _equal({"meta": {"key": "l4proto"}}, name)
+
+
+def _opening() -> Json:
+    """The first packet of a connection of TCP."""
+    return _equal({"&": [{"payload": {"protocol": "tcp", "field": "flags"}}, ["fin", "syn", "rst", "ack"]]}, "syn")
 
 
 def _jump(role: Role) -> Json:

@@ -46,9 +46,13 @@ class Role(enum.StrEnum):
     """What comes from it is."""
     COUNT_MAIL = "countmail"
     """Connections from it to ports of mail are."""
+    COUNT_QUERIES = "countqueries"
+    """Queries from it to name servers are, those that are dropped apart."""
 
 
-COUNTING = frozenset({Role.COUNT_DOWN, Role.COUNT_UP, Role.COUNT_MAIL})
+USAGE = (Role.COUNT_DOWN, Role.COUNT_UP, Role.COUNT_MAIL)
+"""Roles of which usage is counted."""
+COUNTING = frozenset({*USAGE, Role.COUNT_QUERIES})
 """Roles that limit nobody."""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
-from sekisho.enforce.state import Class, Role, State, Table, class_word, limit_name, number_of, on_wire, place_of
+from sekisho.enforce.state import USAGE, Class, Role, State, Table, class_word, limit_name, number_of, on_wire, place_of
 from sekisho.model.customers import Prefix
 from sekisho.model.measures import Enforcement
 
@@ -131,7 +131,7 @@ def _roles(line: Line, where: Where) -> tuple[Role, ...]:
     if what.rate is not None and numbered:
         given += (Role.DOWN, Role.UP)
     if line.counted:
-        given += (Role.COUNT_DOWN, Role.COUNT_UP, Role.COUNT_MAIL)
+        given += (*USAGE, Role.COUNT_QUERIES)
     return tuple([one for one in given if one in where.roles])
 
 

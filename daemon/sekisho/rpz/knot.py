@@ -7,6 +7,8 @@ client - is the Lua's that is generated.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sekisho.model.customers import Prefix
 from sekisho.rpz.records import client_ip, split
 from sekisho.rpz.told import Told, View
@@ -14,10 +16,10 @@ from sekisho.rpz.told import Told, View
 _TRANSFERS = """\
 %(include)sremote:
   - id: sekisho
-    address: %(host)s@%(port)d
+    address: %(primaries)s
 %(key)sacl:
   - id: sekisho-notify
-    address: %(host)s
+    address: %(hosts)s
 %(key)s    action: notify
 # The zones are for the resolver's files, and nobody asks them here.
 mod-queryacl:
@@ -203,13 +205,17 @@ def transfers(told: Told) -> str:
     """What Knot DNS is told: the zones of all classes, from the publisher into files."""
     text = _TRANSFERS % {
         "include": f'include: "{told.key_file}"\n' if told.key is not None else "",
-        "host": told.host,
-        "port": told.port,
+        "primaries": _several([f"{one.host}@{one.port}" for one in told.primaries]),
+        "hosts": _several(told.hosts),
         "key": f"    key: {told.key[0]}\n" if told.key is not None else "",
         "folder": told.folder,
     }
     names = dict.fromkeys(zone.name for view in told.views for zone in view.zones)
     return text + "".join(f"  - domain: {name}\n    template: sekisho\n" for name in names)
+
+
+def _several(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"[ {', '.join(items)} ]"
 
 
 def resolver_lua(told: Told) -> str:

@@ -70,10 +70,11 @@ def _bind_zone(told: Told, view: View, zone: ZoneTold, indent: str = "") -> str:
     key = f' key "{told.key[0]}"' if told.key is not None else ""
     # A NOTIFY comes to one view alone: the others look every second.
     often = " max-refresh-time 1; min-refresh-time 1;" if len(told.views) > 1 else ""
+    primaries = "".join(f" {one.host} port {one.port}{key};" for one in told.primaries)
     return (
         f'{indent}zone "{zone.name}" {{\n'
         f'{indent}    type secondary; file "{zone_file(told, zone.name, view.id)}"; masterfile-format raw;{often}\n'
-        f"{indent}    primaries {{ {told.host} port {told.port}{key}; }};\n"
+        f"{indent}    primaries {{{primaries} }};\n"
         f"{indent}    allow-query {{ none; }}; allow-transfer {{ none; }}; notify no;\n"
         f"{indent}}};\n"
     )
@@ -97,7 +98,8 @@ def _unbound(told: Told) -> str:
         for view in told.views:
             lines += [f'    access-control-tag: {network} "{_tag(view)}"' for network in view.networks]
     for name, views in _one_order(told.views):
-        lines += ["rpz:", f'    name: "{name}"', f"    primary: {told.host}@{told.port}", f"    allow-notify: {told.host}"]
+        lines += ["rpz:", f'    name: "{name}"', *(f"    primary: {one.host}@{one.port}" for one in told.primaries)]
+        lines += [f"    allow-notify: {host}" for host in told.hosts]
         lines.append(f'    zonefile: "{zone_file(told, name)}"')
         # A zone all have needs no tag, and asks those too who are in no network that is tagged.
         if len(views) < len(told.views):
@@ -162,7 +164,7 @@ def _recursor_lua(told: Told) -> str:
             path = zone_file(told, zone.name, view.id)
             dump = f', seedFile="{path}", dumpFile="{path}"' if told.folder else ""
             name = _policy(told, view, zone)
-            lines.append(f'rpzPrimary("{_endpoint(told)}", "{zone.name}", {{policyName="{name}", refresh=1{sign}{dump}}})')
+            lines.append(f'rpzPrimary({_endpoints(told)}, "{zone.name}", {{policyName="{name}", refresh=1{sign}{dump}}})')
     return "\n".join(lines) + "\n"
 
 
@@ -182,8 +184,9 @@ def _recursor_script(told: Told) -> str:
     return "\n".join(lines) + _SCRIPT
 
 
-def _endpoint(told: Told) -> str:
-    return f"[{told.host}]:{told.port}" if ":" in told.host else f"{told.host}:{told.port}"
+def _endpoints(told: Told) -> str:
+    quoted = [f'"{one}"' for one in told.primaries]
+    return quoted[0] if len(quoted) == 1 else f"{{{', '.join(quoted)}}}"
 
 
 _MAKERS: Mapping[str, Mapping[str, Callable[[Told], str]]] = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sekisho.config.values import Endpoint
+
 
 @dataclass(frozen=True, slots=True)
 class ZoneTold:
@@ -37,6 +39,17 @@ class Told:
     """Where the resolver keeps zones, or finds them."""
     addresses: bool = True
     """Whether it gets the addresses of lists (`rpz-ip`)."""
+    others: tuple[Endpoint, ...] = ()
+    """Where it reaches us besides `host` and `port`."""
+
+    @property
+    def primaries(self) -> tuple[Endpoint, ...]:
+        return Endpoint(self.host, self.port), *self.others
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The addresses alone, from which it is told of changes."""
+        return tuple(dict.fromkeys(one.host for one in self.primaries))
 
 
 def zone_file(told: Told, zone: str, view: str = "") -> str:

@@ -48,3 +48,24 @@ def test_a_secondary_has_a_key_or_is_said_to_have_none(text: str, key: str | Non
     found = read(text)
     assert found is not None
     assert [one.key for one in found.secondaries] == [key]
+
+
+@pytest.mark.parametrize(
+    ("listen", "notify", "lacks"),
+    [
+        ("192.0.2.1:5353", "[2001:db8::53]:53", "IPv6"),
+        ("[2001:db8::1]:5353", "192.0.2.53", "IPv4"),
+        ("[::]:5353", "192.0.2.53", "IPv4"),
+        ("0.0.0.0:5353", "192.0.2.53", ""),
+    ],
+)
+def test_who_is_told_of_changes_is_told_from_an_address_of_the_family(listen: str, notify: str, lacks: str) -> None:
+    document = MAIN % f", unsigned: true, notify: '{notify}'" + f"  listen: '{listen}'\n"
+    if not lacks:
+        parse_settings(document, "/etc/sekisho/sekisho.yaml")
+        return
+    with pytest.raises(ConfigError) as caught:
+        parse_settings(document, "/etc/sekisho/sekisho.yaml")
+    (fault,) = caught.value.faults
+    assert f"secondary resolver-1 is told of changes at {notify}" in fault.message
+    assert f"`listen` has no {lacks} address" in fault.message

@@ -139,6 +139,14 @@ def test_forwarding_to_itself_is_refused():
     assert "come back" in fault.message
 
 
+def test_queries_are_counted_to_name_servers_that_are_named():
+    lines = "version: 1\nupstream: {address: 192.0.2.53}\nlines: {shaping: false, queries: true%s}\n"
+    assert "name their addresses in `resolvers`" in _fault(lines % "").message
+    found = parse_settings(lines % ", resolvers: 192.0.2.53", "sekisho.yaml").lines
+    assert found is not None
+    assert (found.counters, found.queries, found.counted) == (False, True, True)
+
+
 def test_an_address_named_twice_is_refused():
     assert _fault('version: 1\nlisten: ["127.0.0.1:53", "127.0.0.1:53"]\nupstream: {address: 192.0.2.53}\n').path == "listen[1]"
 

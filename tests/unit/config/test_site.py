@@ -275,6 +275,20 @@ def test_a_pack_of_an_entitlement_class_has_to_be_there(site):
     assert len(load_site(site / "sekisho.yaml").settings.policy_zones.classes) == 2
 
 
+def test_what_is_published_of_sealed_lists_is_a_list_and_sealed(site):
+    _change(site, "sekisho.yaml", "lists: lists.yaml\n", "lists: lists.yaml\npolicy_zones:\n  zone: rpz.test\n  sealed: [c2, can]\n")
+    _change(site, "sekisho.yaml", "127.0.0.1:5353", "127.0.0.1:5454")
+    ((file, line, path, message),) = _faults(site)
+    assert (file, line, path) == ("sekisho.yaml", 10, "policy_zones.sealed[1]")
+    assert "there is no list can; did you mean `cam`?" in message
+    _change(site, "sekisho.yaml", "can]", "cam]")
+    (warning,) = [one for one in load_site(site / "sekisho.yaml").warnings if one.path.startswith("policy_zones")]
+    assert (warning.line, warning.path) == (10, "policy_zones.sealed[0]")
+    assert "list c2 is not sealed: it is published in any case" in warning.message
+    (site / "lists.yaml").write_text("version: 1\nlists: 7\n")
+    assert [path for _, _, path, _ in _faults(site)] == ["lists"], "what could not be read is not held against who names it"
+
+
 def test_a_webhook_that_anybody_could_read_or_imitate_is_warned_of(site):
     sinks = (
         "\nevents:\n  sinks:\n"

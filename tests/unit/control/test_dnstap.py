@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.app.control_dnstap import RETRY, Taps
-from sekisho.config.dnstap import DnstapSettings
+from sekisho.config.dnstap import Counted, DnstapSettings
 from sekisho.drivers.dnstapseen import Seen
 from support import wait_until
 from support.dnstap import Sender, message
@@ -46,6 +46,20 @@ async def _following(site: Site, tmp_path: Path) -> None:
         assert not (tmp_path / name).exists()
         sender.close()
     assert (taps.observation(), seen.wanted, seen.streams) == (None, False, 0)
+
+
+def test_that_answers_alone_are_told_of_is_known_to_who_reads_the_counts(site: Site, tmp_path: Path) -> None:
+    async def following() -> None:
+        seen = Seen()
+        taps = Taps(site.folder, seen)
+        for count, only in ((Counted.RESPONSES, True), (Counted.QUERIES, False)):
+            await taps.follow(DnstapSettings.model_construct(socket=tmp_path / "s", count=count), 1.0)
+            assert seen.answers_only == only
+        seen.answers_only = True
+        await taps.follow(None, 1.0)
+        assert not seen.answers_only
+
+    asyncio.run(following())
 
 
 def test_what_cannot_be_opened_is_told_and_tried_again(site: Site, tmp_path: Path) -> None:

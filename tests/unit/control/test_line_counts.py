@@ -18,11 +18,16 @@ ROWS = {"c-1": 5, "c-2": 9}
 class Heard:
     def __init__(self):
         self.queries = []
+        self.seen = []
         self.usage = []
 
     def dropped(self, rows, queries):
         assert (rows.dtype, queries.dtype) == (np.int64, np.uint32)
         self.queries.append(dict(zip(rows.tolist(), queries.tolist(), strict=True)))
+
+    def asked(self, rows, queries):
+        assert (rows.dtype, queries.dtype) == (np.int64, np.uint32)
+        self.seen.append(dict(zip(rows.tolist(), queries.tolist(), strict=True)))
 
     def add(self, source, at, rows, down, up, mail=None):
         assert (rows.dtype, down.dtype, up.dtype, mail.dtype) == (np.int64, np.uint64, np.uint64, np.uint32)
@@ -43,6 +48,9 @@ class Told(LineCounts):
     def dropped_so_far(self, given, owners, *, whole=True):
         self.silenced(self.silenced_since(counters(given, whole=whole)), owners)
 
+    def asked_so_far(self, given, owners):
+        self.asked(self.asked_since(counters(given)), owners)
+
     def used_so_far(self, at, down, up, mail, owners):
         self.usage(at, self.usage_since(*map(counters, (down, up, mail))), owners)
 
@@ -60,6 +68,19 @@ def test_queries_dropped_are_added_up_over_the_addresses_of_a_customer():
     one.dropped_so_far({A: (10, 0), B: (2, 0)}, OWNERS)
     assert heard.queries == [{5: 5}]
     assert one.dropped == 5
+
+
+def test_queries_let_through_are_told_at_each_reading_also_when_there_were_none():
+    one, heard = counts()
+    one.asked_so_far({A: (7, 0)}, OWNERS)
+    assert heard.seen == [], "the first reading is where counting begins"
+    one.asked_so_far({A: (10, 0), B: (2, 0), C: (4, 0)}, OWNERS)
+    one.asked_so_far({A: (10, 0), B: (2, 0), C: (4, 0)}, OWNERS)
+    one.moved([C])
+    one.asked_so_far({A: (11, 0), B: (2, 0), C: (9, 0)}, OWNERS)
+    one.asked_so_far({A: (11, 0), B: (2, 0), C: (10, 0)}, OWNERS)
+    assert heard.seen == [{5: 5, 9: 4}, {}, {5: 1}, {9: 1}], "what an address asked while it moved is nobody's"
+    assert (heard.queries, one.dropped) == ([], 0)
 
 
 def test_a_table_that_was_made_anew_counts_from_nothing():

@@ -10,10 +10,14 @@ import itertools
 import json
 import time
 import zlib
+from types import SimpleNamespace
 
 import pytest
 
+from sekisho.app.control_policyconfig import primaries_of
 from sekisho.cli.verbs_rpz import _shown
+from sekisho.config.policyzones import PolicyZones
+from sekisho.config.values import Endpoint
 from sekisho.model.errors import RefusedError
 from sekisho.model.measures import Enforcement
 from sekisho.rpz.serials import newer
@@ -364,6 +368,89 @@ def test_no_resolver_gets_the_configuration_of_another(folder, resolver):
             await until(lambda: control.core.zones.plan is not None)
             with pytest.raises(RefusedError, match=f"add one with `resolver: {resolver}` to `policy_zones.secondaries` and reload"):
                 await control.policy_zone_configuration(resolver, secondary=None, **settings)
+
+    asyncio.run(scenario())
+
+
+ALL4, ALL6, HERE, LAN, LAN6 = "0.0.0.0", "::", "127.0.0.1", "192.0.2.1", "2001:db8::1"
+
+
+@pytest.mark.parametrize(
+    ("listen", "secondary", "primaries"),
+    [
+        ((HERE,), "127.0.0.1", (HERE,)),
+        ((HERE,), "192.0.2.53", (HERE,)),
+        ((HERE, LAN), "192.0.2.53", (LAN,)),
+        ((HERE, LAN), "192.0.2.0/24", (LAN,)),
+        ((LAN, HERE), "127.0.0.1", (HERE,)),
+        ((LAN, LAN6), "2001:db8::53", (LAN6,)),
+        ((LAN, "192.0.2.2", LAN6), "192.0.2.53", (LAN, "192.0.2.2")),
+        ((LAN, HERE, "192.0.2.2"), "2001:db8::53", (LAN, "192.0.2.2")),
+        ((ALL4, LAN6), "192.0.2.53", (LAN6,)),
+        ((ALL4,), "192.0.2.53", ()),
+        ((ALL6,), "2001:db8::53", ()),
+        ((ALL6, HERE), "2001:db8::53", ()),
+    ],
+)
+def test_a_resolver_is_told_the_addresses_by_which_it_reaches_us(listen, secondary, primaries):
+    settings = PolicyZones.model_validate(
+        {
+            "zone": "rpz.test",
+            "listen": [str(Endpoint(host, 5353 + number)) for number, host in enumerate(listen)],
+            "secondaries": [{"id": "one", "address": secondary, "unsigned": True}],
+        },
+        context={},
+    )
+    zones = SimpleNamespace(thread=None)
+    if not primaries:
+        with pytest.raises(RefusedError, match=r"no address by which one \(.*\) reaches this machine: say with --primary"):
+            primaries_of(zones, settings, settings.secondaries[0], "bind", None)
+        return
+    found = primaries_of(zones, settings, settings.secondaries[0], "bind", None)
+    assert found == [Endpoint(host, 5353 + listen.index(host)) for host in primaries]
+
+
+@pytest.mark.parametrize(
+    ("named", "resolver", "told"),
+    [
+        ("192.0.2.9", "bind", "192.0.2.9 port {port};"),
+        ("192.0.2.9:5400", "bind", "192.0.2.9 port 5400;"),
+        ("[2001:db8::1]", "bind", "2001:db8::1 port {port};"),
+        ("[2001:db8::1]:5400", "bind", "2001:db8::1 port 5400;"),
+        ("primary.example:5400", "unbound", "primary: primary.example@5400"),
+    ],
+)
+def test_a_resolver_is_told_what_is_said_of_where_we_are(folder, named, resolver, told):
+    settings = {"part": "", "secondary": "one", "key_file": None, "folder": None, "clients": None}
+
+    async def scenario():
+        async with publishing(folder) as control:
+            await until(lambda: control.core.zones.plan is not None)
+            text = (await control.policy_zone_configuration(resolver, primary=named, **settings))["text"]
+            assert told.format(port=control.core.zones.thread.ports[0]) in text
+            for wrong, why in (
+                ("192.0.2.9:abc", "'abc' is no port"),
+                ("2001:db8::1", "in brackets"),
+                ("primary.example", "is no address"),
+                ("0.0.0.0", "is no address a resolver can reach"),
+            ):
+                if resolver != "unbound" or wrong != "primary.example":
+                    with pytest.raises(RefusedError, match=f"--primary: .*{why}"):
+                        await control.policy_zone_configuration(resolver, primary=wrong, **settings)
+
+    asyncio.run(scenario())
+
+
+def test_a_file_of_a_sealed_list_is_refused_with_the_reason(folder, tmp_path):
+    async def scenario():
+        async with publishing(folder) as control:
+            await until(lambda: held(control, "list-c2"))
+            for zone in ("list-csam.rpz.test", "pass-csam.rpz.test"):
+                with pytest.raises(RefusedError, match=r"list csam is sealed and is not published: .* `policy_zones.sealed`"):
+                    await control.export_policy_zones(str(tmp_path / "out"), zone, addresses=True, actor=ACTOR)
+            for zone in ("list-nosuch.rpz.test", "csam"):
+                with pytest.raises(RefusedError, match="there is no policy zone"):
+                    await control.export_policy_zones(str(tmp_path / "out"), zone, addresses=True, actor=ACTOR)
 
     asyncio.run(scenario())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,6 +38,7 @@ class Site:
     settings: Detection = field(default_factory=Detection)
     addresses: Mapping[str, int] = field(default_factory=dict)
     patterns: Mapping[str, Pattern] = field(default_factory=dict)
+    unheard: Collection[str] = ()
     memory: Overload = field(default_factory=Overload)
     now: float = 1_000_000.0
     seed: int = 0
@@ -60,7 +61,7 @@ class Site:
         window = Window(self.now, counts, sample(utilisation, seconds=seconds, **load), whole)  # type: ignore[arg-type]
         survey = self.memory.survey(window, self.settings)
         names = [self.name(int(row)) for row in survey.rows]
-        lines = [Line(name, self.addresses.get(name, 1), self.patterns.get(name)) for name in names]
+        lines = [Line(name, self.addresses.get(name, 1), self.patterns.get(name), name in self.unheard) for name in names]
         return self.memory.conclude(survey, lines, self.settings)
 
     def found(self, windows: int, utilisation: float = QUIET, **more: float) -> set[str]:

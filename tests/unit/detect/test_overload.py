@@ -190,6 +190,19 @@ def test_a_measure_does_not_end_by_its_own_success() -> None:
     assert [[one.customer for one in site.look(QUIET).gone] for _ in range(3)] == [[], [], ["flood"]]
 
 
+def test_who_is_silenced_and_not_heard_of_is_not_taken_for_calm() -> None:
+    """Where resolvers tell of answers alone the flood is nothing to be seen, whether it goes on or not."""
+    site = town(flood=FLOOD)
+    site.found(4, LOADED)
+    site.loud, site.unheard = {"flood": 0.0}, {"flood"}
+    for load in (LOADED, QUIET) * 10:
+        after = site.look(load)
+        assert [one.customer for one in after.found] == ["flood"]
+        assert after.gone == ()
+    site.unheard = set()
+    assert [[one.customer for one in site.look(QUIET).gone] for _ in range(3)] == [[], [], ["flood"]]
+
+
 def test_who_is_held_by_a_hard_budget_without_load_is_not_found_for_it() -> None:
     site = town(flood=FLOOD)
     site.patterns = {"flood": Pattern(0, 0, 0, int(FLOOD * 9))}

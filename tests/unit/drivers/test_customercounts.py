@@ -12,6 +12,8 @@ import pytest
 
 from sekisho.detect.overload import Line, Pattern, Window
 from sekisho.drivers.customercounts import CustomerCounts
+from sekisho.drivers.dnstapseen import Seen
+from sekisho.drivers.maps import Head, map_customers
 from sekisho.drivers.sharedfiles import counts_file, create_table, map_table
 from sekisho.drivers.tablerows import CustomerRow
 from sekisho.model.counters import Counter
@@ -259,6 +261,53 @@ def test_queries_the_kernel_dropped_count_as_asked_and_not_answered(site: Site) 
     assert line.pattern is not None
     assert line.pattern.unanswered == 7
     assert clock.queries() == {}
+
+
+def test_queries_the_kernel_saw_on_their_way_count_and_a_window_without_a_reading_is_not_whole(site: Site) -> None:
+    clock, row = Clock(site), np.array([1], np.int64)
+    clock.window()
+    none = np.zeros(0, np.int64), np.zeros(0, np.uint32)
+
+    def window(*readings: int) -> tuple[int, bool]:
+        for many in readings:
+            clock.counts.asked(*((row, np.array([many], np.uint32)) if many else none))
+        found = clock.window()
+        assert found is not None
+        return int(found.counts.sum()), found.whole
+
+    assert not clock.window().whole, "nobody counts"  # type: ignore[union-attr]
+    assert window(5, 2) == (7, True)
+    (line,) = clock.counts.lines(row)
+    assert window(3, 0) == (3, True)
+    (line,) = clock.counts.lines(row)
+    assert line.pattern == Pattern(0, 0, 0, 0, 3)
+    assert window() == (0, False)
+    assert window(0) == (0, True)
+    clock.now += 3600
+    assert not window()[1]
+    worker = alive(site.worker())
+    worker.ask("a.example")
+    clock.window()
+    alive(worker)
+    assert window()[1], "an hour later it is the plane's alone again"
+
+
+def test_who_is_silenced_is_not_heard_of_where_resolvers_tell_of_answers_alone_unless_the_kernel_counts(site: Site) -> None:
+    seen = Seen()
+    counts = CustomerCounts(site.folder, seen)
+    table = map_customers(site.folder, Head(site.folder).generation)
+    everybody = np.arange(1, 10, dtype=np.int64)
+    (silenced,) = [int(row) for row, name in zip(everybody, table.names(everybody), strict=True) if name == "silenced"]
+    rows = np.array([1, silenced], np.int64)
+
+    def unheard() -> list[bool]:
+        return [line.unheard for line in counts.lines(rows)]
+
+    assert unheard() == [False, False], "of queries that resolvers tell of"
+    seen.answers_only = True
+    assert unheard() == [False, True]
+    counts.dropped(np.array([silenced], np.int64), np.array([1], np.uint32))
+    assert unheard() == [False, False]
 
 
 def test_a_plane_from_before_an_upgrade_counts_for_nobody_until_it_has_the_tables_of_now(site: Site) -> None:

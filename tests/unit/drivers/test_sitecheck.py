@@ -159,6 +159,32 @@ def test_a_resolver_that_learns_of_a_change_at_its_next_refresh_is_told(site: Pa
     assert "up to 60 seconds later" in told.message
 
 
+@pytest.mark.parametrize(
+    ("more", "warned"),
+    [
+        ("dnstap: {socket: /run/d.sock, count: responses}\n", True),
+        ("dnstap: {socket: /run/d.sock}\n", False),
+        ("dnstap: {socket: /run/d.sock, count: responses}\nmeasures: {mode: enforce, clauses: {nbnet/22-2-5: observe}}\n", False),
+        ("dnstap: {socket: /run/d.sock, count: responses}\nlines: {mode: enforce, shaping: false}\n", False),
+    ],
+)
+def test_a_measure_whose_end_nobody_could_tell_is_told(site: Path, more: str, warned: bool) -> None:
+    document = MAIN.replace("[gunma]", "[gunma, nbnet]") + ("" if "measures:" in more else "measures: {mode: enforce}\n") + more
+    (site / "sekisho.yaml").write_text(document)
+    told = looked(site)
+    assert [(one.path, "under nbnet/22-2-5 no answer is told" in one.message) for one in told] == [("dnstap.count", True)] * warned
+
+
+def test_queries_that_two_tell_of_are_told(site: Path) -> None:
+    lines = "lines: {shaping: false, resolvers: 192.0.2.53, queries: true}\n"
+    (site / "sekisho.yaml").write_text(MAIN + lines)
+    assert looked(site) == []
+    (site / "sekisho.yaml").write_text(MAIN + lines + "dnstap: {socket: /run/d.sock}\n")
+    (told,) = looked(site)
+    assert told.path == "lines.queries"
+    assert "counted twice" in told.message
+
+
 def test_check_goes_on_and_warns(site: Path) -> None:
     (site / "radius.secret").unlink()
     done = CliRunner().invoke(cli, ["--config", str(site / "sekisho.yaml"), "--json", "check"])

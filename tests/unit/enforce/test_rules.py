@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from sekisho.enforce.rules import INET, NETDEV, Names, chains, set_body, table_named
 from sekisho.enforce.state import Role, Table
@@ -56,6 +57,17 @@ def test_queries_are_dropped_only_on_their_way_to_the_name_servers():
     assert "2001:db8::53" in told
     assert '"local"' in told
     assert all(any(port in json.dumps(rule) for port in ('"right": 53}', '"right": 5353}')) for rule in rules)
+
+
+def test_queries_are_counted_on_their_way_to_the_resolvers_named_once_they_are_not_dropped():
+    names = replace(NAMES, counted=(Prefix.parse("192.0.2.53"), Prefix.parse("2001:db8::53")))
+    rules = {one.name: one for one in chains(ALL, WHERE, names)}["names"].rules
+    assert [rule[-1]["jump"]["target"] for rule in rules] == ["silence"] * 3 + ["countqueries"] * 4
+    counting = json.dumps(rules[3:])
+    assert all(text in counting for text in ("192.0.2.53", "2001:db8::53", '"udp"', '"tcp"', '"syn"'))
+    assert "5353" not in counting, "what the plane counts itself"
+    (alone,) = [one for one in chains([Table(Role.COUNT_QUERIES, False, 32)], WHERE, names) if one.hook is not None]
+    assert {rule[-1]["jump"]["target"] for rule in alone.rules} == {"countqueries"}
 
 
 def test_mail_is_looked_at_for_new_connections_to_its_ports_alone():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from sekisho.config.values import Endpoint
 from sekisho.rpz.snippets import PARTS, snippet
 from sekisho.rpz.told import Told, View, ZoneTold
 
@@ -69,6 +72,25 @@ def test_knot_dns_transfers_each_zone_once_and_answers_nobody() -> None:
     lua = snippet("knot", told(NARROW, DEFAULT), "zones")
     assert "networks = { '32.7.2.0.192.rpz-client-ip', '48.zz.7.db8.2001.rpz-client-ip' }" in lua
     assert "['silenced.rpz.test'] = { action = 'drop' }" in lua
+
+
+def test_each_resolver_is_told_all_addresses_it_reaches_us_by() -> None:
+    several = replace(told(DEFAULT), others=(Endpoint("2001:db8::1", 5353), Endpoint("192.0.2.1", 5354)))
+    key = ' key "one.key.test"'
+    assert f"primaries {{ 192.0.2.1 port 5353{key}; 2001:db8::1 port 5353{key}; 192.0.2.1 port 5354{key}; }};" in snippet("bind", several)
+    lines = [
+        "    primary: 192.0.2.1@5353",
+        "    primary: 2001:db8::1@5353",
+        "    primary: 192.0.2.1@5354",
+        "    allow-notify: 192.0.2.1",
+        "    allow-notify: 2001:db8::1",
+        "    zonefile:",
+    ]
+    assert "\n".join(lines) in snippet("unbound", several)
+    assert 'rpzPrimary({"192.0.2.1:5353", "[2001:db8::1]:5353", "192.0.2.1:5354"}, "silenced.rpz.test"' in snippet("recursor", several)
+    text = snippet("knot", several, "transfer")
+    assert "    address: [ 192.0.2.1@5353, 2001:db8::1@5353, 192.0.2.1@5354 ]\n" in text
+    assert "    address: [ 192.0.2.1, 2001:db8::1 ]\n" in text
 
 
 @pytest.mark.parametrize("resolver", PARTS)
