@@ -154,7 +154,7 @@ class _Walker:
             value, end = self.decoder.raw_decode(self.text, self.position)
         except json.JSONDecodeError as error:
             cut = error.pos >= len(self.text) - _CUT or error.msg.startswith("Unterminated")
-            raise ValueError(_TOO_LONG if cut and not self._is_all else _NO_JSON) from None
+            raise ValueError(_TOO_LONG if cut and not self._is_all() else _NO_JSON) from None
         except (ValueError, RecursionError):
             raise ValueError(_NO_JSON) from None
         if end - self.position > ELEMENT:
@@ -163,20 +163,19 @@ class _Walker:
         self._look_ahead()
         return value
 
-    @property
     def _is_all(self) -> bool:
         return self.taken >= len(self.data)
 
     def _look_ahead(self) -> None:
         """Decode more, so that a value that may be read is here as a whole. What was read is let go."""
-        if self._is_all or len(self.text) - self.position > ELEMENT:
+        if self._is_all() or len(self.text) - self.position > ELEMENT:
             return
         self._line()
         parts = [self.text[self.position :]]
-        while not self._is_all and sum(map(len, parts)) <= ELEMENT:
+        while not self._is_all() and sum(map(len, parts)) <= ELEMENT:
             octets = self.data[self.taken : self.taken + _STEP].tobytes()
             self.taken += len(octets)
-            parts.append(self.characters.decode(octets, self._is_all))
+            parts.append(self.characters.decode(octets, self._is_all()))
         self.text, self.position, self.counted = "".join(parts), 0, 0
 
     def _skip_space(self) -> bool:
@@ -185,13 +184,13 @@ class _Walker:
             match = _SPACE.match(self.text, self.position)
             if match is not None:
                 self.position = match.end()
-            if self.position < len(self.text) or self._is_all:
+            if self.position < len(self.text) or self._is_all():
                 self._look_ahead()
                 return self.position < len(self.text)
 
     def _skip_line(self, reason: str) -> None:
         line = self._line()
-        while (end := self.text.find("\n", self.position)) < 0 and not self._is_all:
+        while (end := self.text.find("\n", self.position)) < 0 and not self._is_all():
             self.position = len(self.text)
             self._look_ahead()
         self.position = len(self.text) if end < 0 else end + 1
