@@ -62,6 +62,8 @@ class _Walker:
     characters: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("surrogateescape"))
     decoder: json.JSONDecoder = field(default_factory=json.JSONDecoder)
     position: int = 0
+    enough: int = 0
+    """Before here there is so much ahead that no value can end behind it."""
     counted: int = 0
     line: int = 1
     told: bool = False
@@ -160,7 +162,8 @@ class _Walker:
         if end - self.position > ELEMENT:
             raise ValueError(_TOO_LONG)
         self.position = end
-        self._look_ahead()
+        if end >= self.enough:
+            self._look_ahead()
         return value
 
     def _is_all(self) -> bool:
@@ -168,7 +171,7 @@ class _Walker:
 
     def _look_ahead(self) -> None:
         """Decode more, so that a value that may be read is here as a whole. What was read is let go."""
-        if self._is_all() or len(self.text) - self.position > ELEMENT:
+        if self._is_all() or self.position < self.enough:
             return
         self._line()
         parts = [self.text[self.position :]]
@@ -177,16 +180,18 @@ class _Walker:
             self.taken += len(octets)
             parts.append(self.characters.decode(octets, self._is_all()))
         self.text, self.position, self.counted = "".join(parts), 0, 0
+        self.enough = len(self.text) if self._is_all() else len(self.text) - ELEMENT
 
     def _skip_space(self) -> bool:
         while True:
-            self._look_ahead()
             match = _SPACE.match(self.text, self.position)
             if match is not None:
                 self.position = match.end()
-            if self.position < len(self.text) or self._is_all():
-                self._look_ahead()
+            if self.position < self.enough:
+                return True
+            if self._is_all():
                 return self.position < len(self.text)
+            self._look_ahead()
 
     def _skip_line(self, reason: str) -> None:
         line = self._line()
