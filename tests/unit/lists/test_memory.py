@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from sekisho.lists import jsonfeed, policyzone, rows, scan, zonefile, zonetransfer
+from sekisho.lists import guard, jsonfeed, policyzone, rows, scan, zonefile, zonetransfer
 from sekisho.lists.compile import FeedResult, compile_feed
-from sekisho.lists.rows import Tally
+from sekisho.lists.rows import Rows, Tally
 from sekisho.lists.zonetransfer import ZoneReader
 from sekisho.model.errors import FeedError
 from sekisho.model.lists import ListDefinition, ListFormat, Scope
@@ -146,3 +146,17 @@ def test_differences_without_end_are_given_up(monkeypatch: pytest.MonkeyPatch, b
     soas = [zone + b"\0\6\0\1\0\0\0\1\0\x16\0\0" + serial.to_bytes(4, "big") + bytes(16) for serial in serials]
     with pytest.raises(FeedError, match="the whole zone is smaller"):
         _ = [reader.feed(b"\0\0\x84\0\0\0\0\1\0\0\0\0" + soa) for soa in soas]
+
+
+def test_rows_that_repeat_others_go_before_they_are_sorted() -> None:
+    """A row goes only where name, triggers and action are those of one before it: what holds of a name is what held."""
+    found = Rows()
+    for _ in range(1000):
+        found.add(b"\1a\7example\0", 1, 1, rows.NXDOMAIN)
+        found.add(b"\1b\7example\0", 2, 1, rows.NXDOMAIN)
+    found.add(b"\1a\7example\0", 3, 2, rows.NXDOMAIN)
+    found.add(b"\1b\7example\0", 4, 1, rows.EXCEPT)
+    digests, depths = guard.sift_rows(found, KEY, guard.build_guard(KEY), lambda *_: pytest.fail("none is refused"))
+    assert (len(digests), len(depths), found.count) == (4, 4, 4)
+    assert found.lines[:4].tolist() == [1, 2, 3, 4]
+    assert [found.name(row)[1:2] for row in range(4)] == [b"a", b"b", b"a", b"b"]
