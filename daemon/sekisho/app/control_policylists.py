@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from sekisho.drivers.feeds import Feeds
-from sekisho.drivers.listsources import Order, obtain, place_of
+from sekisho.drivers.listsources import Order, Turns, obtain, place_of
 from sekisho.drivers.listversions import Identity
 from sekisho.lists.guard import select
 from sekisho.model.errors import FeedError
@@ -37,6 +37,7 @@ class NamedLists:
         self._lists = lists
         self._key = key
         self._clock = clock
+        self._turns = Turns()
 
     def compiled(self, definition: ListDefinition) -> CompiledList:
         return self._lists.compiled(definition)
@@ -49,7 +50,7 @@ class NamedLists:
         order = Order(named, Identity.of(named, self._key), self._key, frozenset(), self._clock(), whole=True)
         try:
             async with Feeds() as feeds:
-                stored = await obtain(order, feeds, self._clock)
+                stored = await obtain(order, feeds, self._clock, self._turns)
         except FeedError:
             raise
         except Exception as error:  # noqa: BLE001 - the text of whatever it is may be the list's

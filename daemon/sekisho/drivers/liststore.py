@@ -20,7 +20,7 @@ from pathlib import Path
 from sekisho.drivers.feeds import Feeds
 from sekisho.drivers.listentries import ListEntry, ListStatus
 from sekisho.drivers.listfiles import ListFiles
-from sekisho.drivers.listsources import Order, obtain, place_of
+from sekisho.drivers.listsources import Order, Turns, obtain, place_of
 from sekisho.drivers.listversions import Base, Identity, Stored, fitting, lost
 from sekisho.drivers.sealedlists import SealedLists
 from sekisho.lists.compile import guard_for
@@ -53,6 +53,7 @@ class ListStore:
         self._feeds = feeds or Feeds()
         self._sealed = sealed or SealedLists()
         self._clock = clock
+        self._turns = Turns()
         self._entries: dict[str, ListEntry] = {}
         self._on_change: OnChange | None = None
         self._saves: dict[str, asyncio.Task[None]] = {}
@@ -229,7 +230,7 @@ class ListStore:
             order = replace(order, known=known, base=base)
         if entry.definition.sealed:
             return await self._sealed.obtain(order)
-        return await obtain(order, self._feeds, self._clock)
+        return await obtain(order, self._feeds, self._clock, self._turns)
 
     async def _take(self, entry: ListEntry, fresh: Stored | None, now: float) -> bool:
         """Put a version in force, or hold it; True if another one is in force now. Raises OSError."""

@@ -37,7 +37,7 @@ HEADER = struct.Struct("<8sBQ")
 """Before an answer: MAGIC, `Outcome`, octets that follow."""
 MAGIC = b"SEALED\0\1"
 
-_LARGEST_FACTOR, _LARGEST_ROOM = 16, 1 << 20
+LARGEST_FACTOR, LARGEST_ROOM = 16, 1 << 20
 """An answer is at most so many times the list's `max_bytes`, and so many octets more: the shortest entry of
 any format is 4 octets, and 26 compiled; local data is at most a few times its text."""
 
@@ -83,11 +83,11 @@ class SealedLists:
             answer, code = await self._ask(order)
         return await asyncio.to_thread(_understood, answer, code, order)
 
-    async def _ask(self, order: Order) -> tuple[bytes, int]:
+    async def _ask(self, order: Order) -> tuple[bytearray, int]:
         """What the process answered, and its exit code."""
         definition = order.definition
         seconds = definition.timeout * TOTAL_FACTOR + self._room
-        largest = definition.max_bytes * _LARGEST_FACTOR + _LARGEST_ROOM
+        largest = definition.max_bytes * LARGEST_FACTOR + LARGEST_ROOM
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -116,7 +116,7 @@ class SealedLists:
             await _end(process)
 
 
-async def _exchange(process: asyncio.subprocess.Process, request: bytes, largest: int) -> bytes:
+async def _exchange(process: asyncio.subprocess.Process, request: bytes, largest: int) -> bytearray:
     assert process.stdin is not None  # noqa: S101 - it is a pipe
     assert process.stdout is not None  # noqa: S101 - it is a pipe
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -130,7 +130,7 @@ async def _exchange(process: asyncio.subprocess.Process, request: bytes, largest
         answer += chunk
         if len(answer) > largest:
             raise FeedError(f"compiled it is larger than {largest} octets; set a larger `max_bytes` of the list if it should be")
-    return bytes(answer)
+    return answer
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
@@ -147,7 +147,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-def _understood(answer: bytes, code: int, order: Order) -> Stored | None:
+def _understood(answer: bytearray, code: int, order: Order) -> Stored | None:
     """The meaning of an answer. Raises FeedError."""
     if code < 0:
         raise FeedError(

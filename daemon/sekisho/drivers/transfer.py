@@ -11,11 +11,13 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import functools
 import re
 import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,16 +70,18 @@ async def transfer(
     never_block: Collection[bytes] = (),
     full: bool = False,
     clock: Callable[[], float] = time.time,
+    compiling: AbstractAsyncContextManager[object] | None = None,
 ) -> Zone | None:
     """Bring a zone up to date with its primary; None if it is. Raises FeedError.
 
-    `full` asks for the whole zone, also where the primary's serial is not newer than ours.
+    `full` asks for the whole zone, also where the primary's serial is not newer than ours. `compiling`: what is held while
+    what came is compiled, on which the primary's time is not spent.
     """
     shown = f"zone {definition.zone} of {definition.source}"
     total = definition.timeout * TOTAL_FACTOR
     try:
         async with asyncio.timeout(total):
-            return await _transfer(definition, key, base, tuple(never_block), full=full, clock=clock)
+            compiled = await _transfer(definition, key, base, tuple(never_block), full=full, clock=clock)
     except TimeoutError:
         raise FeedError(
             f"{shown} gave nothing for {definition.timeout:g} s, or not all of it in {total:g} s; check the primary and the way to it"
@@ -87,11 +91,16 @@ async def transfer(
     except (OSError, EOFError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "the primary broke off"
         raise FeedError(f"{shown}: {reason}; check that the primary is up and lets this host transfer the zone") from None
+    if compiled is None:
+        return None
+    async with compiling or contextlib.nullcontext():
+        return await asyncio.to_thread(compiled)
 
 
 async def _transfer(
     definition: ListDefinition, key: Key, base: Base | None, never_block: tuple[bytes, ...], *, full: bool, clock: Callable[[], float]
-) -> Zone | None:
+) -> Callable[[], Zone] | None:
+    """What compiles the zone that came; None if ours is the primary's."""
     zone = _zone_of(definition)
     signer = Signer(await asyncio.to_thread(load_tsig, definition.tsig)) if definition.tsig else None
     async with _connection(definition, signer, clock) as link:
@@ -113,18 +122,20 @@ async def _transfer(
                 tally = Tally(tally.file, tally.sealed)
     async with _connection(definition, signer, clock) as link:
         reader = await link.read_zone(zone, ZoneReader(zone, tally))
-        return await asyncio.to_thread(_finished, reader, definition, key, guard)
+        return functools.partial(_finished, reader, definition, key, guard)
 
 
-async def _incremental(link: _Link, zone: bytes, definition: ListDefinition, key: Key, guard: Any, tally: Tally, base: Base) -> Zone | None:
+async def _incremental(
+    link: _Link, zone: bytes, definition: ListDefinition, key: Key, guard: Any, tally: Tally, base: Base
+) -> Callable[[], Zone] | None:
     reader = await link.read_zone(zone, ZoneReader(zone, tally, asked=base.serial))
     match reader.outcome:
         case Transferred.CURRENT:
             return None
         case Transferred.FULL:
-            return await asyncio.to_thread(_finished, reader, definition, key, guard)
+            return functools.partial(_finished, reader, definition, key, guard)
         case Transferred.DELTA:
-            return await asyncio.to_thread(_applied, reader, base, key, guard)
+            return functools.partial(_applied, reader, base, key, guard)
 
 
 def _finished(reader: ZoneReader, definition: ListDefinition, key: Key, guard: Any) -> Zone:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sekisho.lists.rows import Rows, Tally
-from sekisho.lists.scan import MAX_LINE, start_of_text
+from sekisho.lists.scan import MAX_LINE, lines_of
 from sekisho.model.addresses import key_of
 from sekisho.model.customers import Prefix
 from sekisho.model.lists import Trigger
@@ -23,8 +23,8 @@ _TRIGGERS = int(Trigger.EXACT | Trigger.ADDRESS)
 
 def read(data: NDArray[np.uint8], rows: Rows, tally: Tally) -> None:
     """Read a feed into `rows`."""
-    for number, line in enumerate(data[start_of_text(data) :].tobytes().split(b"\n"), 1):
-        text = line[:MAX_LINE].decode("ascii", "replace")
+    for number, start, end in lines_of(data):
+        text = data[start : min(end, start + MAX_LINE)].tobytes().decode("ascii", "replace")
         word = _COMMENT.split(text, maxsplit=1)[0].strip()
         if not word:
             continue

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sekisho.lists import adblock, addresslist, domains, hosts, idn, jsonfeed, tabular
-from sekisho.lists.guard import REFUSALS, Guard, build_guard, digest_rows
+from sekisho.lists.guard import REFUSALS, Guard, build_guard, sift_rows
 from sekisho.lists.merge import merge
 from sekisho.lists.names import names_of
-from sekisho.lists.rows import FIXED, Rows, Tally
+from sekisho.lists.rows import FAULTS, FIXED, Rows, Tally
 from sekisho.lists.scan import octets, rows_for
 from sekisho.model.errors import Fault, FeedError
 from sekisho.model.lists import Action, ListDefinition, ListFormat, Scope
@@ -80,9 +80,9 @@ def finish(definition: ListDefinition, rows: Rows, key: Key, guard: Guard, tally
 
     `version` empty: the digest of the compiled list stands for that of its content.
     """
-    digests, depths, codes = digest_rows(rows, key, guard)
-    _report_refused(rows, codes, tally)
-    merged = merge(digests, rows.triggers[: rows.count], rows.actions[: rows.count], np.flatnonzero(codes == 0))
+    digests, depths = sift_rows(rows, key, guard, lambda numbers, codes: _refuse(rows, numbers, codes, tally))
+    merged = merge(digests, rows.triggers[: rows.count], rows.actions[: rows.count])
+    del digests
     actions, numbers = _actions_in_use(rows, merged.exact, merged.below)
     names, offsets = np.empty(0, np.uint8), np.empty(0, np.int64)
     if not definition.sealed:
@@ -145,10 +145,11 @@ def _read(definition: ListDefinition, data: NDArray[np.uint8], tally: Tally) -> 
     return rows
 
 
-def _report_refused(rows: Rows, codes: NDArray[np.uint8], tally: Tally) -> None:
-    for row in np.flatnonzero(codes).tolist():
+def _refuse(rows: Rows, numbers: NDArray[np.int64], codes: NDArray[np.uint8], tally: Tally) -> None:
+    for row, code in zip(numbers[:FAULTS].tolist(), codes[:FAULTS].tolist(), strict=True):
         text = "" if tally.sealed else idn.to_text(rows.name(row))
-        tally.refuse(int(rows.lines[row]), REFUSALS[codes[row]], text)
+        tally.refuse(int(rows.lines[row]), REFUSALS[code], text)
+    tally.refused += max(0, len(numbers) - FAULTS)
 
 
 def _actions_in_use(rows: Rows, exact: NDArray[np.uint32], below: NDArray[np.uint32]) -> tuple[tuple[Action, ...], NDArray[np.uint32]]:

@@ -8,6 +8,7 @@ in a list of scope `subtree`: in one of scope `exact` it would widen the list, s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,10 @@ from sekisho.lists.scan import cursor_at, drive, octets, odd_text, scan_domains,
 from sekisho.model.lists import Scope, Trigger
 
 WILD_EXACT = "`*.` in a list of scope exact; name what it blocks, or give the list scope subtree"
+
+
+_TOGETHER, _CHARACTERS = 1 << 16, 1 << 20
+"""Values that are read together, and characters of them: a pass of the scanner is worth more than one name."""
 
 
 def read(data: NDArray[np.uint8], scope: Scope, rows: Rows, tally: Tally) -> None:
@@ -35,8 +40,34 @@ def read(data: NDArray[np.uint8], scope: Scope, rows: Rows, tally: Tally) -> Non
             tally.skip(line, str(error), text)
 
 
-def read_values(values: Sequence[str], numbers: Sequence[int], scope: Scope, rows: Rows, tally: Tally) -> None:
-    """Read names that another format found; `numbers` gives the line of each."""
+@dataclass(slots=True)
+class Values:
+    """Names that another format finds one by one; they are read many at a time, and the last at `close`."""
+
+    scope: Scope
+    rows: Rows
+    tally: Tally
+    _values: list[str] = field(default_factory=list)
+    _numbers: list[int] = field(default_factory=list)
+    _characters: int = 0
+
+    def add(self, value: str, number: int) -> None:
+        """A name, and the number of its line."""
+        self._values.append(value)
+        self._numbers.append(number)
+        self._characters += len(value)
+        if len(self._values) >= _TOGETHER or self._characters >= _CHARACTERS:
+            self.close()
+
+    def close(self) -> None:
+        """Read what is there."""
+        _read_values(self._values, self._numbers, self.scope, self.rows, self.tally)
+        self._values.clear()
+        self._numbers.clear()
+        self._characters = 0
+
+
+def _read_values(values: Sequence[str], numbers: Sequence[int], scope: Scope, rows: Rows, tally: Tally) -> None:
     plain, wild = triggers_of(scope)
     joined = "\n".join(value.replace("\n", "\0").strip() or "." for value in values).encode("utf-8", "replace")
     data = octets(joined)

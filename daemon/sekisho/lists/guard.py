@@ -23,7 +23,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.resources
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sekisho.lists import idn
+from sekisho.lists.merge import Repeats
 from sekisho.lists.rows import EXCEPT, PASSTHRU, Rows
 from sekisho.model.lists import PREFIXES, ActionKind, Trigger
 from sekisho.snapshot import compiling
@@ -50,6 +51,8 @@ REFUSALS = (
 )
 """Why an entry is refused, by the code that `judge` gives; 0: it is not."""
 
+_AT_A_TIME = 1 << 18
+"""Rows judged at a time."""
 _PREFIXES = int(PREFIXES)
 _WIDEST_V4, _WIDEST_V6, _V4 = 96 + 8, 16, 96
 _LENGTHS = tuple(bytes((length,)) for length in range(64))
@@ -89,14 +92,18 @@ def build_guard(key: Key, never_block: Iterable[bytes] = ()) -> Guard:
 
 def digest_rows(rows: Rows, key: Key, guard: Guard) -> tuple[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.uint8]]:
     """Digest every row and judge it: digests uint64 (n, 2), depths uint8 (labels; of a prefix its length), codes of REFUSALS uint8."""
-    count = rows.count
+    return _judged(rows, slice(0, rows.count), key, guard)
+
+
+def _judged(rows: Rows, part: slice, key: Key, guard: Guard) -> tuple[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.uint8]]:
+    count = part.stop - part.start
     digests = np.empty((count, 2), np.uint64)
     depths, codes = np.empty(count, np.uint8), np.empty(count, np.uint8)
     judge(
         rows.blob,
-        rows.offsets[:count],
-        rows.triggers[:count],
-        rows.actions[:count],
+        rows.offsets[part],
+        rows.triggers[part],
+        rows.actions[part],
         key[0],
         key[1],
         guard.keys,
@@ -108,6 +115,35 @@ def digest_rows(rows: Rows, key: Key, guard: Guard) -> tuple[NDArray[np.uint64],
         np.empty(128, np.int64),
     )
     return digests, depths, codes
+
+
+def sift_rows(
+    rows: Rows, key: Key, guard: Guard, refused: Callable[[NDArray[np.int64], NDArray[np.uint8]], None]
+) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
+    """Digest every row, as `digest_rows`, and leave in `rows` those alone that are not refused and, as far as is seen at once,
+    repeat no other; gives their digests and depths.
+
+    `refused` is told of the refused ones while they are still there: numbers of rows, and their codes.
+    """
+    count, kept, repeats = rows.count, 0, Repeats.none()
+    # Room for all of them takes memory only where there is something.
+    digests, depths = np.empty((count, 2), np.uint64), np.empty(count, np.uint8)
+    for begin in range(0, count, _AT_A_TIME):
+        part = slice(begin, min(begin + _AT_A_TIME, count))
+        some, deep, codes = _judged(rows, part, key, guard)
+        bad = np.flatnonzero(codes)
+        if len(bad):
+            refused(bad + begin, codes[bad])
+        repeats.mark(some, rows.triggers[part], rows.actions[part], codes)
+        good = np.flatnonzero(codes == 0)
+        end = kept + len(good)
+        digests[kept:end], depths[kept:end] = some[good], deep[good]
+        if end < part.stop:
+            for column in (rows.offsets, rows.lines, rows.triggers, rows.actions):
+                column[kept:end] = column[part][good].copy()
+        kept = end
+    rows.count = kept
+    return digests[:kept], depths[:kept]
 
 
 def reguard(compiled: CompiledList, guard: Guard) -> tuple[CompiledList, int]:

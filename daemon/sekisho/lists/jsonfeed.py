@@ -7,11 +7,13 @@ Read as a stream of values, each decoded alone, so that a feed is never held as 
 * of an object at the top that holds arrays, each array is read the same way; strings count in the
   array whose key is `column`, or in any when the list has no `column`.
 
-A value that cannot be decoded costs the rest of its line.
+A value that cannot be decoded costs the rest of its line. So does one of more than ELEMENT characters: it would be held as
+objects, which take twenty times as much. The text is decoded as far ahead as that, and let go behind.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterator
@@ -26,34 +28,42 @@ from sekisho.lists.rows import Rows, Tally
 from sekisho.lists.scan import start_of_text
 from sekisho.model.lists import Scope
 
-_BATCH = 1 << 16
+ELEMENT = 1 << 20
+"""Characters of one value: of an element of an array at the top, a line of JSON Lines, a member that is no array."""
+
+_STEP = 1 << 18
+"""Octets decoded at a time."""
+_CUT = 16
+"""An error so near to the end of what is decoded is that of a value that goes on behind it."""
 _SPACE = re.compile(r"[\s,]*")
 _MARK = re.compile(r"\s*:\s*")
+_NO_JSON = "it is not JSON"
+_TOO_LONG = f"one value has more than {ELEMENT} characters; a feed has a name, or an object, in each"
 
 
 def read(data: NDArray[np.uint8], scope: Scope, column: str | None, rows: Rows, tally: Tally) -> None:
     """Read a feed into `rows`."""
-    # Surrogates in place of bytes that are no UTF-8 make the name they stand in invalid, and no other.
-    text = bytes(data[start_of_text(data) :].data).decode("utf-8", "surrogateescape")
-    walker = _Walker(text, column, tally)
-    values: list[str] = []
-    numbers: list[int] = []
-    for value, number in walker.names():
-        values.append(value)
-        numbers.append(number)
-        if len(values) == _BATCH:
-            domains.read_values(values, numbers, scope, rows, tally)
-            values, numbers = [], []
-    domains.read_values(values, numbers, scope, rows, tally)
+    values = domains.Values(scope, rows, tally)
+    for value, number in _Walker(data, column, tally, start_of_text(data)).names():
+        values.add(value, number)
+    values.close()
 
 
 @dataclass(slots=True)
 class _Walker:
-    text: str
+    data: NDArray[np.uint8]
     column: str | None
     tally: Tally
+    taken: int
+    """Octets that are decoded."""
+    text: str = ""
+    """Of what is decoded, as much as is not read yet, and some before it."""
+    # Surrogates in place of bytes that are no UTF-8 make the name they stand in invalid, and no other.
+    characters: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("surrogateescape"))
     decoder: json.JSONDecoder = field(default_factory=json.JSONDecoder)
     position: int = 0
+    enough: int = 0
+    """Before here there is so much ahead that no value can end behind it."""
     counted: int = 0
     line: int = 1
     told: bool = False
@@ -90,20 +100,25 @@ class _Walker:
                 self.position += 1
                 break
             try:
-                key, after = self.decoder.raw_decode(self.text, self.position)
-                colon = _MARK.match(self.text, after)
-                if colon is None or not isinstance(key, str):
-                    raise ValueError("not a member")  # noqa: TRY301 - one place handles what is no member
+                if self.text[self.position] != '"':
+                    raise ValueError(_NO_JSON)  # noqa: TRY301 - one place handles what is no member
+                key = self._value()
+                colon = _MARK.match(self.text, self.position)
+                if colon is None:
+                    raise ValueError(_NO_JSON)  # noqa: TRY301
                 self.position = colon.end()
+                self._look_ahead()
                 if self.text[self.position : self.position + 1] == "[":
                     arrays = True
                     self.position += 1
                     yield from self._array(strings=self.column in (None, key))
-                else:
-                    record[key], self.position = self.decoder.raw_decode(self.text, self.position)
-            except (ValueError, RecursionError):
-                self._skip_line()
+                    continue
+                value = self._value()
+            except ValueError as error:
+                self._skip_line(str(error))
                 return
+            if key == self.column:
+                record[key] = value
         else:
             self._breaks_off()
         if self.column in record or not arrays:
@@ -112,9 +127,9 @@ class _Walker:
     def _element(self, *, strings: bool) -> Iterator[tuple[str, int]]:
         line = self._line()
         try:
-            value, self.position = self.decoder.raw_decode(self.text, self.position)
-        except (ValueError, RecursionError):
-            self._skip_line()
+            value = self._value()
+        except ValueError as error:
+            self._skip_line(str(error))
             return
         if isinstance(value, str):
             if strings:
@@ -135,17 +150,56 @@ class _Walker:
             wanted = f"{self.column!r}" if self.column is not None else "the key that `column` of the list would name"
             self.tally.skip(line, f"the object has no name under {wanted}", "")
 
-    def _skip_space(self) -> bool:
-        match = _SPACE.match(self.text, self.position)
-        if match is not None:
-            self.position = match.end()
-        return self.position < len(self.text)
+    def _value(self) -> Any:
+        """The value at the position, which moves behind it. Raises ValueError, whose text is what is wrong, without the value."""
+        try:
+            value, end = self.decoder.raw_decode(self.text, self.position)
+        except json.JSONDecodeError as error:
+            cut = error.pos >= len(self.text) - _CUT or error.msg.startswith("Unterminated")
+            raise ValueError(_TOO_LONG if cut and not self._is_all() else _NO_JSON) from None
+        except (ValueError, RecursionError):
+            raise ValueError(_NO_JSON) from None
+        if end - self.position > ELEMENT:
+            raise ValueError(_TOO_LONG)
+        self.position = end
+        if end >= self.enough:
+            self._look_ahead()
+        return value
 
-    def _skip_line(self) -> None:
+    def _is_all(self) -> bool:
+        return self.taken >= len(self.data)
+
+    def _look_ahead(self) -> None:
+        """Decode more, so that a value that may be read is here as a whole. What was read is let go."""
+        if self._is_all() or self.position < self.enough:
+            return
+        self._line()
+        parts = [self.text[self.position :]]
+        while not self._is_all() and sum(map(len, parts)) <= ELEMENT:
+            octets = self.data[self.taken : self.taken + _STEP].tobytes()
+            self.taken += len(octets)
+            parts.append(self.characters.decode(octets, self._is_all()))
+        self.text, self.position, self.counted = "".join(parts), 0, 0
+        self.enough = len(self.text) if self._is_all() else len(self.text) - ELEMENT
+
+    def _skip_space(self) -> bool:
+        while True:
+            match = _SPACE.match(self.text, self.position)
+            if match is not None:
+                self.position = match.end()
+            if self.position < self.enough:
+                return True
+            if self._is_all():
+                return self.position < len(self.text)
+            self._look_ahead()
+
+    def _skip_line(self, reason: str) -> None:
         line = self._line()
-        end = self.text.find("\n", self.position)
+        while (end := self.text.find("\n", self.position)) < 0 and not self._is_all():
+            self.position = len(self.text)
+            self._look_ahead()
         self.position = len(self.text) if end < 0 else end + 1
-        self.tally.skip(line, "it is not JSON")
+        self.tally.skip(line, reason)
         self.told = self.told or not self._skip_space()
 
     def _breaks_off(self) -> None:

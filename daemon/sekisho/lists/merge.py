@@ -19,6 +19,12 @@ _LONG_RUN = 32
 """Rows of one first word that are sorted by insertion; more is a feed that repeats itself."""
 
 
+_PLACES = 1 << 16
+"""Rows that are remembered to tell repeats by."""
+REPEATED = 255
+"""Beside the codes of refusals: a row that is as one before it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Merged:
     """Sorted by digest, none twice. `rows` int64 (n): the first row of each name; actions as in `Rows`."""
@@ -30,20 +36,20 @@ class Merged:
     below: NDArray[np.uint32]
 
 
-def merge(digests: NDArray[np.uint64], triggers: NDArray[np.uint8], actions: NDArray[np.uint32], kept: NDArray[np.int64]) -> Merged:
-    """Merge the rows whose numbers are in `kept` (ascending)."""
-    everything = len(kept) == len(digests)
-    first = np.ascontiguousarray(digests[:, 0] if everything else digests[kept, 0])
+def merge(digests: NDArray[np.uint64], triggers: NDArray[np.uint8], actions: NDArray[np.uint32]) -> Merged:
+    """Merge the rows."""
+    first = np.ascontiguousarray(digests[:, 0])
     order = np.argsort(first)
     words = first[order]
-    order = order if everything else kept[order]
     if not (words[1:] == words[:-1]).any():
         own = triggers[order]
         action = actions[order]
         # `take` is four times as fast as `digests[order]`.
         return Merged(order, digests.take(order, axis=0), own, np.where(own & 1, action, 0), np.where(own & 2, action, 0))
     if not _sort_runs(order, words, digests):
-        order = kept[np.lexsort((kept, digests[kept, 1], first))]
+        # Rows of one digest stay in their order: the sort is stable.
+        order = np.lexsort((digests[:, 1], first))
+    del first, words
     count = len(order)
     merged = Merged(
         np.empty(count, np.int64),
@@ -60,6 +66,41 @@ def merge(digests: NDArray[np.uint64], triggers: NDArray[np.uint8], actions: NDA
         merged.exact[:unique].copy(),
         merged.below[:unique].copy(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """The rows seen of late: which of the next ones say nothing new. Each digest has one place; a feed of one name fills one.
+
+    `digests` uint64 (places, 2), `actions` int64 (places): action and triggers of the row.
+    """
+
+    digests: NDArray[np.uint64]
+    actions: NDArray[np.int64]
+
+    @classmethod
+    def none(cls) -> Repeats:
+        return cls(np.zeros((_PLACES, 2), np.uint64), np.full(_PLACES, -1, np.int64))
+
+    def mark(self, digests: NDArray[np.uint64], triggers: NDArray[np.uint8], actions: NDArray[np.uint32], codes: NDArray[np.uint8]) -> None:
+        """Give REPEATED in `codes` to the rows of code 0 that are as one seen before."""
+        _mark_repeats(digests, triggers, actions, codes, self.digests, self.actions)
+
+
+@compiled
+def _mark_repeats(digests, triggers, actions, codes, seen, said):  # type: ignore[no-untyped-def]
+    places = seen.shape[0]
+    for row in range(codes.shape[0]):
+        if codes[row] != 0:
+            continue
+        place = np.int64(digests[row, 0] & np.uint64(places - 1))
+        own = np.int64(actions[row]) << 8 | np.int64(triggers[row])
+        if seen[place, 0] == digests[row, 0] and seen[place, 1] == digests[row, 1] and said[place] == own:
+            codes[row] = REPEATED
+        else:
+            seen[place, 0] = digests[row, 0]
+            seen[place, 1] = digests[row, 1]
+            said[place] = own
 
 
 @compiled

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from sekisho.lists import idn
 from sekisho.lists.rows import DROP, NODATA, NXDOMAIN, PASSTHRU, TCP_ONLY, Rows, Tally
 from sekisho.model import addresses
+from sekisho.model.errors import FeedError
 from sekisho.model.lists import Action, ActionKind, LocalRecord, Trigger
 
 CNAME = 5
@@ -39,6 +40,10 @@ TARGETS = {
     b"\x08rpz-drop\0": DROP,
     b"\x0crpz-tcp-only\0": TCP_ONLY,
 }
+MOST_RECORDS = 1 << 20
+"""Records of local data of one list, each of them some 800 octets while the list is compiled."""
+MOST_OF_NAME = 1000
+"""Of one name: more than a message holds."""
 _TRIGGERS = frozenset({b"rpz-nsdname", b"rpz-nsip"})
 _ADDRESSES = {b"rpz-ip": Trigger.ADDRESS, b"rpz-client-ip": Trigger.CLIENT}
 
@@ -46,12 +51,13 @@ _ADDRESSES = {b"rpz-ip": Trigger.ADDRESS, b"rpz-client-ip": Trigger.CLIENT}
 @dataclass(slots=True)
 class PolicyZone:
     """Takes the records of a zone and writes rows. With `grouped`, records of one trigger become
-    one action when the zone is closed; without, each is a row of its own (for differences).
+    one action when the zone is closed; without, each is a row of its own (for differences). Raises FeedError at its bounds.
     """
 
     rows: Rows
     tally: Tally
     grouped: bool = True
+    _kept: int = 0
     _local: dict[tuple[bytes, int], tuple[int, list[LocalRecord]]] = field(default_factory=dict)
 
     def record(self, labels: list[bytes], line: int, rtype: int, ttl: int, rdata: bytes) -> None:
@@ -106,12 +112,17 @@ class PolicyZone:
         self._local.clear()
 
     def _keep(self, name: bytes, trigger: Trigger, line: int, record: LocalRecord) -> None:
+        self._kept += 1
+        if self._kept > MOST_RECORDS:
+            raise FeedError(f"it has more than {MOST_RECORDS} records of local data; divide it into several lists")
         if not self.grouped:
             self._write(name, trigger, line, [record])
             return
         _, records = self._local.setdefault((name, int(trigger)), (line, []))
         if records and (records[0].rtype == CNAME or record.rtype == CNAME):
             self.tally.skip(line, "a name with a CNAME has no other records (RFC 1034 section 3.6.2)")
+        elif len(records) >= MOST_OF_NAME:
+            self.tally.skip(line, f"a name with more than {MOST_OF_NAME} records fits into no answer")
         elif record not in records:
             records.append(record)
 

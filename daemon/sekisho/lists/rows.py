@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sekisho.model.errors import Fault
+from sekisho.model.errors import Fault, FeedError
 from sekisho.model.lists import Action, ActionKind
 
 FAULTS = 100
@@ -20,6 +20,15 @@ FAULTS = 100
 
 SHOWN = 80
 """Characters of a line that a fault shows."""
+
+KINDS = 64
+"""Kinds of what is not kept that are told apart; a feed can name more."""
+
+MOST = 1 << 24
+"""Rows of one list, each of them some 130 octets while the list is compiled."""
+
+MOST_OCTETS = 1 << 30
+"""Octets of the names of one list: a zone's records may name their origin in one letter."""
 
 # Action numbers of rows. The common ones are fixed, so that compiled code can write them.
 DEFAULT, NXDOMAIN, NODATA, PASSTHRU, DROP, TCP_ONLY, EXCEPT = range(7)
@@ -82,11 +91,17 @@ class Rows:
         return number
 
     def grow(self) -> None:
-        """Double the room. The blobs left behind are wiped: they may be a sealed list's."""
-        rows, octets = len(self.offsets), len(self.blob)
+        """Double the room. The blobs left behind are wiped: they may be a sealed list's. Raises FeedError at the bounds."""
+        rows, octets = min(len(self.offsets) * 2 + 64, MOST), min(len(self.blob) * 2 + NAME_ROOM, MOST_OCTETS)
+        if rows == len(self.offsets) and octets == len(self.blob):
+            raise FeedError(f"it has more than {MOST} entries, or names of more than {MOST_OCTETS} octets; divide it into several lists")
         for name in ("offsets", "lines", "triggers", "actions"):
-            setattr(self, name, np.resize(getattr(self, name), rows * 2 + 64))
-        wider = np.empty(octets * 2 + NAME_ROOM, np.uint8)
+            # What is behind the rows stays untouched, and so takes no memory.
+            old = getattr(self, name)
+            new = np.empty(rows, old.dtype)
+            new[: self.count] = old[: self.count]
+            setattr(self, name, new)
+        wider = np.empty(octets, np.uint8)
         wider[: self.used] = self.blob[: self.used]
         self.blob.fill(0)
         self.blob = wider
@@ -128,6 +143,8 @@ class Tally:
 
     def leave(self, line: int, kind: str, text: str = "") -> None:
         """An entry whose meaning cannot be kept; `kind` names the meaning, never the entry."""
+        if len(self.unkept) >= KINDS and kind not in self.unkept:
+            kind = "of another kind"
         self.unkept[kind] += 1
         self._note("not kept", line, kind, text)
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sekisho.lists.rows import NAME_ROOM, Rows
+from sekisho.lists.rows import MOST, MOST_OCTETS, NAME_ROOM, Rows
 from sekisho.snapshot.compiling import compiled
 
 POSITION, LINE, COUNT, USED, END = range(5)
@@ -29,6 +29,9 @@ DONE, ODD, FULL = range(3)
 
 MAX_LINE = 4096
 """Octets of a line of text; a longer one is no entry of any format and is skipped unread."""
+
+_LOOK = 1 << 16
+"""Octets in which line feeds are looked for at a time."""
 
 _LF, _CR, _SPACE, _TAB, _DOT, _STAR, _HYPHEN, _UNDERSCORE = 10, 13, 32, 9, 46, 42, 45, 95
 _HASH, _SEMICOLON, _BANG, _BAR, _CARET, _BRACKET = 35, 59, 33, 124, 94, 91
@@ -235,9 +238,25 @@ def octets(data: bytes | bytearray | memoryview) -> NDArray[np.uint8]:
 
 
 def rows_for(data: NDArray[np.uint8]) -> Rows:
-    """Rows with room for a name a line, as a rule enough for the whole of `data`."""
-    names = int(np.count_nonzero(data == _LF)) + 1
-    return Rows(names, len(data) + 2 * names)
+    """Rows with room for a name a line, as a rule enough for the whole of `data`: lines of fewer than eight octets are not expected."""
+    lines = 1 + sum(int(np.count_nonzero(data[begin : begin + _LOOK] == _LF)) for begin in range(0, len(data), _LOOK))
+    names = min(lines, len(data) // 8 + 1, MOST)
+    return Rows(names, min(len(data) + 2 * names, MOST_OCTETS - NAME_ROOM))
+
+
+def lines_of(data: NDArray[np.uint8]) -> Iterator[tuple[int, int, int]]:
+    """Number, start and end of each line that is not empty, its line feed left out; the feed is not split as a whole."""
+    start, number = start_of_text(data), 1
+    for begin in range(0, len(data), _LOOK):
+        ends = np.flatnonzero(data[begin : begin + _LOOK] == _LF) + begin
+        if not len(ends):
+            continue
+        starts = np.concatenate(([start], ends[:-1] + 1))
+        rows = np.flatnonzero(ends > starts)
+        yield from zip((rows + number).tolist(), starts[rows].tolist(), ends[rows].tolist(), strict=True)
+        start, number = int(ends[-1]) + 1, number + len(ends)
+    if start < len(data):
+        yield number, start, len(data)
 
 
 def odd_text(data: NDArray[np.uint8], start: int, end: int) -> str:

@@ -9,6 +9,7 @@ doubled quotes but no line feed, so that a lost quote costs one line and not the
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,51 +17,43 @@ from numpy.typing import NDArray
 
 from sekisho.lists import domains
 from sekisho.lists.rows import Rows, Tally
-from sekisho.lists.scan import MAX_LINE, start_of_text
+from sekisho.lists.scan import MAX_LINE, lines_of
 from sekisho.model.errors import FeedError
 from sekisho.model.lists import Scope
 
 _DELIMITERS = ",;\t"
 _HEADER_LINES = 1000
-_BATCH = 1 << 16
 
 
 def read(data: NDArray[np.uint8], scope: Scope, column: str | None, rows: Rows, tally: Tally) -> None:
     """Read a feed into `rows`. Raises FeedError if no header has the column."""
     lines = _lines(data)
     delimiter, index = _header(lines, column, tally.file)
-    values: list[str] = []
-    numbers: list[int] = []
+    values = domains.Values(scope, rows, tally)
     for number, raw in lines:
-        if not raw.strip() or raw.startswith(b"#"):
+        if raw.startswith(b"#") or (len(raw) <= MAX_LINE and not raw.strip()):
             continue
         try:
-            values.append(_field(raw, delimiter, index))
-            numbers.append(number)
+            values.add(_field(raw, delimiter, index), number)
         except ValueError as error:
             tally.skip(number, str(error), raw[:MAX_LINE].decode("utf-8", "replace"))
-        if len(values) == _BATCH:
-            domains.read_values(values, numbers, scope, rows, tally)
-            values, numbers = [], []
-    domains.read_values(values, numbers, scope, rows, tally)
+    values.close()
 
 
 def _lines(data: NDArray[np.uint8]) -> Iterator[tuple[int, bytes]]:
-    """Lines with their numbers, one at a time: the feed is not split as a whole."""
+    """Lines that are not empty, with their numbers; of one too long to be a row, more than a row can have."""
     view = data.data
-    breaks = np.flatnonzero(data == 10)
-    start = start_of_text(data)
-    number = 0
-    for end in breaks.tolist():
-        number += 1
-        yield number, bytes(view[start:end]).rstrip(b"\r")
-        start = end + 1
-    if start < len(data):
-        yield number + 1, bytes(view[start:])
+    for number, start, end in lines_of(data):
+        if end - start > 2 * MAX_LINE:
+            yield number, bytes(view[start : start + 2 * MAX_LINE])
+        else:
+            yield number, bytes(view[start:end]).rstrip(b"\r")
 
 
 def _header(lines: Iterator[tuple[int, bytes]], column: str | None, file: str) -> tuple[str, int]:
-    for _, raw in (next(lines, (0, b"")) for _ in range(_HEADER_LINES)):
+    for _, raw in itertools.islice(lines, _HEADER_LINES):
+        if len(raw) > MAX_LINE:
+            continue
         text = raw.decode("utf-8", "replace").lstrip("# \t")
         for delimiter in sorted(_DELIMITERS, key=text.count, reverse=True):
             fields = [field.strip().strip('"') for field in text.split(delimiter)]

@@ -33,8 +33,11 @@ DEFAULT_TTL = 300
 """Seconds, for local data of a zone file that names no TTL."""
 
 _MAX_RECORD = 1 << 16
+_MAX_VAIN = 1 << 24
+"""Octets looked through for parentheses that do not close. A file in which none do is one whose entries are looked at a line at a time."""
 _MEMO = 4096
 _SPECIAL = frozenset('"();\\')
+_OPEN = "its parentheses do not close"
 _CLASSES = {"IN": dns.rdataclass.IN}
 
 
@@ -44,13 +47,17 @@ def read(data: NDArray[np.uint8], zone: str | None, rows: Rows, tally: Tally) ->
     if zone is not None:
         reader.set_zone(idn.to_wire(zone))
         reader.fixed = True
-    cursor = cursor_at(start_of_text(data))
+    cursor, vain = cursor_at(start_of_text(data)), 0
     for line, start, end in drive(scan_zone_text, data, cursor, rows, reader.zone_array, reader.suffix_array, reader.sizes):
         text = ""
         try:
             text = odd_text(data, start, end)
-            if "(" in text and _depth(text):
+            if "(" in text and _Depth().after(text):
+                if vain > _MAX_VAIN:
+                    raise ValueError(_OPEN)  # noqa: TRY301 - one place tells of an entry that is none
+                vain += _MAX_RECORD
                 text, stop, count = _whole(data, start)
+                vain -= _MAX_RECORD
                 cursor[POSITION], cursor[LINE] = stop + 1, line + count
             reader.entry(text, line)
         except ValueError as error:
@@ -229,40 +236,48 @@ def _relative(name: bytes, zone: bytes) -> bytes | None:
     return name[:position] if name[position:] == zone else None
 
 
-def _depth(text: str) -> int:
-    """How many parentheses stay open at the end of the text."""
-    depth = 0
-    quoted = comment = escaped = False
-    for char in text:
-        if escaped:
-            escaped = False
-        elif comment:
-            comment = char != "\n"
-        elif char == "\\":
-            escaped = True
-        elif char == '"':
-            quoted = not quoted
-        elif not quoted:
-            comment = char == ";"
-            depth += (char == "(") - (char == ")")
-    return depth
+@dataclass(slots=True)
+class _Depth:
+    """How many parentheses are open, and in what the text ends that has been read: it is read once, line after line."""
+
+    depth: int = 0
+    quoted: bool = False
+    comment: bool = False
+    escaped: bool = False
+
+    def after(self, text: str) -> int:
+        """How many stay open at the end of this piece of the text."""
+        for char in text:
+            if self.escaped:
+                self.escaped = False
+            elif self.comment:
+                self.comment = char != "\n"
+            elif char == "\\":
+                self.escaped = True
+            elif char == '"':
+                self.quoted = not self.quoted
+            elif not self.quoted:
+                self.comment = char == ";"
+                self.depth += (char == "(") - (char == ")")
+        return self.depth
 
 
 def _whole(data: NDArray[np.uint8], start: int) -> tuple[str, int, int]:
     """An entry in parentheses: its text, where its last line ends, and how many lines it has."""
-    limit = min(len(data), start + _MAX_RECORD)
-    block = data[start:limit].tobytes()
-    end = count = 0
+    block = data[start : min(len(data), start + _MAX_RECORD)].tobytes()
+    begin = count = 0
+    depth = _Depth()
     while True:
-        end = block.find(b"\n", end)
+        end = block.find(b"\n", begin)
         end = len(block) if end < 0 else end
         count += 1
         try:
-            text = block[:end].decode("utf-8")
+            # With the line feed, which ends a comment.
+            open_ones = depth.after(block[begin : end + 1].decode("utf-8"))
         except UnicodeDecodeError:
             raise ValueError("the entry is not UTF-8") from None
-        if _depth(text) <= 0:
-            return text, start + end, count
+        if open_ones <= 0:
+            return block[:end].decode("utf-8"), start + end, count
         if end >= len(block):
-            raise ValueError("its parentheses do not close")
-        end += 1
+            raise ValueError(_OPEN)
+        begin = end + 1

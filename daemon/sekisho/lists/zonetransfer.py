@@ -27,6 +27,9 @@ from sekisho.lists.scan import COUNT, DONE, END, FULL, LINE, POSITION, USED, oct
 from sekisho.lists.zonescan import WIDEST, within
 from sekisho.model.errors import FeedError
 
+MOST_STEPS, MOST_CHANGES = 1 << 14, 1 << 20
+"""Deletions and additions of one incremental transfer, in turn, and their records; with more the zone is transferred whole."""
+
 
 class Transferred(enum.Enum):
     """What a transfer turned out to be."""
@@ -132,6 +135,8 @@ class ZoneReader:
             else:
                 self._odd(message, array, cursor)
         self._numbered += records
+        if self.differences and self._numbered > MOST_CHANGES:
+            raise FeedError(f"its differences are more than {MOST_CHANGES} records; the whole zone is smaller")
         if self.state is _State.SECOND and self.serial == self.asked:
             self.state = _State.DONE
         return self.done
@@ -193,7 +198,9 @@ class ZoneReader:
                 self.state = _State.DONE
 
     def _step(self, *, adding: bool) -> None:
-        """Start the deletions or additions of one step."""
+        """Start the deletions or additions of one step. Raises FeedError at the bounds."""
+        if len(self.differences) >= MOST_STEPS:
+            raise FeedError(f"its differences have more than {MOST_STEPS} steps; the whole zone is smaller")
         rows = Rows()
         self.differences.append(Difference(adding, rows))
         self._policy = PolicyZone(rows, self.tally if adding else self.removed, grouped=False)

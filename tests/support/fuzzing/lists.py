@@ -17,7 +17,7 @@ from unittest import mock
 import numpy as np
 
 from sekisho.lists import adblock, domains, hosts, idn, jsonfeed, tabular, zonefile, zonetransfer
-from sekisho.lists.compile import compile_feed
+from sekisho.lists.compile import FeedResult, compile_feed
 from sekisho.lists.guard import Guard, build_guard
 from sekisho.lists.rows import FIXED, Rows, Tally
 from sekisho.lists.scan import octets
@@ -150,7 +150,7 @@ class Feed(Text):
             if self.alone and scope is list(Scope)[len(data) % 2]:
                 self._check_lines(data, scope, rows, tally)
             check_names(rows)
-            touched |= _said(rows, tally, scope)
+            touched |= said_of(rows, tally, scope)
         if self.judged % _FULL_EVERY == 0:
             self._compile(data)
         return touched
@@ -213,14 +213,22 @@ class Feed(Text):
         for sealed in (False, True):
             zone, column = (_ZONE if self.kind is ListFormat.RPZ else None), ("name" if head or self.kind is ListFormat.JSON else None)
             definition = ListDefinition("fuzz", 0, "c2", "names", self.kind, scope=Scope.EXACT, column=column, zone=zone, sealed=sealed)
-            # The guard of the public suffixes takes longer to build than a thousand feeds.
-            with mock.patch("sekisho.lists.compile.guard_for", return_value=_guard()):
+            with self.guarded():
                 made = compile_feed(definition, head + data + b"\n" + good.encode(), KEY, file="feed")
-            first = digest_name(idn.to_wire(_KEPT), KEY)[0]
-            assert not good or first in made.compiled.digests[:, 0], "a good line after the others was lost"
+            if good:
+                self.check_kept(made, idn.to_wire(_KEPT))
             assert not sealed or _KEPT not in repr(made.report), "a sealed list's line is told"
             versions.append((made.report.entries, made.report.skipped, made.report.refused, made.report.unkept))
         assert versions[0] == versions[1], "a sealed list is read otherwise"
+
+    @staticmethod
+    def guarded() -> Any:
+        """Have feeds compiled with one guard: that of the public suffixes takes longer to build than a thousand feeds."""
+        return mock.patch("sekisho.lists.compile.guard_for", return_value=_guard())
+
+    @staticmethod
+    def check_kept(made: FeedResult, name: bytes) -> None:
+        assert digest_name(name, KEY)[0] in made.compiled.digests[:, 0], "a good line after the others was lost"
 
 
 @functools.cache
@@ -257,7 +265,7 @@ def check_names(rows: Rows) -> None:
             assert digest_name(name, KEY) == plain_digest(name, KEY), "the digest is not SipHash's"
 
 
-def _said(rows: Rows, tally: Tally, scope: Scope) -> set[Any]:
+def said_of(rows: Rows, tally: Tally, scope: Scope) -> set[Any]:
     """What was said of the lines, without their text, and the shapes of what was kept."""
     reasons = {fault.message.partition(" (")[0] for fault in tally.faults}
     actions = (None, *FIXED, *rows.extra)
@@ -318,7 +326,7 @@ class Transfers(Text):
                         check_names(part.rows)
                 results.append((error, reader.done, reader.serial, outcome(reader.rows, reader.tally)))
                 if not slow:
-                    touched |= _said(reader.rows, reader.tally, Scope.EXACT)
+                    touched |= said_of(reader.rows, reader.tally, Scope.EXACT)
                     touched |= {(asked, error), (asked, reader.state, len(reader.differences))}
             if not results[0][0] and not results[1][0]:
                 assert results[0] == results[1], "scanner and module do not read the transfer alike"

@@ -21,7 +21,9 @@ import numpy as np
 from sekisho.drivers.compilecache import CODE_VARIABLE, VARIABLE
 from sekisho.snapshot.compiling import COMPILED
 from support.fuzzing import corpus
+from support.fuzzing.addresses import AddressFeed
 from support.fuzzing.lists import feeds
+from support.fuzzing.streams import streams
 from support.fuzzing.targets import ClientPath, Finding, LyingUpstream, Queries, Target
 
 _STUCK = 60.0
@@ -36,7 +38,9 @@ _KEEP = 25
 
 
 COMPILED_TARGETS = {"queries": Queries, "path": ClientPath, "answers": LyingUpstream}
-NAMES = (*COMPILED_TARGETS, "domains", "hosts", "adblock", "csv", "json", "rpz", "transfers")
+FEEDS = ("domains", "hosts", "adblock", "csv", "json", "rpz", "addresses")
+"""Targets that are the parser of the format of that name."""
+NAMES = (*COMPILED_TARGETS, *FEEDS, "transfers", *streams())
 
 
 def make_targets(names: list[str] | None = None) -> list[Target]:
@@ -44,8 +48,8 @@ def make_targets(names: list[str] | None = None) -> list[Target]:
     unknown = set(names or ()) - set(NAMES)
     if unknown:
         raise SystemExit(f"no target {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
-    texts = {target.name: target for target in feeds()}
-    made: list[Target] = [maker() for name, maker in COMPILED_TARGETS.items() if not names or name in names]
+    texts = {target.name: target for target in (*feeds(), AddressFeed())}
+    made: list[Target] = [maker() for name, maker in (COMPILED_TARGETS | streams()).items() if not names or name in names]
     return made + [target for name, target in texts.items() if not names or name in names]
 
 
