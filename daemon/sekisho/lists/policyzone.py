@@ -40,8 +40,8 @@ TARGETS = {
     b"\x08rpz-drop\0": DROP,
     b"\x0crpz-tcp-only\0": TCP_ONLY,
 }
-MOST_RECORDS = 1 << 20
-"""Records of local data of one list, each of them some 800 octets while the list is compiled."""
+MOST_RECORDS = 4 << 20
+"""Records of local data of one list: two million names redirected with all below them. Each is some 800 octets while the list is compiled."""
 MOST_OF_NAME = 1000
 """Of one name: more than a message holds."""
 _TRIGGERS = frozenset({b"rpz-nsdname", b"rpz-nsip"})
