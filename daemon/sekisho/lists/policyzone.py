@@ -41,7 +41,7 @@ TARGETS = {
     b"\x0crpz-tcp-only\0": TCP_ONLY,
 }
 MOST_RECORDS = 4 << 20
-"""Records of local data of one list: two million names redirected with all below them. Each is some 800 octets while the list is compiled."""
+"""Records of local data of one list: two million names redirected with all below them. Each is 800 octets while it is compiled."""
 MOST_OF_NAME = 1000
 """Of one name: more than a message holds."""
 _TRIGGERS = frozenset({b"rpz-nsdname", b"rpz-nsip"})
