@@ -7,8 +7,8 @@ Read as a stream of values, each decoded alone, so that a feed is never held as 
 * of an object at the top that holds arrays, each array is read the same way; strings count in the
   array whose key is `column`, or in any when the list has no `column`.
 
-A value that cannot be decoded costs the rest of its line. So does one of more than ELEMENT characters: it would be held as
-objects, which take twenty times as much. The text is decoded as far ahead as that, and let go behind.
+A value that cannot be decoded costs the rest of its line. One of more than ELEMENT characters is passed over to its end: it would be
+held as objects, which take twenty times as much. The text is decoded as far ahead as that, and let go behind.
 """
 
 from __future__ import annotations
@@ -37,8 +37,18 @@ _CUT = 16
 """An error so near to the end of what is decoded is that of a value that goes on behind it."""
 _SPACE = re.compile(r"[\s,]*")
 _MARK = re.compile(r"\s*:\s*")
+_BRACKET = re.compile(r'["{}\[\]]')
+_QUOTED = re.compile(r'"|\\.', re.DOTALL)
+"""What is of meaning in a string: its end, and what an escape takes its meaning from."""
 _NO_JSON = "it is not JSON"
 _TOO_LONG = f"one value has more than {ELEMENT} characters; a feed has a name, or an object, in each"
+
+
+class _TooLongError(ValueError):
+    """The value at the position is longer than may be decoded."""
+
+    def __init__(self) -> None:
+        super().__init__(_TOO_LONG)
 
 
 def read(data: NDArray[np.uint8], scope: Scope, column: str | None, rows: Rows, tally: Tally) -> None:
@@ -114,6 +124,9 @@ class _Walker:
                     yield from self._array(strings=self.column in (None, key))
                     continue
                 value = self._value()
+            except _TooLongError:
+                self._pass_over()
+                continue
             except ValueError as error:
                 self._skip_line(str(error))
                 return
@@ -128,6 +141,9 @@ class _Walker:
         line = self._line()
         try:
             value = self._value()
+        except _TooLongError:
+            self._pass_over()
+            return
         except ValueError as error:
             self._skip_line(str(error))
             return
@@ -156,11 +172,13 @@ class _Walker:
             value, end = self.decoder.raw_decode(self.text, self.position)
         except json.JSONDecodeError as error:
             cut = error.pos >= len(self.text) - _CUT or error.msg.startswith("Unterminated")
-            raise ValueError(_TOO_LONG if cut and not self._is_all() else _NO_JSON) from None
+            if cut and not self._is_all() and self.text[self.position] in '"{[':
+                raise _TooLongError from None
+            raise ValueError(_NO_JSON) from None
         except (ValueError, RecursionError):
             raise ValueError(_NO_JSON) from None
         if end - self.position > ELEMENT:
-            raise ValueError(_TOO_LONG)
+            raise _TooLongError
         self.position = end
         if end >= self.enough:
             self._look_ahead()
@@ -192,6 +210,29 @@ class _Walker:
             if self._is_all():
                 return self.position < len(self.text)
             self._look_ahead()
+
+    def _pass_over(self) -> None:
+        """Go to the end of the value at the position, a string, an array or an object, and say that it is too long."""
+        self.tally.skip(self._line(), _TOO_LONG)
+        depth, quoted = 0, False
+        while True:
+            found = (_QUOTED if quoted else _BRACKET).search(self.text, self.position)
+            if found is None:
+                # An escape may be cut in two.
+                self.position = len(self.text) - (quoted and self.text.endswith("\\", self.position))
+                if self._is_all():
+                    self._breaks_off()
+                    self.position = len(self.text)
+                    return
+                self._look_ahead()
+                continue
+            self.position = found.end()
+            if found[0] == '"':
+                quoted = not quoted
+            elif not quoted:
+                depth += 1 if found[0] in "{[" else -1
+            if not quoted and depth <= 0:
+                return
 
     def _skip_line(self, reason: str) -> None:
         line = self._line()

@@ -71,14 +71,40 @@ def compiled(text: str, form: ListFormat, zone: str | None = None) -> FeedResult
     return compile_feed(definition, text.encode(), KEY, file="feed")
 
 
-def test_a_value_of_json_that_is_too_long_is_told_with_its_line_and_costs_the_rest_of_it() -> None:
+def test_a_value_of_json_that_is_too_long_is_told_with_its_line_and_passed_over() -> None:
     long = "x" * jsonfeed.ELEMENT
     result = compiled(
-        f'["a.example",\n{{"name": "{long}"}}, "lost.example",\n"b.example",\n[{"[]," * (jsonfeed.ELEMENT // 2)}[]]]', ListFormat.JSON
+        f'["a.example",\n{{"name": "{long}"}}, "b.example",\n"{long}", "c.example",\n[{"[]," * (jsonfeed.ELEMENT // 2)}[]], "d.example"]',
+        ListFormat.JSON,
     )
-    assert result.report.entries == 2
+    assert result.report.entries == 4
     told = f"skipped: one value has more than {jsonfeed.ELEMENT} characters; a feed has a name, or an object, in each"
-    assert [(fault.line, fault.message) for fault in result.report.faults] == [(2, told), (4, told)]
+    assert [(fault.line, fault.message) for fault in result.report.faults] == [(2, told), (3, told), (4, told)]
+
+
+@pytest.mark.parametrize("step", [1, 7, 1 << 18])
+def test_what_stands_in_a_value_that_is_too_long_is_no_name(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Whatever brackets, quotes and line ends are in it."""
+    monkeypatch.setattr(jsonfeed, "ELEMENT", 40)
+    monkeypatch.setattr(jsonfeed, "_STEP", step)
+    sites = ",\n".join(f'"site{number}.example": {{"note": "}}]\\\\", "other": ["x.example", "\\""]}}' for number in range(9))
+    texts = [(f'{{\n"stats": {{\n{sites}\n}},\n"name": [\n"evil.example",\n"bad.example"\n]\n}}\n', 2)]
+    texts.append((f'[{{"kind": "a",\n"names": {{{sites}}}}},\n"evil.example"]', 1))
+    for text, entries in texts:
+        report = compiled(text, ListFormat.JSON).report
+        assert report.entries == entries
+        (fault,) = report.faults
+        assert "one value has more than" in fault.message
+
+
+def test_a_value_that_is_too_long_and_has_no_end_is_the_end_of_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonfeed, "ELEMENT", 40)
+    monkeypatch.setattr(jsonfeed, "_STEP", 7)
+    report = compiled('["a.example",\n{"stats": {\n"x.example": 1,\n"' + 'y.example": 2,\n"' * 9, ListFormat.JSON).report
+    assert report.entries == 1
+    assert len(report.faults) == 2
+    assert "one value has more than" in report.faults[0].message
+    assert "the feed breaks off" in report.faults[1].message
 
 
 def test_json_is_read_alike_wherever_what_is_decoded_ahead_ends(monkeypatch: pytest.MonkeyPatch) -> None:
