@@ -144,12 +144,15 @@ class LineKernel:
         await self._thread.run(self._remove)
 
     async def close(self) -> None:
-        if self._tables is not None or self._shaping is not None:
-            await self._thread.run(self._close)
-        if self._reader is not None:
-            await self._beside.run(self._close_beside)
-        self._thread.close()
-        self._beside.close()
+        """Raises UnavailableError; the threads have ended all the same."""
+        try:
+            if self._tables is not None or self._shaping is not None:
+                await self._thread.run(self._close)
+            if self._reader is not None:
+                await self._beside.run(self._close_beside)
+        finally:
+            self._thread.close()
+            self._beside.close()
 
     def _read(self, where: Where) -> Sight:
         self.reasons, self.problems, self._leaving = {}, (), False

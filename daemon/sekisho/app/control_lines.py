@@ -128,14 +128,16 @@ class Lines(LineLooks):
                 return
             kernel, self._kernel = self._kernel, None
             try:
-                if self.settings is not None and self.settings.on_stop is OnStop.REMOVE:
-                    await kernel.remove()
-                    self._left.remember(None)
-                    log.info("lines-removed")
+                try:
+                    if self.settings is not None and self.settings.on_stop is OnStop.REMOVE:
+                        await kernel.remove()
+                        self._left.remember(None)
+                        log.info("lines-removed")
+                finally:
+                    # Raises likewise, where the network namespace cannot be entered any more.
+                    await kernel.close()
             except SekishoError as error:
                 log.error("lines-not-removed", error=str(error))  # noqa: TRY400 - the sentence says it all
-            finally:
-                await kernel.close()
 
     def _pause(self) -> float:
         settings = self._settings_of().lines

@@ -242,6 +242,15 @@ class Sessions(Whereabouts):
 
     def _enforce(self, changes: Changes) -> bool:
         """Have changes in force; False: they are, as soon as the plane's tables are settled."""
+        try:
+            self._tell(changes)
+        finally:
+            # Whoever could not be told: what comes again moves nothing, and is answered.
+            is_settled = self._move(changes)
+        return is_settled
+
+    def _tell(self, changes: Changes) -> None:
+        """Tell who follows sessions and where customers are."""
         for watcher in self.watchers:
             for session in changes.ended:
                 watcher.session_ended(session)
@@ -257,7 +266,6 @@ class Sessions(Whereabouts):
                 follower(moved)
         if changes.moves and self._tables is not None:
             self._taken.note(changes.moves, self._people)
-        return self._move(changes)
 
     def _move(self, changes: Changes) -> bool:
         if not (changes.moves or changes.shared) or self._tables is None:

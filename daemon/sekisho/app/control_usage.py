@@ -101,8 +101,9 @@ def _limits(core: Core, customer: Customer, now: float) -> tuple[list[Json], lis
     done: list[Json] = []
     left: list[Json] = []
     for one in core.measures.book.of(customer.id):
-        rule = view.standing_of(one).rule
-        if one.state not in ENFORCED or rule is None or rule.effect not in ON_LINES:
+        standing = view.standing_of(one)
+        rule = standing.rule
+        if one.state not in ENFORCED or rule is None or rule.effect not in ON_LINES or one.observe or standing.observe:
             continue
         told = {"clause": one.clause, "effect": rule.effect.value, "effect_words": effect_words(rule), "since": one.enforced_at}
         why = why_not(core, view, customer, one)

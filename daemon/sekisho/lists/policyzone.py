@@ -43,7 +43,7 @@ TARGETS = {
 MOST_RECORDS = 4 << 20
 """Records of local data of one list: two million names redirected with all below them. Each is 800 octets while it is compiled."""
 MOST_OF_NAME = 1000
-"""Of one name: more than a message holds."""
+"""Of one name: more than anybody answers."""
 _TRIGGERS = frozenset({b"rpz-nsdname", b"rpz-nsip"})
 _ADDRESSES = {b"rpz-ip": Trigger.ADDRESS, b"rpz-client-ip": Trigger.CLIENT}
 
@@ -122,7 +122,7 @@ class PolicyZone:
         if records and (records[0].rtype == CNAME or record.rtype == CNAME):
             self.tally.skip(line, "a name with a CNAME has no other records (RFC 1034 section 3.6.2)")
         elif len(records) >= MOST_OF_NAME:
-            self.tally.skip(line, f"a name with more than {MOST_OF_NAME} records fits into no answer")
+            self.tally.skip(line, f"no more than {MOST_OF_NAME} records of a name are kept")
         elif record not in records:
             records.append(record)
 

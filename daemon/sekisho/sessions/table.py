@@ -34,7 +34,7 @@ class Table(Tenure):
         self.heard: dict[str, float] = {}
         """When anything was heard of each NAS last, by its name in sessions (UNIX seconds of the event)."""
         self.doubted = 0
-        """Reports of octets since the start that could not follow those before, and were not counted."""
+        """Reports of octets since the start that were overtaken or could not follow those before, and were not counted."""
 
     # What accounting says.
 
@@ -62,19 +62,20 @@ class Table(Tenure):
             self._hear(row, told, changes)
 
     def restarted(self, told: Accounting) -> list[tuple[int, int]]:
-        """Accounting-On or -Off: the sessions of the NAS that are over, each to be handed to `end`. None if told twice.
+        """Accounting-On or -Off: the sessions of the NAS that are over, each to be handed to `end`. Told twice: those left.
 
         They are over from now on: what begins by the same name before its turn is a session of its own.
         """
         columns, nas = self._columns, self._columns.nas_number(told.nas)
         before = self._restarts.get(nas)
+        numbers, ending = columns.numbers(), np.frombuffer(columns.ending, np.uint8)
+        ours = (numbers > 0) & (columns.nas_numbers() == nas)
         if before is not None and abs(told.at - before) <= SLACK:
-            return []
-        self._restarts[nas] = told.at
-        numbers = columns.numbers()
-        since = np.array(columns.since)
-        rows = np.flatnonzero((numbers > 0) & (columns.nas_numbers() == nas) & (since < told.at))
-        np.frombuffer(columns.ending, np.uint8)[rows] = 1
+            rows = np.flatnonzero(ours & (ending > 0))
+        else:
+            self._restarts[nas] = max(told.at, before or 0.0)
+            rows = np.flatnonzero(ours & (np.array(columns.since) < told.at))
+            ending[rows] = 1
         return list(zip(rows.tolist(), numbers[rows].tolist(), strict=True))
 
     def end(self, sessions: Iterable[tuple[int, int]], at: float, end: SessionEnd, changes: Changes) -> int:

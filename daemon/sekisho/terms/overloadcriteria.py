@@ -25,7 +25,10 @@ def overload_ends(told: Detection, *, japanese: bool) -> str:
     """When the criteria are met no more."""
     share = f"{told.release:.0%}"
     if japanese:
-        return f"解除: 問い合わせが基準の{share}を下回る判定、またはネームサーバに負荷のない判定が{told.clear}回続いたとき。"
+        return (
+            f"解除: 問い合わせが基準の{share}を下回る判定、またはネームサーバに負荷のない判定が{told.clear}回続いたとき"
+            "(問い合わせの大半に応答していない間は、負荷の有無を問わない)。"
+        )
     return (
         f"It ends after {told.clear} windows, one after the other, below {share} of that many queries, or without load of the name servers "
         "(which is no question while most of the customer's queries are left unanswered)."

@@ -605,6 +605,7 @@ def test_a_request_that_cannot_be_taken_is_told_to_operators_and_taken_when_it_c
             assert it.sessions.history._reader.execute("SELECT user FROM sessions").fetchall() == [("c-1",)], "it is on record"
             assert radius.is_answer(await asyncio.to_thread(nas.answer, request), request), "by the listener that was started again"
             assert (await it.show())["faults"] == []
+            assert it.owner("198.51.100.7") == "c-1", "and the plane has it"
             nas.close()
 
     with structlog.testing.capture_logs() as logs:

@@ -51,6 +51,18 @@ def test_the_session_of_before_is_over_since_the_restart_whatever_ends_it_first(
     assert (field.carry_out(), field.holder()) == (0, "c-2")
 
 
+def test_told_again_before_all_were_ended_it_names_those_that_are_left(field):
+    assert field.table.restarted(Accounting(ON, "bras", T + 100)) == field.ending
+    assert field.carry_out() == 1
+    assert field.table.restarted(Accounting(ON, "bras", T + 100)) == []
+
+
+def test_one_that_was_told_of_late_moves_no_end_back(field):
+    assert field.table.restarted(Accounting(ON, "bras", T + 50)) == field.ending
+    field.tell(START, 160, "s2", "taro", customer="c-2")
+    assert [fact.until - T for fact in field.changes.facts if isinstance(fact, Over)] == [100]
+
+
 @pytest.mark.parametrize("seconds", [None, 150])
 def test_news_of_a_session_that_began_since_are_of_another_though_its_start_was_lost(field, seconds):
     field.tell(INTERIM, 260, down=7, up=0, seconds=seconds)
