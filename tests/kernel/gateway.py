@@ -38,6 +38,7 @@ class Heard:
     queries: dict[int, int] = field(default_factory=dict)
     seen: dict[int, int] = field(default_factory=dict)
     readings: int = 0
+    kernel_wanted: bool = False
     batches: list[tuple[Any, ...]] = field(default_factory=list)
 
     def dropped(self, rows: Any, queries: Any) -> None:

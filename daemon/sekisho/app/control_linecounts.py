@@ -27,6 +27,8 @@ Grown = dict[Prefix, int]
 class Unanswered(Protocol):
     """Who counts queries (`drivers.customercounts.CustomerCounts`)."""
 
+    kernel_wanted: bool
+
     def dropped(self, rows: NDArray[np.int64], queries: NDArray[np.uint32]) -> None: ...
 
     def asked(self, rows: NDArray[np.int64], queries: NDArray[np.uint32]) -> None: ...
@@ -45,9 +47,17 @@ class LineCounts:
         self._moved: set[Prefix] = set()
         self._gone: set[Prefix] = set()
         """As `_moved`, since queries were read last."""
-        self._began = False
+        self._wanted = self._began = False
         self.dropped = 0
         """Queries of silenced customers dropped since the start."""
+
+    def want(self, *, queries: bool) -> None:
+        """Whether queries let through are to be read from now on, as the configuration says: else what was read of them is forgotten."""
+        self._wanted = queries
+        if self._queries is not None:
+            self._queries.kernel_wanted = queries
+        if not queries:
+            self._asked, self._gone = None, set()
 
     def silenced_since(self, counts: Counts) -> Grown:
         """Queries dropped since the last reading, which is remembered. The first is where counting begins."""
@@ -62,10 +72,13 @@ class LineCounts:
             self._queries.dropped(*_columns(found))
 
     def asked_since(self, counts: Counts) -> Grown | None:
-        """Queries let through to name servers since the last reading, which is remembered; None: it is the first."""
+        """Queries let through to name servers since the last reading, which is remembered; None: it is the first, or none is wanted."""
         moved, self._gone = self._gone, set()
-        before, self._asked = self._asked, _after(counts, self._asked)
-        return _grown(self._asked, before, "packets", moved) if before is not None else None
+        before, now = self._asked, _after(counts, self._asked)
+        if not self._wanted:
+            return None
+        self._asked = now
+        return _grown(now, before, "packets", moved) if before is not None else None
 
     def asked(self, new: Grown | None, owners: Mapping[Prefix, str]) -> None:
         """Such queries count as those that resolvers tell of; that there was a reading is told though there were none."""

@@ -75,11 +75,11 @@ class CustomerCounts:
         self._dropped = np.zeros(0, np.uint32)
         """Queries that were dropped before any worker saw them, by row."""
         self._asked = np.zeros(0, np.uint32)
-        """Queries the kernel counted on their way to a resolver, by row; """
+        """Queries the kernel counted on their way to a resolver, by row."""
         self._readings = self._read = 0
-        """how often it was read so far, and until the last window; """
-        self._heard_at: float | None = None
-        """and the last window in which it was."""
+        """How often it was read so far, and until the last window."""
+        self.kernel_wanted = False
+        """Whether it is to be read, by the configuration."""
         self._cells = _NO_CELLS
         """Rows looked at in the last window, and their pattern and loss counters, added up: the fields of `Pattern`, where what
         resolvers left unanswered is a difference that may be below zero."""
@@ -96,7 +96,7 @@ class CustomerCounts:
         before, self._before = self._before, sums
         busy = self._busy()
         # Both look at what changed since they were last asked.
-        told, worked = self._is_told(now), self._is_whole(time.time_ns())
+        told, worked = self._is_told(), self._is_whole(time.time_ns())
         whole = worked and told
         if before is None or now <= before.at:
             return None
@@ -236,22 +236,18 @@ class CustomerCounts:
         # A plane under tables of before counts for nobody: who is calm cannot be told.
         stale = any(file.is_stale for file in self._files.values())
         ages = [wall - int(worker[layout.WORKER_HEARTBEAT]) for worker in workers]
-        if (self._seen.wanted or self._heard_at is not None) and all(age > _GONE_NS for age in ages):
+        if (self._seen.wanted or self.kernel_wanted) and all(age > _GONE_NS for age in ages):
             return True
         return bool(living) and not stale and all(age < _LATE_NS and started <= since for age, started in living)
 
-    def _is_told(self, now: float) -> bool:
-        """Whether who tells of queries beside the plane did so all the while since the last call (`now`: monotonic seconds).
+    def _is_told(self) -> bool:
+        """Whether who tells of queries beside the plane did so all the while since the last call.
 
-        Of resolvers that are wanted one at least; the kernel, where it counts, in every window.
+        Of resolvers that are wanted one at least; the kernel, where it is to count, in every window.
         """
         before, self._changes = self._changes, self._seen.changes
         read, self._read = self._read, self._readings
-        if self._readings != read:
-            self._heard_at = now
-        elif self._heard_at is not None and now - self._heard_at > _GONE_NS / 1e9:
-            self._heard_at = None
-        kernel = self._heard_at in {None, now}
+        kernel = not self.kernel_wanted or self._readings != read
         return kernel and (not self._seen.wanted or (before == self._changes and self._seen.streams > 0))
 
     def _busy(self) -> list[float]:

@@ -19,6 +19,7 @@ class Heard:
     def __init__(self):
         self.queries = []
         self.seen = []
+        self.kernel_wanted = False
         self.usage = []
 
     def dropped(self, rows, queries):
@@ -57,7 +58,9 @@ class Told(LineCounts):
 
 def counts():
     heard = Heard()
-    return Told(ROWS.get, heard, heard), heard
+    one = Told(ROWS.get, heard, heard)
+    one.want(queries=True)
+    return one, heard
 
 
 def test_queries_dropped_are_added_up_over_the_addresses_of_a_customer():
@@ -81,6 +84,22 @@ def test_queries_let_through_are_told_at_each_reading_also_when_there_were_none(
     one.asked_so_far({A: (11, 0), B: (2, 0), C: (10, 0)}, OWNERS)
     assert heard.seen == [{5: 5, 9: 4}, {}, {5: 1}, {9: 1}], "what an address asked while it moved is nobody's"
     assert (heard.queries, one.dropped) == ([], 0)
+
+
+def test_queries_that_are_not_to_be_read_any_more_leave_nothing_behind():
+    one, heard = counts()
+    assert heard.kernel_wanted
+    one.asked_so_far({A: (7, 0)}, OWNERS)
+    one.moved([C])
+    one.want(queries=False)
+    assert not heard.kernel_wanted
+    one.moved([A, B])
+    one.asked_so_far({A: (9, 0)}, OWNERS)
+    assert (one._asked, one._gone) == (None, set()), "nobody would take them out again"
+    one.want(queries=True)
+    one.asked_so_far({A: (100, 0)}, OWNERS)
+    one.asked_so_far({A: (101, 0)}, OWNERS)
+    assert heard.seen == [{5: 1}], "what was asked meanwhile is of no window"
 
 
 def test_a_table_that_was_made_anew_counts_from_nothing():

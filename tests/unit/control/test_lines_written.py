@@ -10,10 +10,15 @@ from sekisho.app.control_lines import Lines
 from sekisho.config.settings import parse_settings
 
 SETTINGS = parse_settings("version: 1\nupstream: {address: 192.0.2.53}\nlines: {customers: [eth1]}\n", "sekisho.yaml")
+COUNTING = parse_settings(
+    "version: 1\nupstream: {address: 192.0.2.53}\nlines: {customers: [eth1], queries: true, resolvers: [192.0.2.53]}\n", "sekisho.yaml"
+)
 
 
 class Kernel:
     """Takes what is written when it is `let`, one after the other."""
+
+    namespace = ""
 
     def __init__(self):
         self.let, self.begun, self.written = asyncio.Semaphore(0), asyncio.Semaphore(0), []
@@ -52,5 +57,19 @@ def test_what_is_told_while_the_last_part_is_written_is_waited_for_too():
         await lines._write(0.0)
         await waiting
         assert kernel.written == ["c-1", "c-2"]
+
+    asyncio.run(scenario())
+
+
+def test_whether_queries_are_to_be_read_is_the_configurations_to_say():
+    async def scenario():
+        heard = SimpleNamespace(kernel_wanted=False)
+        lines = Lines(lambda: SETTINGS, lambda: None, dict, LineCounts(lambda _: None, heard))
+        lines._kernel = Kernel()
+        found = []
+        for settings in (COUNTING, SETTINGS, COUNTING):
+            await lines._adopt(settings)
+            found.append(heard.kernel_wanted)
+        assert found == [True, False, True]
 
     asyncio.run(scenario())

@@ -265,6 +265,7 @@ def test_queries_the_kernel_dropped_count_as_asked_and_not_answered(site: Site) 
 
 def test_queries_the_kernel_saw_on_their_way_count_and_a_window_without_a_reading_is_not_whole(site: Site) -> None:
     clock, row = Clock(site), np.array([1], np.int64)
+    clock.counts.kernel_wanted = True
     clock.window()
     none = np.zeros(0, np.int64), np.zeros(0, np.uint32)
 
@@ -289,7 +290,19 @@ def test_queries_the_kernel_saw_on_their_way_count_and_a_window_without_a_readin
     worker.ask("a.example")
     clock.window()
     alive(worker)
-    assert window()[1], "an hour later it is the plane's alone again"
+    assert not window()[1], "however long it was not read"
+    clock.counts.kernel_wanted = False
+    assert window()[1], "it is the plane's alone again as soon as the configuration says so"
+
+
+def test_a_window_before_the_first_reading_of_the_kernel_is_not_whole(site: Site) -> None:
+    alive(site.worker())
+    clock = Clock(site)
+    clock.counts.kernel_wanted = True
+    clock.window()
+    found = clock.window()
+    assert found is not None
+    assert not found.whole
 
 
 def test_who_is_silenced_is_not_heard_of_where_resolvers_tell_of_answers_alone_unless_the_kernel_counts(site: Site) -> None:
