@@ -19,14 +19,16 @@ class Heard:
     def __init__(self):
         self.queries = []
         self.seen = []
-        self.kernel_wanted = False
+        self.seconds = []
+        self.wanted = False
         self.usage = []
 
     def dropped(self, rows, queries):
         assert (rows.dtype, queries.dtype) == (np.int64, np.uint32)
         self.queries.append(dict(zip(rows.tolist(), queries.tolist(), strict=True)))
 
-    def asked(self, rows, queries):
+    def asked(self, rows, queries, seconds):
+        self.seconds.append(seconds)
         assert (rows.dtype, queries.dtype) == (np.int64, np.uint32)
         self.seen.append(dict(zip(rows.tolist(), queries.tolist(), strict=True)))
 
@@ -49,8 +51,8 @@ class Told(LineCounts):
     def dropped_so_far(self, given, owners, *, whole=True):
         self.silenced(self.silenced_since(counters(given, whole=whole)), owners)
 
-    def asked_so_far(self, given, owners):
-        self.asked(self.asked_since(counters(given)), owners)
+    def asked_so_far(self, given, owners, at=0.0):
+        self.asked(self.asked_since(counters(given), at), owners)
 
     def used_so_far(self, at, down, up, mail, owners):
         self.usage(at, self.usage_since(*map(counters, (down, up, mail))), owners)
@@ -88,11 +90,11 @@ def test_queries_let_through_are_told_at_each_reading_also_when_there_were_none(
 
 def test_queries_that_are_not_to_be_read_any_more_leave_nothing_behind():
     one, heard = counts()
-    assert heard.kernel_wanted
+    assert heard.wanted
     one.asked_so_far({A: (7, 0)}, OWNERS)
     one.moved([C])
     one.want(queries=False)
-    assert not heard.kernel_wanted
+    assert not heard.wanted
     one.moved([A, B])
     one.asked_so_far({A: (9, 0)}, OWNERS)
     assert (one._asked, one._gone) == (None, set()), "nobody would take them out again"
@@ -100,6 +102,13 @@ def test_queries_that_are_not_to_be_read_any_more_leave_nothing_behind():
     one.asked_so_far({A: (100, 0)}, OWNERS)
     one.asked_so_far({A: (101, 0)}, OWNERS)
     assert heard.seen == [{5: 1}], "what was asked meanwhile is of no window"
+
+
+def test_a_reading_of_queries_is_of_the_time_since_the_one_before():
+    one, heard = counts()
+    for at in (100.0, 102.0, 142.0):
+        one.asked_so_far({A: (7, 0)}, OWNERS, at)
+    assert (heard.seconds, one.apart) == ([2.0, 40.0], 40.0)
 
 
 def test_a_table_that_was_made_anew_counts_from_nothing():
