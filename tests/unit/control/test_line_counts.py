@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
+import pytest
 
 from sekisho.app.control_linecounts import LineCounts
+from sekisho.app.control_linereadings import Due, LineReadings
 from sekisho.drivers.tableread import Counted
 from sekisho.enforce.state import Role, Table, place_of
 from sekisho.model.customers import Prefix
+from sekisho.model.errors import UnavailableError
 from sekisho.model.usage import Source
 
 A, B, C = (Prefix.parse(f"192.0.2.{number}") for number in (1, 2, 3))
@@ -150,3 +155,32 @@ def test_what_an_address_was_used_for_while_it_went_to_another_customer_is_nobod
     assert heard.usage == [(Source.COUNTERS, 1.0, [9], [300], [0], [0])], "a counter that began anew is the new customer's alone"
     one.used_so_far(2.0, {A: (11, 9700), B: (1, 300)}, {}, {}, OWNERS | {A: "c-2", B: "c-2"})
     assert heard.usage[1:] == [(Source.COUNTERS, 2.0, [9], [200], [0], [0])]
+
+
+class Kernel:
+    """One counter each of queries dropped and let through; what is let through cannot be read while it `fails`."""
+
+    def __init__(self):
+        self.many, self.fails = 0, False
+
+    async def counts(self, role, _):
+        if role is Role.COUNT_QUERIES and self.fails:
+            raise UnavailableError
+        return counters({A: (self.many, 0)})
+
+
+def test_of_a_reading_that_fails_half_way_nothing_is_lost_and_both_halves_are_told_with_the_next():
+    one, heard = counts()
+    readings, kernel = LineReadings(one), Kernel()
+    tables = frozenset({TABLE, Table(Role.COUNT_QUERIES, False, 32)})
+
+    def read(many, *, fails=False):
+        kernel.many, kernel.fails = many, fails
+        asyncio.run(readings.read(Due(silenced=True, usage=False), kernel, tables, OWNERS))
+
+    read(10)
+    with pytest.raises(UnavailableError):
+        read(15, fails=True)
+    assert (heard.queries, heard.seen) == ([], [])
+    read(18)
+    assert (heard.queries, heard.seen) == ([{5: 8}], [{5: 8}])
