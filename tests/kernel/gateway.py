@@ -38,13 +38,15 @@ class Heard:
     queries: dict[int, int] = field(default_factory=dict)
     seen: dict[int, int] = field(default_factory=dict)
     readings: int = 0
+    wanted: bool = False
     batches: list[tuple[Any, ...]] = field(default_factory=list)
 
     def dropped(self, rows: Any, queries: Any) -> None:
         for row, many in zip(rows.tolist(), queries.tolist(), strict=True):
             self.queries[row] = self.queries.get(row, 0) + many
 
-    def asked(self, rows: Any, queries: Any) -> None:
+    def asked(self, rows: Any, queries: Any, seconds: float) -> None:
+        assert seconds > 0
         self.readings += 1
         for row, many in zip(rows.tolist(), queries.tolist(), strict=True):
             self.seen[row] = self.seen.get(row, 0) + many

@@ -102,6 +102,12 @@ def warnings(core: Core) -> list[str]:
         wanting = sum(_on_lines(what) for what in core.tables.enforced().values())
         if wanting:
             found.append(f"lines are observed only, and {wanting} would be limited; `lines: {{mode: enforce}}` does it")
+    apart, window = core.lines.counts.apart, core.site.settings.detection.window
+    if settings.queries and apart > window:
+        found.append(
+            f"queries of customers are read from the kernel every {apart:.0f} s, and a window of `detection` is {window:g} s: "
+            "floods are found late or not at all, and measures end late; make `detection: {window: ...}` longer than that"
+        )
     if core.lines.wants.unnumbered:
         found.append(
             f"{counted(core.lines.wants.unnumbered, 'line', 'lines')} cannot be slowed: the kernel has no more classes on one interface"

@@ -7,7 +7,7 @@ address that went from one customer to another since the last reading nobody kno
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,21 @@ Grown = dict[Prefix, int]
 """What was counted since the last reading, by address."""
 
 
+class Asked(NamedTuple):
+    """Queries let through in the `seconds` since the reading before."""
+
+    queries: Grown
+    seconds: float
+
+
 class Unanswered(Protocol):
-    """Who counts queries (`drivers.customercounts.CustomerCounts`)."""
+    """Who counts queries (`drivers.kernelqueries.KernelQueries`)."""
+
+    wanted: bool
 
     def dropped(self, rows: NDArray[np.int64], queries: NDArray[np.uint32]) -> None: ...
 
-    def asked(self, rows: NDArray[np.int64], queries: NDArray[np.uint32]) -> None: ...
+    def asked(self, rows: NDArray[np.int64], queries: NDArray[np.uint32], seconds: float) -> None: ...
 
 
 class LineCounts:
@@ -45,9 +54,20 @@ class LineCounts:
         self._moved: set[Prefix] = set()
         self._gone: set[Prefix] = set()
         """As `_moved`, since queries were read last."""
-        self._began = False
+        self._wanted = self._began = False
+        self._asked_at = 0.0
+        self.apart = 0.0
+        """Seconds between the last two readings of queries let through; 0: there are none."""
         self.dropped = 0
         """Queries of silenced customers dropped since the start."""
+
+    def want(self, *, queries: bool) -> None:
+        """Whether queries let through are to be read from now on, as the configuration says: else what was read of them is forgotten."""
+        self._wanted = queries
+        if self._queries is not None:
+            self._queries.wanted = queries
+        if not queries:
+            self._asked, self._gone, self.apart = None, set(), 0.0
 
     def silenced_since(self, counts: Counts) -> Grown:
         """Queries dropped since the last reading, which is remembered. The first is where counting begins."""
@@ -61,16 +81,25 @@ class LineCounts:
         if found and self._queries is not None:
             self._queries.dropped(*_columns(found))
 
-    def asked_since(self, counts: Counts) -> Grown | None:
-        """Queries let through to name servers since the last reading, which is remembered; None: it is the first."""
-        moved, self._gone = self._gone, set()
-        before, self._asked = self._asked, _after(counts, self._asked)
-        return _grown(self._asked, before, "packets", moved) if before is not None else None
+    def asked_since(self, counts: Counts, at: float) -> Asked | None:
+        """Queries let through to name servers since the last reading, which is remembered; None: it is the first, or none is wanted.
 
-    def asked(self, new: Grown | None, owners: Mapping[Prefix, str]) -> None:
+        `at`: monotonic seconds of the reading.
+        """
+        moved, self._gone = self._gone, set()
+        before, now = self._asked, _after(counts, self._asked)
+        if not self._wanted:
+            return None
+        seconds, self._asked, self._asked_at = at - self._asked_at, now, at
+        if before is None:
+            return None
+        self.apart = seconds
+        return Asked(_grown(now, before, "packets", moved), seconds)
+
+    def asked(self, new: Asked | None, owners: Mapping[Prefix, str]) -> None:
         """Such queries count as those that resolvers tell of; that there was a reading is told though there were none."""
         if new is not None and self._queries is not None:
-            self._queries.asked(*_columns(_by_row(new, owners, self._row_of)))
+            self._queries.asked(*_columns(_by_row(new.queries, owners, self._row_of)), new.seconds)
 
     def moved(self, prefixes: Iterable[Prefix]) -> None:
         """Addresses that were one customer's and are another's now."""

@@ -59,10 +59,13 @@ class LineReadings:
         if due.silenced:
             began = time.monotonic()
             counted = await kernel.counts(Role.SILENCE, tables)
-            self._counts.silenced(await asyncio.to_thread(self._counts.silenced_since, counted), owners)
-            if any(table.role is Role.COUNT_QUERIES for table in tables):
-                asked = await kernel.counts(Role.COUNT_QUERIES, tables)
-                self._counts.asked(await asyncio.to_thread(self._counts.asked_since, asked), owners)
+            asks, at = any(table.role is Role.COUNT_QUERIES for table in tables), time.monotonic()
+            passed = await kernel.counts(Role.COUNT_QUERIES, tables) if asks else {}
+            dropped = await asyncio.to_thread(self._counts.silenced_since, counted)
+            asked = await asyncio.to_thread(self._counts.asked_since, passed, at) if asks else None
+            # Both at once: they are of the same time, and are to be of one window.
+            self._counts.silenced(dropped, owners)
+            self._counts.asked(asked, owners)
             ended = time.monotonic()
             self.silenced_at = max(self.silenced_at, ended + _REST * (ended - began))
         if due.usage:

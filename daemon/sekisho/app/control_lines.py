@@ -214,6 +214,7 @@ class Lines(LineLooks):
     async def _adopt(self, settings: Settings) -> None:
         """Another configuration: another namespace, or none, means that what is in the old one goes."""
         self._settings = settings
+        self.counts.want(queries=settings.lines is not None and settings.lines.queries)
         wanted = None if settings.lines is None else settings.lines.namespace or ""
         if self._kernel is not None and self._kernel.namespace != wanted:
             kernel, self._kernel = self._kernel, None

@@ -55,11 +55,15 @@ async def open_watch(
     bandwidth.sessions, bandwidth.word, bandwidth.prefixes_of = sessions.several, sessions.word, sessions.prefixes_of
     sessions.followers.append(bandwidth.customers_moved)
     sessions.usage = traffic
+    line_counts = LineCounts(tables.row_of, counts.kernel, traffic)
+    # The first window may end before the kernel is looked at.
+    settings = tables.people.site.settings.lines
+    line_counts.want(queries=settings is not None and settings.queries)
     lines = Lines(
         lambda: tables.people.site.settings,
         lambda: tables.people,
         tables.enforced,
-        LineCounts(tables.row_of, counts, traffic),
+        line_counts,
         addresses=sessions,
         left=state / "lines",
     )

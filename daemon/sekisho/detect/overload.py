@@ -42,6 +42,8 @@ class Window:
     load: LoadSample
     whole: bool = True
     """Whether all the plane's workers counted all the while: where one did not, too few queries are no sign of anything."""
+    late: bool = False
+    """Not whole for one reason alone: a part of its queries is told with a later window, which is to say whether it was calm."""
 
     @property
     def seconds(self) -> float:
@@ -161,8 +163,8 @@ class Overload:
         # Whether a measure leaves them unanswered is not known in the first window after a restart: that ends nothing.
         unknown = before.found & np.fromiter((line.pattern is None for line in lines), np.bool_, len(rows))
         unheard = np.fromiter((line.unheard for line in lines), np.bool_, len(rows))
-        calm = ((rates < limits * settings.release) | ~(loaded | unknown)) & window.whole & ~unheard
-        after, ended = advance(before, over, calm, settings, window.at)
+        quiet = ((rates < limits * settings.release) | ~(loaded | unknown)) & ~unheard
+        after, ended = advance(before, over, quiet & window.whole, settings, window.at, quiet & window.late)
         if window.whole and not survey.load.held:
             self._learn(survey)
         self.watched = kept(after)

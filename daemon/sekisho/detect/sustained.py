@@ -72,17 +72,23 @@ def carried(before: Watched, rows: NDArray[np.int64], customers: Sequence[str]) 
 
 
 def advance(
-    carried_on: Watched, over: NDArray[np.bool_], calm: NDArray[np.bool_], settings: Sustaining, now: float
+    carried_on: Watched,
+    over: NDArray[np.bool_],
+    calm: NDArray[np.bool_],
+    settings: Sustaining,
+    now: float,
+    open_: NDArray[np.bool_] | None = None,
 ) -> tuple[Watched, NDArray[np.bool_]]:
     """One window on, and whose condition ended with it.
 
-    `over` bool: rate and load are there; `calm` bool: the condition would be gone; neither: it would stay as it is.
+    `over` bool: rate and load are there; `calm` bool: the condition would be gone; neither: it would stay as it is. `open_` bool:
+    a later window tells what this one was. It is no calm one, and those there were stay counted.
     """
     mask = np.uint64((1 << settings.windows) - 1)
     history = ((carried_on.history << np.uint64(1)) | over.astype(np.uint64)) & mask
     came = ~carried_on.found & over & (np.bitwise_count(history) >= settings.sustained)
-    calm_for = np.where(calm, carried_on.calm + 1, 0)
-    ended = carried_on.found & (calm_for >= settings.clear)
+    calm_for = np.where(calm, carried_on.calm + 1, 0 if open_ is None else np.where(open_, carried_on.calm, 0))
+    ended = carried_on.found & calm & (calm_for >= settings.clear)
     found = (carried_on.found | came) & ~ended
     since = np.where(came, now, carried_on.since)
     history = np.where(ended, np.uint64(0), history)

@@ -1,7 +1,7 @@
 """What every worker counted of each customer, window by window: the counts files read as differences.
 
 Owns the sums over workers, over restarts of the plane and over the growth of its files, what resolvers told
-of besides (`drivers.dnstap`), and which customer a row is. Reads only.
+of besides (`drivers.dnstap`) and the kernel counted (`drivers.kernelqueries`), and which customer a row is. Reads only.
 Counters are 32 bits wide and wrap; differences over a window do not mind.
 """
 
@@ -19,6 +19,7 @@ from sekisho.detect.load import LoadSample
 from sekisho.detect.overload import Line, Pattern, Window
 from sekisho.drivers.customerstanding import standing
 from sekisho.drivers.dnstapseen import Seen
+from sekisho.drivers.kernelqueries import KernelQueries, Told
 from sekisho.drivers.maps import Head, MappedCustomers, map_customers
 from sekisho.drivers.sharedfiles import MappedTable, map_table, numbered_files
 from sekisho.model.counters import Counter
@@ -32,7 +33,7 @@ _LATE_NS = 1_500_000_000
 """After its last sign of life, which comes with every wake-up, in which a worker is taken to be counting."""
 _GONE_NS = 3600 * 10**9
 """After its last sign of life, in which a plane is taken to be one that is not used any more, where others tell of queries."""
-_NO_CELLS = (np.empty(0, np.int64), np.empty((0, 5), np.uint32))
+_NO_CELLS = (np.empty(0, np.int64), np.empty((0, 7), np.uint32))
 _FAILED = (Counter.UPSTREAM_TIMEOUTS, Counter.PENDING_FULL)
 
 
@@ -72,14 +73,8 @@ class CustomerCounts:
         self._files: dict[int, _File] = {}
         self._gone = _Sums(0.0, np.zeros(0, np.uint32), np.zeros(len(Counter), np.uint64), np.zeros(layout.BUCKETS, np.uint64))
         self._before: _Sums | None = None
-        self._dropped = np.zeros(0, np.uint32)
-        """Queries that were dropped before any worker saw them, by row."""
-        self._asked = np.zeros(0, np.uint32)
-        """Queries the kernel counted on their way to a resolver, by row; """
-        self._readings = self._read = 0
-        """how often it was read so far, and until the last window; """
-        self._heard_at: float | None = None
-        """and the last window in which it was."""
+        self.kernel = KernelQueries()
+        """What the kernel counts of queries, beside the plane."""
         self._cells = _NO_CELLS
         """Rows looked at in the last window, and their pattern and loss counters, added up: the fields of `Pattern`, where what
         resolvers left unanswered is a difference that may be below zero."""
@@ -95,13 +90,15 @@ class CustomerCounts:
         sums = self._sums(now)
         before, self._before = self._before, sums
         busy = self._busy()
-        # Both look at what changed since they were last asked.
-        told, worked = self._is_told(now), self._is_whole(time.time_ns())
+        # All look at what changed since they were last asked.
+        (asked, kernel), told, worked = self.kernel.window(now), self._is_told(), self._is_whole(time.time_ns())
         whole = worked and told
         if before is None or now <= before.at:
             return None
-        counts = sums.queries.copy()
+        counts = np.zeros(max(len(sums.queries), len(asked)), np.uint32)
+        counts[: len(sums.queries)] = sums.queries
         counts[: len(before.queries)] -= before.queries[: len(counts)]
+        counts[: len(asked)] += asked
         # The allowed networks are no customer.
         counts[: layout.ALLOWED + 1] = 0
         totals = (sums.totals - before.totals).astype(np.int64)
@@ -114,20 +111,7 @@ class CustomerCounts:
             [int(count) for count in latency],
             int(counts.sum(dtype=np.uint64)),
         )
-        return Window(at, counts, sample, whole)
-
-    def dropped(self, rows: NDArray[np.int64], queries: NDArray[np.uint32]) -> None:
-        """Queries of customers that the kernel dropped, since the last call: asked, and not answered. Rows are each there once."""
-        # One store: a window may be read by another thread meanwhile.
-        self._dropped = _added(self._dropped, rows, queries)
-
-    def asked(self, rows: NDArray[np.int64], queries: NDArray[np.uint32]) -> None:
-        """Queries of customers that the kernel saw on their way to a resolver, since the last call, whatever became of them.
-
-        To be called at each reading, if there were none too: a window without one is not whole.
-        """
-        self._asked = _added(self._asked, rows, queries)
-        self._readings += 1
+        return Window(at, counts, sample, whole and kernel is Told.YES, late=whole and kernel is Told.LATE)
 
     def lines(self, rows: NDArray[np.int64]) -> list[Line]:
         """The customers in `rows`, as far as the last window tells of them. Rows looked at for the first time have no pattern yet.
@@ -140,11 +124,14 @@ class CustomerCounts:
         at = np.minimum(np.searchsorted(known, rows), max(0, len(known) - 1))
         again = known[at] == rows if len(known) else np.zeros(len(rows), np.bool_)
         grown = np.where(again[:, None], cells - last[at], np.uint32(0)) if len(known) else np.zeros_like(cells)
+        shares = self.kernel.share(grown[:, 5:])
+        grown[:, 3] += shares[:, 0]
+        grown[:, 4] += shares[:, 1]
         # Answers to queries of the window before make the difference negative.
         grown[:, 3] = np.maximum(grown[:, 3].view(np.int32), 0)
-        patterns = grown.tolist()
+        patterns = grown[:, :5].tolist()
         active, silenced, addresses = standing(customers, rows)
-        unheard = self._seen.answers_only & silenced & ~self._is_dropped(rows)
+        unheard = self._seen.answers_only & silenced & ~self.kernel.is_dropped(rows)
         return [
             Line(name, many, Pattern(*pattern) if seen else None, unheard=mute) if name is not None and here else Line(None)
             for name, here, many, seen, mute, pattern in zip(
@@ -205,9 +192,9 @@ class CustomerCounts:
         sums = self._gone
         for file in self._files.values():
             sums = self._with(sums, file)
-        others = self._dropped, self._asked, self._seen.queries
-        queries = np.zeros(max(len(one) for one in (sums.queries, *others)), np.uint32)
-        for one in (sums.queries, *others):
+        told = self._seen.queries
+        queries = np.zeros(max(len(sums.queries), len(told)), np.uint32)
+        for one in (sums.queries, told):
             queries[: len(one)] += one
         return _Sums(now, queries, sums.totals, sums.latency)
 
@@ -236,23 +223,14 @@ class CustomerCounts:
         # A plane under tables of before counts for nobody: who is calm cannot be told.
         stale = any(file.is_stale for file in self._files.values())
         ages = [wall - int(worker[layout.WORKER_HEARTBEAT]) for worker in workers]
-        if (self._seen.wanted or self._heard_at is not None) and all(age > _GONE_NS for age in ages):
+        if (self._seen.wanted or self.kernel.wanted) and all(age > _GONE_NS for age in ages):
             return True
         return bool(living) and not stale and all(age < _LATE_NS and started <= since for age, started in living)
 
-    def _is_told(self, now: float) -> bool:
-        """Whether who tells of queries beside the plane did so all the while since the last call (`now`: monotonic seconds).
-
-        Of resolvers that are wanted one at least; the kernel, where it counts, in every window.
-        """
+    def _is_told(self) -> bool:
+        """Whether resolvers, where they are wanted, told of queries all the while since the last call: one at least."""
         before, self._changes = self._changes, self._seen.changes
-        read, self._read = self._read, self._readings
-        if self._readings != read:
-            self._heard_at = now
-        elif self._heard_at is not None and now - self._heard_at > _GONE_NS / 1e9:
-            self._heard_at = None
-        kernel = self._heard_at in {None, now}
-        return kernel and (not self._seen.wanted or (before == self._changes and self._seen.streams > 0))
+        return not self._seen.wanted or (before == self._changes and self._seen.streams > 0)
 
     def _busy(self) -> list[float]:
         """Seconds each living UDP worker was busy since the last call."""
@@ -265,17 +243,12 @@ class CustomerCounts:
             file.busy = total
         return found
 
-    def _is_dropped(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whose queries the kernel drops, and counts: these are heard of."""
-        dropped = self._dropped
-        found = np.zeros(len(rows), np.bool_)
-        here = rows < len(dropped)
-        found[here] = dropped[rows[here]] != 0
-        return found
-
     def _cells_of(self, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
-        """Forwarded, new, NXDOMAIN, unanswered and told of by resolvers of some rows, over all mapped workers; uint32 (rows, 5)."""
-        found = np.zeros((len(rows), 5), np.uint32)
+        """Forwarded, new, NXDOMAIN, unanswered and told of by resolvers of some rows, over all mapped workers, and what the kernel
+        counted of them (`KernelQueries.of`); uint32 (rows, 7).
+        """
+        found = np.zeros((len(rows), 7), np.uint32)
+        found[:, 5:] = self.kernel.of(rows)
         for file in self._files.values():
             if file.is_stale:
                 continue
@@ -285,12 +258,6 @@ class CustomerCounts:
             if patterns is not None:
                 found[here, :3] += patterns[rows[here], :3]
             found[here, 3] += counts[rows[here], layout.COUNT_LIMITED] + counts[rows[here], layout.COUNT_SILENCED]
-        dropped = self._dropped
-        here = rows < len(dropped)
-        found[here, 3] += dropped[rows[here]]
-        asked = self._asked
-        here = rows < len(asked)
-        found[here, 4] += asked[rows[here]]
         told, balance = self._seen.queries, self._seen.balance
         here = rows < min(len(told), len(balance))
         found[here, 4] += told[rows[here]]
@@ -302,11 +269,3 @@ class CustomerCounts:
         if self._customers is None or self._customers.generation != generation:
             self._customers = map_customers(self._folder, generation)
         return self._customers
-
-
-def _added(sums: NDArray[np.uint32], rows: NDArray[np.int64], queries: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Sums by row, with more; they wrap."""
-    grown = np.zeros(max(len(sums), int(rows.max(initial=-1)) + 1), np.uint32)
-    grown[: len(sums)] = sums
-    grown[rows] += queries
-    return grown

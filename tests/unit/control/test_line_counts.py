@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
+import pytest
 
 from sekisho.app.control_linecounts import LineCounts
+from sekisho.app.control_linereadings import Due, LineReadings
 from sekisho.drivers.tableread import Counted
 from sekisho.enforce.state import Role, Table, place_of
 from sekisho.model.customers import Prefix
+from sekisho.model.errors import UnavailableError
 from sekisho.model.usage import Source
 
 A, B, C = (Prefix.parse(f"192.0.2.{number}") for number in (1, 2, 3))
@@ -19,13 +24,16 @@ class Heard:
     def __init__(self):
         self.queries = []
         self.seen = []
+        self.seconds = []
+        self.wanted = False
         self.usage = []
 
     def dropped(self, rows, queries):
         assert (rows.dtype, queries.dtype) == (np.int64, np.uint32)
         self.queries.append(dict(zip(rows.tolist(), queries.tolist(), strict=True)))
 
-    def asked(self, rows, queries):
+    def asked(self, rows, queries, seconds):
+        self.seconds.append(seconds)
         assert (rows.dtype, queries.dtype) == (np.int64, np.uint32)
         self.seen.append(dict(zip(rows.tolist(), queries.tolist(), strict=True)))
 
@@ -48,8 +56,8 @@ class Told(LineCounts):
     def dropped_so_far(self, given, owners, *, whole=True):
         self.silenced(self.silenced_since(counters(given, whole=whole)), owners)
 
-    def asked_so_far(self, given, owners):
-        self.asked(self.asked_since(counters(given)), owners)
+    def asked_so_far(self, given, owners, at=0.0):
+        self.asked(self.asked_since(counters(given), at), owners)
 
     def used_so_far(self, at, down, up, mail, owners):
         self.usage(at, self.usage_since(*map(counters, (down, up, mail))), owners)
@@ -57,7 +65,9 @@ class Told(LineCounts):
 
 def counts():
     heard = Heard()
-    return Told(ROWS.get, heard, heard), heard
+    one = Told(ROWS.get, heard, heard)
+    one.want(queries=True)
+    return one, heard
 
 
 def test_queries_dropped_are_added_up_over_the_addresses_of_a_customer():
@@ -81,6 +91,29 @@ def test_queries_let_through_are_told_at_each_reading_also_when_there_were_none(
     one.asked_so_far({A: (11, 0), B: (2, 0), C: (10, 0)}, OWNERS)
     assert heard.seen == [{5: 5, 9: 4}, {}, {5: 1}, {9: 1}], "what an address asked while it moved is nobody's"
     assert (heard.queries, one.dropped) == ([], 0)
+
+
+def test_queries_that_are_not_to_be_read_any_more_leave_nothing_behind():
+    one, heard = counts()
+    assert heard.wanted
+    one.asked_so_far({A: (7, 0)}, OWNERS)
+    one.moved([C])
+    one.want(queries=False)
+    assert not heard.wanted
+    one.moved([A, B])
+    one.asked_so_far({A: (9, 0)}, OWNERS)
+    assert (one._asked, one._gone) == (None, set()), "nobody would take them out again"
+    one.want(queries=True)
+    one.asked_so_far({A: (100, 0)}, OWNERS)
+    one.asked_so_far({A: (101, 0)}, OWNERS)
+    assert heard.seen == [{5: 1}], "what was asked meanwhile is of no window"
+
+
+def test_a_reading_of_queries_is_of_the_time_since_the_one_before():
+    one, heard = counts()
+    for at in (100.0, 102.0, 142.0):
+        one.asked_so_far({A: (7, 0)}, OWNERS, at)
+    assert (heard.seconds, one.apart) == ([2.0, 40.0], 40.0)
 
 
 def test_a_table_that_was_made_anew_counts_from_nothing():
@@ -122,3 +155,32 @@ def test_what_an_address_was_used_for_while_it_went_to_another_customer_is_nobod
     assert heard.usage == [(Source.COUNTERS, 1.0, [9], [300], [0], [0])], "a counter that began anew is the new customer's alone"
     one.used_so_far(2.0, {A: (11, 9700), B: (1, 300)}, {}, {}, OWNERS | {A: "c-2", B: "c-2"})
     assert heard.usage[1:] == [(Source.COUNTERS, 2.0, [9], [200], [0], [0])]
+
+
+class Kernel:
+    """One counter each of queries dropped and let through; what is let through cannot be read while it `fails`."""
+
+    def __init__(self):
+        self.many, self.fails = 0, False
+
+    async def counts(self, role, _):
+        if role is Role.COUNT_QUERIES and self.fails:
+            raise UnavailableError
+        return counters({A: (self.many, 0)})
+
+
+def test_of_a_reading_that_fails_half_way_nothing_is_lost_and_both_halves_are_told_with_the_next():
+    one, heard = counts()
+    readings, kernel = LineReadings(one), Kernel()
+    tables = frozenset({TABLE, Table(Role.COUNT_QUERIES, False, 32)})
+
+    def read(many, *, fails=False):
+        kernel.many, kernel.fails = many, fails
+        asyncio.run(readings.read(Due(silenced=True, usage=False), kernel, tables, OWNERS))
+
+    read(10)
+    with pytest.raises(UnavailableError):
+        read(15, fails=True)
+    assert (heard.queries, heard.seen) == ([], [])
+    read(18)
+    assert (heard.queries, heard.seen) == ([{5: 8}], [{5: 8}])

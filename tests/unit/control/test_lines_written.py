@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 from types import SimpleNamespace
 
+from sekisho.app.control_line_bodies import warnings
 from sekisho.app.control_linecounts import LineCounts
 from sekisho.app.control_lines import Lines
+from sekisho.config.lines import LineMode
 from sekisho.config.settings import parse_settings
 
 SETTINGS = parse_settings("version: 1\nupstream: {address: 192.0.2.53}\nlines: {customers: [eth1]}\n", "sekisho.yaml")
+COUNTING = parse_settings(
+    "version: 1\nupstream: {address: 192.0.2.53}\nlines: {customers: [eth1], queries: true, resolvers: [192.0.2.53]}\n", "sekisho.yaml"
+)
 
 
 class Kernel:
     """Takes what is written when it is `let`, one after the other."""
+
+    namespace = ""
 
     def __init__(self):
         self.let, self.begun, self.written = asyncio.Semaphore(0), asyncio.Semaphore(0), []
@@ -54,3 +61,29 @@ def test_what_is_told_while_the_last_part_is_written_is_waited_for_too():
         assert kernel.written == ["c-1", "c-2"]
 
     asyncio.run(scenario())
+
+
+def test_whether_queries_are_to_be_read_is_the_configurations_to_say():
+    async def scenario():
+        heard = SimpleNamespace(wanted=False)
+        lines = Lines(lambda: SETTINGS, lambda: None, dict, LineCounts(lambda _: None, heard))
+        lines._kernel = Kernel()
+        found = []
+        for settings in (COUNTING, SETTINGS, COUNTING):
+            await lines._adopt(settings)
+            found.append(heard.wanted)
+        assert found == [True, False, True]
+
+    asyncio.run(scenario())
+
+
+def test_windows_shorter_than_readings_of_queries_are_apart_are_warned_of():
+    settings = COUNTING.model_copy(update={"lines": COUNTING.lines.model_copy(update={"mode": LineMode.ENFORCE})})
+    lines = SimpleNamespace(problems=[], wants=SimpleNamespace(unnumbered=0), counts=SimpleNamespace(apart=0.0))
+    core = SimpleNamespace(site=SimpleNamespace(settings=settings), lines=lines)
+    found = []
+    for lines.counts.apart in (0.0, settings.detection.window, 42.4):
+        found.append(warnings(core))
+    assert found[:2] == [[], []]
+    [said] = found[2]
+    assert said.startswith("queries of customers are read from the kernel every 42 s, and a window of `detection` is 10 s")

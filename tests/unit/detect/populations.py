@@ -50,7 +50,7 @@ class Site:
         here = row - 1 - len(self.lines)
         return list(self.loud)[here] if here >= 0 else f"h-{row}"
 
-    def look(self, utilisation: float = QUIET, *, times: float = 1.0, whole: bool = True, **load: float) -> Conclusion:
+    def look(self, utilisation: float = QUIET, *, times: float = 1.0, whole: bool = True, late: bool = False, **load: float) -> Conclusion:
         """One window; every rate is `times` what it is."""
         self.seed += 1
         rng = np.random.default_rng(self.seed)
@@ -58,7 +58,7 @@ class Site:
         self.now += seconds
         rates = np.concatenate(([0.0], self.lines, list(self.loud.values()))) * times
         counts = rng.poisson(rates * seconds).astype(np.uint32)
-        window = Window(self.now, counts, sample(utilisation, seconds=seconds, **load), whole)  # type: ignore[arg-type]
+        window = Window(self.now, counts, sample(utilisation, seconds=seconds, **load), whole, late)  # type: ignore[arg-type]
         survey = self.memory.survey(window, self.settings)
         names = [self.name(int(row)) for row in survey.rows]
         lines = [Line(name, self.addresses.get(name, 1), self.patterns.get(name), name in self.unheard) for name in names]

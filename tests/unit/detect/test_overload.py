@@ -150,6 +150,22 @@ def test_windows_in_which_not_all_was_counted_end_nothing_and_teach_nothing() ->
     assert [[one.customer for one in site.look(QUIET).gone] for _ in range(3)] == [[], [], ["flood"]]
 
 
+def test_windows_told_with_a_later_one_are_no_calm_ones_and_undo_none() -> None:
+    site = town(flood=FLOOD)
+    site.found(4, LOADED)
+    site.loud = {"flood": 0.0}
+
+    def ends(*whole: bool) -> list[bool]:
+        return [bool(site.look(QUIET, whole=one, late=not one).gone) for one in whole]
+
+    assert ends(False, False, False, False) == [False] * 4, "too little was counted in them"
+    assert ends(True, False, True, False, False) == [False] * 5
+    site.loud = {"flood": FLOOD}
+    site.look(LOADED, whole=False, late=True)
+    site.loud = {"flood": 0.0}
+    assert ends(True, True, False, True) == [False, False, False, True], "what was seen of the flood already is enough for it to go on"
+
+
 def test_between_the_threshold_and_half_of_it_the_condition_stays() -> None:
     site = town(flood=FLOOD)
     site.found(4, LOADED)

@@ -19,7 +19,8 @@ def pass_by(steps: list[str], settings: Detection = SETTINGS, customer: str = "c
     watched, found, ended = Watched(), [], []
     for number, step in enumerate(steps):
         before = carried(watched, np.array([7], np.int64), [customer])
-        after, gone = advance(before, np.array([step == "over"]), np.array([step == "calm"]), settings, float(number))
+        over, calm, late = (np.array([step == word]) for word in ("over", "calm", "late"))
+        after, gone = advance(before, over, calm, settings, float(number), late)
         found.append(bool(after.found[0]))
         ended.append(bool(gone[0]))
         watched = kept(after)
@@ -49,6 +50,15 @@ def test_nobody_is_found_before_the_windows_are_there_or_in_a_calm_one(steps: li
         assert not came or steps[number] == "over"
         assert not came or steps[: number + 1].count("over") >= sustained
         assert not ended[number] or steps[number - 2 : number + 1] == ["calm"] * 3
+
+
+@given(st.lists(st.sampled_from(["over", "calm", "between", "late"]), max_size=60), st.integers(1, 4))
+def test_what_is_told_later_never_ends_a_condition_and_is_left_out_of_the_calm_windows(steps: list[str], clear: int) -> None:
+    found, ended = pass_by(steps, Detection(windows=2, sustained=1, clear=clear))
+    for number, step in enumerate(steps):
+        told = [one for one in steps[: number + 1] if one != "late"]
+        calm = step == "calm" and told[-clear:] == ["calm"] * clear
+        assert ended[number] == (calm and number > 0 and found[number - 1])
 
 
 def test_a_row_that_is_another_customers_now_starts_anew() -> None:

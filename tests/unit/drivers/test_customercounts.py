@@ -252,8 +252,8 @@ def test_queries_the_kernel_dropped_count_as_asked_and_not_answered(site: Site) 
     rows = np.array([1, 40], np.int64)
     clock.counts.lines(rows[:1])
     worker.ask("b.example")
-    clock.counts.dropped(rows, np.array([6, 2], np.uint32))
-    clock.counts.dropped(rows[:1], np.array([1], np.uint32))
+    clock.counts.kernel.dropped(rows, np.array([6, 2], np.uint32))
+    clock.counts.kernel.dropped(rows[:1], np.array([1], np.uint32))
     window = clock.window()
     assert window is not None
     assert {int(row): int(window.counts[row]) for row in np.flatnonzero(window.counts)} == {1: 8, 40: 2}
@@ -265,12 +265,13 @@ def test_queries_the_kernel_dropped_count_as_asked_and_not_answered(site: Site) 
 
 def test_queries_the_kernel_saw_on_their_way_count_and_a_window_without_a_reading_is_not_whole(site: Site) -> None:
     clock, row = Clock(site), np.array([1], np.int64)
+    clock.counts.kernel.wanted = True
     clock.window()
     none = np.zeros(0, np.int64), np.zeros(0, np.uint32)
 
     def window(*readings: int) -> tuple[int, bool]:
         for many in readings:
-            clock.counts.asked(*((row, np.array([many], np.uint32)) if many else none))
+            clock.counts.kernel.asked(*((row, np.array([many], np.uint32)) if many else none), seconds=10.0 / len(readings))
         found = clock.window()
         assert found is not None
         return int(found.counts.sum()), found.whole
@@ -289,7 +290,47 @@ def test_queries_the_kernel_saw_on_their_way_count_and_a_window_without_a_readin
     worker.ask("a.example")
     clock.window()
     alive(worker)
-    assert window()[1], "an hour later it is the plane's alone again"
+    assert not window()[1], "however long it was not read"
+    clock.counts.kernel.wanted = False
+    assert window()[1], "it is the plane's alone again as soon as the configuration says so"
+
+
+def test_a_reading_longer_than_a_window_is_spread_over_its_time_and_windows_without_one_are_late(site: Site) -> None:
+    alive(site.worker())
+    clock, row = Clock(site), np.array([1], np.int64)
+    clock.counts.kernel.wanted = True
+    clock.window()
+
+    def window(queries: int = 0, dropped: int = 0, seconds: float = 0.0) -> tuple[int, bool, bool]:
+        if seconds:
+            clock.counts.kernel.dropped(row, np.array([dropped], np.uint32))
+            clock.counts.kernel.asked(row, np.array([queries], np.uint32), seconds)
+        found = clock.window()
+        assert found is not None
+        return int(found.counts.sum()), found.whole, found.late
+
+    assert window() == (0, False, False), "nothing is known of how far apart they are"
+    assert window(400, 0, 40.0) == (100, True, False)
+    clock.counts.lines(row)
+    assert [window() for _ in range(3)] == [(0, False, True)] * 3
+    clock.counts.lines(row)
+    assert window(400, 200, 40.0) == (150, True, False)
+    [line] = clock.counts.lines(row)
+    assert line.pattern == Pattern(0, 0, 0, 50, 100)
+    assert [window()[2] for _ in range(9)] == [True] * 8 + [False], "a reading that does not come is not waited for any longer"
+    assert window(8, 0, 8.0) == (10, True, False)
+    assert window(4, 0, 4.0) == (4, False, False), "less than half a window says nothing of it"
+    assert window() == (0, False, False)
+
+
+def test_a_window_before_the_first_reading_of_the_kernel_is_not_whole(site: Site) -> None:
+    alive(site.worker())
+    clock = Clock(site)
+    clock.counts.kernel.wanted = True
+    clock.window()
+    found = clock.window()
+    assert found is not None
+    assert not found.whole
 
 
 def test_who_is_silenced_is_not_heard_of_where_resolvers_tell_of_answers_alone_unless_the_kernel_counts(site: Site) -> None:
@@ -306,7 +347,7 @@ def test_who_is_silenced_is_not_heard_of_where_resolvers_tell_of_answers_alone_u
     assert unheard() == [False, False], "of queries that resolvers tell of"
     seen.answers_only = True
     assert unheard() == [False, True]
-    counts.dropped(np.array([silenced], np.int64), np.array([1], np.uint32))
+    counts.kernel.dropped(np.array([silenced], np.int64), np.array([1], np.uint32))
     assert unheard() == [False, False]
 
 
