@@ -1,4 +1,4 @@
-"""HTTP/1.1 from callers who may say nothing, or never finish saying it: how many connections, and how long for one request.
+"""HTTP/1.1 from callers who may say nothing, never finish saying it, or take no response: how many connections, and how long.
 
 uvicorn's own time begins after a response, so that a connection on which none is ever asked for would be there for good, with
 a descriptor of the daemon's.
@@ -14,11 +14,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 CONNECTIONS = 64
 """Connections one user may have open to the API at once, root any number; and all who read `/metrics` together."""
 PATIENCE = 10.0
-"""Seconds a request has to come whole, from the connection or from the response before it."""
+"""Seconds a request has to come whole, from the connection or from the response before it, and some of a response to be taken."""
 
 
 class BoundedProtocol(H11Protocol):
-    """Closes a connection on which no whole request comes in time."""
+    """Closes a connection on which no whole request comes in time, unless a response is still being taken."""
 
     patience: ClassVar[float] = PATIENCE
     """Seconds."""
@@ -38,6 +38,8 @@ class BoundedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        # A response may come before its request is whole: the time of the one is not what is left of the other's.
+        self._wait_no_more()
         self._wait()
 
     def _wait(self) -> None:
@@ -45,8 +47,16 @@ class BoundedProtocol(H11Protocol):
         if _is_worked_on(self.cycle) and not self.transport.is_closing():
             self._wait_no_more()
         elif self._waiting is None:
+            self._waiting = self.loop.call_later(self.patience, self._end, self.transport.get_write_buffer_size())
+
+    def _end(self, before: int) -> None:
+        """The time is over. `before`: bytes of responses the kernel had not taken when it began."""
+        self._waiting = None
+        if 0 < self.transport.get_write_buffer_size() < before:
+            self._wait()
+        else:
             # Not closed: that would wait for a caller who takes no response either.
-            self._waiting = self.loop.call_later(self.patience, self.transport.abort)
+            self.transport.abort()
 
     def _wait_no_more(self) -> None:
         if self._waiting is not None:
