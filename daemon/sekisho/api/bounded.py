@@ -7,6 +7,9 @@ a descriptor of the daemon's.
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import sys
+import termios
 from typing import ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
@@ -47,16 +50,25 @@ class BoundedProtocol(H11Protocol):
         if _is_worked_on(self.cycle) and not self.transport.is_closing():
             self._wait_no_more()
         elif self._waiting is None:
-            self._waiting = self.loop.call_later(self.patience, self._end, self.transport.get_write_buffer_size())
+            self._waiting = self.loop.call_later(self.patience, self._end, self._left())
 
     def _end(self, before: int) -> None:
-        """The time is over. `before`: bytes of responses the kernel had not taken when it began."""
+        """The time is over. `before`: what was left when it began."""
         self._waiting = None
-        if 0 < self.transport.get_write_buffer_size() < before:
+        if 0 < self._left() < before:
             self._wait()
         else:
             # Not closed: that would wait for a caller who takes no response either.
             self.transport.abort()
+
+    def _left(self) -> int:
+        """Bytes of responses the caller has still to take; 0 once the kernel has the last of them, which it keeps for the caller."""
+        here = self.transport.get_write_buffer_size()
+        if not here:
+            return 0
+        # The kernel takes more only in lumps, over TCP of a megabyte, for which a slow caller needs longer than there is.
+        kept = fcntl.ioctl(self.transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
+        return here + int.from_bytes(kept, sys.byteorder)
 
     def _wait_no_more(self) -> None:
         if self._waiting is not None:
