@@ -1,4 +1,4 @@
-"""HTTP/1.1 from callers who may say nothing, or never finish saying it: how many connections, and how long for one request.
+"""HTTP/1.1 from callers who may say nothing, never finish saying it, or take no response: how many connections, and how long.
 
 uvicorn's own time begins after a response, so that a connection on which none is ever asked for would be there for good, with
 a descriptor of the daemon's.
@@ -7,6 +7,9 @@ a descriptor of the daemon's.
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import sys
+import termios
 from typing import ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
@@ -14,11 +17,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 CONNECTIONS = 64
 """Connections one user may have open to the API at once, root any number; and all who read `/metrics` together."""
 PATIENCE = 10.0
-"""Seconds a request has to come whole, from the connection or from the response before it."""
+"""Seconds a request has to come whole, from the connection or from the response before it, and some of a response to be taken."""
 
 
 class BoundedProtocol(H11Protocol):
-    """Closes a connection on which no whole request comes in time."""
+    """Closes a connection on which no whole request comes in time, unless a response is still being taken."""
 
     patience: ClassVar[float] = PATIENCE
     """Seconds."""
@@ -38,6 +41,8 @@ class BoundedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        # A response may come before its request is whole: the time of the one is not what is left of the other's.
+        self._wait_no_more()
         self._wait()
 
     def _wait(self) -> None:
@@ -45,8 +50,25 @@ class BoundedProtocol(H11Protocol):
         if _is_worked_on(self.cycle) and not self.transport.is_closing():
             self._wait_no_more()
         elif self._waiting is None:
+            self._waiting = self.loop.call_later(self.patience, self._end, self._left())
+
+    def _end(self, before: int) -> None:
+        """The time is over. `before`: what was left when it began."""
+        self._waiting = None
+        if 0 < self._left() < before:
+            self._wait()
+        else:
             # Not closed: that would wait for a caller who takes no response either.
-            self._waiting = self.loop.call_later(self.patience, self.transport.abort)
+            self.transport.abort()
+
+    def _left(self) -> int:
+        """Bytes of responses the caller has still to take; 0 once the kernel has the last of them, which it keeps for the caller."""
+        here = self.transport.get_write_buffer_size()
+        if not here:
+            return 0
+        # The kernel takes more only in lumps, over TCP of a megabyte, for which a slow caller needs longer than there is.
+        kept = fcntl.ioctl(self.transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
+        return here + int.from_bytes(kept, sys.byteorder)
 
     def _wait_no_more(self) -> None:
         if self._waiting is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -77,11 +78,20 @@ def tell(folder: Path, said: Iterable[str]) -> None:
 
 
 def told(folder: Path) -> list[str]:
-    """What the newest plane left there; nothing of another user's than the folder's, into which resolvers may write."""
+    """What the newest plane left there; nothing of another user's than the folder's, into which resolvers may write.
+
+    Nor what a link of theirs leads to, which may be the daemon's own, or a pipe, which would have no end.
+    """
     try:
-        with (folder / SOCKETS).open("rb") as file:
-            if os.fstat(file.fileno()).st_uid != folder.stat().st_uid:
-                return []
-            return file.read(_MOST).decode(errors="replace").splitlines()
+        descriptor = os.open(folder / SOCKETS, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return []
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != folder.stat().st_uid:
+            return []
+        return os.read(descriptor, _MOST).decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    finally:
+        os.close(descriptor)

@@ -79,7 +79,8 @@ def create_table(path: Path, kind: Kind, version: int, number: int, sections: Ma
 def map_table(path: Path, kind: Kind, version: int, *, writable: bool = False, verify: bool = True) -> MappedTable:
     """Map a table. Raises TableError if it is missing, damaged or of another version."""
     try:
-        descriptor = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
+        # Not waiting: a resolver's user, who may write into the folder, may have put a pipe there.
+        descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
         message = f"{path} is missing; the process that writes it has not started"
         raise TableError(message) from error

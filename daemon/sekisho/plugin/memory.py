@@ -93,7 +93,8 @@ class Table:
 def map_table(path: Path, kind: int, version: int, *, writable: bool = False) -> Table:
     """Map a table. Raises TableError if it is missing, damaged or of another version."""
     try:
-        descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
+        # Not waiting: a resolver's user, who may write into the folder, may have put a pipe there.
+        descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise TableError(f"{path} cannot be opened ({error.strerror}); see that sekishod runs, and the rights of this process") from error
     try:

@@ -13,6 +13,8 @@ from sekisho.app.plane_sockets import differences, open_sockets
 from sekisho.config.packets import PacketSettings, parse_packet_settings
 from sekisho.config.values import Endpoint
 from sekisho.drivers.notify import Inherited
+from sekisho.drivers.sharedfiles import SOCKETS
+from support.waiting import end_of_waiting
 
 SOCKET_UNIT = Path(__file__).resolve().parents[3] / "systemd" / "sekisho-plane.socket"
 
@@ -92,6 +94,20 @@ def test_what_a_plane_said_of_them_is_read_and_nothing_of_another_users(tmp_path
     owner = os.fstat
     monkeypatch.setattr(os, "fstat", lambda fd: os.stat_result((*owner(fd)[:4], owner(fd).st_uid + 1, *owner(fd)[5:])))
     assert plane_sockets.told(tmp_path) == []
+
+
+def test_a_link_or_a_pipe_in_its_place_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "list.key").write_text("secret")
+    (tmp_path / SOCKETS).symlink_to(tmp_path / "list.key")
+    assert plane_sockets.told(tmp_path) == []
+    (tmp_path / SOCKETS).unlink()
+    os.mkfifo(tmp_path / SOCKETS)
+    with end_of_waiting():
+        assert plane_sockets.told(tmp_path) == []
+    pipe = os.open(tmp_path / SOCKETS, os.O_RDWR)
+    os.write(pipe, b"planted\n")
+    assert plane_sockets.told(tmp_path) == []
+    os.close(pipe)
 
 
 def test_the_unit_that_is_shipped_has_the_addresses_of_the_default() -> None:

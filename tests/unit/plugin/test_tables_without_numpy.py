@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from sekisho.snapshot import layout
 from sekisho.snapshot.digest import digest_name, key_of
 from sekisho.snapshot.layout import Counts, Hits
 from sekisho.snapshot.sections import Kind
+from support.waiting import end_of_waiting
 
 
 def test_the_check_names_digest_is_the_compiled_one(tmp_path: Path) -> None:
@@ -64,6 +66,16 @@ def test_another_kind_version_or_a_damaged_section_is_refused(tmp_path: Path) ->
         path.write_bytes(data)
         with pytest.raises(TableError):
             memory.map_table(path, kind, version)
+
+
+@pytest.mark.parametrize("writable", [False, True])
+def test_a_pipe_in_the_place_of_a_table_is_refused_at_once(tmp_path: Path, writable: bool) -> None:
+    path = tmp_path / "head"
+    os.mkfifo(path)
+    with end_of_waiting(), pytest.raises(TableError):
+        memory.map_table(path, memory.HEAD, 1, writable=writable)
+    with end_of_waiting(), pytest.raises(TableError):
+        map_table(path, Kind.HEAD, 1, writable=writable)
 
 
 def test_what_runs_in_a_resolver_brings_no_numpy(root: Path) -> None:
