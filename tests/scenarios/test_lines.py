@@ -105,7 +105,7 @@ class Teller:
         self.counts.worker[layout.WORKER_HEARTBEAT] = time.time_ns()
         if dropped:
             many = np.array([dropped.get(name, 0) * STEP for name in self.names], np.uint32)[order]
-            self.core.detection._counts.dropped(rows[order], many)
+            self.core.detection._counts.kernel.dropped(rows[order], many)
 
     async def look_at_queries(self):
         await self.core.detection.tick(self.core.people, self.now, self.now)
