@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
-from scenarios.harness import Site
+from scenarios.harness import Site, folders, write_site
 from sekisho.cli.client import Client
 from support import wait_until
+from support.netns import CUSTOMER, DOWN, NEIGHBOUR, Field
 
 _PACK = """\
 version: 1
@@ -31,6 +33,25 @@ clauses:
 def pack(window: str, more: str = "") -> str:
     """The terms: half of the line over `window` is too much, a quarter of it is left; `more` are further keys of the rule."""
     return _PACK.format(window=window, more=more and f"{more}, ")
+
+
+@contextlib.contextmanager
+def two_lines(field: Field, path: Path, every: str, *more: str) -> Iterator[Site]:
+    """A site of two lines that are looked at `every` so often; `more` are further prefixes of the first."""
+    with folders(path) as (folder, runtime):
+        (folder / "heavy.yaml").write_text(pack("30m"), encoding="utf-8")
+        yield write_site(
+            folder,
+            runtime,
+            [1],
+            terms=["./heavy.yaml"],
+            measures={"mode": "enforce"},
+            lines={"mode": "enforce", "customers": [DOWN], "namespace": field.gateway, "on_stop": "remove", "every": every},
+            customers=[
+                {"id": "c-1", "terms": ["heavy"], "prefixes": [CUSTOMER, *more], "plan": {"down_mbps": 40, "up_mbps": 20}},
+                {"id": "c-2", "terms": ["heavy"], "prefixes": [NEIGHBOUR], "plan": {"down_mbps": 40, "up_mbps": 20}},
+            ],
+        )
 
 
 @contextlib.contextmanager

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from kernel.gateway import gateway
-from kernel.heavyuse import control, pack, sekisho
-from scenarios.harness import Site, folders, write_site
+from kernel.heavyuse import control, sekisho, two_lines
+from scenarios.harness import Site
 from sekisho.config.lines import LineMode
 from sekisho.drivers import nftables
 from sekisho.drivers.classes import Classes
@@ -300,20 +300,8 @@ def test_a_device_of_another_kind_with_our_name_is_made_anew(field):
 
 @pytest.fixture
 def site(field: Field, tmp_path) -> Iterator[Site]:
-    with folders(tmp_path) as (folder, runtime):
-        (folder / "heavy.yaml").write_text(pack("30m"), encoding="utf-8")
-        yield write_site(
-            folder,
-            runtime,
-            [1],
-            terms=["./heavy.yaml"],
-            measures={"mode": "enforce"},
-            lines={"mode": "enforce", "customers": [DOWN], "namespace": field.gateway, "on_stop": "remove", "every": "1h"},
-            customers=[
-                {"id": "c-1", "terms": ["heavy"], "prefixes": [CUSTOMER], "plan": {"down_mbps": 40, "up_mbps": 20}},
-                {"id": "c-2", "terms": ["heavy"], "prefixes": [NEIGHBOUR], "plan": {"down_mbps": 40, "up_mbps": 20}},
-            ],
-        )
+    with two_lines(field, tmp_path, "1h") as one:
+        yield one
 
 
 RULES = f"""

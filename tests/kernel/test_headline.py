@@ -6,30 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from kernel.heavyuse import control, pack, sekisho
-from scenarios.harness import Site, folders, write_site
+from kernel.heavyuse import control, sekisho, two_lines
+from scenarios.harness import Site
 from support import wait_until
-from support.netns import CUSTOMER, DOWN, NEIGHBOUR, SERVER, Field, flows_freely, keeps_rate, transfer
+from support.netns import CUSTOMER, SERVER, Field, flows_freely, keeps_rate, transfer
 
 pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture
 def site(field: Field, tmp_path) -> Iterator[Site]:
-    with folders(tmp_path) as (folder, runtime):
-        (folder / "heavy.yaml").write_text(pack("30m"), encoding="utf-8")
-        yield write_site(
-            folder,
-            runtime,
-            [1],
-            terms=["./heavy.yaml"],
-            measures={"mode": "enforce"},
-            lines={"mode": "enforce", "customers": [DOWN], "namespace": field.gateway, "on_stop": "remove", "every": "1s"},
-            customers=[
-                {"id": "c-1", "terms": ["heavy"], "prefixes": [CUSTOMER, "2001:db8:0:10::/120"], "plan": {"down_mbps": 40, "up_mbps": 20}},
-                {"id": "c-2", "terms": ["heavy"], "prefixes": [NEIGHBOUR], "plan": {"down_mbps": 40, "up_mbps": 20}},
-            ],
-        )
+    with two_lines(field, tmp_path, "1s", "2001:db8:0:10::/120") as one:
+        yield one
 
 
 def test_a_slowed_customer_has_the_promised_rate_and_gets_full_speed_back(field, site):
