@@ -187,7 +187,6 @@ class FlowCollector:
 
     def _signal(self) -> None:
         if self._inbox is not None and self._epoll is not None:
-            self._inbox.signal[SIGNAL_RETURN] = 1
             os.eventfd_write(self._wake, 1)
 
     def _run(self) -> None:

@@ -113,7 +113,7 @@ def make_sums(rows: int, before: Sums | None = None) -> Sums:
 
 @compiled
 def collect(desk, inbox, customers, down, up, mail, opened, targets, shares, key, until):  # type: ignore[no-untyped-def]
-    """Take packets until `signal[SIGNAL_RETURN]` is set or `until` has come (monotonic ns)."""
+    """Take packets until `signal[SIGNAL_RETURN]` is set, the descriptor of KIND_WAKE can be read, or `until` has come (monotonic ns)."""
     prepare(inbox, BATCH)
     while inbox.signal[SIGNAL_RETURN] == 0 and clock(CLOCK_MONOTONIC, inbox.clock) < until:
         ready = wait(inbox.settings[I_EPOLL], inbox.events, EVENTS, _LONG_WAIT)
@@ -123,6 +123,8 @@ def collect(desk, inbox, customers, down, up, mail, opened, targets, shares, key
             if inbox.events[at + 8] == KIND_LISTENER:
                 number = np.int64(inbox.events[at + 4]) | np.int64(inbox.events[at + 5]) << 8
                 take(desk, inbox, customers, down, up, mail, opened, targets, shares, key, inbox.listeners[number], now)
+            elif inbox.events[at + 8] == KIND_WAKE:
+                inbox.signal[SIGNAL_RETURN] = 1
 
 
 @compiled

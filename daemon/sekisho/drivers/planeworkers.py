@@ -140,7 +140,8 @@ class UdpWorker:
         self.desk.totals[int(Counter.CACHE_BYTES)] = used
 
     def _signal(self) -> None:
-        self.desk.signal[desks.SIGNAL_RETURN] = 1
+        # By the descriptor alone: told by a flag besides, a worker that is awake may leave its loop before this is written,
+        # and find it written, and no reason to leave, at every turn until the next time.
         os.eventfd_write(self._wake, 1)
 
     def _run(self) -> None:

@@ -31,7 +31,7 @@ _SHORT_WAIT, _LONG_WAIT = 10, 500
 
 @compiled
 def serve(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk):  # type: ignore[no-untyped-def]
-    """Serve until `signal[SIGNAL_RETURN]` is set."""
+    """Serve until `signal[SIGNAL_RETURN]` is set, or the descriptor of KIND_WAKE can be read, which sets it."""
     outstanding = 0
     worked = np.int64(0)
     now = np.int64(0)
@@ -54,6 +54,8 @@ def serve(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk): 
                 serve_listener(snapshot, customers, buckets, key, epoch, cache, counts, hits, desk, desk.listeners[number], now, seconds)
             elif kind == KIND_UPSTREAM:
                 serve_upstream(snapshot, customers, key, epoch, cache, counts, hits, desk, number, now, seconds)
+            elif kind == KIND_WAKE:
+                desk.signal[SIGNAL_RETURN] = 1
         before = outstanding
         outstanding = expire(snapshot, customers, key, epoch, cache, counts, hits, desk, now, seconds)
         if before > 0 or outstanding > 0:

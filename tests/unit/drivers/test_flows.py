@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import select
 import socket
 import struct
 from collections import Counter
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from sekisho.config.flows import FlowExporter
-from sekisho.drivers import flowskept
+from sekisho.drivers import flows, flowskept
 from sekisho.drivers.flows import FlowCollector, UsageBatch
 from sekisho.drivers.flowsloop import BUCKETS, add_up, count_used, harvest, make_sums
 from sekisho.drivers.flowstcp import FlowStreams
@@ -88,6 +89,15 @@ def test_both_directions_are_summed_to_the_customer_with_the_longest_prefix(tmp_
     assert summed(one, tables) == {"c-1": (5000, 100), "c-2": (0, 30 + 64), "c-3": (7 + 30, 0)}
     assert one.view is not None
     assert int(one.view.totals[Total.NOBODY]) == 1, "the operator's own networks are no customer"
+
+
+def test_a_collector_that_was_told_of_a_message_sleeps_again(tmp_path: Path, tables: TableWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What woke it is read at once, also where the message was taken already, not when the next turn is due."""
+    monkeypatch.setattr(flows, "TURN", 3600)
+    with collecting(tmp_path) as (one, _):
+        for _ in range(20):
+            one._signal()
+            wait_until(lambda: not select.select([one._wake], [], [], 0)[0])
 
 
 def left_behind(one: FlowCollector) -> list[str]:

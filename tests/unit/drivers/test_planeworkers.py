@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -169,6 +170,22 @@ def test_another_snapshot_is_taken_without_a_packet_lost(tmp_path: Path) -> None
         assert one.total(Counter.STEP_MANDATORY) + one.total(Counter.STEP_ENTITLED) == 20
         # The first packet of epoch 11 may have been judged by epoch 10, and that of 10 by 9.
         assert sum(one.worker.counts.lists[:, 0].tolist()) in (3, 4)
+
+
+def test_a_worker_that_was_told_of_tables_sleeps_again(tmp_path: Path) -> None:
+    """What woke it is read, also where it was awake already and had taken the tables: else no wait would ever last again."""
+    with running(tmp_path, "127.0.0.1") as one:
+        address = one.worker.sockets[0].getsockname()
+        for _ in range(20):
+            one.worker.take(one.tables())
+            assert ask(address, query("listed.example"))[0].rcode() == dns.rcode.NXDOMAIN
+            one.worker._signal()
+            wait_until(lambda: not select.select([one.worker._wake], [], [], 0)[0])
+        before = one.worker.sign_of_life
+        wait_until(lambda: one.worker.sign_of_life != before)
+        assert one.worker.desk.signal[SIGNAL_RETURN] == 0
+        assert one.worker._epoll is not None
+        assert one.worker._epoll.poll(0) == []
 
 
 def test_more_customers_than_the_counts_have_room_for_get_larger_counts(tmp_path: Path) -> None:
