@@ -34,6 +34,8 @@ _HEAD_BYTES = 48
 _R32, _K = U64(32), U64(0x9E3779B97F4A7C15)
 _STORED, _EVICTED = int(Counter.CACHE_STORED), int(Counter.CACHE_EVICTED)
 MASK16 = 0xFFFF
+_PIECE = 16384
+"""Places of the index that are counted at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +216,11 @@ def store(cache, key, length, mixed, now, ttl, packet, base, size, ttls, count, 
 
 
 def usage(cache: Cache) -> tuple[int, int]:
-    """Entries that can still be found, and bytes of the ring in use."""
+    """Entries that can still be found, and bytes of the ring in use.
+
+    In pieces: a comparison of all at once makes memory of its own, and what makes it holds up a worker on the same processor.
+    """
     head, size = int(cache.state[0]), cache.data.shape[0]
-    live = int(np.count_nonzero((cache.positions >= 0) & (head - cache.positions <= size)))
-    return live, min(head, size)
+    oldest = max(0, head - size)
+    pieces = (cache.positions[start : start + _PIECE] for start in range(0, len(cache.positions), _PIECE))
+    return sum(int(np.count_nonzero(piece >= oldest)) for piece in pieces), min(head, size)
