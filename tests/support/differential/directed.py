@@ -24,6 +24,7 @@ _ENTRIES = {
 }
 _LATER = {
     "mail.later.one.example": (BOTH, LOCAL),
+    "mail.slow.one.example": (BOTH, Action(ActionKind.TCP_ONLY)),
     "x.tree.one.example": (BOTH, Action(ActionKind.NXDOMAIN)),
     "later.one.example": (BOTH, Action(ActionKind.NXDOMAIN)),
 }
@@ -62,6 +63,7 @@ QUESTIONS: Mapping[str, Question] = {
     "garden": Question(_GARDEN, "www.two.example", "A", tcp=False, edns=False),
     "address": Question(_PLAIN, "mail.two.example", "A", tcp=False, edns=False),
     "address of a list before that of the name": Question(_PLAIN, "mail.later.one.example", "A", tcp=False, edns=False),
+    "address of a list before that of TCP alone, by TCP": Question(_PLAIN, "mail.slow.one.example", "A", tcp=True, edns=False),
     "several addresses": Question(_PLAIN, "twin.two.example", "A", tcp=False, edns=False),
     "name excepted from a list of addresses": Question(_PLAIN, "mail.freed.example", "A", tcp=False, edns=False),
     "silence": Question(_SILENCED, "www.two.example", "A", tcp=False, edns=False),
@@ -78,22 +80,26 @@ _ALL_ZONES = {
     "budget",
     "let out of the garden",
 }
-_ADDRESS, _SEVERAL, _EARLIER = "address", "several addresses", "address of a list before that of the name"
+_SEVERAL, _EARLIER = "several addresses", "address of a list before that of the name"
+_SLOW = "address of a list before that of TCP alone, by TCP"
+_ADDRESSED = {"address", _SEVERAL, _SLOW}
+"""What leads to listed addresses, though no list before that has the name."""
 _WITHIN = "client excepted within a wider prefix"
 _OTHERS = _ALL_ZONES | {"negative", "alias"}
 OTHERWISE: Mapping[str, set[str]] = {
     "plane": set(),
-    "reader": {_ADDRESS, _SEVERAL},
+    "reader": _ADDRESSED,
     "unbound": set(),
-    "dnsdist": {"why refused", _ADDRESS, _SEVERAL},
-    "recursor": {"alias", _ADDRESS, _SEVERAL},
-    "knot": {_ADDRESS, _SEVERAL},
+    "dnsdist": _ADDRESSED | {"why refused"},
+    "recursor": _ADDRESSED | {"alias"},
+    "knot": _ADDRESSED,
     "rpz-bind": _OTHERS | {_WITHIN, _EARLIER, _SEVERAL},
-    "rpz-unbound": _OTHERS | {_ADDRESS, _SEVERAL, "client let through by a list", "client led to another name"},
+    "rpz-unbound": _OTHERS | _ADDRESSED | {"client let through by a list", "client led to another name"},
     "rpz-recursor": _OTHERS
-    | {_WITHIN, _SEVERAL, "data of another TTL", "client of a later list", "TCP alone for a client of a later list"},
+    | {_WITHIN, _SEVERAL, _SLOW, "data of another TTL", "client of a later list", "TCP alone for a client of a later list"},
     "rpz-knot": _ALL_ZONES
-    | {_ADDRESS, _SEVERAL, "alias", "alias by TCP", "client of a list", "client let through by a list", "client led to another name"},
+    | _ADDRESSED
+    | {"alias", "alias by TCP", "client of a list", "client let through by a list", "client led to another name"},
 }
 """By front, the questions it answers otherwise than the model does."""
 

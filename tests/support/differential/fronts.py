@@ -141,10 +141,10 @@ _UPSTREAM = {ip_address(address).packed for server in (CLEAN, *SERVERS.values())
 
 
 def seen(answer: dns.message.Message) -> Verdict:
-    """An answer as a verdict: the resolver's, or ours."""
+    """An answer as a verdict: the resolver's, or ours. Names in data are in lower case: a compressed one may be spelt as the question is."""
     owner = answer.question[0].name
     records = {
-        (int(rrset.rdtype), int(rrset.ttl), record.to_wire())
+        (int(rrset.rdtype), int(rrset.ttl), record.to_digestable())
         for rrset in answer.answer
         for record in rrset
         if rrset.name == owner

@@ -85,7 +85,7 @@ def _by_lists(front: str, world: World, known: World, question: Question, custom
     if front == "rpz-bind":
         # It keeps to the order of the zones: an address of one comes before a name of the next.
         return _bind_by_addresses(world, before, question) or found
-    if front == "rpz-recursor" and found == ANSWERED:
+    if front == "rpz-recursor" and found == ANSWERED and found.action is not ActionKind.TCP_ONLY:
         return _recursor_by_addresses(world, before, question)
     return found
 
@@ -118,7 +118,7 @@ def _said(world: World, order: int, action: Action | None, question: Question) -
     """What a list's zone says by an entry with this action of its own."""
     action = action or world.lists[order].answer or NXDOMAIN
     passed = action.kind is ActionKind.PASSTHRU or (action.kind is ActionKind.TCP_ONLY and question.tcp)
-    return ANSWERED if passed else answer(action, question, 60, (15, ""))
+    return replace(ANSWERED, action=action.kind) if passed else answer(action, question, 60, (15, ""))
 
 
 Triggers = dict[IPv4Network | IPv6Network, Action | None]
@@ -170,7 +170,8 @@ def _recursor_by_addresses(world: World, orders: Sequence[int], question: Questi
             held = _addresses_of(world, order)
             longest = max((net for net in held if address in net), key=lambda net: net.prefixlen, default=None)
             if longest is not None:
-                found.add(_said(world, order, held[longest], question))
+                # As a client sees them: one that leads elsewhere and one that wants TCP are not alike there.
+                found.add(_without_reasons(_said(world, order, held[longest], question), question))
                 break
     return (found.pop() if found else ANSWERED) if len(found) < SEVERAL else None
 
