@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import signal
 import threading
@@ -9,10 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dns.message
+import dns.query
+import dns.rcode
 import pytest
 
 from scenarios.harness import Checkpoint, Resolver, folders, running, write_site
-from scenarios.harness.checkpoint import CONTROL, PLANE
+from scenarios.harness.asking import addresses
+from scenarios.harness.checkpoint import CONTROL, PLANE, START
+from sekisho.app.supervise import PLANE_WATCHDOG
 from sekisho.model.errors import SekishoError
 from support import wait_until
 
@@ -113,6 +118,29 @@ def test_the_plane_comes_back_by_the_same_tables(site: Checkpoint) -> None:
     wait_until(lambda: site.api.get("/v1/status")["plane"]["workers_alive"] == 2, what="both workers counted alive")
     site.api.delete("/v1/optouts", customer=customer.id, list="c2")
     assert site.is_blocked(customer, LISTED), "the new plane sees changes in place"
+
+
+def test_a_plane_that_stands_still_is_started_again_while_clients_wait(site: Checkpoint) -> None:
+    """Their queries wait in the kernel for longer than the watchdog, and are answered by the next."""
+    customer = site.customer(*TERMS)
+    control, plane, ready = site.pid(CONTROL), site.pid(PLANE), site.times_ready(PLANE)
+    os.kill(plane, signal.SIGSTOP)
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        asked = [
+            threads.submit(
+                how, dns.message.make_query(name, "A"), site.site.host, port=site.site.port, source=customer.address, timeout=START
+            )
+            for how in (dns.query.udp, dns.query.tcp)
+            for name in (LISTED, site.harmless())
+        ]
+        said = [one.result() for one in asked]
+    assert [one.rcode() for one in said] == [dns.rcode.NXDOMAIN, dns.rcode.NOERROR] * 2
+    assert addresses(said[1]) == addresses(said[3]) == {site.upstream_address}
+    site.wait_ready(PLANE, ready + 1)
+    assert f"sekisho-plane: process {plane} has not said for {PLANE_WATCHDOG:g} s that it lives; ended" in site.log
+    assert site.pid(PLANE) != plane
+    assert site.pid(CONTROL) == control
+    wait_until(lambda: site.sekisho("status")["plane"]["workers_alive"] == 2, what="both workers counted alive")
 
 
 def test_counters_never_go_back_when_the_plane_restarts(site: Checkpoint) -> None:

@@ -1,7 +1,7 @@
 """HTTP/1.1 from callers who may say nothing, never finish saying it, or take no response: how many connections, and how long.
 
 uvicorn's own time begins after a response, so that a connection on which none is ever asked for would be there for good, with
-a descriptor of the daemon's.
+a descriptor of the daemon's; and so would one whose response waits, before its end, for room that the caller never makes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PATIENCE = 10.0
 
 
 class BoundedProtocol(H11Protocol):
-    """Closes a connection on which no whole request comes in time, unless a response is still being taken."""
+    """Closes a connection on which no whole request comes in time, or nothing is taken of a response that waits for that."""
 
     patience: ClassVar[float] = PATIENCE
     """Seconds."""
@@ -42,12 +42,21 @@ class BoundedProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         # A response may come before its request is whole: the time of the one is not what is left of the other's.
-        self._wait_no_more()
-        self._wait()
+        self._wait_anew()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._wait_anew()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        # Some was taken, and as much and more may be written now: what was left when the time began says nothing any more.
+        self._wait_anew()
 
     def _wait(self) -> None:
-        """Have the time run while a request is to come, and not while one is worked on."""
-        if _is_worked_on(self.cycle) and not self.transport.is_closing():
+        """Have the time run while a request is to come, or what is left of responses to be taken, and not while the daemon is at work."""
+        at_work = _is_worked_on(self.cycle) and not self.flow.write_paused
+        if at_work and not self.transport.is_closing():
             self._wait_no_more()
         elif self._waiting is None:
             self._waiting = self.loop.call_later(self.patience, self._end, self._left())
@@ -69,6 +78,10 @@ class BoundedProtocol(H11Protocol):
         # The kernel takes more only in lumps, over TCP of a megabyte, for which a slow caller needs longer than there is.
         kept = fcntl.ioctl(self.transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
         return here + int.from_bytes(kept, sys.byteorder)
+
+    def _wait_anew(self) -> None:
+        self._wait_no_more()
+        self._wait()
 
     def _wait_no_more(self) -> None:
         if self._waiting is not None:

@@ -1,8 +1,11 @@
 """Keeping programs running: each restarted alone, all stopped together.
 
-Owns the loop of a small service manager: start, readiness, restart after a growing pause, stop with
+Owns the loop of a small service manager: start, readiness, watchdog, restart after a growing pause, stop with
 a deadline. Does not own which programs run nor the sockets they are handed: that is `supervise`; nor
 the order of an upgrade: that is `takeover`.
+
+The manager of this process, if it has one, hears of readiness and status from here. Its socket and its watchdog are its own: the programs
+get another socket, and the patience this one has with them.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from sekisho.app.exitcodes import CRASHED
-from sekisho.app.programs import Keeper, Program, Say
+from sekisho.app.programs import LOOK, Keeper, Program, Say
 from sekisho.app.takeover import Takeover, running
 from sekisho.drivers.notify import Notifier, NotifyChannel
 from sekisho.drivers.processes import Signals, spawn
@@ -45,6 +48,8 @@ def keep(programs: Iterable[Program], environ: Mapping[str, str], say: Say) -> i
             manager.status(text)
 
         inner = {**environ, "NOTIFY_SOCKET": notices.address}
+        inner.pop("WATCHDOG_USEC", None)
+        looked = time.monotonic()
         code: int | None = None
         announced = False
         try:
@@ -54,8 +59,8 @@ def keep(programs: Iterable[Program], environ: Mapping[str, str], say: Say) -> i
             while code is None:
                 _start_due(keepers, inner)
                 selector.select(_patience(keepers, time.monotonic()))
-                for pid, words in notices.take():
-                    _note(keepers, pid, words, tell)
+                before, looked = looked, time.monotonic()
+                _look(keepers, notices, looked - before, tell)
                 code = _handle(keepers, signals.take(), takeover, tell)
                 if code is None:
                     code = _reap(keepers, takeover, tell)
@@ -73,32 +78,44 @@ def _start_due(keepers: Sequence[Keeper], environ: Mapping[str, str]) -> None:
     now = time.monotonic()
     for keeper in keepers:
         if keeper.start_at is not None and keeper.start_at <= now:
-            keeper.on_start(spawn(keeper.program.argv, environ, keeper.program.sockets), time.monotonic())
+            program, watched = keeper.program, dict(environ)
+            if program.watchdog is not None:
+                watched["WATCHDOG_USEC"] = str(round(program.watchdog * 1e6))
+            keeper.on_start(spawn(program.argv, watched, program.sockets), time.monotonic())
 
 
 def _patience(keepers: Sequence[Keeper], now: float) -> float | None:
     due = [moment for keeper in keepers for moment in (keeper.start_at, keeper.leave_by) if moment is not None]
+    due += [now + LOOK for keeper in keepers if keeper.silent is not None]
     return max(0.0, min(due) - now) if due else None
 
 
+def _look(keepers: Sequence[Keeper], notices: NotifyChannel, passed: float, say: Say) -> None:
+    """Hear what was said, `passed` seconds after the last time, and end what has not said for too long that it lives.
+
+    At once: nothing is kept of a process that hangs, and one that is stopped hears no other signal. It is started again as one that died.
+    """
+    for pid, words in notices.take():
+        _note(keepers, pid, words, say)
+    for keeper in running(keepers):
+        if notices.emptied and keeper.hangs(passed):
+            say(f"{keeper.program.name}: process {keeper.pid} has not said for {keeper.program.watchdog:g} s that it lives; ended")
+            os.kill(keeper.pid, signal.SIGKILL)
+
+
 def _note(keepers: Sequence[Keeper], pid: int, words: Mapping[str, str], say: Say) -> None:
-    """A notification of a child, or of a process of a child's group (a worker of the plane's)."""
-    keeper = next((one for one in keepers if one.pid and pid in (one.pid, _group(pid, one.pid))), None)
+    """A notification of a child itself: what it starts, and whoever else of this machine may send one, has no say in how it does."""
+    keeper = next((one for one in running(keepers) if one.pid == pid), None)
     if keeper is None:
         return
     status = words.get("STATUS", "")
+    if words.get("WATCHDOG") == "1" or words.get("STOPPING") == "1":
+        keeper.on_sign_of_life()
     if words.get("READY") == "1" and not keeper.ready:
-        keeper.ready = keeper.ever_ready = True
+        keeper.on_ready()
         say(f"{keeper.program.name}: ready{f' - {status}' if status else ''}")
     elif status and keeper.worth_telling(status, time.monotonic()):
         say(f"{keeper.program.name}: {status}")
-
-
-def _group(pid: int, leader: int) -> int:
-    with contextlib.suppress(ProcessLookupError):
-        if os.getpgid(pid) == leader:
-            return pid
-    return 0
 
 
 def _handle(keepers: Sequence[Keeper], received: Sequence[int], takeover: Takeover, say: Say) -> int | None:

@@ -1,9 +1,9 @@
 """`sekisho run`: both processes in the foreground, for a small site, a trial or the demo.
 
 Owns the listening sockets while it runs and hands them to the plane as systemd would, so queries
-wait instead of failing while the plane restarts. Does not own what the processes do: under systemd
-the same two run as units of their own, and the plane then outlives the control plane. Here none
-outlives the supervisor.
+wait instead of failing while the plane restarts; and how long either process may be silent. Does not
+own what the processes do: under systemd the same two run as units of their own, and the plane then
+outlives the control plane. Here none outlives the supervisor.
 
 The control plane takes longest to be ready, so it is started before anything else is done, and this
 module imports nothing that takes long. It refuses a faulty configuration itself.
@@ -22,6 +22,9 @@ from sekisho.app.keeper import Program, Say, keep
 from sekisho.drivers.compilecache import use_compile_cache
 from sekisho.drivers.listeners import bind_listeners
 from sekisho.model.errors import ConfigError, UnavailableError
+
+CONTROL_WATCHDOG, PLANE_WATCHDOG = 60.0, 20.0
+"""Seconds either process may be silent: what the units have as WatchdogSec=."""
 
 
 def run(config: Path, environ: Mapping[str, str] | None = None, say: Say | None = None, *, options: tuple[str, ...] = ()) -> int:
@@ -46,7 +49,8 @@ def _programs(config: Path, options: tuple[str, ...], tell: Say, stack: contextl
     """Both programs; `stack` closes the sockets. Raises ConfigError for the main file, UnavailableError for an address."""
     # -P: a file of the folder one happens to stand in (http.py) is no module of ours.
     python = (sys.executable, "-P", "-m")
-    yield Program("sekishod", (*python, "sekisho.app.control", "--config", str(config), *options), reloads=True)
+    control = (*python, "sekisho.app.control", "--config", str(config), *options)
+    yield Program("sekishod", control, reloads=True, watchdog=CONTROL_WATCHDOG)
     # Imported while the control plane starts: the models of configuration take longer than all else here.
     from sekisho.config.packets import parse_packet_settings  # noqa: PLC0415
 
@@ -59,7 +63,8 @@ def _programs(config: Path, options: tuple[str, ...], tell: Say, stack: contextl
         stack.enter_context(one)
     tell(f"listening on {', '.join(str(one) for one in settings.listen)}, UDP and TCP")
     handed = tuple((name, one.fileno()) for name, one in listeners)
-    yield Program("sekisho-plane", (*python, "sekisho.app.plane", "--config", str(config), *options), handed, succeeded=True)
+    plane = (*python, "sekisho.app.plane", "--config", str(config), *options)
+    yield Program("sekisho-plane", plane, handed, succeeded=True, watchdog=PLANE_WATCHDOG)
 
 
 def _every_fault(config: Path) -> str:

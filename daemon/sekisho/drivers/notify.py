@@ -97,6 +97,9 @@ class NotifyChannel:
     The socket has an abstract name (unix(7)), so that nothing of it is left behind however the process ends.
     """
 
+    emptied = True
+    """Whether what was taken last was all that waited; where it was not, what a child said may wait yet, or had no room to."""
+
     def __enter__(self) -> Self:
         self.reader = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.reader.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -111,10 +114,12 @@ class NotifyChannel:
 
     def take(self) -> Iterator[tuple[int, dict[str, str]]]:
         """The notifications waiting, some of them if they are many: the sender's process id and its KEY=value lines."""
+        self.emptied = False
         for _ in range(_AT_ONCE):  # anybody of this machine may send to an abstract name, and none keeps the reader busy
             try:
                 data, ancillary, _, _ = self.reader.recvmsg(4096, socket.CMSG_SPACE(12))
             except BlockingIOError:
+                self.emptied = True
                 return
             for level, kind, raw in ancillary:
                 if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:

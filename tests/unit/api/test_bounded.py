@@ -19,6 +19,7 @@ from unit.api.serving import FakeOperations, serving
 GET = b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"
 SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 LARGE = b"x" * 2_000_000
+PIECE = 100_000
 UNFINISHED = [
     b"",
     b"GET /v1/st",
@@ -86,6 +87,14 @@ async def large(scope, receive, send):
     """An application whose every answer is `LARGE`."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(LARGE)).encode())]})
     await send({"type": "http.response.body", "body": LARGE})
+
+
+async def in_pieces(scope, receive, send):
+    """The same answer, of which the next piece waits until the one before is on its way."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(LARGE)).encode())]})
+    for start in range(0, len(LARGE), PIECE):
+        more = start + PIECE < len(LARGE)
+        await send({"type": "http.response.body", "body": LARGE[start : start + PIECE], "more_body": more})
 
 
 def left(server):
@@ -199,19 +208,62 @@ def test_a_response_that_is_taken_slowly_is_taken_whole(tmp_path, patience):
     assert times > 10
 
 
-def test_who_takes_nothing_of_a_response_is_closed(tmp_path, patience):
+@pytest.mark.parametrize("answer", [large, in_pieces])
+@pytest.mark.parametrize("sent", [GET, GET * 2, GET * 2 + UNFINISHED[-1]], ids=["one", "two", "two and a half"])
+def test_who_takes_nothing_of_a_response_is_closed(tmp_path, patience, answer, sent):
+    """Whatever else is to come: the next request, its response, or the rest of this one."""
     path = tmp_path / "sekishod.sock"
 
     async def scenario():
-        async with serving(large, listen(path), PeerProtocol) as server:
+        async with serving(answer, listen(path), PeerProtocol) as server:
             with socket.socket(socket.AF_UNIX) as caller:
                 caller.connect(str(path))
-                caller.sendall(GET)
+                caller.sendall(sent)
                 await until(lambda: left(server))
+                # A response may be begun in the same turn as the one before it ends.
+                await asyncio.sleep(0)
                 await let_pass(patience)
-                await until(lambda: not server.server_state.connections)
+                await until(lambda: not server.server_state.connections and not server.server_state.tasks)
 
     run(scenario)
+
+
+def test_who_takes_nothing_of_metrics_is_closed(patience):
+    async def scenario():
+        opened = bind_metrics("127.0.0.1", 0)
+        # Else the kernel would take all of it, and the connection be done with.
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIECE)
+        async with serving(in_pieces, opened, LimitedProtocol) as server:
+            with socket.socket() as caller:
+                caller.connect(opened.getsockname())
+                caller.sendall(SCRAPE)
+                await until(lambda: left(server))
+                # The kernel may take some more of it, as long as it has room.
+                for _ in range(100):
+                    if server.server_state.connections:
+                        await let_pass(patience)
+                return len(server.server_state.connections)
+
+    assert run(scenario) == 0
+
+
+def test_a_response_that_waits_for_its_caller_has_all_the_time_again_when_it_goes_on(tmp_path, patience):
+    path = tmp_path / "sekishod.sock"
+
+    async def scenario():
+        loop, taken = asyncio.get_running_loop(), 0
+        async with serving(in_pieces, listen(path), PeerProtocol) as server:
+            with socket.socket(socket.AF_UNIX) as caller:
+                caller.connect(str(path))
+                caller.setblocking(False)
+                await loop.sock_sendall(caller, GET)
+                await until(lambda: left(server))
+                while some := await loop.sock_recv(caller, PIECE):
+                    taken += len(some)
+                    await let_pass(patience * 0.75)
+            return taken
+
+    assert run(scenario) > len(LARGE)
 
 
 def test_a_response_before_its_request_is_whole_has_its_own_time(tmp_path, patience):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +18,17 @@ from pathlib import Path
 import pytest
 
 from sekisho.app.exitcodes import CRASHED, REFUSED
-from sekisho.app.programs import PAUSES, STEADY, Keeper, Program
+from sekisho.app.keeper import _look
+from sekisho.app.programs import LOOK, PAUSES, STEADY, Keeper, Program
+from sekisho.drivers import notify
+from sekisho.drivers.notify import NotifyChannel
 from support import wait_until
 
 CHILD = """
-import os, signal, socket, sys, time
+import contextlib, json, os, signal, socket, sys, time
 folder, name, mode = sys.argv[1:4]
+with open(os.path.join(folder, name + ".environ"), "w") as file:
+    json.dump({key: value for key, value in os.environ.items() if key.startswith(("NOTIFY", "WATCHDOG"))}, file)
 starts = os.path.join(folder, name + ".starts")
 with open(starts, "a") as file:
     file.write(f"{os.getpid()} {os.environ.get('LISTEN_FDS', '')} {os.environ.get('LISTEN_FDNAMES', '')} "
@@ -36,20 +44,30 @@ open(os.path.join(folder, name + ".ready"), "w").close()
 signal.signal(signal.SIGHUP, lambda *_: open(os.path.join(folder, name + ".hup"), "w").close())
 if mode == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-    channel.sendto(b"READY=1\\nSTATUS=" + name.encode() + b" serves", os.environ["NOTIFY_SOCKET"].replace("@", "\\0"))
-while True:
-    time.sleep(60)
+channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+channel.connect(os.environ["NOTIFY_SOCKET"].replace("@", "\\0"))
+channel.send(b"READY=1\\nSTATUS=" + name.encode() + b" serves")
+if "WATCHDOG_USEC" not in os.environ or mode == "mute" or (mode == "spoken-for" and os.fork()):
+    while True:
+        time.sleep(60)
+channel.setblocking(False)
+with open(os.path.join(folder, name + ".beats"), "ab", 0) as beats:
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            channel.send(b"WATCHDOG=1")
+        beats.write(b".")
+        time.sleep(0.05)
 """
 
 PARENT = """
 import os, socket, sys
 from sekisho.app import keeper
 folder, modes, child, grace = sys.argv[1], sys.argv[2].split(","), sys.argv[3], float(sys.argv[4])
+patience = float(sys.argv[5]) or None
 keeper.GRACE = grace
 one, two = socket.socketpair()
 def program(name, mode, **more):
-    return keeper.Program(name, (sys.executable, child, folder, name, mode), **more)
+    return keeper.Program(name, (sys.executable, child, folder, name, mode), watchdog=patience, **more)
 sockets = (("tcp-0", one.fileno()), ("udp-0-0", two.fileno()))
 programs = (program("control", modes[0], reloads=True), program("plane", modes[1], sockets=sockets, succeeded=True))
 sys.exit(keeper.keep(programs, os.environ, lambda text: print(text, flush=True)))
@@ -68,6 +86,16 @@ class Run:
     def pid(self, name: str) -> int:
         return int(self.starts(name)[-1][0])
 
+    def beats(self, name: str) -> int:
+        """How often it said that it lives, or would have: every twentieth of a second at most."""
+        path = self.folder / f"{name}.beats"
+        return path.stat().st_size if path.exists() else 0
+
+    def environ(self, name: str) -> dict[str, str]:
+        """What it was told of who manages it."""
+        found: dict[str, str] = json.loads((self.folder / f"{name}.environ").read_text())
+        return found
+
     @property
     def said(self) -> str:
         return (self.folder / "said").read_text()
@@ -79,10 +107,11 @@ def start(tmp_path: Path) -> Iterator[object]:
     (tmp_path / "parent.py").write_text(textwrap.dedent(PARENT))
     runs: list[Run] = []
 
-    def _start(control: str = "serve", plane: str = "serve", grace: float = 10.0) -> Run:
-        arguments = [tmp_path / "parent.py", tmp_path, f"{control},{plane}", tmp_path / "child.py", str(grace)]
+    def _start(control: str = "serve", plane: str = "serve", grace: float = 10.0, watchdog: float = 0.0, **environ: str) -> Run:
+        arguments = [tmp_path / "parent.py", tmp_path, f"{control},{plane}", tmp_path / "child.py", grace, watchdog]
         with (tmp_path / "said").open("w") as out:
-            process = subprocess.Popen([sys.executable, *map(str, arguments)], stdout=out, stderr=out, text=True)
+            inner = os.environ | environ
+            process = subprocess.Popen([sys.executable, *map(str, arguments)], stdout=out, stderr=out, text=True, env=inner)
         runs.append(Run(tmp_path, process))
         return runs[-1]
 
@@ -94,7 +123,7 @@ def start(tmp_path: Path) -> Iterator[object]:
         for name in ("control", "plane"):
             for start in run.starts(name):
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(start[0]), signal.SIGKILL)
+                    os.killpg(int(start[0]), signal.SIGKILL)
 
 
 def alive(pid: int) -> bool:
@@ -218,6 +247,131 @@ def test_a_successor_that_fails_before_it_is_ready_changes_nothing(start) -> Non
     run.process.terminate()
     assert run.process.wait(60) == 0
     assert not alive(plane)
+
+
+HANGS = "plane: process {} has not said for {:g} s that it lives; ended"
+
+
+def test_a_process_that_stands_still_is_ended_and_started_again_alone(start) -> None:
+    run = start(watchdog=3.0)
+    wait_until(lambda: serving(run))
+    control, plane = run.pid("control"), run.pid("plane")
+    os.kill(plane, signal.SIGSTOP)
+    wait_until(lambda: run.said.count("plane: ready") == 2)
+    assert not alive(plane)
+    said = run.said
+    assert HANGS.format(plane, 3) in said
+    assert said.index("it lives; ended") < said.index("plane: ended by SIGKILL; starting it again in 0.1 s")
+    assert run.pid("control") == control, "which said all the time that it lives"
+    assert alive(control)
+
+
+@pytest.mark.parametrize("mode", ["mute", "spoken-for"])
+def test_a_process_that_does_not_say_itself_that_it_lives_is_ended(start, mode: str) -> None:
+    """Nothing it starts says so in its place."""
+    run = start(plane=mode, watchdog=0.5)
+    wait_until(lambda: len(run.starts("plane")) > 1)
+    assert HANGS.format(run.starts("plane")[0][0], 0.5) in run.said
+
+
+def test_a_supervisor_that_was_stopped_for_longer_ends_nobody_when_it_goes_on(start) -> None:
+    """And those it watches were stopped as well: it goes by what they say from then on."""
+    run = start(watchdog=4.0)
+    wait_until(lambda: serving(run))
+    pids = [run.pid(name) for name in ("control", "plane")]
+    for pid in (run.process.pid, *pids):
+        os.kill(pid, signal.SIGSTOP)
+    stopped = time.monotonic()
+    wait_until(lambda: time.monotonic() - stopped > 5.0, what="more than its patience to be over")
+    run.process.send_signal(signal.SIGHUP)
+    run.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: "told to read its files again" in run.said, what="the supervisor to have looked")
+    before = run.beats("plane")
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: run.beats("plane") > before)
+    assert "it lives; ended" not in run.said
+    assert [run.pid(name) for name in ("control", "plane")] == pids
+
+
+def test_what_is_managed_itself_hands_nothing_of_its_manager_on(start) -> None:
+    with NotifyChannel() as manager:
+        run = start(watchdog=30.0, NOTIFY_SOCKET=manager.address, WATCHDOG_USEC="5000000", WATCHDOG_PID="1")
+        wait_until(lambda: serving(run))
+        words: list[tuple[int, dict[str, str]]] = []
+        wait_until(lambda: words.extend(manager.take()) or any("READY" in said for _, said in words), what="word to the manager")
+        for name in ("control", "plane"):
+            environ = run.environ(name)
+            assert environ.pop("NOTIFY_SOCKET") != manager.address
+            assert environ == {"WATCHDOG_USEC": "30000000"}
+        assert {pid for pid, _ in words} == {run.process.pid}
+        assert {key for _, said in words for key in said} == {"READY", "STATUS"}, "nobody tells its watchdog for it"
+
+
+def test_what_is_not_watched_is_told_of_no_watchdog(start) -> None:
+    run = start(WATCHDOG_USEC="5000000")
+    wait_until(lambda: serving(run))
+    assert list(run.environ("plane")) == ["NOTIFY_SOCKET"]
+
+
+def watched(pid: int = 7, patience: float = 20.0) -> Keeper:
+    """A plane that is ready."""
+    keeper = Keeper(Program("plane", (), succeeded=True, watchdog=patience))
+    keeper.on_start(pid, 0.0)
+    keeper.on_ready()
+    return keeper
+
+
+def test_silence_is_counted_from_the_last_sign_of_life_and_told_once() -> None:
+    keeper = watched()
+    assert [keeper.hangs(LOOK) for _ in range(20)] == [False] * 20
+    keeper.on_sign_of_life()
+    assert [keeper.hangs(LOOK) for _ in range(22)] == [*[False] * 20, True, False]
+    keeper.on_sign_of_life()
+    assert not keeper.hangs(LOOK), "it is ended, whatever it said by then"
+
+
+def test_a_long_time_between_two_looks_counts_as_one_look() -> None:
+    keeper = watched()
+    assert not any(keeper.hangs(3600.0) for _ in range(20))
+    assert keeper.hangs(3600.0)
+
+
+def test_a_start_takes_as_long_as_it_takes() -> None:
+    keeper = watched()
+    keeper.on_exit(1.0)
+    keeper.on_start(8, 2.0)
+    keeper.on_sign_of_life()
+    assert not any(keeper.hangs(LOOK) for _ in range(1000))
+    keeper.on_ready()
+    assert [keeper.hangs(LOOK) for _ in range(21)] == [*[False] * 20, True]
+
+
+def test_what_was_told_to_leave_has_the_time_for_that() -> None:
+    keeper = watched()
+    keeper.leaving = True
+    assert not any(keeper.hangs(LOOK) for _ in range(1000))
+
+
+def test_nobody_is_silent_while_there_are_words_that_were_not_taken(monkeypatch) -> None:
+    """Anybody of the machine may fill the queue, and what a process says then has no room in it."""
+    monkeypatch.setattr(notify, "_AT_ONCE", 3)
+    said: list[str] = []
+    with NotifyChannel() as channel, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+        process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        try:
+            keeper = watched(process.pid, patience=0.5)
+            for _ in range(5):
+                stranger.sendto(b"WATCHDOG=1", "\0" + channel.address[1:])
+            _look([keeper], channel, LOOK, said.append)
+            assert said == []
+            assert process.poll() is None
+            _look([keeper], channel, LOOK, said.append)
+            assert said == [HANGS.format(process.pid, 0.5)]
+            assert process.wait(60) == -signal.SIGKILL
+        finally:
+            process.kill()
+            process.communicate()
 
 
 def test_pauses_grow_with_failures_in_a_row_and_start_anew_after_a_steady_run() -> None:

@@ -16,6 +16,8 @@ from sekisho.app.keeper import Program
 from sekisho.cli.main import cli
 from support import free_port
 
+UNITS = Path(__file__).parents[3] / "systemd"
+
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
@@ -54,6 +56,14 @@ def test_both_processes_get_the_configuration_and_the_plane_the_sockets(config: 
     assert control.sockets == ()
     assert [name for name, _ in plane.sockets] == ["tcp-0", "udp-0-0", "udp-0-1", "tcp-1", "udp-1-0", "udp-1-1"]
     assert Path(environ["NUMBA_CACHE_DIR"]).parent == Path("/home/op/.cache/sekisho")
+
+
+def test_either_may_be_silent_for_as_long_as_the_services_may(config: Path, kept) -> None:
+    supervise.run(config, {}, lambda _: None)
+    for program in kept[0][0]:
+        unit = (UNITS / f"{program.name}.service").read_text()
+        assert f"\nWatchdogSec={program.watchdog:g}\n" in unit
+        assert "\nWatchdogSignal=SIGKILL\n" in unit
 
 
 def test_both_processes_log_as_the_operator_asked(config: Path, kept) -> None:
