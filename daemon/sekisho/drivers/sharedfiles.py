@@ -79,8 +79,9 @@ def create_table(path: Path, kind: Kind, version: int, number: int, sections: Ma
 def map_table(path: Path, kind: Kind, version: int, *, writable: bool = False, verify: bool = True) -> MappedTable:
     """Map a table. Raises TableError if it is missing, damaged or of another version."""
     try:
-        # Not waiting: a resolver's user, who may write into the folder, may have put a pipe there.
-        descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_NONBLOCK | os.O_CLOEXEC)
+        # A resolver's user, who may write into the folder, may have put a pipe there, or a link to a file of the daemon's.
+        access = os.O_RDWR if writable else os.O_RDONLY
+        descriptor = os.open(path, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
         message = f"{path} is missing; the process that writes it has not started"
         raise TableError(message) from error
@@ -91,8 +92,7 @@ def map_table(path: Path, kind: Kind, version: int, *, writable: bool = False, v
         if status.st_size == 0:
             message = f"{path} is empty; it is truncated"
             raise TableError(message)
-        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-        mapped = mmap.mmap(descriptor, status.st_size, access=access)
+        mapped = mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ)
     except OSError as error:
         raise TableError(f"{path} cannot be mapped ({error.strerror}); see that there is memory") from error
     finally:
