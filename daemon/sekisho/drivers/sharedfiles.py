@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sekisho.drivers.durable import write_file
+from sekisho.drivers.durable import open_plain, write_file
 from sekisho.model.errors import TableError
 from sekisho.snapshot.sections import Array, Header, Kind, pack, unpack
 
@@ -22,6 +22,12 @@ WANTED = "wanted"
 
 SOCKETS = "sockets"
 """Left by a plane at its start: where its listening sockets are otherwise than configured, a sentence a line."""
+
+SETTINGS = "settings"
+"""Left by a plane at its start: the keys of the configuration it was started with."""
+
+_LEFT = 16384
+"""Bytes that are read of what a plane left."""
 
 
 def snapshot_file(epoch: int) -> str:
@@ -66,6 +72,20 @@ def numbered_files(folder: Path, start: str) -> list[tuple[int, Path]]:
     """The files of one kind, by their number: `counts-0`, `counts-1`, ..."""
     found = [(path.name.removeprefix(start), path) for path in folder.glob(f"{start}*")]
     return sorted((int(number), path) for number, path in found if number.isdigit())
+
+
+def read_left(path: Path) -> bytes:
+    """What a plane left in the folder, its beginning; empty if there is nothing.
+
+    Nothing of another user's than the folder's, into which resolvers may write; nor what a link of theirs leads to, which may be the
+    daemon's own, or a pipe, which would have no end.
+    """
+    try:
+        with open_plain(path) as file:
+            is_ours = os.fstat(file.fileno()).st_uid == path.parent.stat().st_uid
+            return file.read(_LEFT) if is_ours else b""
+    except OSError:
+        return b""
 
 
 def create_table(path: Path, kind: Kind, version: int, number: int, sections: Mapping[str, Array | bytes]) -> None:
