@@ -163,7 +163,8 @@ class Feed(Text):
                 with contextlib.suppress(FeedError):
                     tabular.read(array, scope, "name", rows, tally)
             case ListFormat.JSON:
-                jsonfeed.read(array, scope, "name", rows, tally)
+                with contextlib.suppress(FeedError):
+                    jsonfeed.read(array, scope, "name", rows, tally)
             case ListFormat.RPZ:
                 zonefile.read(array, _ZONE if scope is Scope.EXACT else None, rows, tally)
             case _:
@@ -209,12 +210,19 @@ class Feed(Text):
             ListFormat.RPZ: f"{_KEPT}.{_ZONE}. CNAME .", ListFormat.CSV: f"{_KEPT},x", ListFormat.JSON: "",
         }[self.kind]  # fmt: skip
         head = b"name,why\n" if self.kind is ListFormat.CSV else b""
-        versions = []
+        versions: list[tuple[object, ...]] = []
         for sealed in (False, True):
             zone, column = (_ZONE if self.kind is ListFormat.RPZ else None), ("name" if head or self.kind is ListFormat.JSON else None)
             definition = ListDefinition("fuzz", 0, "c2", "names", self.kind, scope=Scope.EXACT, column=column, zone=zone, sealed=sealed)
-            with self.guarded():
-                made = compile_feed(definition, head + data + b"\n" + good.encode(), KEY, file="feed")
+            try:
+                with self.guarded():
+                    made = compile_feed(definition, head + data + b"\n" + good.encode(), KEY, file="feed")
+            except FeedError as error:
+                # One value that is cut off or broken is no feed.
+                if good:
+                    raise
+                versions.append((str(error),))
+                continue
             if good:
                 self.check_kept(made, idn.to_wire(_KEPT))
             assert not sealed or _KEPT not in repr(made.report), "a sealed list's line is told"
