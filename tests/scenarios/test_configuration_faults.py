@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scenarios.harness import Resolver, folders, running, write_site
-from scenarios.harness.checkpoint import command
+from scenarios.harness.checkpoint import PLANE, command
 from sekisho.app.exitcodes import REFUSED
 
 pytestmark = pytest.mark.slow
@@ -176,3 +176,15 @@ def test_a_reload_with_faults_leaves_what_was_in_force_and_a_good_one_takes_over
             (folder / "lists.yaml").write_text(json.dumps({"version": 1, "lists": []}))
             one.sekisho("reload")
             assert one.is_answered("127.40.0.1", "listed.example")
+
+
+def test_what_waits_for_the_planes_next_start_is_told_until_that(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with (
+        Resolver().running() as resolver,
+        folders(tmp_path_factory.mktemp("restart")) as (folder, runtime),
+        running(write_site(folder, runtime, [resolver.port])) as one,
+    ):
+        one.site.edit(busy_poll="1us")
+        assert [one.sekisho("reload")["restart"] for _ in range(2)] == [["busy_poll"]] * 2
+        one.wait_ready(PLANE, one.kill(PLANE) + 1)
+        assert one.sekisho("reload")["restart"] == []

@@ -35,6 +35,7 @@ from sekisho.app.control_sessions import Sessions
 from sekisho.app.control_sinks import Sinks
 from sekisho.app.control_tables import Tables
 from sekisho.app.control_traffic import Traffic
+from sekisho.config.settings import Settings
 from sekisho.drivers.ledger import Ledger
 from sekisho.drivers.matches import MatchStore
 from sekisho.drivers.site import Site
@@ -94,6 +95,8 @@ class Core:
     """The running daemon."""
 
     config: Path
+    began: Settings
+    """What the daemon was started with: some keys are read once."""
     ledger: Ledger
     key: Key
     tables: Tables

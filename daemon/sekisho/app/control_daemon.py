@@ -81,7 +81,8 @@ async def running_on(base: Base, config: Path) -> AsyncIterator[Core]:
     async with contextlib.AsyncExitStack() as stack:
         matches = MatchStore.open(state / "matches.db")
         stack.push_async_callback(matches.close)
-        await sessions.start(tables, tables.people.site.settings.radius)
+        began = tables.people.site.settings
+        await sessions.start(tables, began.radius)
         await base.lists.saved()
         desk = open_desk(ledger, lambda: tables.people, state, lambda: core.clock())  # noqa: PLW0108 - there is no core yet
         measures = Measures(ledger, lambda: tables.people, tables, desk, calendar)
@@ -109,7 +110,7 @@ async def running_on(base: Base, config: Path) -> AsyncIterator[Core]:
             zones,
             watch.taps,
         )
-        core = Core(config, ledger, base.key, tables, base.lists, matches, recorder, base.reader, first, *parts, started=now)
+        core = Core(config, began, ledger, base.key, tables, base.lists, matches, recorder, base.reader, first, *parts, started=now)
         await measures.reconcile(now)
         await watch.nas.reconcile(duplicate_logins(measures.view(now)))
         # What an earlier life left in the kernel is made what the record says before anybody is told that the daemon is ready.

@@ -135,8 +135,10 @@ class LineKernel:
         """Packets and bytes of each address of a role. Raises UnavailableError."""
         return await self._beside.run(lambda: self._read_beside().counts(role, tables))
 
-    async def sweep(self, where: Where) -> tuple[Class, ...]:
-        """Take away the classes that nothing is put in any more and nothing waits in; which. Raises UnavailableError."""
+    async def sweep(self, where: Where) -> tuple[tuple[Class, ...], int]:
+        """Take away the classes that nothing is put in any more and nothing waits in. Which, and how many things of somebody's went
+        from roots of ours before they were read. Raises UnavailableError.
+        """
         return await self._thread.run(lambda: self._sweep(where))
 
     async def remove(self) -> None:
@@ -244,13 +246,13 @@ class LineKernel:
         if now - began > HELD:
             self._apart_until = now + APART
 
-    def _sweep(self, where: Where) -> tuple[Class, ...]:
+    def _sweep(self, where: Where) -> tuple[tuple[Class, ...], int]:
         if self._shaping is None:
-            return ()
+            return (), 0
         found = self._shaping.read(where)
         idle = tuple(one for one, rate in found.classes.items() if rate == DRAIN and one not in found.busy)
         self._shaping.drop(Change(drop_classes=idle))
-        return tuple(one for one in idle if one not in self._shaping.held)
+        return tuple(one for one in idle if one not in self._shaping.held), found.mended
 
     def _remove(self) -> None:
         try:

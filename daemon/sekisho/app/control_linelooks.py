@@ -168,9 +168,11 @@ class LineLooks:
         change = difference(there, known_at(self.book.known, places), read=False)
         if change.on_tables or change.on_classes:
             await kernel.apply(change, self.book.known.tables, self._where, names_of(settings))
+        # Classes of somebody's that slow nobody are swept away, and known from now on.
+        swept = there.classes.keys() - self.book.known.classes.keys() - change.put_classes.keys()
         mended(self.book.known, change, there)
         self._draining |= DRAIN in self.book.known.classes.values()
-        self._repaired(sum(map(len, change.entries().values())), len(change.put_classes))
+        self._repaired(sum(map(len, change.entries().values())), len(change.put_classes) + len(swept))
 
     def _still(self, held: Collection[Class]) -> bool:
         """Classes are there though they should have gone: whether there are any. They are tried again."""

@@ -193,8 +193,10 @@ class Lines(LineLooks):
         if self._kernel is None:
             return
         self._sweep_at = ticks + DRAIN_AFTER
-        gone = await self._kernel.sweep(self._where)
+        gone, mended = await self._kernel.sweep(self._where)
         held = self._kernel.held
+        # What nobody of ours made may go with what was to go.
+        self._repaired(0, mended + sum(one not in self.book.known.classes for one in gone))
         self.book.noted(Change(drop_classes=gone))
         for one in gone:
             self.book.known.classes.pop(one, None)

@@ -7,11 +7,12 @@ from typing import Any
 
 import structlog
 
+from sekisho.app import plane_began
 from sekisho.app.control_core import Core, Reload, roles_of
 from sekisho.app.control_groups import joined, rosters
 from sekisho.app.control_people import People
 from sekisho.app.control_status import warnings
-from sekisho.config.packets import PacketSettings
+from sekisho.config.settings import Settings
 from sekisho.drivers.site import load_site
 from sekisho.model.errors import ConfigError, SekishoError
 
@@ -19,8 +20,8 @@ log = structlog.get_logger("sekisho.control")
 
 Json = dict[str, Any]
 
-RESTART = (*(key for key in PacketSettings.model_fields if key != "version"), "metrics")
-"""Keys that take effect when the processes start: the plane reads its own once."""
+OWN = (*plane_began.FOLDERS, "metrics")
+"""Keys the control plane reads at its start alone."""
 
 
 async def reload(core: Core, actor: str) -> Json:
@@ -59,7 +60,7 @@ async def reload(core: Core, actor: str) -> Json:
             _change_door(core)
             log.info("roles-changed", actor=actor)
     await joined(core, groups, actor)
-    restart = [key for key in RESTART if getattr(site.settings, key) != getattr(before.settings, key)]
+    restart = await asyncio.to_thread(_at_next_start, core, site.settings)
     log.info("reloaded", actor=actor, lists=len(site.lists), customers=len(people), restart=restart)
     return {
         "lists": [definition.id for definition in site.lists],
@@ -68,6 +69,15 @@ async def reload(core: Core, actor: str) -> Json:
         "restart": restart,
         "warnings": warnings(core),
     }
+
+
+def _at_next_start(core: Core, settings: Settings) -> list[str]:
+    """Keys that are otherwise than what the processes that run were started with."""
+    began = core.began
+    own = {key for key in (*plane_began.KEYS, *OWN) if getattr(settings, key) != getattr(began, key)}
+    planes = plane_began.changed(began.runtime / "plane", settings)
+    found = own if planes is None else {*planes, *own.intersection(OWN)}
+    return [key for key in Settings.model_fields if key in found]
 
 
 def _change_door(core: Core) -> None:

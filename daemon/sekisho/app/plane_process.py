@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from sekisho.app import plane_sockets
+from sekisho.app import plane_began, plane_sockets
 from sekisho.app.plane_turns import Turns
 from sekisho.config.packets import PacketSettings
 from sekisho.drivers.durable import write_file
@@ -82,6 +82,7 @@ class PlaneProcess:
                 f"the folder {self._folder} cannot be used ({error.strerror}); make it writable for the plane"
             ) from error
         plane_sockets.tell(self._folder, otherwise)
+        plane_began.tell(self._folder, self._settings)
         self._files = WorkerFiles(self._folder, bank.first)
         self._tables, _ = await asyncio.gather(self._first_tables(), self._compile())
         self._make_workers(sockets)

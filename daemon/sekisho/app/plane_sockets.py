@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,10 +19,8 @@ from sekisho.config.values import Endpoint
 from sekisho.drivers.durable import write_file
 from sekisho.drivers.listeners import bind_listeners, name_listeners
 from sekisho.drivers.notify import inherited_sockets
-from sekisho.drivers.sharedfiles import SOCKETS
+from sekisho.drivers.sharedfiles import SOCKETS, read_left
 
-_MOST = 16384
-"""Bytes of the file that are read."""
 _ADVICE = "change that with `systemctl edit sekisho-plane.socket`, or start `sekisho run` anew"
 
 
@@ -78,20 +75,5 @@ def tell(folder: Path, said: Iterable[str]) -> None:
 
 
 def told(folder: Path) -> list[str]:
-    """What the newest plane left there; nothing of another user's than the folder's, into which resolvers may write.
-
-    Nor what a link of theirs leads to, which may be the daemon's own, or a pipe, which would have no end.
-    """
-    try:
-        descriptor = os.open(folder / SOCKETS, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return []
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != folder.stat().st_uid:
-            return []
-        return os.read(descriptor, _MOST).decode(errors="replace").splitlines()
-    except OSError:
-        return []
-    finally:
-        os.close(descriptor)
+    """What the newest plane left there."""
+    return read_left(folder / SOCKETS).decode(errors="replace").splitlines()

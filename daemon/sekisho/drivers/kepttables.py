@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import sekisho
-from sekisho.drivers.durable import write_file
+from sekisho.drivers.durable import open_plain, write_file
 from sekisho.drivers.filedigest import DIGITS, digest_of, file_digest
 from sekisho.drivers.sharedfiles import HEAD, create_table, customers_file, make_folder, map_table, snapshot_file
 from sekisho.model.errors import TableError
@@ -61,7 +61,7 @@ class KeptTables:
         checksum = _checksum(self._folder / snapshot_file(int(head[layout.HEAD_EPOCH])))
         if checksum != _checksum(self._snapshot):
             return False
-        customers = bytearray((self._folder / customers_file(int(head[layout.HEAD_GENERATION]))).read_bytes())
+        customers = _content(self._folder / customers_file(int(head[layout.HEAD_GENERATION])))
         _forget(customers, but)
         told = {
             "program": sekisho.__version__,
@@ -85,7 +85,7 @@ class KeptTables:
         for half in self._path.parent.glob(f".{self._path.name}.*"):
             half.unlink()  # of an end that was killed while it kept them
         try:
-            data = bytearray(self._path.read_bytes())
+            data = _content(self._path)
         except FileNotFoundError:
             return None
         self._path.unlink()
@@ -94,7 +94,7 @@ class KeptTables:
         told, customers = _read(data)
         if not _is_as_it_was(told, config, now):
             return None
-        snapshot = bytearray(self._snapshot.read_bytes())
+        snapshot = _content(self._snapshot)
         fingerprint = cut_print(snapshot)
         if told_checksum(snapshot).hex() != told["snapshot"]:
             return None
@@ -187,6 +187,13 @@ def _forget(customers: bytearray, but: Iterable[int]) -> None:
         spans[row] = 0
 
 
+def _content(path: Path) -> bytearray:
+    """Raises OSError, also for what is no plain file: resolvers' users may write into the folder of the tables."""
+    with open_plain(path) as file:
+        return bytearray(file.read())
+
+
 def _checksum(path: Path) -> bytes:
-    with path.open("rb") as file:
+    """Raises OSError as `_content`."""
+    with open_plain(path) as file:
         return told_checksum(file.read(HEADER))

@@ -23,7 +23,10 @@ from sekisho.drivers.compilecache import CODE_VARIABLE
 from sekisho.drivers.feeds import TOTAL_FACTOR, is_local, is_unchanged
 from sekisho.drivers.listsources import Order
 from sekisho.drivers.listversions import NOTHING, Stored, decode_version
+from sekisho.lists.policyzone import MOST_RECORDS
+from sekisho.lists.rows import MOST
 from sekisho.model.errors import FeedError, TableError
+from sekisho.model.lists import ListDefinition, ListFormat
 
 COMMAND = (sys.executable, "-P", "-m", "sekisho.drivers.sealedchild")
 
@@ -37,9 +40,12 @@ HEADER = struct.Struct("<8sBQ")
 """Before an answer: MAGIC, `Outcome`, octets that follow."""
 MAGIC = b"SEALED\0\1"
 
-LARGEST_FACTOR, LARGEST_ROOM = 16, 1 << 20
-"""An answer is at most so many times the list's `max_bytes`, and so many octets more: the shortest entry of
-any format is 4 octets, and 26 compiled; local data is at most a few times its text."""
+ROOM_OCTETS = 1 << 20
+"""Octets of an answer besides what is in the list: its report, and the heads of what follows."""
+ENTRY_OCTETS, SHORTEST_ENTRY = 26, 4
+"""Octets of a compiled entry of a sealed list; of the text of the shortest one of any format."""
+RECORD_OCTETS, SHORTEST_RECORD = 1100, 8
+"""Octets of a record of local data besides twice its text, since a letter may stand for a name, and of the text of the shortest one."""
 
 _CHUNK = 1 << 18
 _SHOWN = 1000
@@ -57,6 +63,14 @@ class Outcome(enum.IntEnum):
     """An encoded version (`listversions`) follows."""
     FAILED = 2
     """A sentence follows."""
+
+
+def largest_answer(definition: ListDefinition) -> int:
+    """Octets an answer may have: no list of this `max_bytes`, within the bounds of any list, is compiled to more."""
+    octets = ROOM_OCTETS + ENTRY_OCTETS * min(MOST, definition.max_bytes // SHORTEST_ENTRY + 1)
+    if definition.format in (ListFormat.RPZ, ListFormat.AXFR):
+        octets += 2 * definition.max_bytes + RECORD_OCTETS * min(MOST_RECORDS, definition.max_bytes // SHORTEST_RECORD + 1)
+    return octets
 
 
 class SealedLists:
@@ -87,7 +101,7 @@ class SealedLists:
         """What the process answered, and its exit code."""
         definition = order.definition
         seconds = definition.timeout * TOTAL_FACTOR + self._room
-        largest = definition.max_bytes * LARGEST_FACTOR + LARGEST_ROOM
+        largest = largest_answer(definition)
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command,

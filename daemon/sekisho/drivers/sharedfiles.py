@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sekisho.drivers.durable import write_file
+from sekisho.drivers.durable import open_plain, write_file
 from sekisho.model.errors import TableError
 from sekisho.snapshot.sections import Array, Header, Kind, pack, unpack
 
@@ -22,6 +22,12 @@ WANTED = "wanted"
 
 SOCKETS = "sockets"
 """Left by a plane at its start: where its listening sockets are otherwise than configured, a sentence a line."""
+
+SETTINGS = "settings"
+"""Left by a plane at its start: the keys of the configuration it was started with."""
+
+_LEFT = 16384
+"""Bytes that are read of what a plane left."""
 
 
 def snapshot_file(epoch: int) -> str:
@@ -68,6 +74,20 @@ def numbered_files(folder: Path, start: str) -> list[tuple[int, Path]]:
     return sorted((int(number), path) for number, path in found if number.isdigit())
 
 
+def read_left(path: Path) -> bytes:
+    """What a plane left in the folder, its beginning; empty if there is nothing.
+
+    Nothing of another user's than the folder's, into which resolvers may write; nor what a link of theirs leads to, which may be the
+    daemon's own, or a pipe, which would have no end.
+    """
+    try:
+        with open_plain(path) as file:
+            is_ours = os.fstat(file.fileno()).st_uid == path.parent.stat().st_uid
+            return file.read(_LEFT) if is_ours else b""
+    except OSError:
+        return b""
+
+
 def create_table(path: Path, kind: Kind, version: int, number: int, sections: Mapping[str, Array | bytes]) -> None:
     """Create a mutable table (no checksum). Raises TableError if the disk does not take it."""
     try:
@@ -79,8 +99,9 @@ def create_table(path: Path, kind: Kind, version: int, number: int, sections: Ma
 def map_table(path: Path, kind: Kind, version: int, *, writable: bool = False, verify: bool = True) -> MappedTable:
     """Map a table. Raises TableError if it is missing, damaged or of another version."""
     try:
-        # Not waiting: a resolver's user, who may write into the folder, may have put a pipe there.
-        descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_NONBLOCK | os.O_CLOEXEC)
+        # A resolver's user, who may write into the folder, may have put a pipe there, or a link to a file of the daemon's.
+        access = os.O_RDWR if writable else os.O_RDONLY
+        descriptor = os.open(path, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
         message = f"{path} is missing; the process that writes it has not started"
         raise TableError(message) from error
@@ -91,8 +112,7 @@ def map_table(path: Path, kind: Kind, version: int, *, writable: bool = False, v
         if status.st_size == 0:
             message = f"{path} is empty; it is truncated"
             raise TableError(message)
-        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-        mapped = mmap.mmap(descriptor, status.st_size, access=access)
+        mapped = mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ)
     except OSError as error:
         raise TableError(f"{path} cannot be mapped ({error.strerror}); see that there is memory") from error
     finally:

@@ -9,6 +9,9 @@ Read as a stream of values, each decoded alone, so that a feed is never held as 
 
 A value that cannot be decoded costs the rest of its line. One of more than ELEMENT characters is passed over to its end: it would be
 held as objects, which take twenty times as much. The text is decoded as far ahead as that, and let go behind.
+
+A feed that begins as one value over several lines is refused where that is cut off or broken: of its lines nobody knows any more
+what they are, and keys, or what is let through, are no names to block. Where the first value ends on its line, each line is for itself.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from numpy.typing import NDArray
 from sekisho.lists import domains
 from sekisho.lists.rows import Rows, Tally
 from sekisho.lists.scan import start_of_text
+from sekisho.model.errors import FeedError
 from sekisho.model.lists import Scope
 
 ELEMENT = 1 << 20
@@ -41,6 +45,7 @@ _BRACKET = re.compile(r'["{}\[\]]')
 _QUOTED = re.compile(r'"|\\.', re.DOTALL)
 """What is of meaning in a string: its end, and what an escape takes its meaning from."""
 _NO_JSON = "it is not JSON"
+_CLOSERS = {"[": "]", "{": "}"}
 _TOO_LONG = f"one value has more than {ELEMENT} characters; a feed has a name, or an object, in each"
 
 
@@ -52,7 +57,7 @@ class _TooLongError(ValueError):
 
 
 def read(data: NDArray[np.uint8], scope: Scope, column: str | None, rows: Rows, tally: Tally) -> None:
-    """Read a feed into `rows`."""
+    """Read a feed into `rows`. Raises FeedError if it is one value that is cut off or broken."""
     values = domains.Values(scope, rows, tally)
     for value, number in _Walker(data, column, tally, start_of_text(data)).names():
         values.add(value, number)
@@ -78,34 +83,54 @@ class _Walker:
     line: int = 1
     told: bool = False
     """That what was opened is not closed, or that the last line could not be read."""
+    whole: bool = True
+    """Whether the feed is one value, as far as is known, and not one a line."""
+    began: int = 1
+    """The line of the value at the top, """
+    closer: str = ""
+    """by what it is closed, """
+    ended: bool = False
+    """and whether it was in the rest of a line that was skipped."""
 
     def names(self) -> Iterator[tuple[str, int]]:
-        """The names of the feed with their lines."""
+        """The names of the feed with their lines. Raises FeedError."""
+        first = True
         while self._skip_space():
-            match self.text[self.position]:
+            opener = self.text[self.position]
+            self.began, self.closer, self.ended = self._line(), _CLOSERS.get(opener, ""), False
+            match opener:
                 case "[":
                     self.position += 1
                     yield from self._array(strings=True)
                 case "{":
                     self.position += 1
                     yield from self._object()
+                case "]" | "}" | ":" if self.whole:
+                    raise self._broken(self.began)
                 case _:
                     yield from self._element(strings=True)
+            if first:
+                on_its_line = self._is_next_a_value() if self.ended else self._line() == self.began
+                first, self.whole = False, bool(self.closer) and not on_its_line
 
     def _array(self, *, strings: bool) -> Iterator[tuple[str, int]]:
-        while self._skip_space():
+        while not self.ended and self._skip_space():
             if self.text[self.position] == "]":
                 self.position += 1
                 return
             yield from self._element(strings=strings)
-        self._breaks_off()
+        if not self.ended:
+            self._breaks_off()
 
     def _object(self) -> Iterator[tuple[str, int]]:
         """An object at the top: arrays in it are read as they come, its scalars are a record of their own."""
         record: dict[str, Any] = {}
         arrays = False
         line = self._line()
-        while self._skip_space():
+        while not self.ended:
+            if not self._skip_space():
+                self._breaks_off()
+                break
             if self.text[self.position] == "}":
                 self.position += 1
                 break
@@ -128,12 +153,10 @@ class _Walker:
                 self._pass_over()
                 continue
             except ValueError as error:
-                self._skip_line(str(error))
+                self._leave_object(str(error))
                 return
             if key == self.column:
                 record[key] = value
-        else:
-            self._breaks_off()
         if self.column in record or not arrays:
             yield from self._chosen(record, line)
 
@@ -148,7 +171,12 @@ class _Walker:
             self._skip_line(str(error))
             return
         if isinstance(value, str):
-            if strings:
+            if _MARK.match(self.text, self.position):
+                # Of an object whose beginning could not be read.
+                if self.whole and not self.closer:
+                    raise self._broken(line)
+                self._skip_line("it is a key, and no name")
+            elif strings:
                 yield value, line
         elif isinstance(value, dict):
             yield from self._chosen(value, line)
@@ -239,12 +267,41 @@ class _Walker:
         while (end := self.text.find("\n", self.position)) < 0 and not self._is_all():
             self.position = len(self.text)
             self._look_ahead()
-        self.position = len(self.text) if end < 0 else end + 1
+        end = len(self.text) if end < 0 else end
+        rest = self.text[self.position : end].rstrip()
+        # What ends there by chance has opened what it closes.
+        closed = rest.count("]") + rest.count("}") - rest.count("[") - rest.count("{")
+        self.position = min(end + 1, len(self.text))
         self.tally.skip(line, reason)
-        self.told = self.told or not self._skip_space()
+        is_last = not self._skip_space()
+        self.ended = closed > 0 and rest[-1:] == self.closer and (line == self.began or is_last)
+        self.told = self.told or is_last
+
+    def _leave_object(self, reason: str) -> None:
+        """What cannot be read in an object at the top costs the line of an object a line, and else the feed. Raises FeedError."""
+        line = self._line()
+        self._skip_line(reason)
+        if not self.whole or self.ended:
+            return
+        if not self._skip_space():
+            self._breaks_off()
+        if line > self.began or not self._is_next_a_value():
+            raise self._broken(line)
+
+    def _is_next_a_value(self) -> bool:
+        """Whether what follows is a value of a line of its own, or nothing."""
+        return not self._skip_space() or self.text[self.position] in _CLOSERS
+
+    def _broken(self, line: int) -> FeedError:
+        return FeedError(f"its JSON is broken at line {line}, in an array or object of several lines; the source should mend it")
 
     def _breaks_off(self) -> None:
-        """Said, since a feed cut short on its way may look whole otherwise."""
+        """Said, since a feed cut short on its way may look whole otherwise. Raises FeedError for one that is one value."""
+        if self.whole:
+            raise FeedError(
+                f"it breaks off: what was opened in line {self.began} of the JSON is not closed at its end, line {self._line()}; "
+                "see that the source is sent and kept whole"
+            )
         if not self.told:
             self.tally.skip(self._line(), "the feed breaks off: what was opened is not closed")
         self.told = True

@@ -64,6 +64,8 @@ class Columns:
         self.up = array("Q")
         self.seconds = array("q")
         self.wide = bytearray()
+        self.untold = bytearray()
+        """1: it began before it was heard of, and has told of no octets yet: those it tells first are of before. A restart forgets it."""
         self.ending = bytearray()
         """1: its NAS restarted since, and its end is still to be carried out."""
         self.prefixes: list[tuple[int, ...]] = []
@@ -90,6 +92,7 @@ class Columns:
                 column.frombytes(zeros)
             self.nas.frombytes(bytes(4 * _STEP))
             self.wide.extend(bytes(_STEP))
+            self.untold.extend(bytes(_STEP))
             self.ending.extend(bytes(_STEP))
             for names in (self.ids, self.users):
                 names.extend(repeat("", _STEP))
@@ -101,7 +104,7 @@ class Columns:
 
     def give(self, row: int) -> None:
         """Make a row free."""
-        self.number[row] = self.ending[row] = 0
+        self.number[row] = self.ending[row] = self.untold[row] = 0
         self.ids[row] = self.users[row] = ""
         self.customers[row] = None
         self.prefixes[row] = ()

@@ -144,15 +144,17 @@ class Table(Tenure):
         began = told.at if told.kind is AccountingKind.START or told.seconds is None else told.at - told.seconds
         down, up = told.down or 0, told.up or 0
         seconds = -1 if told.seconds is None else told.seconds
-        counted = told.kind is AccountingKind.START or 0 <= seconds <= YOUNG
+        # One that began before we listened had octets then, and nobody knows how many of those it tells first came since.
+        counted = 0 <= seconds <= YOUNG or (seconds < 0 and told.kind is AccountingKind.START and not (down or up))
         if counted and not carries(max(down, up), seconds):
             self.doubted += 1
             down = up = 0
         opened = Opened(self.number, told.nas, told.session, told.user, customer, began, told.at, down, up, seconds, told.wide)
         changes.facts.append(opened)
         row = self._open(key, opened)
+        self._columns.untold[row] = not counted and told.down is None and told.up is None
         if customer is not None and (down or up) and counted:
-            changes.usage.append((customer, down, up, float(max(0, seconds))))
+            changes.usage.append((customer, down, up, float(seconds)))
         self._hold(row, told, began, changes)
         self._tell(row, changes.begun if told.kind is AccountingKind.START else changes.resumed)
         return row
@@ -213,6 +215,9 @@ class Table(Tenure):
         One that cannot follow the last is doubted and changes nothing, unless the next goes on from it.
         """
         columns = self._columns
+        if columns.untold[row] and (told.down is not None or told.up is not None):
+            columns.untold[row] = False
+            columns.down[row], columns.up[row] = told.down or 0, told.up or 0
         known, doubted = columns.reading(row), columns.doubted.pop(row, None)
         shown = reading(known, told)
         late = is_late(known, shown)

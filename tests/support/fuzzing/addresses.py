@@ -11,7 +11,8 @@ from sekisho.lists.compile import compile_feed
 from sekisho.lists.rows import Rows, Tally
 from sekisho.lists.scan import octets
 from sekisho.model.lists import ListDefinition, ListFormat, Scope
-from support.fuzzing.lists import Feed, said_of
+from support.fuzzing.lists import Feed
+from support.fuzzing.texts import said_of
 from support.plane import KEY
 
 _BOM = b"\xef\xbb\xbf"

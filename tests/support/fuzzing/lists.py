@@ -1,4 +1,4 @@
-"""Targets of feeds, a target a format, and `transfers`: hostile text and hostile primaries.
+"""Targets of feeds, a target a format: hostile text.
 
 The reference is the product's slow path, which reads each line by itself; names are judged by the
 text they stand for, their digests by a plain SipHash. Guided by what was said of the lines: reasons,
@@ -9,115 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
-import numpy as np
-
-from sekisho.lists import adblock, domains, hosts, idn, jsonfeed, tabular, zonefile, zonetransfer
+from sekisho.lists import adblock, domains, hosts, idn, jsonfeed, tabular, zonefile
 from sekisho.lists.compile import FeedResult, compile_feed
 from sekisho.lists.guard import Guard, build_guard
-from sekisho.lists.rows import FIXED, Rows, Tally
+from sekisho.lists.rows import Rows, Tally
 from sekisho.lists.scan import octets
-from sekisho.lists.zonetransfer import ZoneReader
 from sekisho.model.errors import FeedError
 from sekisho.model.lists import ListDefinition, ListFormat, Scope
 from sekisho.snapshot.digest import digest_name
-from support.fuzzing.mutator import EDGE, EVERY, GENERAL, INPUT, Pool, draw, mutate
-from support.fuzzing.targets import Finding
+from support.fuzzing.texts import BOM, COMMON, Text, check_names, said_of
+from support.fuzzing.transfers import Transfers, transfer_messages
 from support.plane import KEY
-from support.siphash import plain_digest
-from support.slowpath import all_odd, all_odd_records, outcome
+from support.slowpath import all_odd, outcome
 
-_BOM = b"\xef\xbb\xbf"
 _FULL_EVERY = 16
 _ZONE = "rpz.test"
 _KEPT = "kept.example"
-Reader = Callable[[Any, Rows, Tally], None]
-
-NAMES = [
-    b"bad.example",
-    b"*.worse.example",
-    b"BAD.Example.",
-    b"xn--bcher-kva.example",
-    "bücher.example".encode(),
-    b"a" * 63,
-    b"192.0.2.1",
-    b"-_",
-]
-COMMON = [b"\n", b"\r\n", b" ", b"\t", b".", b"*.", b"#", b";", b"!", b"\0", b"\xff", _BOM, "\u3000".encode(), "\u3002".encode(), *NAMES]
-
-
-class Text:
-    """What the text targets and `transfers` have in common: mutants one at a time, judged in Python."""
-
-    name = ""
-    kinds = GENERAL
-    longest = 600
-    """Bytes of a mutant: many short feeds say more than few long ones."""
-
-    def __init__(self) -> None:
-        self.work = np.zeros(INPUT + 2 * EDGE, np.uint8)
-        self.seen: set[int] = set()
-        self.judged = 0
-        self.data = b""
-        self._found: list[bytes] = []
-
-    def seeds(self) -> list[bytes]:
-        raise NotImplementedError
-
-    def tokens(self) -> list[bytes]:
-        return COMMON
-
-    def features(self, data: bytes) -> set[Any]:
-        """Judge one input: AssertionError, or any exception, is a finding."""
-        raise NotImplementedError
-
-    def fill(self, inputs: list[bytes], seed: int) -> None:
-        self.pool, self.count = Pool.of(inputs, self.tokens(), seed)
-        self._found = []
-
-    def found(self) -> list[bytes]:
-        return self._found
-
-    def current(self) -> bytes:
-        return self.data
-
-    def progress(self) -> int:
-        return self.judged
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    def judge(self, data: bytes, choice: int | None = None) -> frozenset[int]:
-        self.data = data
-        self.judged += 1
-        try:
-            touched = frozenset(zlib.crc32(repr(one).encode()) & 0xFFFF for one in self.features(data))
-        except Exception as error:
-            what = str(error).partition("\n")[0] if isinstance(error, AssertionError) else f"{error!r}"
-            raise Finding(self.name, what, data) from error
-        self.seen |= touched
-        return touched
-
-    def burst(self, rounds: int) -> int:
-        pool = self.pool
-        for _ in range(rounds):
-            length = draw(self.work, pool.data, pool.lengths, self.count, pool.random)
-            length = mutate(
-                self.work, length, pool.data, pool.lengths, self.count, pool.tokens, pool.token_lengths, pool.random, self.kinds
-            )
-            data = self.work[EDGE : EDGE + min(length, self.longest)].tobytes()
-            known = len(self.seen)
-            self.judge(data)
-            if len(self.seen) > known and self.count < len(pool.lengths):
-                pool.data[self.count, : len(data)] = np.frombuffer(data, np.uint8)
-                pool.lengths[self.count] = len(data)
-                self.count += 1
-                self._found.append(data)
-        return rounds
 
 
 class Feed(Text):
@@ -132,7 +43,7 @@ class Feed(Text):
 
     def seeds(self) -> list[bytes]:
         whole = b"\n".join(self.lines) + b"\n"
-        return [*self.lines, whole, _BOM + whole.replace(b"\n", b"\r\n"), b""]
+        return [*self.lines, whole, BOM + whole.replace(b"\n", b"\r\n"), b""]
 
     def tokens(self) -> list[bytes]:
         return [*self.words, *COMMON]
@@ -163,7 +74,8 @@ class Feed(Text):
                 with contextlib.suppress(FeedError):
                     tabular.read(array, scope, "name", rows, tally)
             case ListFormat.JSON:
-                jsonfeed.read(array, scope, "name", rows, tally)
+                with contextlib.suppress(FeedError):
+                    jsonfeed.read(array, scope, "name", rows, tally)
             case ListFormat.RPZ:
                 zonefile.read(array, _ZONE if scope is Scope.EXACT else None, rows, tally)
             case _:
@@ -176,8 +88,8 @@ class Feed(Text):
         for row in range(rows.count):
             found.setdefault(int(rows.lines[row]), []).append((rows.name(row), int(rows.triggers[row]), int(rows.actions[row])))
         skipped = unkept = 0
-        for number, line in enumerate(data.removeprefix(_BOM).split(b"\n"), 1):
-            own, said = self._read(line, scope) if not line.startswith(_BOM) else self._read(_BOM + line, scope)
+        for number, line in enumerate(data.removeprefix(BOM).split(b"\n"), 1):
+            own, said = self._read(line, scope) if not line.startswith(BOM) else self._read(BOM + line, scope)
             made = [(own.name(row), int(own.triggers[row]), int(own.actions[row])) for row in range(own.count)]
             assert sorted(made) == sorted(found.get(number, [])), f"line {number} is read otherwise among others"
             skipped, unkept = skipped + said.skipped, unkept + said.unkept.total()
@@ -209,12 +121,19 @@ class Feed(Text):
             ListFormat.RPZ: f"{_KEPT}.{_ZONE}. CNAME .", ListFormat.CSV: f"{_KEPT},x", ListFormat.JSON: "",
         }[self.kind]  # fmt: skip
         head = b"name,why\n" if self.kind is ListFormat.CSV else b""
-        versions = []
+        versions: list[tuple[object, ...]] = []
         for sealed in (False, True):
             zone, column = (_ZONE if self.kind is ListFormat.RPZ else None), ("name" if head or self.kind is ListFormat.JSON else None)
             definition = ListDefinition("fuzz", 0, "c2", "names", self.kind, scope=Scope.EXACT, column=column, zone=zone, sealed=sealed)
-            with self.guarded():
-                made = compile_feed(definition, head + data + b"\n" + good.encode(), KEY, file="feed")
+            try:
+                with self.guarded():
+                    made = compile_feed(definition, head + data + b"\n" + good.encode(), KEY, file="feed")
+            except FeedError as error:
+                # One value that is cut off or broken is no feed.
+                if good:
+                    raise
+                versions.append((str(error),))
+                continue
             if good:
                 self.check_kept(made, idn.to_wire(_KEPT))
             assert not sealed or _KEPT not in repr(made.report), "a sealed list's line is told"
@@ -250,87 +169,6 @@ def _is_utf8(line: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def check_names(rows: Rows) -> None:
-    """Every name kept is a canonical wire name; the digests of the first are those of a plain SipHash."""
-    for row in range(rows.count):
-        name = rows.name(row)
-        labels = idn.split(name)
-        assert labels, "the root was kept"
-        assert len(name) <= 255, "a name longer than 255 octets was kept"
-        assert all(0 < len(label) <= 63 for label in labels), "a label longer than 63 octets was kept"
-        assert name == name.lower(), "a capital was kept"
-        if row == 0:
-            assert digest_name(name, KEY) == plain_digest(name, KEY), "the digest is not SipHash's"
-
-
-def said_of(rows: Rows, tally: Tally, scope: Scope) -> set[Any]:
-    """What was said of the lines, without their text, and the shapes of what was kept."""
-    reasons = {fault.message.partition(" (")[0] for fault in tally.faults}
-    actions = (None, *FIXED, *rows.extra)
-    kinds = {actions[int(number)] for number in rows.actions[: rows.count]}
-    touched: set[Any] = {(scope, reason) for reason in reasons} | {(scope, "all", tuple(sorted(reasons)))}
-    touched |= {(scope, action.kind, len(action.records)) for action in kinds if action is not None}
-    touched |= {
-        (scope, int(rows.triggers[row]), len(idn.split(rows.name(row))), len(rows.name(row)).bit_length()) for row in range(rows.count)
-    }
-    touched.add((scope, rows.count.bit_length(), tally.skipped.bit_length(), tally.unkept.total().bit_length()))
-    return touched
-
-
-class Transfers(Text):
-    """Messages of a primary: one mutated message of a transfer, full or incremental."""
-
-    name = "transfers"
-    kinds = EVERY
-
-    def __init__(self, messages: Sequence[bytes]) -> None:
-        super().__init__()
-        self.messages = messages
-
-    def seeds(self) -> list[bytes]:
-        return list(self.messages)
-
-    def tokens(self) -> list[bytes]:
-        soa = b"\3rpz\4test\0\0\6\0\1\0\0\1\x2c\0\x1a\1a\0\1b\0\0\0\0\7\0\0\0\1\0\0\0\1\0\0\0\1\0\0\0\1"
-        blocked = b"\3bad\xc0\x0c\0\5\0\1\0\0\1\x2c\0\1\0"
-        return [
-            b"\xc0\x0c",
-            b"\xc0\0",
-            b"\3rpz\4test\0",
-            soa,
-            blocked,
-            b"\0\5\0\1",
-            b"\0\1\0\1",
-            b"\1*",
-            b"\x08rpz-drop\0",
-            b"\7rpz\4test\0",
-            b"\6rpz-ip",
-        ]
-
-    def features(self, data: bytes) -> set[Any]:
-        touched: set[Any] = set()
-        for asked in (None, 6):
-            results = []
-            for slow in (False, True):
-                reader = ZoneReader(b"\3rpz\4test\0", Tally("zone", sealed=False), asked=asked)
-                error = ""
-                with mock.patch.object(zonetransfer, "scan_records", all_odd_records) if slow else contextlib.nullcontext():
-                    try:
-                        reader.feed(data)
-                    except FeedError as found:
-                        error = str(found)
-                if not error:
-                    for part in (reader, *reader.differences):
-                        check_names(part.rows)
-                results.append((error, reader.done, reader.serial, outcome(reader.rows, reader.tally)))
-                if not slow:
-                    touched |= said_of(reader.rows, reader.tally, Scope.EXACT)
-                    touched |= {(asked, error), (asked, reader.state, len(reader.differences))}
-            if not results[0][0] and not results[1][0]:
-                assert results[0] == results[1], "scanner and module do not read the transfer alike"
-        return touched
 
 
 def feeds() -> list[Text]:
@@ -385,20 +223,3 @@ def feeds() -> list[Text]:
         Feed(ListFormat.RPZ, zonefile, "scan_zone_text", b";", rpz, [b"$ORIGIN ", b"$TTL ", b"(", b")", b'"', b"\\", b" CNAME ", b" A ", b"@", b" IN ", b"rpz-ip", b"rpz.test."], alone=False),
         Transfers(transfer_messages()),
     ]  # fmt: skip
-
-
-def transfer_messages() -> list[bytes]:
-    """A full transfer, an incremental one, and one that says nothing is new."""
-    import dns.message
-    import dns.rrset
-
-    def message(*records: str) -> bytes:
-        made = dns.message.make_response(dns.message.make_query("rpz.test.", "AXFR", id=1))
-        for record in records:
-            owner, rtype, data = record.split(" ", 2)
-            made.answer.append(dns.rrset.from_text(f"{owner}.", 300, "IN", rtype, data))
-        return made.to_wire()
-
-    old, new = "rpz.test SOA a. b. 6 1 1 1 1", "rpz.test SOA a. b. 7 1 1 1 1"
-    rows = ["bad.rpz.test CNAME .", "*.worse.rpz.test CNAME rpz-drop.", "d.rpz.test A 192.0.2.1", "e.rpz.test TXT x", "rpz.test NS n."]
-    return [message(new, *rows, new), message(new, old, rows[0], new, *rows[1:3], new), message(new), message(new, *rows)]

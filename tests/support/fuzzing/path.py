@@ -1,9 +1,7 @@
-"""Targets `path` and `answers`: the whole path of a packet in one worker's desk, and a resolver that lies.
+"""Target `path`: the whole path of a packet in one worker's desk.
 
-`path`: a client's packet from any of the sources through parser, EDNS, verdict, cache and forwarding;
-the resolver answers honestly or not at all. `answers`: honest questions, and a mutant from the
-resolver, sent to the right socket with the right id and question or with one of them wrong.
-The desk is the product's, less its sockets: what goes to a resolver is dropped by the kernel.
+A client's packet from any of the sources goes through parser, EDNS, verdict, cache and forwarding; the resolver answers honestly or
+not at all (one that lies: `lies`). The desk is the product's, less its sockets: what goes to a resolver is dropped by the kernel.
 
 Numba compiles a function again for each constant it is called with, and for each length of an array within a
 record. So numbers go to functions as `_I(1)`, which has the type and not the value, and such an array as `array[:]`:
@@ -42,17 +40,15 @@ from support.fuzzing.features import (
     CELLS,
     CHOICE,
     COUNT,
-    FAULT,
     FRESH,
     LENGTH,
     PLACES,
-    POOLED,
     ROUNDS,
     TOUCHED,
     bucket,
     mark,
 )
-from support.fuzzing.mutator import EDGE, EVERY, INPUT, POOL, below, draw, mutate
+from support.fuzzing.mutator import EDGE, INPUT
 from support.fuzzing.oracles import (
     ASKED,
     DECIDED,
@@ -73,7 +69,6 @@ from support.fuzzing.oracles import (
     answer_fault,
     cache_fault,
     frame_fault,
-    is_answer_to,
     read_query,
     word,
 )
@@ -83,16 +78,15 @@ _STEPS = tuple(int(Counter[f"STEP_{one.name}"]) for one in Step)
 _STEP_COUNT = len(Step)
 _MALFORMED, _MANDATORY, _ENTITLED = int(Step.MALFORMED) - 1, int(Step.MANDATORY) - 1, int(Step.ENTITLED) - 1
 _FORWARD = int(Step.FORWARD) - 1
-_STORED = int(Counter.CACHE_STORED)
-_WITHHELD = int(Counter.ANSWERS_BLOCKED)
-_SECOND = 1_000_000_000
-_ROOM = 1232
-_CANARIES = U64(0xA5A5A5A5A5A5A5A5)
+STORED = int(Counter.CACHE_STORED)
+WITHHELD = int(Counter.ANSWERS_BLOCKED)
+SECOND = 1_000_000_000
+ROOM = 1232
+CANARIES = U64(0xA5A5A5A5A5A5A5A5)
 NAMES = 64
 """Questions the target `answers` asks; their names have one length, so that any answer fits any."""
 SOURCES = 13
-_UPSTREAM_ROW = 5
-_HONEST, _WRONG_ID, _WRONG_NAME, _WRONG_SOCKET, _UNPATCHED = 0, 1, 2, 3, 4
+UPSTREAM_ROW = 5
 
 
 PATH = np.dtype(
@@ -132,18 +126,18 @@ def judge_packet(snapshot, customers, buckets, key, cache, counts, hits, desk, p
     row = (choice >> 8) % BATCH
     whole = choice >> 16 & 31 != 31
     path.clock[0] += (choice >> 21 & 0xFF) * 4_000_000
-    fault = _ask(snapshot, customers, buckets, key, cache, counts, hits, desk, path, path.work[:], _I(EDGE), length, source, row, whole)
+    fault = ask_path(snapshot, customers, buckets, key, cache, counts, hits, desk, path, path.work[:], _I(EDGE), length, source, row, whole)
     if fault != OK:
         return fault
     if cells[AWAY] and choice >> 30 & 1:
         fault = _answer_honestly(snapshot, customers, key, cache, counts, hits, desk, path, desk.free[desk.cells[C_FREE]])
         if fault != OK:
             return fault
-    return _let_pass(snapshot, customers, key, cache, counts, hits, desk, path)
+    return let_pass(snapshot, customers, key, cache, counts, hits, desk, path)
 
 
 @compiled
-def _ask(snapshot, customers, buckets, key, cache, counts, hits, desk, path, packet, at, length, source, row, whole):  # type: ignore[no-untyped-def]
+def ask_path(snapshot, customers, buckets, key, cache, counts, hits, desk, path, packet, at, length, source, row, whole):  # type: ignore[no-untyped-def]
     """Put a packet into `row` of the desk, serve it, and judge what the desk holds then."""
     base, said = row * ROW, path.said
     path.cells[AWAY] = 0
@@ -158,7 +152,7 @@ def _ask(snapshot, customers, buckets, key, cache, counts, hits, desk, path, pac
     recorded, free, head = u64s(hits.cursor)[0], desk.cells[C_FREE], i64s(cache.state)[0]
     now = path.clock[0]
     look_up(customers, buckets, counts, desk, row + 1)
-    serve_query(snapshot, customers, buckets, key, _I(1), cache, counts, hits, desk, _I(-1), row, length, whole, now, now // _SECOND)
+    serve_query(snapshot, customers, buckets, key, _I(1), cache, counts, hits, desk, _I(-1), row, length, whole, now, now // SECOND)
     code = read_query(packet, at, length, said)
     if code == 0 and not whole:
         code = 1
@@ -173,7 +167,7 @@ def _ask(snapshot, customers, buckets, key, cache, counts, hits, desk, path, pac
         return STEP
     if (step == _MALFORMED) != (code != 0):
         return DECIDED
-    withheld = desk.totals[_WITHHELD] != path.before[_WITHHELD]
+    withheld = desk.totals[WITHHELD] != path.before[WITHHELD]
     if (u64s(hits.cursor)[0] != recorded) != (step == _MANDATORY or step == _ENTITLED or withheld):
         return RECORDED
     if i64s(cache.state)[0] != head:
@@ -185,13 +179,13 @@ def _ask(snapshot, customers, buckets, key, cache, counts, hits, desk, path, pac
     if queued == 1:
         path.cells[ANSWERED] += 1
         edns = said[S_EDNS] if code not in (1, 4) else 0
-        room = 512 if edns == 0 else min(_ROOM, said[S_SIZE])
+        room = 512 if edns == 0 else min(ROOM, said[S_SIZE])
         end = HEADER if code == 4 else said[S_END]
         size = desk.vectors[0, 1]
         fault = answer_fault(packet, at, end, edns, room, desk.answers, _I(0), size)
         if fault != OK:
             return fault
-        if load64(desk.answers, PACKET) != _CANARIES or load64(desk.answers, ROW - 8) != _CANARIES:
+        if load64(desk.answers, PACKET) != CANARIES or load64(desk.answers, ROW - 8) != CANARIES:
             return WRITTEN
     if step == _FORWARD and free - desk.cells[C_FREE] == 1:
         if queued != 0:
@@ -236,9 +230,9 @@ def _mark_path(desk, path, code, step, queued):  # type: ignore[no-untyped-def]
 @compiled
 def _answer_honestly(snapshot, customers, key, cache, counts, hits, desk, path, slot):  # type: ignore[no-untyped-def]
     """The question back, with one address record: it must reach the client."""
-    base, end = _UPSTREAM_ROW * ROW, path.said[S_END]
+    base, end = UPSTREAM_ROW * ROW, path.said[S_END]
     copy(desk.packets, base, desk.held, slot * PENDING_ROW, end)
-    _patch(desk, base, slot)
+    patch_id(desk, base, slot)
     desk.packets[base + 2] = 0x81
     desk.packets[base + 3] = 0x80
     for index in range(4, HEADER):
@@ -261,28 +255,28 @@ def _answer_honestly(snapshot, customers, key, cache, counts, hits, desk, path, 
         base,
         end + record.shape[0],
         now,
-        now // _SECOND,
+        now // SECOND,
     )
     if desk.queued[0] != 1 or desk.pending[slot, F_STAMP] != 0:
         return LOST
     edns = path.said[S_EDNS]
-    room = 512 if edns == 0 else min(_ROOM, path.said[S_SIZE])
+    room = 512 if edns == 0 else min(ROOM, path.said[S_SIZE])
     size = desk.vectors[0, 1]
     return answer_fault(desk.held[:], slot * PENDING_ROW, end, edns, room, desk.answers, _I(0), size)
 
 
 @compiled
-def _patch(desk, base, slot):  # type: ignore[no-untyped-def]
+def patch_id(desk, base, slot):  # type: ignore[no-untyped-def]
     desk.packets[base] = desk.pending[slot, F_ID] >> 8
     desk.packets[base + 1] = desk.pending[slot, F_ID] & 0xFF
 
 
 @compiled
-def _let_pass(snapshot, customers, key, cache, counts, hits, desk, path):  # type: ignore[no-untyped-def]
+def let_pass(snapshot, customers, key, cache, counts, hits, desk, path):  # type: ignore[no-untyped-def]
     """Time-outs that are due; every answer they make is whole. The rows are taken back."""
     desk.queued[0] = 0
     now = path.clock[0]
-    expire(snapshot, customers, key, _I(1), cache, counts, hits, desk, now, now // _SECOND)
+    expire(snapshot, customers, key, _I(1), cache, counts, hits, desk, now, now // SECOND)
     for row in range(desk.queued[0]):
         fault = frame_fault(desk.answers, row * ROW, desk.vectors[row, 1], _end_of(desk.answers, row * ROW), _I(-1))
         if fault != OK:
@@ -300,153 +294,3 @@ def _end_of(out, base):  # type: ignore[no-untyped-def]
     while out[base + at] != 0:
         at += np.int64(out[base + at]) + 1
     return at + 5
-
-
-@compiled
-def judge_answer(snapshot, customers, buckets, key, cache, counts, hits, desk, path, length, choice):  # type: ignore[no-untyped-def]
-    """A resolver's packet of `length` bytes in `work`, for one of the honest questions and with the lie that `choice` says."""
-    cells = path.cells
-    cells[FRESH] = 0
-    cells[COUNT] = 0
-    cells[LENGTH] = length
-    cells[CHOICE] = choice
-    number = choice % path.asked.shape[0]
-    lie = max(0, (choice >> 12 & 15) - 11)
-    path.clock[0] += (choice >> 16 & 0xFF) * 20_000_000
-    long, nought, whole = path.asked_lengths[number], _I(0), np.bool_(1)
-    fault = _ask(
-        snapshot, customers, buckets, key, cache, counts, hits, desk, path, path.asked[number], nought, long, nought, nought, whole
-    )
-    if fault != OK or not cells[AWAY]:
-        # From the cache, where a liar's answer may lie: it was judged like any other.
-        return fault if fault != OK else _let_pass(snapshot, customers, key, cache, counts, hits, desk, path)
-    slot = desk.free[desk.cells[C_FREE]]
-    held = slot * PENDING_ROW
-    end, edns = path.said[S_END], path.said[S_EDNS]
-    base = _UPSTREAM_ROW * ROW
-    copy(desk.packets, base, path.work, EDGE, length)
-    for index in range(16):
-        desk.packets[base + length + index] = 0xFF
-    socket = _tell(desk, path, base, slot, end, length, lie)
-    if length >= HEADER:
-        holder = np.int64(desk.ids[socket * 65536 + word(desk.packets, base)]) - 1
-        if holder >= 0 and holder != slot:
-            # By chance the lie is the truth of another query that is out.
-            return _let_pass(snapshot, customers, key, cache, counts, hits, desk, path)
-    true = socket == desk.pending[slot, F_SOCKET] and _is_true(desk, base, length, slot, held, end)
-    for index in range(desk.totals.shape[0]):
-        path.before[index] = desk.totals[index]
-    desk.queued[0] = 0
-    head, now = i64s(cache.state)[0], path.clock[0]
-    take_answer(snapshot, customers, key, _I(1), cache, counts, hits, desk, socket, desk.packets, base, length, now, now // _SECOND)
-    queued, moved = desk.queued[0], i64s(cache.state)[0] != head
-    if (queued != 0 or moved) and not true:
-        return LIED
-    if moved != (desk.totals[_STORED] != path.before[_STORED]) or queued > 1:
-        return HELD
-    withheld = desk.totals[_WITHHELD] != path.before[_WITHHELD]
-    if (queued == 1 or withheld) != (desk.pending[slot, F_STAMP] == 0) or (withheld and not true):
-        return HELD
-    _mark_answer(desk, path, base, length, lie, queued, moved)
-    if queued == 1:
-        cells[ANSWERED] += 1
-        room = 512 if edns == 0 else min(_ROOM, path.said[S_SIZE])
-        size = desk.vectors[0, 1]
-        fault = answer_fault(desk.held[:], held, end, edns, room, desk.answers, _I(0), size)
-        if fault != OK:
-            return fault
-        if load64(desk.answers, PACKET) != _CANARIES or load64(desk.answers, ROW - 8) != _CANARIES:
-            return WRITTEN
-    return _let_pass(snapshot, customers, key, cache, counts, hits, desk, path)
-
-
-@compiled
-def _tell(desk, path, base, slot, end, length, lie):  # type: ignore[no-untyped-def]
-    """Make the packet one for this question, but for the lie; returns the socket it comes to."""
-    socket = desk.pending[slot, F_SOCKET]
-    if lie == _UNPATCHED:
-        return socket
-    if length >= 2:
-        _patch(desk, base, slot)
-        if lie == _WRONG_ID:
-            desk.packets[base + 1] ^= 1
-    for index in range(HEADER, min(length, end)):
-        desk.packets[base + index] = desk.held[slot * PENDING_ROW + index]
-    if lie == _WRONG_NAME and length > HEADER + 1:
-        desk.packets[base + HEADER + 1] ^= 1
-    return socket ^ 1 if lie == _WRONG_SOCKET else socket
-
-
-@compiled
-def _is_true(desk, base, length, slot, held, end):  # type: ignore[no-untyped-def]
-    """Whether the packet has the id that went out and the client's question (the held query has the client's id)."""
-    first, second = desk.held[held], desk.held[held + 1]
-    desk.held[held] = desk.pending[slot, F_ID] >> 8
-    desk.held[held + 1] = desk.pending[slot, F_ID] & 0xFF
-    true = is_answer_to(desk.packets, base, length, desk.held, held, end)
-    desk.held[held] = first
-    desk.held[held + 1] = second
-    return true
-
-
-@compiled
-def _mark_answer(desk, path, base, length, lie, queued, moved):  # type: ignore[no-untyped-def]
-    seen, touched, cells = path.seen, path.touched, path.cells
-    told = np.int64(0)
-    for slot in range(desk.totals.shape[0]):
-        if desk.totals[slot] != path.before[slot]:
-            told = (told * 31 + slot + 1) & 0xFFFFFFFF
-    mark(seen, touched, cells, _I(30), told << 4 | lie)
-    if length < HEADER:
-        return
-    facts = desk.facts
-    mark(seen, touched, cells, _I(31), queued << 20 | np.int64(moved) << 19 | (word(desk.packets, base + 2) & 0x820F))
-    if queued:
-        mark(seen, touched, cells, _I(32), bucket(facts[2]) << 4 | facts[1])
-        mark(seen, touched, cells, _I(33), bucket(facts[3]) << 8 | bucket(facts[4]) << 1 | facts[5])
-        size = desk.vectors[0, 1]
-        mark(seen, touched, cells, _I(34), bucket(size) << 12 | (word(desk.answers, _I(2)) & 0x022F))
-        shape = min(word(desk.answers, _I(6)), 2) << 4 | min(word(desk.answers, _I(8)), 2) << 2 | min(word(desk.answers, _I(10)), 2)
-        mark(seen, touched, cells, _I(35), shape)
-    elif lie == _HONEST:
-        # How far the reading went before it gave up.
-        mark(seen, touched, cells, _I(36), min(facts[3], 7))
-
-
-@compiled
-def burst_path(
-    snapshot,
-    customers,
-    buckets,
-    key,
-    cache,
-    counts,
-    hits,
-    desk,
-    path,
-    pool_data,
-    pool_lengths,
-    tokens,
-    token_lengths,
-    random,
-    answers,
-    rounds,
-):  # type: ignore[no-untyped-def]
-    """Judge `rounds` mutants as a client's packets or, with `answers`, as a resolver's; stops at a fault."""
-    cells = path.cells
-    for _ in range(rounds):
-        count = cells[POOLED]
-        length = draw(path.work, pool_data, pool_lengths, count, random)
-        length = mutate(path.work, length, pool_data, pool_lengths, count, tokens, token_lengths, random, EVERY)
-        choice = below(random, 0x7FFFFFFF)
-        if answers:
-            cells[FAULT] = judge_answer(snapshot, customers, buckets, key, cache, counts, hits, desk, path, length, choice)
-        else:
-            cells[FAULT] = judge_packet(snapshot, customers, buckets, key, cache, counts, hits, desk, path, length, choice)
-        cells[ROUNDS] += 1
-        if cells[FAULT] != OK:
-            return
-        if cells[FRESH] > 0 and count < POOL:
-            copy(pool_data[count], 0, path.work, EDGE, length)
-            pool_lengths[count] = length
-            cells[POOLED] += 1

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import types
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -32,10 +32,11 @@ from sekisho.plane.wire import HEADER
 from sekisho.plane.worker import make_desk
 from sekisho.snapshot.compiling import COMPILED
 from support.fuzzing import oracles
-from support.fuzzing.lists import Text
+from support.fuzzing.ends import Incoming, Outgoing
 from support.fuzzing.mutator import EVERY
 from support.fuzzing.oracles import FAULTS, OK, S_DO, S_EDNS, S_END, S_SLOTS, S_TYPE
-from support.fuzzing.targets import QUERY_TOKENS, answer_seeds, query_seeds
+from support.fuzzing.seeds import QUERY_TOKENS, answer_seeds, query_seeds
+from support.fuzzing.texts import Text
 from support.plane import CUSTOMER, KEY, STRANGER, Plane, looking_snapshot, query
 
 _SETTINGS = TcpSettings(tries=2)
@@ -73,58 +74,6 @@ def frames(data: bytes) -> list[bytes]:
         found.append(data[at + 2 : at + 2 + size])
         at += 2 + size
     return found
-
-
-class Incoming:
-    """What a client wrote, some octets at a time."""
-
-    def __init__(self, data: bytes, size: int) -> None:
-        self._data, self._size = data, size
-
-    async def read(self, most: int) -> bytes:
-        piece, self._data = self._data[: min(most, self._size)], self._data[min(most, self._size) :]
-        return piece
-
-
-class Outgoing:
-    """The other side of a connection: it takes what is written, and tells of it. It is its own transport."""
-
-    def __init__(self, told: Callable[[], object] | None = None) -> None:
-        self.written = b""
-        self._told = told
-        self._closed = False
-
-    @property
-    def transport(self) -> Outgoing:
-        return self
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-        if self._told is not None:
-            self._told()
-
-    async def drain(self) -> None:
-        """There is always room."""
-
-    async def wait_closed(self) -> None:
-        """It is."""
-
-    def close(self) -> None:
-        self._closed = True
-
-    abort = close
-
-    def is_closing(self) -> bool:
-        return self._closed
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def set_write_buffer_limits(self, high: int) -> None:
-        """They are not reached."""
-
-    def get_extra_info(self, _name: str) -> tuple[str, int]:
-        return "192.0.2.53", 53
 
 
 class Honest(Forwarder):

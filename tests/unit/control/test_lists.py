@@ -209,18 +209,6 @@ def test_a_reload_takes_other_terms_lists_and_customers_in_force_together(folder
     assert [one[0] for one in found] == ["blocked", "answered", "answered"]
 
 
-def test_what_takes_effect_at_a_restart_is_named(folder):
-    async def scenario(control):
-        folder.set(listen=["127.0.0.1:5354"])
-        said = [(await control.reload(actor=ACTOR))["restart"]]
-        for key, value in (("busy_poll", "50us"), ("workers", 3), ("cache", {"mib": 1}), ("metrics", "127.0.0.1:9153"), ("allow", ["::1"])):
-            folder.set(**{key: value})
-            said.append((await control.reload(actor=ACTOR))["restart"])
-        return said
-
-    assert run(folder, scenario) == [["listen"], ["busy_poll"], ["workers"], ["cache"], ["metrics"], []]
-
-
 def test_a_start_without_change_takes_the_saved_snapshot(folder, monkeypatch):
     run(folder, lambda control: control.status())
     from sekisho.app import control_inputs

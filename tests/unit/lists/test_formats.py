@@ -190,20 +190,6 @@ def test_a_line_that_is_no_json_loses_a_line_and_not_the_feed() -> None:
     assert [fault.line for fault in result.report.faults] == [3, 4, 5]
 
 
-@pytest.mark.parametrize(
-    "text",
-    ['["a.example",\n"b.example"', '{"domain": [\n"a.example", "b.example"', '{"data": ["x"], "domain":\n["a.example", "b.example"]'],
-)
-def test_json_cut_short_on_its_way_is_told(text: str) -> None:
-    result = compiled(text, "json", column="domain")
-    assert names(result.compiled) == {"a.example", "b.example"}
-    assert [(fault.line, "breaks off" in fault.message) for fault in result.report.faults] == [(2, True)]
-
-
-def test_json_whose_last_line_cannot_be_read_is_told_once() -> None:
-    assert len(compiled('["a.example", oops]\n', "json", column="domain").report.faults) == 1
-
-
 def test_json_nested_without_end_is_a_fault_of_its_line() -> None:
     result = compiled("[" * 2 + "[" * 200_000 + '\n"a.example"]', "json", column="domain")
     assert names(result.compiled) == {"a.example"}

@@ -100,11 +100,14 @@ def test_what_stands_in_a_value_that_is_too_long_is_no_name(monkeypatch: pytest.
 def test_a_value_that_is_too_long_and_has_no_end_is_the_end_of_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jsonfeed, "ELEMENT", 40)
     monkeypatch.setattr(jsonfeed, "_STEP", 7)
-    report = compiled('["a.example",\n{"stats": {\n"x.example": 1,\n"' + 'y.example": 2,\n"' * 9, ListFormat.JSON).report
+    endless = '{"stats": {\n"x.example": 1,\n"' + 'y.example": 2,\n"' * 9
+    report = compiled('{"name": "a.example"}\n[' + endless, ListFormat.JSON).report
     assert report.entries == 1
     assert len(report.faults) == 2
     assert "one value has more than" in report.faults[0].message
     assert "the feed breaks off" in report.faults[1].message
+    with pytest.raises(FeedError, match="breaks off"):
+        compiled('["a.example",\n' + endless, ListFormat.JSON)
 
 
 def test_json_is_read_alike_wherever_what_is_decoded_ahead_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,39 @@ def test_a_first_report_of_more_than_a_line_carries_is_not_counted(kind):
     assert counted(field.tell(kind, 300, down=1 << 60, up=0, seconds=300)) == []
 
 
+@pytest.mark.parametrize("kind", [START, INTERIM])
+@pytest.mark.parametrize("seconds", [None, 90_000])
+def test_the_first_report_of_a_session_of_no_known_or_of_an_old_beginning_counts_nothing_and_the_next_from_there(kind, seconds):
+    """Its octets may be of days before it was heard of."""
+    field = Field()
+    later = None if seconds is None else seconds + 300
+    assert counted(field.tell(kind, 0, down=40 * GB, up=GB, seconds=seconds)) == []
+    assert field.tell(INTERIM, 300, down=41 * GB, up=GB, seconds=later).usage == [("c-1", GB, 0, 300.0)]
+
+
+@pytest.mark.parametrize("kind", [START, INTERIM])
+def test_the_time_of_a_session_told_later_than_its_octets_makes_none_of_them_new(kind):
+    field = Field()
+    field.tell(kind, 0, down=40 * GB, up=GB, seconds=None)
+    assert field.tell(INTERIM, 300, down=41 * GB, up=GB, seconds=90_300).usage == [("c-1", GB, 0, 300.0)]
+
+
+@pytest.mark.parametrize(("kind", "seconds"), [(START, 90_000), (INTERIM, 90_000), (INTERIM, None)])
+def test_of_a_session_that_told_no_octets_at_first_those_it_tells_first_are_of_before(kind, seconds):
+    field = Field()
+    field.tell(kind, 0, seconds=seconds)
+    assert counted(field.tell(INTERIM, 300, seconds=None)) == []
+    assert counted(field.tell(INTERIM, 600, down=40 * GB, up=GB, seconds=None)) == []
+    assert counted(field.tell(INTERIM, 900, down=41 * GB, up=GB, seconds=None)) == [(GB, 0)]
+    field.tell(STOP, 950, down=41 * GB, up=GB, seconds=None)
+    field.tell(START, 1000)
+    assert counted(field.tell(INTERIM, 1300, down=7, up=0, seconds=None)) == [(7, 0)], "another session in the same place"
+
+
+def test_a_stop_of_no_known_time_counts_nothing_of_a_session_never_heard_of(field):
+    assert counted(field.tell(STOP, 60, "s2", down=GB, up=0, seconds=None)) == []
+
+
 def test_a_late_stop_counts_nothing_of_before_and_still_ends_the_session(field):
     field.tell(INTERIM, 300, down=1000, up=0, seconds=None)
     changes = field.tell(STOP, 300.5, down=900, up=0, seconds=None)
