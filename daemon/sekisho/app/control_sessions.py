@@ -13,15 +13,17 @@ import math
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
 from sekisho.app.control_logins import Logins
 from sekisho.app.control_people import People
+from sekisho.app.control_portblocks import PortBlocks
 from sekisho.app.control_sessionoctets import SessionOctets
 from sekisho.app.control_tables import Tables
 from sekisho.app.control_taken import Taken, Taking
+from sekisho.app.control_watcher import Watcher
 from sekisho.app.control_whereabouts import Whereabouts
 from sekisho.config.radius import Nas, RadiusSettings
 from sekisho.detect.duplicates import Word
@@ -29,7 +31,7 @@ from sekisho.drivers.radius import Batch, Radius
 from sekisho.drivers.sessionhistory import SessionHistory
 from sekisho.drivers.tablerows import SHARED
 from sekisho.model.errors import UnavailableError
-from sekisho.model.sessions import Accounting, AccountingKind, Session, SessionEnd
+from sekisho.model.sessions import CGN, Accounting, AccountingKind, Session, SessionEnd
 from sekisho.sessions.changes import Changes, Part
 from sekisho.sessions.columns import prefix_of
 from sekisho.sessions.table import REMEMBERED, Table
@@ -46,18 +48,6 @@ DEFAULT_LIMIT = 4200.0
 """Seconds after which a session of a NAS that is in no configuration any more is over."""
 RETENTION = 180 * 86400.0
 """Where there is no `radius:` section that says otherwise."""
-
-
-class Watcher(Protocol):
-    """Who is told of customers' sessions as they begin and end (`app.control_nas`)."""
-
-    def session_started(self, session: Session) -> None: ...
-
-    def session_resumed(self, session: Session) -> None: ...
-
-    def session_ended(self, session: Session) -> None: ...
-
-    def nas_restarted(self, name: str) -> None: ...
 
 
 class Sessions(Whereabouts):
@@ -84,6 +74,8 @@ class Sessions(Whereabouts):
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self.radius = Radius(self._take)
+        self.blocks = PortBlocks(table, lambda: self._people, self._commit, clock)
+        """Blocks of ports that CGNs report with flow records."""
 
     @classmethod
     async def open(cls, path: Path, people: People, settings: RadiusSettings | None, clock: Callable[[], float]) -> Sessions:
@@ -115,6 +107,7 @@ class Sessions(Whereabouts):
     async def start(self, tables: Tables, settings: RadiusSettings | None) -> None:
         """Listen. The tables in force have the prefixes of what was restored already."""
         self._tables = tables
+        self.blocks.restore()
         self._listening_since = self._clock()
         await self._listen(settings)
         self._spawn(self._look_over())
@@ -129,6 +122,7 @@ class Sessions(Whereabouts):
                 self.table.rename(row, number, self.logins.whose(user, self._people), changes)
             self._commit(changes)
             await asyncio.sleep(0)
+        self.blocks.customers_changed()
         self._spawn(self._look_over())
 
     def customer_changed(self, customer: str, logins: Iterable[str]) -> None:
@@ -141,6 +135,7 @@ class Sessions(Whereabouts):
         for row, number, user in found:
             table.rename(row, number, self.logins.whose(user, self._people), changes)
         self._commit(changes)
+        self.blocks.customer_changed(customer)
 
     async def tick(self) -> None:
         """What time alone brings: sessions nothing is heard of, octets handed on."""
@@ -151,10 +146,11 @@ class Sessions(Whereabouts):
         if overdue:
             await self._end(overdue, now, SessionEnd.TIMEOUT)
         await self._age(now)
+        await self.blocks.tidy()
         if self._tables is not None:
             self._taken.tidy(self._people)
         table.forget(now)
-        self._octets.tell(self.usage, self._tables, now, lambda customer: bool(table.sessions_of(customer)))
+        self._octets.tell(self.usage, self._tables, now, lambda customer: bool(table.logins(customer)))
 
     def purge(self) -> None:
         """Delete what is past the retention."""
@@ -239,6 +235,7 @@ class Sessions(Whereabouts):
         finally:
             # Where putting it in force failed it is on record too, and not answered.
             self.history.write(changes.facts, lambda: self._answer(tickets if is_settled else ()))
+        self.blocks.follow(changes)
 
     def _enforce(self, changes: Changes) -> bool:
         """Have changes in force; False: they are, as soon as the plane's tables are settled."""
@@ -344,6 +341,9 @@ class Sessions(Whereabouts):
         return next((one for one in known if one.id == entry), None)
 
     def _limit(self, name: str) -> float:
+        if name.startswith(CGN):
+            age = self.blocks.age(name)
+            return DEFAULT_LIMIT if age is None else age
         nas = self._nas(name)
         if nas is None:
             return DEFAULT_LIMIT
