@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sekisho.model.flows import FlowFault
+from sekisho.model.flows import BlockOutcome, FlowFault
 from sekisho.model.observation import FlowObservation
 from sekisho_exporters.families import Family, Samples
 
@@ -16,6 +16,10 @@ def _flow(name: str, kind: str, text: str, value: Callable[[FlowObservation], fl
 
 def _faults(flows: FlowObservation | None) -> Samples:
     return [((fault.value,), flows.faults.get(fault.value, 0)) for fault in FlowFault] if flows is not None else []
+
+
+def _blocks(flows: FlowObservation | None) -> Samples:
+    return [((one.value,), flows.blocks.get(one.value, 0)) for one in BlockOutcome] if flows is not None else []
 
 
 FLOW_FAMILIES: tuple[Family, ...] = (
@@ -39,6 +43,13 @@ FLOW_FAMILIES: tuple[Family, ...] = (
         "Packets of flow records that were of no use, by reason.",
         lambda seen: _faults(seen.flows),
         ("reason",),
+    ),
+    Family(
+        "sekisho_flow_port_blocks_total",
+        "counter",
+        "Records of address translation that exporters sent, by what became of them.",
+        lambda seen: _blocks(seen.flows),
+        ("outcome",),
     ),
     _flow("sekisho_flow_sessions", "gauge", "Exporters' sessions known, by address, port, version and domain.", lambda one: one.sessions),
     _flow("sekisho_flow_failing", "gauge", "1 while flow records cannot be received.", lambda one: one.failing),

@@ -14,7 +14,7 @@ import pytest
 from bench.settings import CUSTOMERS, pick
 from sekisho.config.flows import FlowExporter
 from sekisho.drivers import flowskept
-from sekisho.drivers.flows import exporter_rows, prepare_socket
+from sekisho.drivers.flowsetup import exporter_rows, prepare_socket
 from sekisho.drivers.flowsloop import I_EPOLL, KIND_LISTENER, collect, make_inbox, make_sums
 from sekisho.drivers.upstreamsockets import register
 from sekisho.flows import layout

@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sekisho.config.flows import FlowExporter
 from sekisho.flows import layout
 from sekisho.flows.decode import decode
 from sekisho.snapshot.compiling import COMPILED
@@ -28,6 +29,7 @@ from unit.flows.packets import (
     v9,
     v9_options,
 )
+from unit.flows.test_natevents import BLOCK, block
 
 pytestmark = UNCOMPILED
 SEEDS = (
@@ -37,6 +39,8 @@ SEEDS = (
     ipfix([a_set(2, template(258, (*V4_FIELDS, (82, 65535), (1, 4, 29305)))), a_set(258, record() + b"\x03abc" + bytes(4))]),
     ipfix([a_set(3, ipfix_options(259, [(302, 4)], [(305, 4), (306, 4), (311, 8)])), a_set(259, bytes(20))]),
     ipfix([a_set(2, template(256, ())), a_set(2, template(2, ()))]),
+    ipfix([a_set(2, template(260, (*BLOCK, (364, 2), (464, 65535)))), a_set(260, (block() + b"\4\0\x03abc") * 3)]),
+    v9([a_set(0, template(261, BLOCK)), a_set(261, block() + block(17) + block(4))]),
 )
 PATTERN = 0xA5
 
@@ -64,7 +68,7 @@ def mutated(seed: bytes, chance: random.Random) -> bytes:
 @settings(max_examples=300 if COMPILED else 10, deadline=None)
 @given(st.lists(st.sampled_from(SEEDS), min_size=1, max_size=5), st.integers(0, 1 << 32))
 def test_no_packet_does_harm(seeds: list[bytes], seed: int) -> None:
-    desk, chance = Desk(), random.Random(seed)
+    desk, chance = Desk(FlowExporter.model_validate({"address": "192.0.2.0/24", "port_blocks": True})), random.Random(seed)
     high, low = np.uint64(number(EXPORTER) >> 64), np.uint64(number(EXPORTER) & (1 << 64) - 1)
     for packet in (*SEEDS, *(mutated(one, chance) for one in seeds)):
         # The buffer ends where the packet does: reading on would raise.
@@ -74,6 +78,11 @@ def test_no_packet_does_harm(seeds: list[bytes], seed: int) -> None:
         decode(desk.desk, room, 0, len(packet), high, low, 2055, chance.randint(0, 1), 1_700_000_000)
         assert int(desk.desk.totals[layout.Total.PACKETS]) == before + 1
         assert start <= int(desk.desk.cells[layout.C_RECORDS]) <= layout.RECORDS // 2
+        blocks = desk.desk.blocks[: desk.desk.cells[layout.C_BLOCKS]]
+        assert np.isin(blocks[:, layout.B_EVENT], (16, 17)).all()
+        first, last = blocks[:, layout.B_FIRST], blocks[:, layout.B_LAST]
+        assert ((first > 0) & (first <= 65535) & (last <= 65535) & ((last >= first) | (last == 0))).all()
+        assert (blocks[:, layout.B_OUTSIDE] > 0).all()
         used = desk.desk.records[: desk.desk.cells[layout.C_RECORDS]]
         assert (used[:, layout.R_OCTETS : layout.R_REVERSE + 1] <= layout.MOST_OCTETS).all()
     sampled = np.concatenate((desk.desk.rates, desk.desk.sampled))
@@ -87,10 +96,20 @@ def test_what_lies_behind_a_packet_is_not_read(content: bytes) -> None:
     """The same packet in rooms with other octets behind it is read the same."""
     found = []
     for behind in (0, PATTERN):
-        desk = Desk()
-        for packet in (SEEDS[1], SEEDS[3], ipfix([content]), v9([content]), v5([content], count=max(1, len(content) // 48))):
+        desk = Desk(FlowExporter.model_validate({"address": "192.0.2.0/24", "port_blocks": True}))
+        for packet in (
+            SEEDS[1],
+            SEEDS[3],
+            SEEDS[6],
+            SEEDS[7],
+            ipfix([content]),
+            v9([content]),
+            v5([content], count=max(1, len(content) // 48)),
+        ):
             room = np.full(len(packet) + 64, behind, np.uint8)
             room[: len(packet)] = np.frombuffer(packet, np.uint8)
             decode(desk.desk, room, 0, len(packet), np.uint64(0), np.uint64(number(EXPORTER)), 2055, 0, 1)
-        found.append((desk.desk.totals.tolist(), desk.desk.records[: desk.desk.cells[layout.C_RECORDS]].tolist()))
+        blocks = desk.desk.blocks[: desk.desk.cells[layout.C_BLOCKS]].tolist()
+        assert len(blocks) >= 5
+        found.append((desk.desk.totals.tolist(), blocks, desk.desk.records[: desk.desk.cells[layout.C_RECORDS]].tolist()))
     assert found[0] == found[1]

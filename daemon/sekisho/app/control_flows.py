@@ -21,11 +21,12 @@ import structlog
 from numpy.typing import NDArray
 
 from sekisho.app.control_flowshares import FlowShares
+from sekisho.app.control_portblocks import PortBlocks
 from sekisho.app.control_traffic import Traffic
 from sekisho.config.flows import FlowSettings
 from sekisho.config.values import Endpoint
 from sekisho.model.customers import V4_MAPPED, Prefix
-from sekisho.model.flows import FlowFault
+from sekisho.model.flows import BlockOutcome, FlowFault
 from sekisho.model.observation import FlowObservation
 from sekisho.model.usage import Source
 
@@ -41,9 +42,11 @@ _RETRY = 5.0
 class Flows:
     """The flow records of one site; `folder` is that of the plane's tables."""
 
-    def __init__(self, folder: Path, state: Path, taker: Traffic | None = None, shares: FlowShares | None = None) -> None:
-        """`shares`: whose the ports of shared addresses are; None: nobody says."""
-        self._shares = shares
+    def __init__(
+        self, folder: Path, state: Path, taker: Traffic | None = None, shares: FlowShares | None = None, blocks: PortBlocks | None = None
+    ) -> None:
+        """`shares`: whose the ports of shared addresses are; None: nobody says. `blocks`: who takes what CGNs report of that."""
+        self._shares, self._blocks = shares, blocks
         self._folder, self._file, self._taker = folder, state / FILE, taker
         self._settings: FlowSettings | None = None
         self._collector: Any = None
@@ -60,7 +63,12 @@ class Flows:
 
     def want(self, settings: FlowSettings | None) -> None:
         """Collect as `settings` say from the next tick on: a start does not wait for what may have to be compiled first."""
+        self._know(settings)
+
+    def _know(self, settings: FlowSettings | None) -> None:
         self._settings = settings
+        if self._blocks is not None:
+            self._blocks.adopt(settings)
 
     async def adopt(self, settings: FlowSettings | None) -> None:
         """Collect as `settings` say, or not at all. Raises nothing: what fails is told and tried again."""
@@ -68,14 +76,14 @@ class Flows:
             if settings == self._settings and self._collector is not None:
                 return
             await self._close()
-            self._settings = settings
+            self._know(settings)
             if settings is not None:
                 await self._open(settings)
 
     async def tick(self, now: float) -> None:
         """Hand on what was summed; open again what could not be."""
         if self._collector is not None:
-            self._hand_on()
+            await self._hand_on()
             await self._share(self._collector, anew=False)
         elif self._settings is not None and now >= self._retry_at and not self._changing.locked():
             async with self._changing:
@@ -97,7 +105,7 @@ class Flows:
             await self._streams.close()
         if self._collector is not None:
             await asyncio.to_thread(self._collector.close)
-            self._hand_on()
+            await self._hand_on()
             totals = self._totals()
             self._before = totals
         self._streams = self._collector = None
@@ -105,7 +113,10 @@ class Flows:
             self._shares.forget()
         self._bound, self.error = [], None
 
-    def _hand_on(self) -> None:
+    async def _hand_on(self) -> None:
+        reported = self._collector.port_blocks()
+        if self._blocks is not None:
+            await self._blocks.take(reported)
         for batch in self._collector.batches():
             self.batches += 1
             self.octets += int(batch.down.sum()) + int(batch.up.sum())
@@ -179,6 +190,7 @@ class Flows:
             "totals": {one.name.lower(): int(totals[one]) for one in layout.Total},
             "bad": _faults(totals[layout.FAULTS :]),
             "stranger": _address(view.stranger) if view is not None and view.stranger else None,
+            "blocks": self._block_counts(totals),
             "batches": self.batches,
             "octets": self.octets,
         }
@@ -203,9 +215,18 @@ class Flows:
             early=int(totals[Total.EARLY]),
             dropped=int(totals[Total.DROPPED]),
             faults=_faults(totals[layout.FAULTS :]),
+            blocks=self._block_counts(totals),
             sessions=len(view.sessions) if view is not None else 0,
             failing=self.error is not None,
         )
+
+    def _block_counts(self, totals: NDArray[np.uint64]) -> dict[str, int]:
+        """Records of NATs' events by `BlockOutcome`: what the collector could not use, and what became of the others."""
+        from sekisho.flows.layout import Total  # noqa: PLC0415
+
+        read = {BlockOutcome.PASSED: Total.NAT_PASSED, BlockOutcome.UNUSABLE: Total.NAT_UNUSABLE, BlockOutcome.LOST: Total.NAT_LOST}
+        known = self._blocks.counts if self._blocks is not None else {}
+        return {one.value: known.get(one, 0) + (int(totals[read[one]]) if one in read else 0) for one in BlockOutcome}
 
 
 _KINDS = {socket.SOCK_DGRAM: "udp", socket.SOCK_STREAM: "tcp"}

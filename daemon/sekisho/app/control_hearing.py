@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Sequence
-from typing import Protocol
 
 import structlog
 
 from sekisho.app.control_logins import Logins
+from sekisho.app.control_portblocks import PortBlocks
 from sekisho.app.control_sessionoctets import SessionOctets
 from sekisho.app.control_taken import Taken
+from sekisho.app.control_watcher import Watcher
 from sekisho.app.control_whereabouts import Whereabouts
 from sekisho.drivers.radius import Batch, Radius
 from sekisho.drivers.sessionhistory import SessionHistory
 from sekisho.drivers.tablerows import SHARED
-from sekisho.model.sessions import Accounting, AccountingKind, Session, SessionEnd
+from sekisho.model.sessions import Accounting, AccountingKind, SessionEnd
 from sekisho.sessions.changes import Changes, Part
 from sekisho.sessions.columns import prefix_of
 from sekisho.sessions.table import Table
@@ -31,22 +32,10 @@ TOGETHER = 256
 """Sessions ended or renamed before the loop's other tasks have their turn."""
 
 
-class Watcher(Protocol):
-    """Who is told of customers' sessions as they begin and end (`app.control_nas`)."""
-
-    def session_started(self, session: Session) -> None: ...
-
-    def session_resumed(self, session: Session) -> None: ...
-
-    def session_ended(self, session: Session) -> None: ...
-
-    def nas_restarted(self, name: str) -> None: ...
-
-
 class Hearing(Whereabouts):
     """The live sessions as they are heard of. Belongs to one event loop."""
 
-    def __init__(self, history: SessionHistory, table: Table) -> None:
+    def __init__(self, history: SessionHistory, table: Table, clock: Callable[[], float]) -> None:
         super().__init__(table)
         self.history = history
         self.followers: list[Callable[[Collection[str]], None]] = []
@@ -60,6 +49,8 @@ class Hearing(Whereabouts):
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self.radius = Radius(self._take)
+        self.blocks = PortBlocks(table, lambda: self._people, self._commit, clock)
+        """Blocks of ports that CGNs report with flow records."""
 
     def _take(self, batch: Batch) -> None:
         changes = Changes()
@@ -94,6 +85,7 @@ class Hearing(Whereabouts):
         finally:
             # Where putting it in force failed it is on record too, and not answered.
             self.history.write(changes.facts, lambda: self._answer(tickets if is_settled else ()))
+        self.blocks.follow(changes)
 
     def _enforce(self, changes: Changes) -> bool:
         """Have changes in force; False: they are, as soon as the plane's tables are settled."""

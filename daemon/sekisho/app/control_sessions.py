@@ -24,7 +24,7 @@ from sekisho.config.radius import Nas, RadiusSettings
 from sekisho.detect.duplicates import Word
 from sekisho.drivers.sessionhistory import SessionHistory
 from sekisho.model.errors import UnavailableError
-from sekisho.model.sessions import Session, SessionEnd
+from sekisho.model.sessions import CGN, Session, SessionEnd
 from sekisho.sessions.changes import Changes
 from sekisho.sessions.table import REMEMBERED, Table
 
@@ -44,7 +44,7 @@ class Sessions(Hearing):
     """The live sessions of the daemon, and the record of all."""
 
     def __init__(self, history: SessionHistory, table: Table, clock: Callable[[], float]) -> None:
-        super().__init__(history, table)
+        super().__init__(history, table, clock)
         self.usage: Traffic | None = None
         """Who is told of octets; None: nobody."""
         self.fault: str | None = None
@@ -83,6 +83,7 @@ class Sessions(Hearing):
     async def start(self, tables: Tables, settings: RadiusSettings | None) -> None:
         """Listen. The tables in force have the prefixes of what was restored already."""
         self._tables = tables
+        self.blocks.restore()
         self._listening_since = self._clock()
         await self._listen(settings)
         self._spawn(self._look_over())
@@ -97,6 +98,7 @@ class Sessions(Hearing):
                 self.table.rename(row, number, self.logins.whose(user, self._people), changes)
             self._commit(changes)
             await asyncio.sleep(0)
+        self.blocks.customers_changed()
         self._spawn(self._look_over())
 
     def customer_changed(self, customer: str, logins: Iterable[str]) -> None:
@@ -109,6 +111,7 @@ class Sessions(Hearing):
         for row, number, user in found:
             table.rename(row, number, self.logins.whose(user, self._people), changes)
         self._commit(changes)
+        self.blocks.customer_changed(customer)
 
     async def tick(self) -> None:
         """What time alone brings: sessions nothing is heard of, octets handed on."""
@@ -119,10 +122,11 @@ class Sessions(Hearing):
         if overdue:
             await self._end(overdue, now, SessionEnd.TIMEOUT)
         await self._age(now)
+        await self.blocks.tidy()
         if self._tables is not None:
             self._taken.tidy(self._people)
         table.forget(now)
-        self._octets.tell(self.usage, self._tables, now, lambda customer: bool(table.sessions_of(customer)))
+        self._octets.tell(self.usage, self._tables, now, lambda customer: bool(table.logins(customer)))
 
     def purge(self) -> None:
         """Delete what is past the retention."""
@@ -207,6 +211,9 @@ class Sessions(Hearing):
         return next((one for one in known if one.id == entry), None)
 
     def _limit(self, name: str) -> float:
+        if name.startswith(CGN):
+            age = self.blocks.age(name)
+            return DEFAULT_LIMIT if age is None else age
         nas = self._nas(name)
         if nas is None:
             return DEFAULT_LIMIT

@@ -73,7 +73,7 @@ async def open_watch(
     stack.push_async_callback(lines.close)
     shares = FlowShares(sessions.table, tables.row_of)
     sessions.parted = shares.follow
-    flows = Flows(folder, state, traffic, shares)
+    flows = Flows(folder, state, traffic, shares, sessions.blocks)
     stack.push_async_callback(flows.close)
     nas = await open_nas(state / "nas.db", tables, sessions)
     sessions.watchers.append(nas)

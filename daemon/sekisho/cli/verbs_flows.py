@@ -13,6 +13,18 @@ from sekisho.model.words import number
 
 _VERSIONS = {"netflow5": "v5", "netflow9": "v9", "ipfix": "ipfix"}
 
+_BLOCKS = {
+    "taken": "of blocks of ports taken",
+    "unknown": "of inside addresses that are no customer's",
+    "late": "told before or overtaken",
+    "held": "of addresses that are others'",
+    "clock": "of a wrong clock",
+    "realm": "of another network",
+    "unusable": "without one range of ports",
+    "lost": "lost for want of room",
+    "passed": "not used",
+}
+
 
 @click.group(cls=Verbs)
 def flows() -> None:
@@ -70,5 +82,8 @@ def _flows(body: Json) -> Iterable[str]:
     )
     bad = ", ".join(f"{count:,} {plain(reason)}" for reason, count in body["bad"].items() if count)
     yield f"bad packets: {bad or 'none'}" + (f"; {number(totals['dropped'])} dropped by the kernel" if totals["dropped"] else "")
+    blocks = ", ".join(f"{number(count)} {_BLOCKS.get(outcome, plain(outcome))}" for outcome, count in body["blocks"].items() if count)
+    if blocks:
+        yield f"records of address translation: {blocks}"
     if body["stranger"]:
         yield f"refused last: {plain(body['stranger'])}, which is not under `exporters:`"

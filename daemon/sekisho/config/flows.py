@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from sekisho.config.validation import FileModel, shown
-from sekisho.config.values import Endpoint, Network, SomeSeconds, as_items, as_some_seconds, as_text, read_endpoint
+from sekisho.config.values import Endpoint, Flag, Network, SomeSeconds, as_items, as_some_seconds, as_text, read_endpoint
 
 NETFLOW_PORT, IPFIX_PORT = 2055, 4739
 MOST_EXPORTERS = 256
@@ -46,6 +46,19 @@ def _as_interface(value: object) -> int:
     return value
 
 
+def _as_realm(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < (1 << 64) - 1:
+        raise ValueError(f"expected the number of a network behind the CGN (ingressVRFID, internalAddressRealm), found {shown(value)}")
+    return value
+
+
+def _as_age(value: object) -> float | None:
+    seconds = None if value is None else as_some_seconds(value)
+    if seconds is not None and seconds < 60:
+        raise ValueError("blocks of ports are held for a minute at least; write 7d, or null for as long as nobody takes them back")
+    return seconds
+
+
 def _as_exporter(value: object) -> object:
     """A bare address or prefix stands for an exporter with nothing else to say."""
     return value if isinstance(value, Mapping | FlowExporter) else {"address": value}
@@ -62,6 +75,9 @@ _ENDPOINTS = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "it
 UdpEndpoint = Annotated[Endpoint, PlainValidator(_as_udp)]
 TcpEndpoint = Annotated[Endpoint, PlainValidator(_as_tcp)]
 Interface = Annotated[int, PlainValidator(_as_interface), WithJsonSchema({"type": "integer", "minimum": 1})]
+
+
+Realm = Annotated[int, PlainValidator(_as_realm), WithJsonSchema({"type": "integer", "minimum": 1})]
 
 
 class FlowExporter(FileModel):
@@ -81,6 +97,16 @@ class FlowExporter(FileModel):
     ] = ()
     """Interfaces (SNMP ifIndex) that lead to customers: what comes in by one is upload, what goes out by one download, and
     nothing else counts. Empty: told by the addresses alone."""
+    port_blocks: Flag = False
+    """It is a CGN, or speaks for one, and reports blocks of ports as it allocates and takes them back (natEvent 16 and 17, RFC 8158): they
+    are held by the customer whose the inside address is. Its clock is right (NTP)."""
+    block_age: Annotated[SomeSeconds | None, BeforeValidator(_as_age)] = 604800.0
+    """A block that it neither reports again nor takes back is held no longer than this: longer than a block is in use. null: for ever."""
+    realms: Annotated[
+        tuple[Realm, ...], BeforeValidator(as_items), Field(max_length=64), WithJsonSchema({"type": "array", "items": {"type": "integer"}})
+    ] = ()
+    """Numbers (ingressVRFID, or internalAddressRealm) of the networks whose inside addresses are customers' of this site. A block of
+    another network is nobody's, and so is one of any that is told where none is given."""
 
 
 class FlowSettings(FileModel):
@@ -107,3 +133,8 @@ class FlowSettings(FileModel):
         if twice:
             raise ValueError(f"{twice[0]} stands twice under `exporters`; keep one")
         return self
+
+    def exporter(self, address: int) -> FlowExporter | None:
+        """The entry of an exporter by its address in the 128-bit space: the longest that holds it; None: it is nobody's."""
+        found = [one for one in self.exporters if one.address.value >> 128 - one.address.length == address >> 128 - one.address.length]
+        return max(found, key=lambda one: one.address.length, default=None)

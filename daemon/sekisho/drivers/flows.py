@@ -1,7 +1,7 @@
 """The collector of flow records: a thread around the compiled loop, its sockets, and what it hands over.
 
-Owns the thread, the descriptors, the file of templates and the batches of usage. The loop holds no GIL. It leaves it a few
-times a second, to follow the customers' tables, to take what came over TCP, and to hand over what was summed.
+Owns the thread, the descriptors, the file of templates, the batches of usage and the reported blocks of ports. The loop holds no GIL. It
+leaves it a few times a second, to follow the customers' tables, to take what came over TCP, and to hand over what was summed.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from sekisho.config.flows import FlowDirection, FlowExporter
+from sekisho.config.flows import FlowExporter
 from sekisho.drivers import flowskept
+from sekisho.drivers.flowsetup import exporter_rows, prepare_socket
 from sekisho.drivers.flowsloop import (
     EVENTS,
     I_EPOLL,
@@ -46,6 +47,7 @@ from sekisho.drivers.upstreamsockets import register
 from sekisho.flows import layout
 from sekisho.flows.decode import decode
 from sekisho.flows.layout import Total
+from sekisho.flows.natevents import wipe_blocks
 from sekisho.flows.sessions import forget_connection
 from sekisho.flows.shares import Shares, no_shares
 from sekisho.model.errors import TableError
@@ -61,8 +63,7 @@ BATCHES = 64
 """Batches that wait to be taken; if nobody takes them, what comes stays in the sums until there is room."""
 _BILLION = 1_000_000_000
 _SAVE_EVERY = 1.0
-_SO_RCVBUFFORCE, _SO_MEMINFO, _DROPS = 33, 55, 8
-_RECEIVE_BUFFER = 16 << 20
+_SO_MEMINFO, _DROPS = 55, 8
 _LOW = (1 << 64) - 1
 
 
@@ -99,19 +100,6 @@ class FlowView:
     """The address refused last, in the 128-bit space; 0: none."""
 
 
-def exporter_rows(exporters: Sequence[FlowExporter]) -> tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.uint64]]:
-    """The configuration as the desk has it, the longest prefixes first: entries, default rates, interfaces."""
-    rows = np.zeros((layout.EXPORTERS, layout.E_WORDS), np.uint64)
-    rates, interfaces = np.ones(layout.EXPORTERS), np.zeros((layout.EXPORTERS, layout.INTERFACES), np.uint64)
-    directions = {None: 0, FlowDirection.INGRESS: 1, FlowDirection.EGRESS: 2}
-    for row, one in enumerate(sorted(exporters, key=lambda one: -one.address.length)):
-        inside = one.customer_interfaces
-        value, length = one.address
-        rows[row, :5] = (value >> 64, value & _LOW, length, directions[one.direction], len(inside))
-        rates[row], interfaces[row, : len(inside)] = one.sampling, inside
-    return rows, rates, interfaces
-
-
 @dataclass(slots=True)
 class FlowCollector:
     """Collects on `sockets` (UDP, bound) for the customers of the tables in `folder`, until it is closed."""
@@ -126,6 +114,7 @@ class FlowCollector:
     """Parts of shared addresses; another array takes its place from the next turn on."""
     view: FlowView | None = None
     _batches: deque[UsageBatch] = field(default_factory=deque)
+    _blocks: deque[NDArray[np.uint64]] = field(default_factory=deque)
     _waiting: deque[tuple[int, int, bytes | None]] = field(default_factory=deque)
     _stopping: bool = False
     _desk: Any = None
@@ -177,6 +166,10 @@ class FlowCollector:
                 taken.append(self._batches.popleft())
         return taken
 
+    def port_blocks(self) -> list[NDArray[np.uint64]]:
+        """Blocks of ports that CGNs reported since this was asked, in their order: rows of `layout.B_WORDS`. Who takes them wipes them."""
+        return [self._blocks.popleft() for _ in range(len(self._blocks))]
+
     def put(self, address: int, port: int, message: bytes | None) -> bool:
         """Hand over a message that came over TCP, None for the end of the connection; False: not now, too many wait."""
         if message is not None and len(self._waiting) >= QUEUED:
@@ -224,6 +217,7 @@ class FlowCollector:
         self._inbox.signal[SIGNAL_RETURN] = 1 if self._stopping or self._waiting else 0
         until = time.monotonic_ns() + int(TURN * _BILLION)
         collect(self._desk, self._inbox, self._tables, *self._columns, self.shares, np.uint64(self._key), until)
+        self._lay_out_blocks()
         self._take_messages()
         self._tidy(self._stopping)
         self._failing = False
@@ -262,11 +256,19 @@ class FlowCollector:
             decode(self._desk, self._inbox.packets, 0, len(message), high, low, port, 1, now)
             add_up(self._desk, self._tables, *self._columns, self.shares, np.uint64(self._key))
             self._inbox.packets[: len(message)] = 0
+            self._lay_out_blocks()
+
+    def _lay_out_blocks(self) -> None:
+        """Have the blocks of ports that were reported ready to be taken, unless too many are; then they wait where they are."""
+        many = int(self._desk.cells[layout.C_BLOCKS])
+        if many and len(self._blocks) < QUEUED:
+            self._blocks.append(self._desk.blocks[:many].copy())
+            wipe_blocks(self._desk, 0)
 
     def _wipe(self) -> None:
         """Forget the packets and records that were in work."""
-        self._desk.cells[layout.C_RECORDS] = 0
-        for buffer in (self._desk.records, self._desk.values, self._inbox.packets):
+        self._desk.cells[[layout.C_RECORDS, layout.C_BLOCKS]] = 0
+        for buffer in (self._desk.records, self._desk.blocks, self._desk.values, self._inbox.packets):
             buffer[:] = 0
 
     def _tidy(self, last: bool) -> None:
@@ -321,12 +323,3 @@ class FlowCollector:
         told = np.bincount(owners[owners > 0] - 1, minlength=layout.SESSIONS)
         high, low = (int(desk.cells[cell]) & _LOW for cell in (layout.C_STRANGER_HIGH, layout.C_STRANGER_LOW))
         return FlowView(desk.sessions[rows], desk.rates[rows], told[rows], desk.totals.copy(), high << 64 | low)
-
-
-def prepare_socket(one: socket.socket) -> None:
-    """Non-blocking, with room for what comes while the loop is left."""
-    one.setblocking(False)
-    try:
-        one.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
-    except OSError:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)

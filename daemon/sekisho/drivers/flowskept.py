@@ -19,7 +19,8 @@ from sekisho.flows.restoring import restore_tables
 from sekisho.model.errors import TableError
 from sekisho.snapshot.sections import Array, Kind, pack, unpack
 
-VERSION = 1
+VERSION = 2
+"""Another one whenever what fields mean is numbered anew: a compiled template has the numbers."""
 _TCP = 1 << 16
 _SHARE = 3 / 4
 """Of the places of a table: when it is laid anew, and how many of its sessions stay then."""

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from sekisho.flows.decode import decode
 from sekisho.flows.layout import (
+    BLOCKS,
+    C_BLOCKS,
     C_RECORDS,
     FACT_MAIL,
     FACT_NOT_DOWN,
@@ -151,6 +153,10 @@ def take(desk, inbox, customers, down, up, mail, opened, targets, shares, key, f
         for row in range(got):
             wipe(inbox.packets, row * ROOM, inbox.messages[row, 7] & 0xFFFFFFFF)
         prepare(inbox, max(got, 0))
+        if desk.cells[C_BLOCKS] > BLOCKS // 4:
+            # They are handed over outside of the loop.
+            inbox.signal[SIGNAL_RETURN] = 1
+            break
         if got < BATCH:
             break
 

@@ -13,6 +13,7 @@ from sekisho.drivers.flowsloop import I_EPOLL, TOP, add_up, collect, count_used,
 from sekisho.drivers.processes import spawn
 from sekisho.flows import layout
 from sekisho.flows.decode import decode
+from sekisho.flows.natevents import wipe_blocks
 from sekisho.flows.sessions import forget_connection
 from sekisho.flows.shares import find_part, make_shares, no_shares
 from sekisho.plane.memory import blank
@@ -51,6 +52,7 @@ def warm_up() -> None:
     with select.epoll() as epoll:
         inbox.settings[I_EPOLL] = epoll.fileno()
         collect(desk, inbox, customers, *sums, no_shares(), zero, 0)
+    wipe_blocks(desk, 0)
     forget_connection(desk, zero, zero, 0)
     find_part(make_shares(()), 0, 0, 0, 0, 1)
     count_used(down, up, opened)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from sekisho.config.flows import FlowExporter
-from sekisho.drivers.flows import exporter_rows
+from sekisho.drivers.flowsetup import exporter_rows
 from sekisho.drivers.recordings import Reading
 from sekisho.flows import layout
 from sekisho.flows.decode import decode
@@ -29,6 +29,8 @@ class Exports:
         known = [*reading.exporters[: layout.EXPORTERS - 1], FlowExporter.model_validate({"address": "::/0"})]
         desk = self._desk = layout.make_desk()
         desk.exporters[:], desk.defaults[:], desk.interfaces[:] = exporter_rows(known)
+        # Who had which ports then is on record.
+        desk.exporters[:, layout.E_BLOCKS] = 0
         desk.cells[layout.C_EXPORTERS] = len(known)
         keep_v5(desk)
         self._reading = reading

@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from sekisho.flows.layout import (
+    C_BLOCKS,
     C_RECORDS,
+    C_SENT,
     F_LENGTH,
     F_RECORD,
     F_SET,
@@ -20,6 +22,7 @@ from sekisho.flows.layout import (
     U64,
     Total,
 )
+from sekisho.flows.natevents import wipe_blocks
 from sekisho.flows.records import read_records, wipe_records
 from sekisho.flows.sessions import count_fault, count_two, find_exporter, find_session, find_template, follow, refuse, template_place
 from sekisho.flows.templates import IPFIX, V5, V5_TEMPLATE, V9, read_options, read_templates
@@ -35,7 +38,7 @@ _LATE_PACKETS, _LATE_RECORDS = 64, 4096
 
 @compiled
 def decode(desk, data, start, size, high, low, port, tcp, now):  # type: ignore[no-untyped-def]
-    """Decode the packet in `data` (uint8) from `start` on, `size` octets; its records are added to the desk's.
+    """Decode the packet in `data` (uint8) from `start` on, `size` octets; its records are added to the desk's `records` and `blocks`.
 
     From the address (`high`, `low`) and `port`; `tcp` 1: over TCP. `now`: UNIX seconds. The buffer of records is to be at
     most half full.
@@ -57,7 +60,8 @@ def decode(desk, data, start, size, high, low, port, tcp, now):  # type: ignore[
     if session < 0:
         return
     desk.sessions[session, S_PACKETS] += _ONE
-    before = desk.cells[C_RECORDS]
+    before, blocks = desk.cells[C_RECORDS], desk.cells[C_BLOCKS]
+    desk.cells[C_SENT] = be32(data, start + (4 if version == IPFIX else 8))
     if version == V5:
         good = decode_v5(desk, session, data, start, start + size, number)
     elif version == IPFIX and be16(data, start + 2) != size:
@@ -67,6 +71,7 @@ def decode(desk, data, start, size, high, low, port, tcp, now):  # type: ignore[
         good = decode_sets(desk, session, data, start, start + size, version, header, number)
     if not good:
         wipe_records(desk, before)
+        wipe_blocks(desk, blocks)
 
 
 @compiled

@@ -104,8 +104,19 @@ M_SIZE, M_POPULATION = 18, 19
 """So many out of so many are sampled."""
 M_PROBABILITY, M_PROBABILITY_SHORT = 20, 21
 """Of a packet to be sampled: as a float64, and sent as a float32 (RFC 7011, section 6.2)."""
-M_SLOTS = 24
-M_SOURCE_V4, M_SOURCE_V6, M_TARGET_V4, M_TARGET_V6 = 32, 33, 34, 35
+M_EVENT = 22
+"""natEvent: the record is of a translation of addresses, and not of traffic."""
+M_OUTSIDE = 23
+"""The IPv4 address a CGN translates to."""
+M_FIRST_PORT, M_LAST_PORT, M_PORT_STEP, M_MANY_PORTS = 24, 25, 26, 27
+M_SECONDS, M_MILLISECONDS, M_NTP = 28, 29, 30
+"""When it was seen: since 1970, or since 1900 in 2^-32 seconds (RFC 7011, sections 6.1.9 and 6.1.10)."""
+M_REALM = 31
+"""The network the inside address is of; 0: it is not said, all ones: in a name that is longer than a number."""
+M_INSIDE_HIGH, M_INSIDE_LOW = 32, 33
+"""The source, if that is of IPv6: of DS-Lite a record may tell the IPv4 address within the tunnel too."""
+M_SLOTS = 34
+M_SOURCE_V4, M_SOURCE_V6, M_TARGET_V4, M_TARGET_V6 = 36, 37, 38, 39
 """Meanings that fill two slots."""
 
 # Columns of `records`, uint64: what goes on from a record, until it is added to the sums.
@@ -130,7 +141,24 @@ E_DIRECTION = 3
 """0: records of both directions are counted; 1: of ingress; 2: of egress alone."""
 E_INTERFACES = 4
 """How many interfaces towards customers are known; 0: customers are told by address alone."""
+E_BLOCKS = 5
+"""1: it reports blocks of ports."""
 E_WORDS = 8
+
+# Columns of `blocks`, uint64: a block of ports that was allocated or taken back, until it is handed over.
+B_EVENT = 0
+B_EXPORTER_HIGH, B_EXPORTER_LOW, B_INSIDE_HIGH, B_INSIDE_LOW = 1, 2, 3, 4
+"""Addresses; an inside address of 0 is not told."""
+B_OUTSIDE = 5
+"""The shared IPv4 address."""
+B_FIRST, B_LAST = 6, 7
+"""Ports, both included; a last one of 0 is not told."""
+B_AT = 8
+"""UNIX milliseconds."""
+B_REALM = 9
+B_WORDS = 10
+BLOCKS = 32768
+"""Records of blocks the buffer takes."""
 
 # Cells of `cells`, int64.
 C_RECORDS = 0
@@ -142,6 +170,10 @@ C_DIRTY = 4
 C_EXPORTERS = 5
 C_STRANGER_HIGH, C_STRANGER_LOW = 6, 7
 """Who was refused last."""
+C_BLOCKS = 8
+"""Records of blocks of ports in their buffer."""
+C_SENT = 9
+"""UNIX seconds at which the packet in work was sent, as it says."""
 C_CELLS = 16
 
 
@@ -165,6 +197,14 @@ class Total(enum.IntEnum):
     """Datagrams the kernel dropped because they were not taken in time."""
     SHARED = 10
     """Of the records of no customer, those of an address that several share by ports, whose port is no customer's whom we know."""
+    NAT_BLOCKS = 11
+    """Records of blocks of ports that were handed over."""
+    NAT_PASSED = 12
+    """Records of a NAT's events that are not used: of single sessions, and of exporters that are not said to report blocks."""
+    NAT_UNUSABLE = 13
+    """Records of blocks of ports that do not say which, or not in one range."""
+    NAT_LOST = 14
+    """Records of blocks of ports there was no room for."""
 
 
 FAULTS = 16
@@ -191,6 +231,7 @@ DESK = np.dtype(
         ("fields", np.int64, (FIELDS, STEP)),
         ("fresh", np.int32, (STEPS * STEP,)),
         ("records", np.uint64, (RECORDS, R_WORDS)),
+        ("blocks", np.uint64, (BLOCKS, B_WORDS)),
     ],
     align=True,
 )

@@ -1,8 +1,9 @@
 """Records decoded by a compiled template: one loop over the records of a set, another over the template's steps.
 
 Owns what becomes of a record: of traffic, a row of the desk's `records`, with sampling multiplied; of options,
-the rate of a sampler. Ports are looked at here, for what the record counts as; they go as far as it takes to tell whose a
-shared address is. What was summed, or is of a bad packet, is wiped: neither address nor port stays in memory.
+the rate of a sampler; of a NAT's event, what `natevents` makes of it. Ports are looked at here, for what the record counts as; they
+go as far as it takes to tell whose a shared address is. What was summed, or is of a bad packet, is wiped: neither address nor port
+stays in memory.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from sekisho.flows.layout import (
     FACT_NOT_UP,
     FACT_PORTS,
     M_DIRECTION,
+    M_EVENT,
     M_FLAGS,
     M_INPUT,
+    M_INSIDE_HIGH,
+    M_INSIDE_LOW,
     M_INTERVAL,
     M_OCTETS,
     M_OUTPUT,
@@ -29,6 +33,7 @@ from sekisho.flows.layout import (
     M_PROBABILITY,
     M_PROBABILITY_SHORT,
     M_PROTOCOL,
+    M_REALM,
     M_REVERSE,
     M_SAMPLER,
     M_SIZE,
@@ -67,12 +72,14 @@ from sekisho.flows.layout import (
     VARIABLE,
     Total,
 )
+from sekisho.flows.natevents import put_event
 from sekisho.flows.sessions import count_fault, count_two, find_rate, set_rate
 from sekisho.flows.wire import be16, number
 from sekisho.snapshot.compiling import compiled
 
 _V4 = U64(0xFFFF) << U64(32)
 _ZERO, _ONE = U64(0), U64(1)
+_ALL = U64(0xFFFFFFFFFFFFFFFF)
 _RECORDS, _UNUSABLE = int(Total.RECORDS), int(Total.UNUSABLE)
 _MOST = U64(MOST_OCTETS)
 _TCP, _UDP, _DCCP, _SCTP = U64(6), U64(17), U64(33), U64(132)
@@ -106,7 +113,7 @@ def read_record(desk, data, at, end, place):  # type: ignore[no-untyped-def]
         if meaning >= M_SOURCE_V4:
             read_address(values, data, at, meaning)
         elif meaning > 0:
-            values[meaning] = number(data, at, length)
+            values[meaning] = number(data, at, length) if length <= 8 or meaning != M_REALM else _ALL
         at += length
     at += desk.templates[place, T_TAIL]
     return at if at <= end else -1
@@ -124,6 +131,8 @@ def read_address(values, data, at, meaning):  # type: ignore[no-untyped-def]
     high, low = number(data, at, 8), number(data, at + 8, 8)
     if high != _ZERO or low != _ZERO:
         values[slot], values[slot + 1] = high, low
+        if meaning == M_SOURCE_V6:
+            values[M_INSIDE_HIGH], values[M_INSIDE_LOW] = high, low
 
 
 @compiled
@@ -132,7 +141,7 @@ def read_records(desk, session, data, at, end, place, told):  # type: ignore[no-
     length = desk.templates[place, T_LENGTH]
     options = desk.templates[place, T_OPTIONS] == 1
     exporter = np.int64(desk.sessions[session, S_EXPORTER]) - 1
-    many = 0
+    many, events = 0, 0
     # What is shorter than any record is padding.
     while at + length <= end:
         at = read_record(desk, data, at, end, place)
@@ -141,10 +150,13 @@ def read_records(desk, session, data, at, end, place, told):  # type: ignore[no-
         many += 1
         if options:
             learn_rate(desk, session)
+        elif desk.values[M_EVENT] != _ZERO:
+            put_event(desk, session, exporter)
+            events += 1
         else:
             put_record(desk, session, exporter, told)
     if not options:
-        count_two(desk, session, S_RECORDS, _RECORDS, many)
+        count_two(desk, session, S_RECORDS, _RECORDS, many - events)
     return many
 
 

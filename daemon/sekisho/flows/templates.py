@@ -21,11 +21,13 @@ from sekisho.flows.layout import (
     M_NONE,
     M_OCTETS,
     M_OUTPUT,
+    M_OUTSIDE,
     M_PACKETS,
     M_POPULATION,
     M_PROBABILITY,
     M_PROBABILITY_SHORT,
     M_PROTOCOL,
+    M_REALM,
     M_REVERSE,
     M_SAMPLER,
     M_SIZE,
@@ -48,6 +50,7 @@ from sekisho.flows.layout import (
     U64,
     VARIABLE,
 )
+from sekisho.flows.natevents import meaning_of_nat
 from sekisho.flows.sessions import add_template_place, count_fault, withdraw
 from sekisho.flows.wire import be16, be32
 from sekisho.snapshot.compiling import compiled
@@ -77,6 +80,10 @@ def meaning_of(element, length, enterprise):  # type: ignore[no-untyped-def]
         return M_SOURCE_V6 if length == 16 else M_NONE
     if element == 28:
         return M_TARGET_V6 if length == 16 else M_NONE
+    if element == 225:
+        return M_OUTSIDE if length == 4 else M_NONE
+    if element == 464:
+        return M_REALM
     if length == 0 or length > 8:
         return M_NONE
     if element == 1 or element == 231 or element == 85 or element == 23:
@@ -111,7 +118,7 @@ def meaning_of(element, length, enterprise):  # type: ignore[no-untyped-def]
         return M_POPULATION
     if element == 311 and length == 4:
         return M_PROBABILITY_SHORT
-    return M_PROBABILITY if element == 311 and length == 8 else M_NONE
+    return M_PROBABILITY if element == 311 and length == 8 else meaning_of_nat(element)
 
 
 @compiled

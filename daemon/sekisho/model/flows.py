@@ -1,4 +1,4 @@
-"""Flow records, as far as they are told about: the reasons for which packets of exporters are of no use."""
+"""Flow records, as far as they are told about: why packets of exporters are of no use, and what became of blocks of ports."""
 
 from __future__ import annotations
 
@@ -26,3 +26,26 @@ class FlowFault(enum.StrEnum):
     """A record counts more octets than any flow has; the others of the packet are used."""
     FULL = "full"
     """There is no room for another session or template."""
+
+
+class BlockOutcome(enum.StrEnum):
+    """What became of a record of a NAT's events."""
+
+    TAKEN = "taken"
+    """A block of ports that was allocated, told of again or taken back: it is in force, and on record."""
+    UNKNOWN = "unknown"
+    """The same, and the inside address was no customer's whom we know: its ports are nobody's."""
+    LATE = "late"
+    """Something later is known of the ports, or it was told before."""
+    HELD = "held"
+    """The outside address is a customer's own, or accounting says whose its ports are: that goes first."""
+    CLOCK = "clock"
+    """It is of the future, or more than an hour old: the exporter's clock is wrong."""
+    REALM = "realm"
+    """It is of a network whose inside addresses are not this site's customers'."""
+    UNUSABLE = "unusable"
+    """It does not say which ports, or not in one range."""
+    LOST = "lost"
+    """There was no room for it."""
+    PASSED = "passed"
+    """Of a single session, or of an exporter that is not said to report blocks: nothing of it is kept."""

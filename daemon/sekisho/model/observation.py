@@ -139,6 +139,8 @@ class FlowObservation:
     """Datagrams the kernel dropped."""
     faults: Mapping[str, int] = field(default_factory=dict)
     """Bad packets by `model.flows.FlowFault`."""
+    blocks: Mapping[str, int] = field(default_factory=dict)
+    """Records of NATs' events by `model.flows.BlockOutcome`."""
     sessions: int = 0
     failing: bool = False
     """They cannot be received."""

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from sekisho.model.customers import Prefix
 
+CGN = "flows/"
+"""Begins the name of a NAS that is an exporter of flow records, before its address: each of its sessions is a block of ports."""
+
 
 class AccountingKind(enum.StrEnum):
     START = "start"

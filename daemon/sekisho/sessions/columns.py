@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sekisho.model.customers import V4_MAPPED, Prefix
-from sekisho.model.sessions import Session, Share
+from sekisho.model.sessions import CGN, Session, Share
 from sekisho.sessions.counters import Reading
 
 _STEP = 1024
@@ -73,6 +73,8 @@ class Columns:
         self.nases: list[str] = []
         self.doubted: dict[int, Reading] = {}
         """By row: the report that came last, where it could not follow the one that is known."""
+        self.cgn: list[bool] = []
+        """By the number of the NAS: its sessions are blocks of ports that a CGN reported."""
         self._nas_numbers: dict[str, int] = {}
         self._free: list[int] = []
 
@@ -81,7 +83,12 @@ class Columns:
         if number is None:
             number = self._nas_numbers[nas] = len(self.nases)
             self.nases.append(nas)
+            self.cgn.append(nas.startswith(CGN))
         return number
+
+    def is_block(self, row: int) -> bool:
+        """Whether a session is a block of ports that a CGN reported, and no log-in."""
+        return self.cgn[self.nas[row]]
 
     def take(self) -> int:
         """A free row."""

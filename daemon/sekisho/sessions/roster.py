@@ -59,8 +59,40 @@ class Roster:
         return [self._columns.session(row) for row in self._of_customer.get(customer, ())]
 
     def several(self) -> list[Session]:
-        """The live sessions of every customer who has more than one."""
-        return [session for customer in sorted(self._several) for session in self.live(customer)]
+        """The live sessions of every customer who has more than one log-in."""
+        return [session for customer in sorted(self._several) for session in self.logins(customer)]
+
+    def logins(self, customer: str) -> list[Session]:
+        """A customer's live sessions, but for blocks of ports that a CGN reported."""
+        return [self._columns.session(row) for row in self._of_customer.get(customer, ()) if not self._columns.is_block(row)]
+
+    def block(self, nas: str, name: str) -> Session | None:
+        """A live session by its NAS and id."""
+        row = self._rows.get((self._columns.nas_number(nas), name))
+        return None if row is None else self._columns.session(row)
+
+    def blocks(self) -> Iterator[Session]:
+        """The blocks of ports that CGNs reported."""
+        columns = self._columns
+        return (columns.session(row) for row, number in enumerate(columns.number) if number and columns.is_block(row))
+
+    def blocks_of(self, user: str) -> list[Session]:
+        """Those of them under a user's name, who is a customer or was one."""
+        rows = (*self._of_customer.get(user, ()), *self._of_unknown.get(user, ()))
+        return [self._columns.session(row) for row in rows if self._columns.is_block(row)]
+
+    def sharers(self, share: Share) -> list[Session]:
+        """Live sessions with ports that overlap these."""
+        return [self._columns.session(row) for row in self._holders.rivals(code_of(share.prefix), share.ports, -1)]
+
+    def around(self, address: Prefix) -> Session | None:
+        """The session that has an address (a prefix of full length), or the longest prefix around it, for itself."""
+        whole = self._holders.whole
+        for length in range(128, -1, -1):
+            row = whole.get(address.value >> 128 - length << 128 - length << 8 | length)
+            if row is not None:
+                return self._columns.session(row)
+        return None
 
     def prefixes_of(self, customer: str) -> tuple[int, ...]:
         """Codes of the prefixes a customer's live sessions have for themselves."""
@@ -217,7 +249,7 @@ class Roster:
         customer = self._columns.customers[row]
         index, name = (self._of_unknown, self._columns.users[row]) if customer is None else (self._of_customer, customer)
         rows = index[name] = (*index.get(name, ()), row)
-        if customer is not None and len(rows) > 1:
+        if customer is not None and self._logged_in(rows) > 1:
             self._several.add(customer)
 
     def _unindex(self, row: int) -> None:
@@ -228,5 +260,9 @@ class Roster:
             index[name] = left
         else:
             index.pop(name, None)
-        if customer is not None and len(left) < 2:
+        if customer is not None and self._logged_in(left) < 2:
             self._several.discard(customer)
+
+    def _logged_in(self, rows: Iterable[int]) -> int:
+        """How many of some sessions are log-ins."""
+        return sum(not self._columns.is_block(row) for row in rows)

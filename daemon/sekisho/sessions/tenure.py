@@ -128,7 +128,7 @@ class Tenure(Roster):
         changes.facts.append(Released(self._columns.number[row], code, at, ports.first, aged))
 
     def _tell(self, row: int, sessions: list[Session]) -> None:
-        if self._columns.customers[row] is not None:
+        if self._columns.customers[row] is not None and not self._columns.is_block(row):
             sessions.append(self._columns.session(row))
 
     def _note(self, row: int, changes: Changes) -> None:
@@ -147,7 +147,7 @@ class Tenure(Roster):
         if end is SessionEnd.STOP:
             columns.seen[row] = max(columns.seen[row], at)
             changes.facts.append(Heard(number, columns.seen[row], *counters))
-        if columns.customers[row] is not None:
+        if columns.customers[row] is not None and not columns.is_block(row):
             changes.ended.append(replace(columns.session(row), until=at, end=end))
         for code in columns.prefixes[row]:
             self._let_go(row, code, at, changes)

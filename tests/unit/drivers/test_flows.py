@@ -18,7 +18,7 @@ import pytest
 from sekisho.config.flows import FlowExporter
 from sekisho.drivers import flows, flowskept
 from sekisho.drivers.flows import FlowCollector, UsageBatch
-from sekisho.drivers.flowsloop import BUCKETS, add_up, count_used, harvest, make_sums
+from sekisho.drivers.flowsloop import BATCH, BUCKETS, SIGNAL_RETURN, add_up, count_used, harvest, make_inbox, make_sums, prepare, take
 from sekisho.drivers.flowstcp import FlowStreams
 from sekisho.drivers.tablerows import CustomerRow
 from sekisho.drivers.tables import TableWriter
@@ -26,9 +26,12 @@ from sekisho.flows import layout
 from sekisho.flows.layout import Total
 from sekisho.flows.shares import Shares, make_shares, no_shares
 from sekisho.model.customers import Prefix
+from sekisho.model.errors import TableError
 from sekisho.model.sessions import Ports
+from sekisho.snapshot.layout import Customers
 from support import wait_until
 from unit.flows.packets import CUSTOMER, SERVER, V4_FIELDS, Desk, a_set, ipfix, record, template, v5, v5_record, v9
+from unit.flows.test_natevents import BLOCK, block
 
 LOCAL = FlowExporter.model_validate({"address": "127.0.0.0/8"})
 
@@ -102,7 +105,7 @@ def test_a_collector_that_was_told_of_a_message_sleeps_again(tmp_path: Path, tab
 
 def left_behind(one: FlowCollector) -> list[str]:
     """Where something of a packet is in the collector's memory."""
-    buffers = {"records": one._desk.records, "values": one._desk.values, "packets": one._inbox.packets}
+    buffers = {"records": one._desk.records, "blocks": one._desk.blocks, "values": one._desk.values, "packets": one._inbox.packets}
     return [name for name, buffer in buffers.items() if buffer.any()]
 
 
@@ -133,6 +136,58 @@ def test_nor_after_a_fault_of_the_collector(tmp_path: Path, tables: TableWriter,
         sender.send(v5([v5_record(CUSTOMER, SERVER, 7)]))
         wait_for_packets(one, 2)
     assert summed(one, tables) == {"c-1": (0, 7)}
+
+
+def test_reported_blocks_of_ports_are_handed_over_in_their_order_and_nothing_of_them_stays(
+    tmp_path: Path, tables: TableWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sekisho.drivers.flows.QUEUED", 2)
+    known = FlowExporter.model_validate({"address": "127.0.0.1", "port_blocks": True})
+    with collecting(tmp_path, known) as (one, sender):
+        sender.send(ipfix([a_set(2, template(256, BLOCK))]))
+        wait_for_packets(one, 1)
+        for number in range(5):
+            sender.send(ipfix([a_set(256, block(ports=(1000 + number, 2000)) * 2)], 2 * number))
+            wait_for_packets(one, number + 2)
+        found = one.port_blocks()
+        assert len(found) == 2, "others wait where they came in"
+        wait_until(lambda: not left_behind(one))
+        found += one.port_blocks()
+        one.put(0xFFFF << 32 | 0x7F000001, 5000, ipfix([a_set(2, template(256, BLOCK)), a_set(256, block(ports=(1005, 2000)))]))
+        wait_for_packets(one, 7)
+    found += one.port_blocks()
+    assert [row[layout.B_FIRST] for row in np.concatenate(found).tolist()] == [
+        1000,
+        1000,
+        1001,
+        1001,
+        1002,
+        1002,
+        1003,
+        1003,
+        1004,
+        1004,
+        1005,
+    ]
+    assert left_behind(one) == []
+    assert summed(one, tables) == {}
+
+
+def test_the_loop_is_left_before_there_is_no_room_for_blocks_of_ports() -> None:
+    desk, inbox, zero = Desk(FlowExporter.model_validate({"address": "127.0.0.1", "port_blocks": True})).desk, make_inbox(), np.uint64(0)
+    customers = Customers(*(np.zeros(64, np.uint64) for _ in Customers.names())).view
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        listener.bind(("127.0.0.1", 0))
+        listener.setblocking(False)
+        sender.connect(listener.getsockname())
+        prepare(inbox, BATCH)
+        found = []
+        for packet in (ipfix([a_set(2, template(256, BLOCK))]), *[ipfix([a_set(256, block() * 1500)])] * 6):
+            sender.send(packet)
+            take(desk, inbox, customers, *make_sums(1), NO_SHARES, zero, listener.fileno(), 1)
+            found.append((int(desk.cells[layout.C_BLOCKS]), int(inbox.signal[SIGNAL_RETURN])))
+    assert found == [(0, 0), (1500, 0), (3000, 0), (4500, 0), (6000, 0), (7500, 0), (9000, 1)]
+    assert layout.BLOCKS // 4 < 9000 < layout.BLOCKS
 
 
 def test_a_customer_who_came_a_moment_ago_is_counted(tmp_path: Path, tables: TableWriter) -> None:
@@ -312,6 +367,18 @@ def test_tables_that_are_full_are_laid_anew_with_the_youngest_sessions() -> None
     assert desk.desk.cells[layout.C_SESSIONS] == 40
     assert desk.octets(v9([a_set(256, record())], 8, 7), now=2000) == [(CUSTOMER, SERVER, 1000)]
     assert desk.sequence == (0, 0, 0, 0), "sequences go on"
+
+
+def test_what_a_program_kept_that_numbered_fields_otherwise_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    desk.take(ipfix([a_set(2, template(256, V4_FIELDS))]))
+    with monkeypatch.context() as before:
+        before.setattr(flowskept, "VERSION", flowskept.VERSION - 1)
+        flowskept.save(tmp_path / "kept", desk.desk)
+    flowskept.clear(desk.desk)
+    with pytest.raises(TableError, match="send their templates again"):
+        flowskept.load(tmp_path / "kept", desk.desk)
+    assert desk.octets(ipfix([a_set(256, record())])) == []
 
 
 def test_what_is_kept_says_nothing_of_tcp_nor_of_exporters_no_longer_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sekisho.config.flows import FlowExporter
-from sekisho.drivers.flows import exporter_rows
+from sekisho.drivers.flowsetup import exporter_rows
 from sekisho.flows import layout
 from sekisho.flows.decode import decode
 from sekisho.flows.templates import keep_v5

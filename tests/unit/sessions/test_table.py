@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sekisho.model.customers import Prefix
-from sekisho.model.sessions import Accounting, Ports, SessionEnd, Share
+from sekisho.model.sessions import CGN, Accounting, Ports, SessionEnd, Share
 from sekisho.sessions.changes import Changes, Held, Named, Opened, Over, Released, Revived
 from sekisho.sessions.columns import code_of
 from sekisho.sessions.holding import Claim, holder_at, is_certain
@@ -226,6 +226,30 @@ def test_parts_of_an_address_are_several_sessions_and_overlapping_ones_are_not(f
     assert len(field.table) == 2
     field.tell(START, 10, "s3", "u3", (), "c-3", shares=(Share(shared, Ports(2000, 2100)),))
     assert field.ends() == [SessionEnd.REPLACED] * 2
+
+
+def test_a_block_a_cgn_reported_is_no_log_in(field):
+    shares = (Share(Prefix.parse("203.0.113.1"), Ports(1024, 2047)),)
+    field.tell(START)
+    for number, nas in enumerate((f"{CGN}192.0.2.1", f"{CGN}2001:db8::1")):
+        told = field.tell(START, 1, f"block-{number}", "c-1", (), nas=nas, shares=shares)
+        assert told.begun == told.ended == [], "nobody logs in, and nobody's session is over"
+    assert [one.nas for one in field.table.blocks()] == [f"{CGN}2001:db8::1"]
+    assert [one.id for one in field.table.logins("c-1")] == ["s1"]
+    assert field.table.several() == []
+    field.tell(START, 2, "s2", prefixes=(OTHER,))
+    assert [one.id for one in field.table.several()] == ["s1", "s2"]
+    assert field.tell(STOP, 3, "block-1", "c-1", (), nas=f"{CGN}2001:db8::1").ended == []
+    assert [one.id for one in field.table.several()] == ["s1", "s2"]
+    field.tell(STOP, 4, "s2", prefixes=())
+    assert field.table.several() == []
+
+
+def test_the_session_around_an_address_is_that_with_the_longest_prefix(field):
+    field.tell(START, 0, "s1", prefixes=(Prefix.parse("192.0.2.0/24"), HOME))
+    field.tell(START, 0, "s2", "eri", customer="c-2")
+    assert [found and found.id for found in map(field.table.around, (ADDRESS, OTHER, Prefix.parse("198.51.100.1")))] == ["s2", "s1", None]
+    assert field.table.around(Prefix(HOME.value + 5, 128)).id == "s1"
 
 
 def test_the_ports_of_a_map_e_customer_follow_from_the_prefix():
