@@ -20,7 +20,7 @@ from sekisho.sessions.changes import Changes
 from support import wait_until
 from unit.control.sites import daemon
 from unit.control.test_flows import send
-from unit.control.test_sessions import On, go
+from unit.control.radiussites import On, go
 from unit.flows.packets import a_set, ipfix, number, template
 from unit.flows.test_natevents import BLOCK, block
 
