@@ -22,22 +22,20 @@ def test_what_waited_in_the_kernel_while_it_was_told_again_is_carried_out_once()
             nas.socket.settimeout(10)
             request = packet(told(INTERIM, "s-1", "c-1", octets(1, 2)), 7, signed=True)
 
-            def taken(times=1):
+            def taken(times=1, now=100.0):
                 for _ in range(times):
                     nas.socket.send(request)
                 rows = []
                 one.setblocking(True)
                 for _ in range(times):
-                    row = listener._take(one, *one.recvfrom(4096))
+                    row = listener.take(one, *one.recvfrom(4096), now)
                     rows += [row] if row is not None else []
                 return [row[0] for row in rows]
 
             assert taken(3) == [1], "while it is in work the others are passed over"
             listener.done([1], now=100.0)
             assert is_answer(nas.socket.recv(4096), request)
-            listener.answers.forget(now=129.0)
-            assert taken(2) == []
+            assert taken(2, now=129.0) == []
             assert is_answer(nas.socket.recv(4096), request)
             assert is_answer(nas.socket.recv(4096), request)
-            listener.answers.forget(now=131.0)
-            assert taken() == [2]
+            assert taken(now=131.0) == [2]
