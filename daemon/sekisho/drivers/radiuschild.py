@@ -33,6 +33,12 @@ IN_WORK = 8192
 TOGETHER = 128
 """Packets received before the other sockets have their turn."""
 TELL_EVERY = 0.5
+MANY = 16
+"""Requests in work from which on the next look at the sockets waits for `GATHER`."""
+GATHER = 0.005
+"""Seconds between two looks then. To look, and to tell the control plane, costs both as much as several packets do, and who waits for
+the disk anyway waits hardly longer.
+"""
 
 
 class Listener:
@@ -46,10 +52,16 @@ class Listener:
         self.answers = Answers()
         self.counts: dict[tuple[str, str], int] = {}
         self.refused = Refused()
+        self._left: set[socket.socket] = set()
+        """Those on which more waits, perhaps, than was taken of them at once."""
 
     @property
     def wants(self) -> bool:
         return self.decoder is not None and self.answers.in_work < IN_WORK
+
+    def pause(self, since: float) -> float:
+        """Seconds until the next look at the sockets, `since` seconds after the last."""
+        return max(0.0, GATHER - since) if self.answers.in_work >= MANY and not self._left else 0.0
 
     def receive(self, one: socket.socket, now: float) -> list[Row]:
         """Take what waits on a socket; gives what is to be carried out. `now` is monotonic."""
@@ -58,10 +70,13 @@ class Listener:
             try:
                 data, source = one.recvfrom(4096)
             except (BlockingIOError, ConnectionRefusedError):
+                self._left.discard(one)
                 break
             row = self.take(one, data, source, now)
             if row is not None:
                 rows.append(row)
+        else:
+            self._left.add(one)
         return rows
 
     def take(self, one: socket.socket, data: bytes, source: Any, now: float) -> Row | None:
@@ -134,7 +149,7 @@ def _serve(control: socket.socket, sockets: list[socket.socket], listener: Liste
     watched = selectors.DefaultSelector()
     watched.register(control, selectors.EVENT_READ)
     pending = bytearray()
-    is_listening, told_at, told = False, 0.0, (-1, -1)
+    is_listening, told_at, told, looked_at = False, 0.0, (-1, -1), 0.0
     while True:
         # Until the first order nothing is known of any NAS; beyond what may be in work nothing more is received.
         if listener.wants != is_listening:
@@ -144,7 +159,11 @@ def _serve(control: socket.socket, sockets: list[socket.socket], listener: Liste
                     watched.register(one, selectors.EVENT_READ)
                 else:
                     watched.unregister(one)
+        pause = listener.pause(time.monotonic() - looked_at)
+        if pause:
+            time.sleep(pause)
         rows: list[Row] = []
+        looked_at = time.monotonic()
         for ready, _ in watched.select(TELL_EVERY):
             if ready.fileobj is control:
                 received = control.recv(1 << 18)
