@@ -33,7 +33,6 @@ from bench.site import BASE
 from scenarios.harness import Checkpoint, Resolver, folders, running, write_site
 from scenarios.harness.checkpoint import CONTROL, PLANE
 from sekisho.config.values import Endpoint
-from sekisho.drivers.radiusanswers import ANSWERED_FOR
 from sekisho.drivers.socketdrops import SocketDrops
 from support import free_port, wait_until
 from support.accountingload import write_sessions
@@ -308,9 +307,7 @@ def test_log_ins_flows_and_queries_together_are_answered_or_counted_and_memory_d
         quarter = max(1, len(found) // 4)
         warm, end = statistics.median(found[quarter : 2 * quarter]), statistics.median(found[-quarter:])
         print(f"  {name:15} start {found[0] >> 20:5} MiB   warm {warm / 2**20:7.1f}   end {end / 2**20:7.1f}   {end / warm - 1:+.2%}")
-        # In a short run the listener is not full yet of the answers it may have to give again.
-        filling = 400 * ACCOUNTING * scale * ANSWERED_FOR if name == LISTENER and SECONDS < 4 * ANSWERED_FOR else 0.0
-        if end > warm + max(GROWTH * warm, PLAY) + filling:
+        if end > warm + max(GROWTH * warm, PLAY):
             grown[name] = (warm, end)
 
     told, before, after = result.accounting, result.before, result.after

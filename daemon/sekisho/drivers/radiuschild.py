@@ -3,8 +3,9 @@
 Started by `drivers.radius` alone. Owns receiving, proving and answering packets, so that thousands of them a second
 take nothing from what the control plane does. A request is answered when the control plane says that what it tells is
 on disk and in force, and not before; the same packet again is answered as it was, or not while the first is in
-work (RFC 5080 section 2.2.2). While too much is in work nothing more is received: packets wait in the kernel, and
-what finds no room there is counted and sent again by its NAS.
+work (RFC 5080 section 2.2.2). What is kept of a packet is in memory that is there from the start (`drivers.radiusanswers`): nothing
+grows by how many come, nor by how unevenly they do. While too much is in work nothing more is received: packets wait in the kernel,
+and what finds no room there is counted and sent again by its NAS.
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sekisho.drivers.processes import end_with_parent, keep_no_core
-from sekisho.drivers.radiusanswers import Answers, key_of
+from sekisho.drivers.radiusanswers import Answers, key_of, source_of
 from sekisho.drivers.radiusdecode import Decoder, Read, answer_to
 from sekisho.drivers.radiusframes import LENGTH, ORDER, Row, counts_of, line_of, row_of
-from sekisho.drivers.radiuspacket import Received
 from sekisho.drivers.radiusrefused import Refused
 from sekisho.model.sessions import AccountingFault, AccountingOutcome
 
@@ -33,51 +33,56 @@ IN_WORK = 8192
 TOGETHER = 128
 """Packets received before the other sockets have their turn."""
 TELL_EVERY = 0.5
-
-
-class Request(NamedTuple):
-    """A packet in work."""
-
-    key: bytes
-    kind: str
-    packet: Received
-    socket: socket.socket
-    source: Any
+MANY = 16
+"""Requests in work from which on the next look at the sockets waits for `GATHER`."""
+GATHER = 0.005
+"""Seconds between two looks then. To look, and to tell the control plane, costs both as much as several packets do, and who waits for
+the disk anyway waits hardly longer.
+"""
 
 
 class Listener:
-    """What is done with packets, and what is in work."""
+    """What is done with packets."""
 
     def __init__(self, sockets: list[socket.socket]) -> None:
         self.decoder: Decoder | None = None
         """None: no NAS is known yet."""
         self._sockets = sockets
-        self._ticket = 0
-        self._in_work: dict[int, Request] = {}
+        self._places = {one: place for place, one in enumerate(sockets)}
         self.answers = Answers()
         self.counts: dict[tuple[str, str], int] = {}
         self.refused = Refused()
+        self._left: set[socket.socket] = set()
+        """Those on which more waits, perhaps, than was taken of them at once."""
 
     @property
     def wants(self) -> bool:
-        return self.decoder is not None and len(self._in_work) < IN_WORK
+        return self.decoder is not None and self.answers.in_work < IN_WORK
 
-    def receive(self, one: socket.socket) -> list[Row]:
-        """Take what waits on a socket; gives what is to be carried out."""
+    def pause(self, since: float) -> float:
+        """Seconds until the next look at the sockets, `since` seconds after the last."""
+        return max(0.0, GATHER - since) if self.answers.in_work >= MANY and not self._left else 0.0
+
+    def receive(self, one: socket.socket, now: float) -> list[Row]:
+        """Take what waits on a socket; gives what is to be carried out. `now` is monotonic."""
         rows: list[Row] = []
         for _ in range(TOGETHER):
             try:
                 data, source = one.recvfrom(4096)
             except (BlockingIOError, ConnectionRefusedError):
+                self._left.discard(one)
                 break
-            row = self._take(one, data, source)
+            row = self.take(one, data, source, now)
             if row is not None:
                 rows.append(row)
+        else:
+            self._left.add(one)
         return rows
 
-    def _take(self, one: socket.socket, data: bytes, source: Any) -> Row | None:
-        key = key_of(one.fileno(), data, source)
-        known = self.answers.find(key)
+    def take(self, one: socket.socket, data: bytes, source: Any, now: float) -> Row | None:
+        """Take one packet."""
+        key = key_of(self._places[one], data, source)
+        known = self.answers.find(key, now)
         if known is not None:
             self._count(known[0], AccountingOutcome.REPEATED)
             if known[1] is not None:
@@ -94,21 +99,18 @@ class Listener:
             if read.packet is not None:
                 _send(one, answer_to(read.packet), source)
             return None
-        self._ticket += 1
-        self._in_work[self._ticket] = Request(key, read.told.kind.value, read.packet, one, source)
-        self.answers.expect(key, read.told.kind.value)
-        return row_of(self._ticket, read.told)
+        return row_of(self.answers.expect(key, read.told.kind.value, answer_to(read.packet)), read.told)
 
     def done(self, tickets: list[int], now: float) -> None:
         """Answer what is on disk and in force. `now` is monotonic."""
         for ticket in tickets:
-            request = self._in_work.pop(ticket, None)
-            if request is None:
+            given = self.answers.give(ticket, now)
+            if given is None:
                 continue
-            answer = answer_to(request.packet)
-            self.answers.give(request.key, answer, now)
-            self._count(request.kind, AccountingOutcome.TAKEN)
-            _send(request.socket, answer, request.source)
+            key, kind, answer = given
+            self._count(kind, AccountingOutcome.TAKEN)
+            place, source = source_of(key)
+            _send(self._sockets[place], answer, source)
 
     def dropped(self) -> int:
         """Packets the kernel had no room for on these sockets."""
@@ -147,7 +149,7 @@ def _serve(control: socket.socket, sockets: list[socket.socket], listener: Liste
     watched = selectors.DefaultSelector()
     watched.register(control, selectors.EVENT_READ)
     pending = bytearray()
-    is_listening, told_at, told = False, 0.0, (-1, -1)
+    is_listening, told_at, told, looked_at = False, 0.0, (-1, -1), 0.0
     while True:
         # Until the first order nothing is known of any NAS; beyond what may be in work nothing more is received.
         if listener.wants != is_listening:
@@ -157,7 +159,11 @@ def _serve(control: socket.socket, sockets: list[socket.socket], listener: Liste
                     watched.register(one, selectors.EVENT_READ)
                 else:
                     watched.unregister(one)
+        pause = listener.pause(time.monotonic() - looked_at)
+        if pause:
+            time.sleep(pause)
         rows: list[Row] = []
+        looked_at = time.monotonic()
         for ready, _ in watched.select(TELL_EVERY):
             if ready.fileobj is control:
                 received = control.recv(1 << 18)
@@ -166,13 +172,12 @@ def _serve(control: socket.socket, sockets: list[socket.socket], listener: Liste
                 pending += received
                 _obey(listener, pending)
             else:
-                rows += listener.receive(ready.fileobj)  # type: ignore[arg-type]
+                rows += listener.receive(ready.fileobj, time.monotonic())  # type: ignore[arg-type]
         if rows:
             control.sendall(line_of(told=rows))
         now = time.monotonic()
         if now - told_at >= TELL_EVERY:
             told_at = now
-            listener.answers.forget(now)
             dropped = listener.dropped()
             seen = (sum(listener.counts.values()), dropped)
             if seen != told:
