@@ -18,9 +18,9 @@ from sekisho.model.flows import BlockOutcome
 from sekisho.model.sessions import Accounting, AccountingKind, Ports, Share
 from sekisho.sessions.changes import Changes
 from support import wait_until
+from unit.control.radiussites import On, go
 from unit.control.sites import daemon
 from unit.control.test_flows import send
-from unit.control.radiussites import On, go
 from unit.flows.packets import a_set, ipfix, number, template
 from unit.flows.test_natevents import BLOCK, block
 
