@@ -13,14 +13,18 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pyrad.dictionary import Dictionary
+from pyrad.packet import AccountingRequest, PacketError, StatusServer
+
 from sekisho.drivers.radiusframes import Peer
 from sekisho.drivers.radiusheld import held
-from sekisho.drivers.radiuspacket import HEADER, REQUEST, STATUS_SERVER, PacketError, Received, Secret
+from sekisho.drivers.radiuspacket import Received
 from sekisho.drivers.radiusvalues import MalformedError, nas_address, number_of, octets_of, text_of
 from sekisho.model.customers import V4_MAPPED, Prefix
 from sekisho.model.sessions import Accounting, AccountingFault, AccountingKind, AccountingOutcome
 from sekisho.sessions.mape import Rule
 
+_HEADER = 20
 _MAX = 4096
 _KINDS = {
     1: AccountingKind.START,
@@ -56,7 +60,7 @@ class Decoder:
 
     def __init__(self, peers: Sequence[Peer], rules: Sequence[Rule] = ()) -> None:
         self._rules = tuple(rules)
-        self._secrets = {peer.secret: Secret(peer.secret) for peer in peers}
+        self._dictionary = Dictionary()
         self._lengths = sorted({prefix.length for peer in peers for prefix in peer.prefixes}, reverse=True)
         self._peers: dict[Prefix, list[Peer]] = {}
         for peer in peers:
@@ -72,13 +76,13 @@ class Decoder:
         if not peers:
             return Read(AccountingOutcome.UNKNOWN_NAS, why=AccountingFault.NO_NAS)
         try:
-            packet = _genuine(data, self._secrets[peers[0].secret])
+            packet = _genuine(data, peers[0].secret, self._dictionary)
         except PacketError:
             return _refused(AccountingOutcome.MALFORMED, AccountingFault.MALFORMED, peers)
         if packet is None:
             return _refused(AccountingOutcome.BAD_SECRET, AccountingFault.SECRET, peers)
         signed = bool(packet.get(_AUTHENTICATOR))
-        if packet.code == STATUS_SERVER:
+        if packet.code == StatusServer:
             return Read(AccountingOutcome.IGNORED, packet)
         try:
             return self._told(packet, peers, host, now, signed=signed)
@@ -150,24 +154,24 @@ def _refused(outcome: AccountingOutcome, why: AccountingFault, peers: Sequence[P
     return Read(outcome, why=why, nas=", ".join(dict.fromkeys(peer.id for peer in peers)))
 
 
-def _genuine(data: bytes, secret: Secret) -> Received | None:
+def _genuine(data: bytes, secret: bytes, dictionary: Dictionary) -> Received | None:
     """The packet, if it was made by who knows the secret. Raises PacketError for what is no packet of accounting."""
-    if len(data) < HEADER or data[0] not in (REQUEST, STATUS_SERVER):
-        raise PacketError("no request of accounting")
+    if len(data) < _HEADER or data[0] not in (AccountingRequest, StatusServer):
+        raise PacketError
     length = data[2] << 8 | data[3]
-    if not HEADER <= length <= min(len(data), _MAX):
+    if not _HEADER <= length <= min(len(data), _MAX):
         raise PacketError
     raw = data[:length]
-    if data[0] == REQUEST:
-        fits = hashlib.md5(raw[:4] + bytes(16) + raw[HEADER:] + secret.value).digest()  # noqa: S324 - RFC 2866 section 3
-        if not hmac.compare_digest(fits, raw[4:HEADER]):
+    if data[0] == AccountingRequest:
+        fits = hashlib.md5(raw[:4] + bytes(16) + raw[_HEADER:] + secret).digest()  # noqa: S324 - RFC 2866 section 3
+        if not hmac.compare_digest(fits, raw[4:_HEADER]):
             return None
-    packet = Received(raw, secret)
+    packet = Received(packet=raw, secret=secret, dict=dictionary)
     signed = packet.get(_AUTHENTICATOR) or ()
     if len(signed) > 1 or any(len(one) != 16 for one in signed) or (signed and not packet.is_signed_rightly()):
         return None
     # Nothing but its signature proves a Status-Server (RFC 5997 section 3).
-    return None if data[0] == STATUS_SERVER and not signed else packet
+    return None if data[0] == StatusServer and not signed else packet
 
 
 def answer_to(packet: Received) -> bytes:
