@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 
 from kernel.gateway import gateway
-from sekisho.model.customers import Prefix
+from sekisho.model.customers import Customer, Prefix
 from sekisho.model.measures import NONE, Enforcement
 from sekisho.model.usage import Source
 from support import wait_until
@@ -231,6 +231,36 @@ def test_queries_to_resolvers_are_counted_by_customer_and_those_dropped_once(fie
                     assert not asks(field, CUSTOMER, SERVER, many=50, patience=0.3)
                     await one.counted()
                     assert (one.heard.queries, one.heard.seen) == ({2: 50}, {2: 2, 3: 2})
+
+    asyncio.run(story())
+
+
+def test_of_prefixes_within_each_other_the_longest_is_counted_in_both_families(field):
+    """.10 and .20 are in other parts than the first addresses of the prefixes around them."""
+    within = {
+        "c-1": (f"{CUSTOMER}/32", f"{CUSTOMER6}/128"),
+        "c-2": ("192.0.2.0/27", "2001:db8:0:10::/64"),
+        "c-3": ("192.0.0.0/16", "2001:db8::/32"),
+    }
+
+    async def story():
+        field.ip(field.customers, "address", "replace", f"{WITNESS}/24", "dev", "line0")
+        async with gateway(field, resolvers=[SERVER, SERVER6], queries=True) as one:
+            one.lines.counts._row_of = {"c-1": 2, "c-2": 3, "c-3": 4}.get
+            for name, prefixes in within.items():
+                one.people.known[name] = Customer(name, ("t",), tuple(map(Prefix.parse, prefixes)))
+            one.lines.follow(within)
+            await one.lines.step()
+            ways = ((CUSTOMER, SERVER), (NEIGHBOUR, SERVER), (WITNESS, SERVER), (CUSTOMER6, SERVER6), (NEIGHBOUR6, SERVER6))
+            await one.counted()
+            with listening(field, 53, 443):
+                # The neighbours find each other first: a packet sent again would count.
+                for source, target in ways:
+                    assert connects(field, source, 443, target)
+                for source, target in (*ways, ways[-1]):
+                    assert connects(field, source, 53, target)
+            await one.counted()
+            assert one.heard.seen == {2: 2, 3: 3, 4: 1}
 
     asyncio.run(story())
 

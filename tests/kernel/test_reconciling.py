@@ -12,7 +12,7 @@ from kernel.gateway import gateway
 from sekisho.config.lines import LineMode
 from sekisho.model.customers import Prefix
 from sekisho.model.measures import NONE, Enforcement
-from support.netns import CUSTOMER, DOWN, NEIGHBOUR, UP
+from support.netns import CUSTOMER, DOWN, NEIGHBOUR, SERVER, UP
 
 pytestmark = pytest.mark.kernel
 ALL = Enforcement(silenced=True, rate=(8_000_000, 4_000_000), mail=5)
@@ -71,6 +71,27 @@ def test_a_table_that_is_gone_or_not_as_we_make_it_is_made_anew(field, harm):
             field.gw("nft", *harm)
             await look(one)
             assert ours(field) == before
+
+    asyncio.run(story())
+
+
+def test_where_everybody_is_counted_in_one_table_it_is_taken_apart_and_nothing_else_is_made_anew(field):
+    """As an older daemon left it."""
+    field.gw(
+        "nft",
+        "add table inet sekisho; add set inet sekisho countqueries4_32 { type ipv4_addr; counter; };"
+        f"add element inet sekisho countqueries4_32 {{ {CUSTOMER}, {NEIGHBOUR} }};"
+        "add chain inet sekisho countqueries; add rule inet sekisho countqueries ip saddr @countqueries4_32 return",
+    )
+    before = field.gw("nft", "-a", "list", "tables")
+
+    async def story():
+        async with gateway(field, queries=True, resolvers=[SERVER]) as one:
+            assert field.gw("nft", "-a", "list", "tables") == before
+            assert elements(field, "countqueries4_32") == []
+            assert [element["elem"]["val"] for element in elements(field, "countqueries4_32_a")[0]] == [CUSTOMER]
+            await look(one)
+            assert not one.lines.problems
 
     asyncio.run(story())
 

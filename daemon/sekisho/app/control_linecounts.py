@@ -6,8 +6,10 @@ address that went from one customer to another since the last reading nobody kno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import NamedTuple, Protocol
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice, repeat
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +17,15 @@ from numpy.typing import NDArray
 from sekisho.app.control_traffic import Traffic
 from sekisho.drivers.tableread import Counted
 from sekisho.enforce.state import Table, prefix_of
-from sekisho.model.customers import Prefix
+from sekisho.model.customers import V4_MAPPED, Prefix
 from sekisho.model.usage import Source
 
 Counts = Mapping[Table, Counted]
 """Packets and bytes by table."""
 Grown = dict[Prefix, int]
 """What was counted since the last reading, by address."""
+_TURN = 500
+"""Addresses whose customers are looked up without a pause: a millisecond or two."""
 
 
 class Asked(NamedTuple):
@@ -29,6 +33,15 @@ class Asked(NamedTuple):
 
     queries: Grown
     seconds: float
+    moved: Collection[Prefix] = ()
+    """Addresses that are another customer's since: there may come more."""
+
+
+class Used(NamedTuple):
+    """Octets towards customers and from them, and connections to ports of mail; `moved` as of `Asked`."""
+
+    parts: tuple[Grown, Grown, Grown]
+    moved: Collection[Prefix] = ()
 
 
 class Unanswered(Protocol):
@@ -74,9 +87,24 @@ class LineCounts:
         before, self._silenced = self._silenced, _after(counts, self._silenced)
         return _grown(self._silenced, before, "packets") if before is not None else {}
 
-    def silenced(self, new: Grown, owners: Mapping[Prefix, str]) -> None:
-        """Queries dropped count as asked and not answered."""
-        found = _by_row(new, owners, self._row_of)
+    async def by_row(self, new: Grown, owners: Mapping[Prefix, str], moved: Collection[Prefix] = ()) -> dict[int, int]:
+        """What was counted of addresses, by the row of whose they are; of `moved` it is nobody's.
+
+        Others have their turn in between, and may move some: there may be very many.
+        """
+        found: dict[int, int] = {}
+        left = iter(new.items())
+        while some := list(islice(left, _TURN)):
+            for prefix, many in some:
+                customer = owners.get(prefix)
+                row = self._row_of(customer) if customer is not None and prefix not in moved else None
+                if row is not None:
+                    found[row] = found.get(row, 0) + many
+            await asyncio.sleep(0)
+        return found
+
+    def silenced(self, found: Mapping[int, int]) -> None:
+        """Queries dropped, by row, count as asked and not answered."""
         self.dropped += sum(found.values())
         if found and self._queries is not None:
             self._queries.dropped(*_columns(found))
@@ -94,12 +122,12 @@ class LineCounts:
         if before is None:
             return None
         self.apart = seconds
-        return Asked(_grown(now, before, "packets", moved), seconds)
+        return Asked(_grown(now, before, "packets", moved), seconds, self._gone)
 
-    def asked(self, new: Asked | None, owners: Mapping[Prefix, str]) -> None:
-        """Such queries count as those that resolvers tell of; that there was a reading is told though there were none."""
-        if new is not None and self._queries is not None:
-            self._queries.asked(*_columns(_by_row(new.queries, owners, self._row_of)), new.seconds)
+    def asked(self, found: Mapping[int, int], seconds: float) -> None:
+        """Such queries, by row, count as those that resolvers tell of; that there was a reading is told though there were none."""
+        if self._queries is not None:
+            self._queries.asked(*_columns(found), seconds)
 
     def moved(self, prefixes: Iterable[Prefix]) -> None:
         """Addresses that were one customer's and are another's now."""
@@ -110,18 +138,17 @@ class LineCounts:
         if self._asked is not None:
             self._gone |= given
 
-    def usage_since(self, down: Counts, up: Counts, mail: Counts) -> tuple[Grown, Grown, Grown] | None:
-        """Octets in both directions and connections to ports of mail since the last reading, which is remembered; None: it is the first."""
+    def usage_since(self, down: Counts, up: Counts, mail: Counts) -> Used | None:
+        """What was used since the last reading, which is remembered; None: it is the first."""
         moved, self._moved = self._moved, set()
         before, began, self._began = self._seen, self._began, True
         self._seen = (_after(down, before[0]), _after(up, before[1]), _after(mail, before[2]))
         units = ("bytes_", "bytes_", "packets")
         found = [_grown(now, seen, which, moved) for now, seen, which in zip(self._seen, before, units, strict=True)]
-        return (found[0], found[1], found[2]) if began else None
+        return Used((found[0], found[1], found[2]), self._moved) if began else None
 
-    def usage(self, at: float, new: tuple[Grown, Grown, Grown] | None, owners: Mapping[Prefix, str]) -> None:
-        """Hand on what was used."""
-        parts = [_by_row(one, owners, self._row_of) for one in new or ()]
+    def usage(self, at: float, parts: Sequence[Mapping[int, int]]) -> None:
+        """Hand on what was used, by row: the parts of `Used`."""
         rows = sorted(set().union(*parts))
         if rows and self.traffic is not None:
             columns = [np.array([part.get(row, 0) for row in rows], np.uint64) for part in parts]
@@ -138,11 +165,25 @@ def _grown(counts: Counts, before: Counts, which: str, moved: Collection[Prefix]
     for table, now in counts.items():
         values: NDArray[np.uint64] = getattr(now, which)
         last = _aligned(now, before.get(table), which)
-        for row in np.flatnonzero((values != last) & (values > 0)).tolist():
-            prefix, many, was = prefix_of(table, now.keys[row].tobytes()), int(values[row]), int(last[row])
-            if prefix not in moved or many < was:
-                found[prefix] = many - was if many >= was else many
+        places = np.flatnonzero((values != last) & (values > 0))
+        many, was = values[places], last[places]
+        anew = many < was
+        fresh = dict(zip(_prefixes(table, now.keys[places]), np.where(anew, many, many - was).tolist(), strict=True))
+        if moved:
+            for prefix, began in zip(list(fresh), anew.tolist(), strict=True):
+                if prefix in moved and not began:
+                    del fresh[prefix]
+        found |= fresh
     return found
+
+
+def _prefixes(table: Table, keys: NDArray[np.void]) -> Iterable[Prefix]:
+    """The addresses of some keys of a table."""
+    if table.six:
+        return [prefix_of(table, key) for key in keys.tolist()]
+    values = keys.view(">u4").astype(np.int64) | V4_MAPPED
+    # Equal to prefixes, and made in a fifth of the time.
+    return cast("Iterable[Prefix]", zip(values.tolist(), repeat(table.bits + 96)))
 
 
 def _aligned(now: Counted, last: Counted | None, which: str) -> NDArray[np.uint64]:
@@ -158,13 +199,3 @@ def _aligned(now: Counted, last: Counted | None, which: str) -> NDArray[np.uint6
 
 def _columns(found: Mapping[int, int]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
     return np.array(list(found), np.int64), np.array(list(found.values()), np.uint64).astype(np.uint32)
-
-
-def _by_row(counts: Mapping[Prefix, int], owners: Mapping[Prefix, str], row_of: Callable[[str], int | None]) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for prefix, many in counts.items():
-        customer = owners.get(prefix)
-        row = row_of(customer) if customer is not None else None
-        if row is not None:
-            found[row] = found.get(row, 0) + many
-    return found

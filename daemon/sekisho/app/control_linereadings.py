@@ -21,7 +21,7 @@ SILENCED_EVERY = 2.0
 """Seconds between two readings of queries: several in each window of `detection:`."""
 _QUERIES = frozenset({Role.SILENCE, Role.COUNT_QUERIES})
 _REST = 4.0
-"""Of the time a reading took, what passes at least until the next: a hundred thousand counters take the kernel most of a second."""
+"""Of the time a reading took, what passes at least until the next: a million counters take seconds."""
 
 
 class Due(NamedTuple):
@@ -57,17 +57,31 @@ class LineReadings:
     async def read(self, due: Due, kernel: LineKernel, tables: frozenset[Table], owners: Mapping[Prefix, str]) -> None:
         """Read what is due, and hand it on. Raises UnavailableError."""
         if due.silenced:
-            began = time.monotonic()
-            counted = await kernel.counts(Role.SILENCE, tables)
-            asks, at = any(table.role is Role.COUNT_QUERIES for table in tables), time.monotonic()
-            passed = await kernel.counts(Role.COUNT_QUERIES, tables) if asks else {}
-            dropped = await asyncio.to_thread(self._counts.silenced_since, counted)
-            asked = await asyncio.to_thread(self._counts.asked_since, passed, at) if asks else None
-            # Both at once: they are of the same time, and are to be of one window.
-            self._counts.silenced(dropped, owners)
-            self._counts.asked(asked, owners)
-            ended = time.monotonic()
-            self.silenced_at = max(self.silenced_at, ended + _REST * (ended - began))
+            await self._read_queries(kernel, tables, owners)
         if due.usage:
-            parts = [await kernel.counts(role, tables) for role in USAGE]
-            self._counts.usage(time.time(), await asyncio.to_thread(self._counts.usage_since, *parts), owners)
+            parts = []
+            for role in USAGE:
+                parts.append(await kernel.counts(role, tables))
+                # Of very many customers each takes longer than a window may.
+                if time.monotonic() >= self.silenced_at and any(table.role in _QUERIES for table in tables):
+                    await self._read_queries(kernel, tables, owners)
+            at = time.time()
+            new = await asyncio.to_thread(self._counts.usage_since, *parts)
+            if new is not None:
+                self._counts.usage(at, [await self._counts.by_row(one, owners, new.moved) for one in new.parts])
+
+    async def _read_queries(self, kernel: LineKernel, tables: frozenset[Table], owners: Mapping[Prefix, str]) -> None:
+        began = time.monotonic()
+        counted = await kernel.counts(Role.SILENCE, tables)
+        asks, at = any(table.role is Role.COUNT_QUERIES for table in tables), time.monotonic()
+        passed = await kernel.counts(Role.COUNT_QUERIES, tables) if asks else {}
+        dropped = await asyncio.to_thread(self._counts.silenced_since, counted)
+        asked = await asyncio.to_thread(self._counts.asked_since, passed, at) if asks else None
+        unanswered = await self._counts.by_row(dropped, owners)
+        let_through = await self._counts.by_row(asked.queries, owners, asked.moved) if asked is not None else {}
+        # Both at once: they are of the same time, and are to be of one window.
+        self._counts.silenced(unanswered)
+        if asked is not None:
+            self._counts.asked(let_through, asked.seconds)
+        ended = time.monotonic()
+        self.silenced_at = max(began + SILENCED_EVERY, ended + _REST * (ended - began))

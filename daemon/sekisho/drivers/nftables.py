@@ -19,7 +19,7 @@ from sekisho.drivers.setwrite import SetWrite, elements_in, elements_out, limit_
 from sekisho.drivers.tableread import FoundTables, TableReader, limit_of
 from sekisho.enforce.difference import Change
 from sekisho.enforce.rules import NAME, Chain, Json, Names, chains, family_of, set_body
-from sekisho.enforce.state import Role, State, Table
+from sekisho.enforce.state import Role, State, Table, parts_of
 from sekisho.enforce.wanted import Where
 from sekisho.model.errors import UnavailableError
 
@@ -115,7 +115,8 @@ class Nftables:
 
     def prepare(self, where: Where, names: Names) -> None:
         """Go once through all that the first change asks of the library, and write nothing. Raises UnavailableError."""
-        tables = [Table(role, six, bits) for role in where.roles for six, bits in ((False, 32), (True, 56))]
+        widths = ((False, 32), (True, 56))
+        tables = [Table(role, six, bits, part) for role in where.roles for six, bits in widths for part in parts_of(role)]
         made = chains(tables, where, names)
         commands = [_of("add", "table", family) for family in sorted({one.family for one in made})]
         commands += [_of("add", "chain", one.family, one.name, **(one.hook or {})) for one in made]

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from itertools import groupby
 from typing import Any
 
-from sekisho.enforce.state import COUNTING, Role, Table
+from sekisho.enforce.state import COUNTING, PARTED, PARTS, WHOLE, Role, Table
 from sekisho.enforce.wanted import Where
 from sekisho.model.customers import Prefix
 
@@ -62,23 +64,25 @@ def set_body(table: Table) -> tuple[str, Json]:
 
 def table_named(name: str) -> Table | None:
     """The table of a name; None for a name that is none of ours."""
-    word, _, bits = name.partition("_")
-    if not word or word[-1] not in "46" or not bits.isdecimal() or len(bits) > 3:
+    word, _, place = name.partition("_")
+    bits, _, part = place.partition("_")
+    if not word or word[-1] not in "46" or not bits.isdecimal() or len(bits) > 3 or len(part) > 1:
         return None
     try:
-        table = Table(Role(word[:-1]), word[-1] == "6", int(bits))
+        table = Table(Role(word[:-1]), word[-1] == "6", int(bits), int(part, 16) if part else WHOLE)
     except ValueError:
         return None
-    return table if table.name == name and table.bits <= (128 if table.six else 32) else None
+    if table.part != WHOLE and table.role not in PARTED:
+        return None
+    return table if table.name == name and table.bits <= _width(table) else None
 
 
 def chains(tables: Iterable[Table], where: Where, names: Names) -> tuple[Chain, ...]:
     """All chains there have to be for these tables. Longest prefixes are looked up first."""
     by_role: dict[Role, list[Table]] = {}
-    for table in sorted(tables, key=lambda one: (one.six, -one.bits)):
+    for table in sorted(tables, key=lambda one: (one.six, -one.bits, one.part)):
         by_role.setdefault(table.role, []).append(table)
-    inner = [_inner(role, known, where) for role, known in by_role.items()]
-    made = [*inner]
+    made = [one for role, known in by_role.items() for one in _inner(role, known, where)]
     # What is dropped comes no further: it is not counted twice.
     asked = (*(_to_names(names) if Role.SILENCE in by_role else ()), *(_asked(names) if Role.COUNT_QUERIES in by_role else ()))
     if asked:
@@ -94,9 +98,43 @@ def chains(tables: Iterable[Table], where: Where, names: Names) -> tuple[Chain, 
     return tuple(sorted(made, key=lambda one: (one.family, one.hook is not None, one.name)))
 
 
-def _inner(role: Role, tables: Sequence[Table], where: Where) -> Chain:
-    """The chain that looks an address up: what is found ends the look-up."""
-    return Chain(family_of(role), role.value, None, tuple(_does(role, table, where) for table in tables))
+def _inner(role: Role, tables: Sequence[Table], where: Where) -> Iterator[Chain]:
+    """The chain that looks an address up, where what is found ends the look-up, and one for each part of a table.
+
+    Who is sent on to a part is not sent back: the shorter prefixes are looked up from there.
+    """
+    groups = [list(group) for _, group in groupby(tables, key=lambda one: (one.six, one.bits))]
+    yield Chain(family_of(role), role.value, None, tuple(_look_up(role, groups, where)))
+    for place, group in enumerate(groups):
+        shorter = [other for other in groups[place + 1 :] if other[0].six == group[0].six]
+        for table in group:
+            if table.part != WHOLE:
+                yield Chain(family_of(role), table.name, None, (_does(role, table, where), *_look_up(role, shorter, where)))
+
+
+def _look_up(role: Role, groups: Sequence[Sequence[Table]], where: Where) -> Iterator[tuple[Json, ...]]:
+    """Rules for tables of one family and length after the other."""
+    sent: set[bool] = set()
+    for group in groups:
+        six = group[0].six
+        if six in sent:
+            continue
+        yield from (_does(role, table, where) for table in group if table.part == WHOLE)
+        parts = [table for table in group if table.part != WHOLE]
+        if parts:
+            yield (_send(parts),)
+        if len(parts) == PARTS:
+            # Nobody is left.
+            sent.add(six)
+
+
+def _send(parts: Sequence[Table]) -> Json:
+    """To the part an address is in."""
+    shift = _width(parts[0]) - parts[0].bits
+    among = [(table.part << shift, {"goto": {"target": table.name}}) for table in parts if not table.part << shift >> _width(table)]
+    ways: list[object] = [[_address(value, six=parts[0].six), verdict] for value, verdict in among]
+    mask = _address((PARTS - 1 << shift) & (1 << _width(parts[0])) - 1, six=parts[0].six)
+    return {"vmap": {"key": {"&": [_payload(parts[0]), mask]}, "data": {"set": ways}}}
 
 
 def _does(role: Role, table: Table, where: Where) -> tuple[Json, ...]:
@@ -116,16 +154,23 @@ def _does(role: Role, table: Table, where: Where) -> tuple[Json, ...]:
 
 
 def _key(table: Table) -> Json:
-    payload: Json = {"payload": {"protocol": "ip6" if table.six else "ip", "field": "saddr" if table.role in _SOURCE else "daddr"}}
-    width = 128 if table.six else 32
+    width = _width(table)
     if table.bits == width:
-        return payload
-    mask = Prefix((1 << 128) - (1 << (128 - table.bits)), 128) if table.six else Prefix.parse(_dotted((1 << 32) - (1 << (32 - table.bits))))
-    return {"&": [payload, str(mask).partition("/")[0]]}
+        return _payload(table)
+    return {"&": [_payload(table), _address((1 << width) - (1 << width - table.bits), six=table.six)]}
 
 
-def _dotted(value: int) -> str:
-    return ".".join(str(value >> shift & 255) for shift in (24, 16, 8, 0))
+def _payload(table: Table) -> Json:
+    return {"payload": {"protocol": "ip6" if table.six else "ip", "field": "saddr" if table.role in _SOURCE else "daddr"}}
+
+
+def _width(table: Table) -> int:
+    """Bits of an address."""
+    return 128 if table.six else 32
+
+
+def _address(value: int, *, six: bool) -> str:
+    return str(IPv6Address(value) if six else IPv4Address(value))
 
 
 def _to_names(names: Names) -> tuple[tuple[Json, ...], ...]:

@@ -11,7 +11,22 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
-from sekisho.enforce.state import USAGE, Class, Role, State, Table, class_word, limit_name, number_of, on_wire, place_of
+from sekisho.enforce.state import (
+    PARTED,
+    USAGE,
+    WHOLE,
+    Class,
+    Role,
+    State,
+    Table,
+    class_word,
+    limit_name,
+    number_of,
+    on_wire,
+    part_of,
+    parts_of,
+    place_of,
+)
 from sekisho.model.customers import Prefix
 from sekisho.model.measures import Enforcement
 
@@ -100,11 +115,15 @@ def state_of(lines: Iterable[Line], where: Where, but: Collection[Prefix] = ()) 
                 continue
             placed = True
             six, bits, key = place_of(prefix)
+            part = part_of(prefix) if counted else WHOLE
             for role, word in given:
                 # Equal to the table, and made in a fifth of the time.
-                known = entries.get(cast("Table", (role, six, bits)))
+                table = cast("Table", (role, six, bits, part if role in PARTED else WHOLE))
+                known = entries.get(table)
                 if known is None:
-                    known = entries[Table(role, six, bits)] = {}
+                    # With one part all others: rules are written anew for each that comes.
+                    entries |= {Table(role, six, bits, one): {} for one in parts_of(role)}
+                    known = entries[table]
                 known[key] = word
         if not placed or not number:
             continue

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from sekisho.app import control_linecounts, control_linereadings
 from sekisho.app.control_linecounts import LineCounts
 from sekisho.app.control_linereadings import Due, LineReadings
+from sekisho.config.lines import LineSettings
 from sekisho.drivers.tableread import Counted
-from sekisho.enforce.state import Role, Table, place_of
+from sekisho.enforce.state import USAGE, Role, Table, place_of
+from sekisho.enforce.wanted import Where
 from sekisho.model.customers import Prefix
 from sekisho.model.errors import UnavailableError
 from sekisho.model.usage import Source
@@ -54,13 +58,20 @@ def counters(given, *, whole=True):
 
 class Told(LineCounts):
     def dropped_so_far(self, given, owners, *, whole=True):
-        self.silenced(self.silenced_since(counters(given, whole=whole)), owners)
+        self.silenced(self.rows(self.silenced_since(counters(given, whole=whole)), owners))
 
     def asked_so_far(self, given, owners, at=0.0):
-        self.asked(self.asked_since(counters(given), at), owners)
+        new = self.asked_since(counters(given), at)
+        if new is not None:
+            self.asked(self.rows(new.queries, owners, new.moved), new.seconds)
 
     def used_so_far(self, at, down, up, mail, owners):
-        self.usage(at, self.usage_since(*map(counters, (down, up, mail))), owners)
+        new = self.usage_since(*map(counters, (down, up, mail)))
+        if new is not None:
+            self.usage(at, [self.rows(one, owners, new.moved) for one in new.parts])
+
+    def rows(self, new, owners, moved=()):
+        return asyncio.run(self.by_row(new, owners, moved))
 
 
 def counts():
@@ -109,6 +120,47 @@ def test_queries_that_are_not_to_be_read_any_more_leave_nothing_behind():
     assert heard.seen == [{5: 1}], "what was asked meanwhile is of no window"
 
 
+def test_whose_very_many_addresses_are_is_looked_up_while_others_have_their_turn():
+    one, _ = counts()
+    many = {Prefix(A.value + number, 128): 1 for number in range(20 * control_linecounts._TURN)}
+
+    async def story():
+        looking = asyncio.create_task(one.by_row(many, dict.fromkeys(many, "c-1")))
+        turns = 0
+        while not looking.done():
+            await asyncio.sleep(0)
+            turns += 1
+        return looking.result(), turns
+
+    found, turns = asyncio.run(story())
+    assert found == {5: len(many)}
+    assert turns >= 20
+
+
+@pytest.mark.parametrize("what", ["queries", "usage"])
+def test_what_is_counted_of_an_address_is_not_the_next_customers_who_gets_it_while_it_is_looked_up(what):
+    one, _ = counts()
+    last = Prefix.parse("203.0.113.9")
+    given = {Prefix(A.value + number, 128): (1, 1) for number in range(control_linecounts._TURN)} | {last: (900, 900)}
+    owners = dict.fromkeys(given, "c-1")
+
+    async def story(parts, moved):
+        looking = asyncio.create_task(one.by_row(parts, owners, moved))
+        await asyncio.sleep(0)
+        one.moved([last])
+        owners[last] = "c-2"
+        assert await looking == {5: control_linecounts._TURN}
+
+    if what == "queries":
+        one.asked_since({}, 0.0)
+        new = one.asked_since(counters(given), 1.0)
+        asyncio.run(story(new.queries, new.moved))
+    else:
+        one.usage_since({}, {}, {})
+        used = one.usage_since(counters(given), {}, {})
+        asyncio.run(story(used.parts[0], used.moved))
+
+
 def test_a_reading_of_queries_is_of_the_time_since_the_one_before():
     one, heard = counts()
     for at in (100.0, 102.0, 142.0):
@@ -129,6 +181,22 @@ def test_what_a_reading_that_was_torn_leaves_out_is_counted_once_with_the_next()
     one.dropped_so_far({A: (107, 0)}, OWNERS, whole=False)
     one.dropped_so_far({C: (53, 0), A: (107, 0)}, OWNERS)
     assert heard.queries == [{5: 7}, {9: 3}]
+
+
+def test_prefixes_of_both_families_are_told_as_what_they_are():
+    one, _ = counts()
+    given = {Prefix.parse(text): (3, 0) for text in ("192.0.2.1/32", "198.51.100.255/32", "255.255.255.255/32")}
+    assert one.silenced_since({}) == {}
+    assert one.silenced_since(counters(given)) == dict.fromkeys(given, 3)
+    six = Prefix.parse("2001:db8:0:100::/56")
+    keys = np.frombuffer(place_of(six)[2], "V16")
+    told = Counted(keys, np.array([4], np.uint64), np.array([0], np.uint64))
+    assert one.silenced_since({Table(Role.SILENCE, True, 56): told}) == {six: 4}
+    net = Prefix.parse("192.0.2.64/26")
+    keys = np.frombuffer(place_of(net)[2], "V4")
+    assert one.silenced_since({Table(Role.SILENCE, False, 26): Counted(keys, np.array([4], np.uint64), np.array([0], np.uint64))}) == {
+        net: 4
+    }
 
 
 def test_an_address_that_is_nobodys_now_is_nobodys_usage():
@@ -167,6 +235,25 @@ class Kernel:
         if role is Role.COUNT_QUERIES and self.fails:
             raise UnavailableError
         return counters({A: (self.many, 0)})
+
+
+def test_queries_are_read_while_the_usage_of_very_many_is(monkeypatch):
+    one, heard = counts()
+    readings, clock, read = LineReadings(one), [100.0], []
+
+    class Slow:
+        async def counts(self, role, _):
+            read.append(role)
+            clock[0] += 3.0 if role in USAGE else 0.1
+            return counters({A: (len(read), 0)}) if role is Role.COUNT_QUERIES else {}
+
+    monkeypatch.setattr(control_linereadings, "time", SimpleNamespace(monotonic=lambda: clock[0], time=lambda: clock[0]))
+    due = readings.due(LineSettings(shaping=False, counters=True), Where(), clock[0])
+    asyncio.run(readings.read(due, Slow(), frozenset({TABLE, Table(Role.COUNT_QUERIES, False, 32, 1)}), OWNERS))
+    queries = [Role.SILENCE, Role.COUNT_QUERIES]
+    assert read == [*queries, Role.COUNT_DOWN, *queries, Role.COUNT_UP, *queries, Role.COUNT_MAIL, *queries]
+    assert heard.seconds == [pytest.approx(3.2)] * 3
+    assert heard.seen == [{5: 3}] * 3
 
 
 def test_of_a_reading_that_fails_half_way_nothing_is_lost_and_both_halves_are_told_with_the_next():

@@ -6,13 +6,13 @@ import json
 from dataclasses import replace
 
 from sekisho.enforce.rules import INET, NETDEV, Names, chains, set_body, table_named
-from sekisho.enforce.state import Role, Table
+from sekisho.enforce.state import PARTS, Role, Table, parts_of
 from sekisho.enforce.wanted import Where
 from sekisho.model.customers import Prefix
 
 WHERE = Where(("cust0", "cust1"), "sekisho-up")
 NAMES = Names(((53, (Prefix.parse("192.0.2.53"), Prefix.parse("2001:db8::53"))),), (5353,))
-ALL = [Table(role, six, bits) for role in Role for six, bits in ((False, 32), (False, 29), (True, 56))]
+ALL = [Table(role, six, bits, part) for role in Role for six, bits in ((False, 32), (False, 29), (True, 56)) for part in parts_of(role)]
 
 
 def by_name(tables, where=WHERE):
@@ -39,8 +39,36 @@ def test_every_table_is_ours_by_name_and_family():
 
 
 def test_a_name_of_somebody_elses_is_no_table_of_ours():
-    for name in ("silence4", "silence5_32", "silence4_33", "other4_32", "silence4_032", "4_32", ""):
+    for name in ("silence4", "silence5_32", "silence4_33", "other4_32", "silence4_032", "4_32", "", "silence4_32_1", "countup4_32_1"):
         assert table_named(name) is None
+    for part in ("", "10", "g", "A", "-1", "01"):
+        assert table_named(f"countqueries4_32_{part}") is None
+
+
+def test_whose_queries_are_counted_is_looked_up_in_its_part_and_then_among_shorter_prefixes():
+    made = by_name(ALL)
+    (four, six) = made["countqueries"].rules
+    key, among = four[0]["vmap"]["key"]["&"], four[0]["vmap"]["data"]["set"]
+    assert key == [{"payload": {"protocol": "ip", "field": "saddr"}}, "0.0.0.15"]
+    assert [one for one, _ in among] == [f"0.0.0.{part}" for part in range(PARTS)]
+    assert among[10][1] == {"goto": {"target": "countqueries4_32_a"}}
+    assert six[0]["vmap"]["key"]["&"][1] == "0:0:0:f00::"
+    found, shorter = made["countqueries4_32_a"].rules
+    assert (found[0]["match"]["right"], found[-1]) == ("@countqueries4_32_a", {"return": None})
+    assert shorter[0]["vmap"]["key"]["&"][1] == "0.0.0.120"
+    assert shorter[0]["vmap"]["data"]["set"][3] == ["0.0.0.24", {"goto": {"target": "countqueries4_29_3"}}]
+    assert len(made["countqueries4_29_3"].rules) == len(made["countqueries6_56_0"].rules) == 1, "there is none shorter"
+
+
+def test_where_a_part_is_missing_the_shorter_prefixes_are_looked_up_all_the_same():
+    some = [table for table in ALL if table.role is Role.COUNT_QUERIES and table.part != 10]
+    assert [rule[0]["vmap"]["key"]["&"][1] for rule in by_name(some)["countqueries"].rules] == ["0.0.0.15", "0.0.0.120", "0:0:0:f00::"]
+
+
+def test_of_a_prefix_with_fewer_bits_there_are_fewer_parts():
+    (rule,) = by_name([Table(Role.COUNT_QUERIES, False, 2, part) for part in range(PARTS)])["countqueries"].rules
+    assert rule[0]["vmap"]["key"]["&"][1] == "192.0.0.0"
+    assert [one for one, _ in rule[0]["vmap"]["data"]["set"]] == ["0.0.0.0", "64.0.0.0", "128.0.0.0", "192.0.0.0"]
 
 
 def test_the_longest_prefix_is_looked_up_first_and_ends_the_look_up():

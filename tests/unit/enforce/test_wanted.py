@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sekisho.enforce.state import Class, Role, State, Table, on_wire, place_of
+from sekisho.enforce.state import PARTS, Class, Role, State, Table, on_wire, place_of
 from sekisho.enforce.wanted import Where, contested, line_of, numbers_found, outermost, state_of
 from sekisho.model.customers import Prefix
 from sekisho.model.measures import NONE, Enforcement
@@ -35,6 +35,19 @@ def test_a_slowed_line_has_one_class_for_all_its_addresses_in_each_direction():
         Class("cust1", 7): on_wire(10_000_000),
         Class("sekisho-up", 7): on_wire(5_000_000),
     }
+
+
+@pytest.mark.parametrize(
+    ("prefix", "part"), [("192.0.2.165/32", 5), ("192.0.2.8/29", 1), ("64.0.0.0/2", 1), ("2001:db8:0:a00::/56", 10), ("2001:db8::/32", 8)]
+)
+def test_whose_queries_are_counted_is_in_the_part_of_the_last_bits_of_the_prefix_and_all_parts_are_there(prefix, part):
+    one = Prefix.parse(prefix)
+    state = state_of([line_of([one], Enforcement(silenced=True), counted=True)], Where(roles=frozenset({Role.SILENCE, Role.COUNT_QUERIES})))
+    six, bits, key = place_of(one)
+    assert state.entries[Table(Role.COUNT_QUERIES, six, bits, part)] == {key: ""}
+    assert state.tables == {Table(Role.SILENCE, six, bits), *(Table(Role.COUNT_QUERIES, six, bits, other) for other in range(PARTS))}
+    assert state.word(Role.COUNT_QUERIES, one) == ""
+    assert sorted(state.each()) == [(Role.COUNT_QUERIES, one, ""), (Role.SILENCE, one, "")]
 
 
 def test_the_rate_on_the_wire_leaves_room_for_headers_and_stays_within_five_percent():
@@ -72,7 +85,7 @@ def test_a_limit_of_mail_is_shared_by_all_addresses_of_the_line():
 
 
 def test_what_is_switched_off_is_not_done():
-    where = Where(WHERE.down, WHERE.up, frozenset({Role.COUNT_DOWN, Role.COUNT_UP, Role.COUNT_MAIL}))
+    where = Where(WHERE.down, WHERE.up, frozenset({Role.COUNT_DOWN, Role.COUNT_QUERIES, Role.COUNT_MAIL}))
     state = state_of([line_of([FOUR], Enforcement(silenced=True, rate=(1, 1), mail=1), 3, counted=True)], where)
     assert roles(state) == where.roles
     assert not state.classes
