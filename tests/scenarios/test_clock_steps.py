@@ -58,7 +58,8 @@ def test_a_clock_set_forward_and_back_ends_what_is_due_by_it_and_disturbs_nothin
     told(site, "forward by 345,6")
     wait_until(lambda: site.is_blocked(out, LISTED), what="the end of the opt-out")
     wait_until(lambda: site.api.get("/v1/measure", id=opened["id"])["state"] == "lifted", what="the end of the measure")
-    assert is_served(site, suspended)
+    # Lifted is on record before it is in force.
+    wait_until(lambda: is_served(site, suspended), what="the customer to be served")
     assert is_served(site, seen)
     assert site.is_blocked(seen, LISTED)
     wait_until(lambda: site.api.get("/v1/status")["plane"]["workers_alive"] == 2, what="both workers counted alive")

@@ -16,7 +16,7 @@ from sekisho.drivers.listversions import encode_version
 from sekisho.drivers.sealedlists import HEADER, ROOM_OCTETS, largest_answer
 from sekisho.model.errors import FeedError
 from sekisho.model.lists import ListFormat
-from unit.drivers.test_sealedlists import definition, order, programme, told
+from unit.drivers.test_sealedlists import _others, definition, order, programme, told  # noqa: F401 - a fixture
 
 ORIGIN = ".".join(["o" * 60] * 4)
 
