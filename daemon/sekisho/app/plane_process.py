@@ -82,7 +82,6 @@ class PlaneProcess:
                 f"the folder {self._folder} cannot be used ({error.strerror}); make it writable for the plane"
             ) from error
         plane_sockets.tell(self._folder, otherwise)
-        plane_began.tell(self._folder, self._settings)
         self._files = WorkerFiles(self._folder, bank.first)
         self._tables, _ = await asyncio.gather(self._first_tables(), self._compile())
         self._make_workers(sockets)
@@ -96,6 +95,8 @@ class PlaneProcess:
         await tcp.start([one for name, one in sockets.items() if name.startswith("tcp")])
         for worker in self._workers:
             worker.start()
+        # Not before: until here the one before it may be the one that serves.
+        plane_began.tell(self._folder, self._settings)
         epoch = self._tables.snapshot.epoch
         self._notifier.ready(f"answering; epoch {epoch}, {len(self._workers)} workers")
         self._log.info("answering", epoch=epoch, workers=len(self._workers))

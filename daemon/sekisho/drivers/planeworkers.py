@@ -72,6 +72,8 @@ class UdpWorker:
     counts: Any = None
     hits: Any = None
     stopping: bool = False
+    _fitted: Tables | None = None
+    """Those the worker's own files fit, which it serves by: others may be handed to it at any moment."""
     _measured: int = 0
     leaving: bool = False
     """Take nothing more from clients; answer what is outstanding."""
@@ -90,6 +92,7 @@ class UdpWorker:
         self.counts = self.files.counts(self.number, tables.customers.rows)
         self.hits = self.files.hits(self.number)
         enter_epoch(self.counts, tables)
+        self._fitted = tables
         each = spread(self.settings.upstreams, desks.MAX_SOCKETS)
         self._upstreams = [open_upstream(host, port) for host, port in self.settings.upstreams for _ in range(each)]
         self._configure(each)
@@ -174,9 +177,10 @@ class UdpWorker:
             return
         self.counts = self.files.grown(self.number, tables.customers.rows, self.counts)
         enter_epoch(self.counts, tables)
+        self._fitted = tables
 
     def _serve(self) -> None:
-        tables = self.tables
+        tables = self._fitted
         if tables is not None:
             serve(
                 tables.snapshot.tables.view, tables.customers.tables.view, tables.buckets, tables.key, tables.snapshot.epoch,
