@@ -82,9 +82,11 @@ class Flows:
 
     async def tick(self, now: float) -> None:
         """Hand on what was summed; open again what could not be."""
-        if self._collector is not None:
-            await self._hand_on()
-            await self._share(self._collector, anew=False)
+        collector = self._collector
+        if collector is not None:
+            await self._hand_on(collector)
+            if self._collector is collector:
+                await self._share(collector, anew=False)
         elif self._settings is not None and now >= self._retry_at and not self._changing.locked():
             async with self._changing:
                 self._retry_at = now + _RETRY
@@ -105,7 +107,7 @@ class Flows:
             await self._streams.close()
         if self._collector is not None:
             await asyncio.to_thread(self._collector.close)
-            await self._hand_on()
+            await self._hand_on(self._collector)
             totals = self._totals()
             self._before = totals
         self._streams = self._collector = None
@@ -113,11 +115,10 @@ class Flows:
             self._shares.forget()
         self._bound, self.error = [], None
 
-    async def _hand_on(self) -> None:
-        reported = self._collector.port_blocks()
-        if self._blocks is not None:
-            await self._blocks.take(reported)
-        for batch in self._collector.batches():
+    async def _hand_on(self, collector: Any) -> None:
+        """Octets at once, blocks of ports in turns: the collector may be closed and replaced meanwhile."""
+        reported = collector.port_blocks()
+        for batch in collector.batches():
             self.batches += 1
             self.octets += int(batch.down.sum()) + int(batch.up.sum())
             if self._taker is not None:
@@ -131,6 +132,8 @@ class Flows:
                     connections=batch.connections,
                     focused=batch.focused,
                 )
+        if self._blocks is not None:
+            await self._blocks.take(reported)
 
     async def _open(self, settings: FlowSettings) -> None:
         # Imported for a site that has exporters: it brings compiled code.

@@ -84,7 +84,8 @@ class PortBlocks:
         """Know the blocks that were live when the daemon ended."""
         self._stale = True
         for one in self._table.blocks():
-            self._note(one, one.seen)
+            self._blocks.setdefault(_inside(one), {})[one.nas, one.id] = one.seen
+        self._insides = sorted(self._blocks)
 
     def age(self, nas: str) -> float | None:
         """Seconds for which a block of an exporter is held that is not reported again; None: nobody says."""
@@ -118,7 +119,11 @@ class PortBlocks:
     def customer_changed(self, customer: str) -> None:
         """A customer was added, replaced or removed, and may have other fixed prefixes than before."""
         insides = {_inside(block) for block in self._table.blocks_of(customer)}
-        insides.update(inside for prefix in self._people().prefixes(customer) for inside in self._within(prefix))
+        prefixes = self._people().prefixes(customer)
+        if not prefixes:
+            # What was theirs may be one other's alone now, and is known by nothing but a look at all.
+            self._stale = True
+        insides.update(inside for prefix in prefixes for inside in self._within(prefix))
         changes, now = Changes(), self._clock()
         for inside in insides:
             self._settle(inside, now, changes)
@@ -173,7 +178,11 @@ class PortBlocks:
         table, share = self._table, Share(one.outside, Ports(one.first, one.last))
         nas, name = _nas(one.exporter), _name(one.inside, share)
         rivals = table.sharers(share)
-        if self._people().holders(one.outside) or not all(other.nas.startswith(CGN) for other in rivals):
+        if (
+            self._people().holders(one.outside)
+            or table.around(one.outside) is not None
+            or not all(other.nas.startswith(CGN) for other in rivals)
+        ):
             return BlockOutcome.HELD
         for other in rivals:
             if other.id == name:
@@ -184,14 +193,14 @@ class PortBlocks:
         known = table.block(nas, name)
         if known is not None and at < self._told(known):
             return BlockOutcome.LATE
-        for other in rivals:
-            if other.id != name:
-                self._forget(other)
         user, customer = (known.user, known.customer) if known is not None else self._whose(one.inside, at)
         self._apply(AccountingKind.START, nas, name, at, user, customer, changes, share)
         begun = table.block(nas, name)
         if begun is None:
             return BlockOutcome.LATE  # it was taken back since
+        for other in rivals:
+            if other.id != name:
+                self._forget(other)
         self._note(begun, at)
         if known is not None or customer is None:
             # Somebody else may have the inside address by now.

@@ -112,8 +112,12 @@ def read_record(desk, data, at, end, place):  # type: ignore[no-untyped-def]
             return -1
         if meaning >= M_SOURCE_V4:
             read_address(values, data, at, meaning)
+        elif meaning == M_REALM:
+            # Two fields may say it: one that says nothing takes nothing back, and what they disagree on is no network of ours.
+            told = number(data, at, length) if length <= 8 else _ALL
+            values[meaning] = told if values[meaning] == 0 or told == values[meaning] else values[meaning] if told == 0 else _ALL
         elif meaning > 0:
-            values[meaning] = number(data, at, length) if length <= 8 or meaning != M_REALM else _ALL
+            values[meaning] = number(data, at, length)
         at += length
     at += desk.templates[place, T_TAIL]
     return at if at <= end else -1

@@ -307,6 +307,29 @@ def test_records_that_come_late_or_twice_change_nothing(site):
     running(site, steps)
 
 
+def test_an_allocation_that_was_taken_back_before_it_came_leaves_the_block_that_is_there_as_it_was(site):
+    async def steps(it):
+        began = it.now - 100
+        it.account(START, "s1", "c-2", OTHER, at=began)
+        assert it.report(began + 30, allocated=False) is BlockOutcome.LATE
+        assert it.report(began + 20, inside=OTHER) is BlockOutcome.TAKEN
+        assert it.report(began + 25) is BlockOutcome.LATE
+        assert it.whose() == "c-2"
+        it.account(START, "s2", "c-3", OTHER)
+        assert it.whose() == "c-3", "it goes with its inside address still"
+
+    running(site, steps)
+
+
+def test_what_lies_in_a_prefix_of_a_session_no_record_takes(site):
+    async def steps(it):
+        it.account(START, "s1", "c-2", "203.0.113.0/29")
+        assert it.report() is BlockOutcome.HELD
+        assert it.parts() == []
+
+    running(site, steps)
+
+
 def test_a_block_may_be_taken_back_by_its_first_port_alone(site):
     async def steps(it):
         it.report()

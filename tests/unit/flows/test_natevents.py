@@ -193,6 +193,12 @@ def test_the_network_of_the_inside_address_goes_with_it(field, value: bytes, rea
     assert int(desk.desk.blocks[0, layout.B_REALM]) == realm
 
 
+@pytest.mark.parametrize(("first", "second", "realm"), [(8, 0, 8), (0, 8, 8), (8, 8, 8), (8, 9, (1 << 64) - 1)])
+def test_two_fields_that_say_the_network_do_not_take_back_what_one_says(first: int, second: int, realm: int) -> None:
+    desk = read((*BLOCK, (234, 4), (464, 4)), block() + struct.pack("!II", first, second))
+    assert int(desk.desk.blocks[0, layout.B_REALM]) == realm
+
+
 def test_nothing_of_a_bad_packet_is_used_and_its_blocks_are_wiped() -> None:
     desk = cgn()
     good = [a_set(2, template(256, BLOCK)), a_set(256, block())]
