@@ -146,8 +146,8 @@ def compile_fields(desk, count):  # type: ignore[no-untyped-def]
         meaning = meaning_of(fields[row, 0], length, fields[row, 2])
         if meaning == M_OCTETS and rank_of(fields[row, 0]) < best:
             meaning = M_NONE
-        # Of the same element twice the first is the outer, which is the line's (RFC 7011, section 8).
-        if meaning != M_NONE and seen >> U64(meaning) & _ONE:
+        # Of the same element twice the first is the outer, which is the line's (RFC 7011, section 8); networks are told by two elements.
+        if meaning != M_NONE and meaning != M_REALM and seen >> U64(meaning) & _ONE:
             meaning = M_NONE
         seen |= _ONE << U64(meaning)
         total += 1 if length == VARIABLE else length
