@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 
@@ -236,11 +237,13 @@ def test_queries_to_resolvers_are_counted_by_customer_and_those_dropped_once(fie
 
 
 def test_of_prefixes_within_each_other_the_longest_is_counted_in_both_families(field):
-    """.10 and .20 are in other parts than the first addresses of the prefixes around them."""
+    """.10 and .20 are in other parts than the first addresses of the prefixes around them; and there are more lengths than chains may be deep."""
+    lengths = [f"198.51.100.0/{bits}" for bits in range(8, 33)] + [f"2001:db8:9::/{bits}" for bits in range(33, 65)]
     within = {
         "c-1": (f"{CUSTOMER}/32", f"{CUSTOMER6}/128"),
         "c-2": ("192.0.2.0/27", "2001:db8:0:10::/64"),
         "c-3": ("192.0.0.0/16", "2001:db8::/32"),
+        "c-4": tuple(str(ip_network(one, strict=False)) for one in lengths),
     }
 
     async def story():

@@ -101,37 +101,28 @@ def chains(tables: Iterable[Table], where: Where, names: Names) -> tuple[Chain, 
 def _inner(role: Role, tables: Sequence[Table], where: Where) -> Iterator[Chain]:
     """The chain that looks an address up, where what is found ends the look-up, and one for each part of a table.
 
-    Who is sent on to a part is not sent back: the shorter prefixes are looked up from there.
+    Whose part has them not comes back to the chain and is looked up among the shorter prefixes. Parts that led on to each other's
+    would be as deep as there are lengths, and the kernel takes no chains deeper than sixteen.
     """
     groups = [list(group) for _, group in groupby(tables, key=lambda one: (one.six, one.bits))]
-    yield Chain(family_of(role), role.value, None, tuple(_look_up(role, groups, where)))
-    for place, group in enumerate(groups):
-        shorter = [other for other in groups[place + 1 :] if other[0].six == group[0].six]
-        for table in group:
-            if table.part != WHOLE:
-                yield Chain(family_of(role), table.name, None, (_does(role, table, where), *_look_up(role, shorter, where)))
+    yield Chain(family_of(role), role.value, None, tuple(rule for group in groups for rule in _look_up(role, group, where)))
+    for table in tables:
+        if table.part != WHOLE:
+            yield Chain(family_of(role), table.name, None, (_does(role, table, where),))
 
 
-def _look_up(role: Role, groups: Sequence[Sequence[Table]], where: Where) -> Iterator[tuple[Json, ...]]:
-    """Rules for tables of one family and length after the other."""
-    sent: set[bool] = set()
-    for group in groups:
-        six = group[0].six
-        if six in sent:
-            continue
-        yield from (_does(role, table, where) for table in group if table.part == WHOLE)
-        parts = [table for table in group if table.part != WHOLE]
-        if parts:
-            yield (_send(parts),)
-        if len(parts) == PARTS:
-            # Nobody is left.
-            sent.add(six)
+def _look_up(role: Role, group: Sequence[Table], where: Where) -> Iterator[tuple[Json, ...]]:
+    """Rules for the tables of one family and length."""
+    yield from (_does(role, table, where) for table in group if table.part == WHOLE)
+    parts = [table for table in group if table.part != WHOLE]
+    if parts:
+        yield (_send(parts),)
 
 
 def _send(parts: Sequence[Table]) -> Json:
-    """To the part an address is in."""
+    """To the part an address is in, and back."""
     shift = _width(parts[0]) - parts[0].bits
-    among = [(table.part << shift, {"goto": {"target": table.name}}) for table in parts if not table.part << shift >> _width(table)]
+    among = [(table.part << shift, {"jump": {"target": table.name}}) for table in parts if not table.part << shift >> _width(table)]
     ways: list[object] = [[_address(value, six=parts[0].six), verdict] for value, verdict in among]
     mask = _address((PARTS - 1 << shift) & (1 << _width(parts[0])) - 1, six=parts[0].six)
     return {"vmap": {"key": {"&": [_payload(parts[0]), mask]}, "data": {"set": ways}}}
@@ -149,6 +140,8 @@ def _does(role: Role, table: Table, where: Where) -> tuple[Json, ...]:
         Role.MAIL: (_proto("tcp"), {"limit": mapped}, refuse),
         Role.DOWN: (classify, {"return": None}),
         Role.UP: (classify, {"fwd": {"dev": where.up}}),
+        # The last that is done in its hook: whoever is counted is through, in whatever chain that was.
+        Role.COUNT_QUERIES: (found, {"accept": None}),
     }
     return steps.get(role, (found, {"return": None}))
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from sekisho.enforce.rules import INET, NETDEV, Names, chains, set_body, table_named
-from sekisho.enforce.state import PARTS, Role, Table, parts_of
+from sekisho.enforce.state import PARTS, WHOLE, Role, Table, parts_of
 from sekisho.enforce.wanted import Where
 from sekisho.model.customers import Prefix
 
@@ -47,17 +47,23 @@ def test_a_name_of_somebody_elses_is_no_table_of_ours():
 
 def test_whose_queries_are_counted_is_looked_up_in_its_part_and_then_among_shorter_prefixes():
     made = by_name(ALL)
-    (four, six) = made["countqueries"].rules
-    key, among = four[0]["vmap"]["key"]["&"], four[0]["vmap"]["data"]["set"]
+    found, shorter, six = made["countqueries"].rules
+    key, among = found[0]["vmap"]["key"]["&"], found[0]["vmap"]["data"]["set"]
     assert key == [{"payload": {"protocol": "ip", "field": "saddr"}}, "0.0.0.15"]
     assert [one for one, _ in among] == [f"0.0.0.{part}" for part in range(PARTS)]
-    assert among[10][1] == {"goto": {"target": "countqueries4_32_a"}}
-    assert six[0]["vmap"]["key"]["&"][1] == "0:0:0:f00::"
-    found, shorter = made["countqueries4_32_a"].rules
-    assert (found[0]["match"]["right"], found[-1]) == ("@countqueries4_32_a", {"return": None})
+    assert among[10][1] == {"jump": {"target": "countqueries4_32_a"}}
     assert shorter[0]["vmap"]["key"]["&"][1] == "0.0.0.120"
-    assert shorter[0]["vmap"]["data"]["set"][3] == ["0.0.0.24", {"goto": {"target": "countqueries4_29_3"}}]
-    assert len(made["countqueries4_29_3"].rules) == len(made["countqueries6_56_0"].rules) == 1, "there is none shorter"
+    assert shorter[0]["vmap"]["data"]["set"][3] == ["0.0.0.24", {"jump": {"target": "countqueries4_29_3"}}]
+    assert six[0]["vmap"]["key"]["&"][1] == "0:0:0:f00::"
+
+
+def test_whoever_is_counted_is_looked_up_no_further_and_no_part_leads_on():
+    made = by_name(ALL)
+    parts = [table for table in ALL if table.part != WHOLE]
+    assert parts
+    for table in parts:
+        (rule,) = made[table.name].rules
+        assert (rule[0]["match"]["right"], rule[-1]) == (f"@{table.name}", {"accept": None})
 
 
 def test_where_a_part_is_missing_the_shorter_prefixes_are_looked_up_all_the_same():
