@@ -7,11 +7,9 @@ daemon's own clock; a window is longer than the two seconds between two readings
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
 import socket
 import subprocess
-import threading
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +26,9 @@ from scenarios.harness.checkpoint import samples
 from scenarios.harness.sinks import files, traces
 from sekisho.cli.client import Client
 from support import require_binary, wait_until
+from support.floods import flood
 from support.netns import CUSTOMER, CUSTOMER6, NEIGHBOUR, SERVER, SERVER6, Field, opened
+from support.unbound import FOREGROUND
 
 pytestmark = pytest.mark.kernel
 
@@ -52,16 +52,10 @@ DETECTION = {
     "window": "3s", "windows": 5, "sustained": 2, "clear": 2, "floor": 30, "usual": 0,
     "load": {"utilisation": None, "timeouts": None, "latency": None, "queries": 40},
 }  # fmt: skip
-UNBOUND = """\
-server:
-    username: ""
-    chroot: ""
-    pidfile: ""
-    directory: "{folder}"
-    use-syslog: no
-    logfile: ""
+UNBOUND = (
+    FOREGROUND
+    + """\
     log-queries: yes
-    do-daemonize: no
     num-threads: 1
     interface: {four}
     interface: {six}
@@ -70,6 +64,7 @@ server:
     local-zone: "." redirect
     local-data: ". 60 IN A {answer}"
 """
+)
 
 
 @dataclass
@@ -156,23 +151,14 @@ def site(field: Field, tmp_path: Path) -> Iterator[Site]:
 @contextlib.contextmanager
 def flooding(field: Field) -> Iterator[None]:
     """A customer who asks for made-up names from two addresses of a line, about two hundred a second."""
-    stop = threading.Event()
+    with opened(field.customers, CUSTOMER, socket.SOCK_DGRAM) as four, opened(field.customers, CUSTOMER6, socket.SOCK_DGRAM) as six:
 
-    def flood() -> None:
-        with opened(field.customers, CUSTOMER, socket.SOCK_DGRAM) as four, opened(field.customers, CUSTOMER6, socket.SOCK_DGRAM) as six:
-            for number in itertools.count():
-                client, server = ((four, SERVER), (six, SERVER6))[number % 2]
-                client.sendto(dns.message.make_query(f"r{number}.{MADE_UP}.example", "A").to_wire(), (server, 53))
-                if stop.wait(0.005):
-                    return
+        def ask(number: int) -> None:
+            client, server = ((four, SERVER), (six, SERVER6))[number % 2]
+            client.sendto(dns.message.make_query(f"r{number}.{MADE_UP}.example", "A").to_wire(), (server, 53))
 
-    thread = threading.Thread(target=flood)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+        with flood(ask):
+            yield
 
 
 def is_answered(field: Field, source: str, server: str = SERVER) -> bool:

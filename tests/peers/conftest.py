@@ -19,17 +19,12 @@ from scenarios.harness import Checkpoint, Resolver, folders, running, write_site
 from scenarios.harness.resolver import honest
 from support import free_port, has_ipv6, require_binary, wait_until
 from support.radius import SECRET as RADIUS_SECRET
+from support.unbound import FOREGROUND
 
-UNBOUND = """\
-server:
-    username: ""
-    chroot: ""
-    pidfile: ""
-    directory: "{folder}"
-    use-syslog: no
-    logfile: ""
+UNBOUND = (
+    FOREGROUND
+    + """\
     verbosity: 0
-    do-daemonize: no
     num-threads: 1
     module-config: "iterator"
     do-not-query-localhost: no
@@ -53,6 +48,7 @@ server:
     local-zone: "." refuse
 {views}
 """
+)
 LISTED = "c2.listed.example"
 SEALED = "sealed.listed.example"
 

@@ -17,6 +17,7 @@ import dns.rcode
 from scenarios.harness import Checkpoint
 from support import free_port, has_ipv6, require_binary, wait_until
 from support.sockets import socket_folder
+from support.unbound import FOREGROUND
 
 KEY = "sekisho.key.test"
 SECRET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -101,15 +102,7 @@ controls {{ }};
 def unbound(site: Checkpoint, folder: Path, port: int, upstream: int) -> list[str]:
     zones = config(site, "unbound", "--folder", str(folder), "--clients", "127.0.0.0/8")
     (folder / "conf").write_text(f"""
-server:
-    username: ""
-    chroot: ""
-    pidfile: ""
-    directory: "{folder}"
-    use-syslog: no
-    logfile: ""
-    verbosity: 1
-    do-daemonize: no
+{FOREGROUND.format(folder=folder)}    verbosity: 1
     num-threads: 1
     do-not-query-localhost: no
     infra-keep-probing: yes

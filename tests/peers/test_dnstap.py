@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from scenarios.harness import Checkpoint, Customer, Resolver, folders, running, 
 from scenarios.harness.sinks import files, traces
 from scenarios.test_detection import OWN
 from support import free_port, require_binary, wait_until
+from support.floods import flood
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 
@@ -197,23 +196,14 @@ def running_unbound(site: Checkpoint, folder: Path, port: int, upstream: int) ->
 @contextlib.contextmanager
 def flooding(peer: Peer, customer: Customer) -> Iterator[None]:
     """A customer who asks a resolver for made-up names, about two hundred a second."""
-    stop = threading.Event()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind((customer.address, 0))
 
-    def flood() -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.bind((customer.address, 0))
-            for number in itertools.count():
-                client.sendto(dns.message.make_query(f"r{number}.made-up.example", "A").to_wire(), ("127.0.0.1", peer.port))
-                if stop.wait(0.005):
-                    return
+        def ask(number: int) -> None:
+            client.sendto(dns.message.make_query(f"r{number}.made-up.example", "A").to_wire(), ("127.0.0.1", peer.port))
 
-    thread = threading.Thread(target=flood)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+        with flood(ask):
+            yield
 
 
 def test_a_flood_at_unbound_is_found_and_silenced_there_and_released_when_it_ends(

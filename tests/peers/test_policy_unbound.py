@@ -29,18 +29,13 @@ from sekisho.rpz.zone import Few, Timers, Zone
 from sekisho.snapshot.digest import key_of
 from support import free_port, require_binary, wait_until
 from support.differential.upstream import behave as aliasing
+from support.unbound import FOREGROUND
 
 pytestmark = pytest.mark.peers
 
-CONFIG = """
-server:
-    username: ""
-    chroot: ""
-    pidfile: ""
-    directory: "{folder}"
-    use-syslog: no
-    logfile: ""
-    do-daemonize: no
+CONFIG = (
+    FOREGROUND
+    + """\
     module-config: "respip iterator"
     do-not-query-localhost: no
     access-control: 127.0.0.0/8 allow
@@ -51,6 +46,7 @@ forward-zone:
     name: "."
     forward-addr: 127.0.0.1@{upstream}
 """
+)
 HELD = (client_ip(Prefix.parse("127.0.0.2")) + cname(NODATA, 5), client_ip(Prefix.parse("127.0.0.4")) + cname(NODATA, 5))
 
 

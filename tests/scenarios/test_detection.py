@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import socket
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +13,7 @@ import pytest
 from scenarios.harness import Checkpoint, Customer, Resolver, folders, running, write_site
 from scenarios.harness.checkpoint import CONTROL, PLANE
 from support import wait_until
+from support.floods import flood
 
 pytestmark = pytest.mark.slow
 
@@ -56,25 +55,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkpoint]:
 @contextlib.contextmanager
 def flooding(checkpoint: Checkpoint, customer: Customer) -> Iterator[None]:
     """A customer who asks for made-up names, about two hundred a second."""
-    stop = threading.Event()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind((customer.address, 0))
 
-    def flood() -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.bind((customer.address, 0))
-            for number in itertools.count():
-                # Of this customer's own: what another made up before may be in the cache.
-                packet = dns.message.make_query(f"r{number}.{customer.id}.nx.example", "A").to_wire()
-                client.sendto(packet, (checkpoint.site.host, checkpoint.site.port))
-                if stop.wait(0.005):
-                    return
+        def ask(number: int) -> None:
+            # Of this customer's own: what another made up before may be in the cache.
+            packet = dns.message.make_query(f"r{number}.{customer.id}.nx.example", "A").to_wire()
+            client.sendto(packet, (checkpoint.site.host, checkpoint.site.port))
 
-    thread = threading.Thread(target=flood)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+        with flood(ask):
+            yield
 
 
 def stands(checkpoint: Checkpoint, customer: Customer) -> dict[str, Any]:

@@ -63,9 +63,6 @@ class Flows:
 
     def want(self, settings: FlowSettings | None) -> None:
         """Collect as `settings` say from the next tick on: a start does not wait for what may have to be compiled first."""
-        self._know(settings)
-
-    def _know(self, settings: FlowSettings | None) -> None:
         self._settings = settings
         if self._blocks is not None:
             self._blocks.adopt(settings)
@@ -76,7 +73,7 @@ class Flows:
             if settings == self._settings and self._collector is not None:
                 return
             await self._close()
-            self._know(settings)
+            self.want(settings)
             if settings is not None:
                 await self._open(settings)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from typing import Protocol
 
 import structlog
 
@@ -16,12 +17,11 @@ from sekisho.app.control_logins import Logins
 from sekisho.app.control_portblocks import PortBlocks
 from sekisho.app.control_sessionoctets import SessionOctets
 from sekisho.app.control_taken import Taken
-from sekisho.app.control_watcher import Watcher
 from sekisho.app.control_whereabouts import Whereabouts
 from sekisho.drivers.radius import Batch, Radius
 from sekisho.drivers.sessionhistory import SessionHistory
 from sekisho.drivers.tablerows import SHARED
-from sekisho.model.sessions import Accounting, AccountingKind, SessionEnd
+from sekisho.model.sessions import Accounting, AccountingKind, Session, SessionEnd
 from sekisho.sessions.changes import Changes, Part
 from sekisho.sessions.columns import prefix_of
 from sekisho.sessions.table import Table
@@ -30,6 +30,18 @@ log = structlog.get_logger("sekisho.radius")
 
 TOGETHER = 256
 """Sessions ended or renamed before the loop's other tasks have their turn."""
+
+
+class Watcher(Protocol):
+    """Who is told of customers' sessions as they begin and end (`app.control_nas`)."""
+
+    def session_started(self, session: Session) -> None: ...
+
+    def session_resumed(self, session: Session) -> None: ...
+
+    def session_ended(self, session: Session) -> None: ...
+
+    def nas_restarted(self, name: str) -> None: ...
 
 
 class Hearing(Whereabouts):

@@ -262,8 +262,9 @@ class FlowCollector:
         """Have the blocks of ports that were reported ready to be taken, unless too many are; then they wait where they are."""
         many = int(self._desk.cells[layout.C_BLOCKS])
         if many and len(self._blocks) < QUEUED:
-            self._blocks.append(self._desk.blocks[:many].copy())
+            reported = self._desk.blocks[:many].copy()
             wipe_blocks(self._desk, 0)
+            self._blocks.append(reported)
 
     def _wipe(self) -> None:
         """Forget the packets and records that were in work."""

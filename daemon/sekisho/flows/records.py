@@ -115,7 +115,8 @@ def read_record(desk, data, at, end, place):  # type: ignore[no-untyped-def]
         elif meaning == M_REALM:
             # Two fields may say it: one that says nothing takes nothing back, and what they disagree on is no network of ours.
             told = number(data, at, length) if length <= 8 else _ALL
-            values[meaning] = told if values[meaning] == 0 or told == values[meaning] else values[meaning] if told == 0 else _ALL
+            if told != _ZERO:
+                values[meaning] = told if values[meaning] == _ZERO or values[meaning] == told else _ALL
         elif meaning > 0:
             values[meaning] = number(data, at, length)
         at += length

@@ -33,17 +33,12 @@ from support.differential.readerfront import reading
 from support.differential.upstream import CLEAN, SERVERS
 from support.differential.world import CHASE, NETWORK, Question
 from support.sockets import socket_folder
+from support.unbound import FOREGROUND
 
 DIST_PACKAGES = "/usr/lib/python3/dist-packages"
-UNBOUND = """\
-server:
-    username: ""
-    chroot: ""
-    pidfile: ""
-    directory: "{folder}"
-    use-syslog: no
-    logfile: ""
-    do-daemonize: no
+UNBOUND = (
+    FOREGROUND
+    + """\
     num-threads: 2
     module-config: "{modules}"
     ignore-cd-flag: yes
@@ -65,6 +60,7 @@ remote-control:
     control-interface: "{folder}/control"
     control-use-cert: no
 """
+)
 DNSDIST = """\
 setLocal("127.0.0.1:{port}")
 {six}

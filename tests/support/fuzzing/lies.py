@@ -24,11 +24,8 @@ from sekisho.snapshot.compiling import compiled
 from support.fuzzing.features import (
     ANSWERED,
     AWAY,
-    CHOICE,
-    COUNT,
     FAULT,
     FRESH,
-    LENGTH,
     POOLED,
     ROUNDS,
     bucket,
@@ -47,7 +44,7 @@ from support.fuzzing.oracles import (
     is_answer_to,
     word,
 )
-from support.fuzzing.path import CANARIES, ROOM, SECOND, STORED, UPSTREAM_ROW, WITHHELD, ask_path, judge_packet, let_pass, patch_id
+from support.fuzzing.path import CANARIES, ROOM, SECOND, STORED, UPSTREAM_ROW, WITHHELD, ask_path, begin, judge_packet, let_pass, patch_id
 
 _I = np.int64
 _HONEST, _WRONG_ID, _WRONG_NAME, _WRONG_SOCKET, _UNPATCHED = 0, 1, 2, 3, 4
@@ -56,11 +53,7 @@ _HONEST, _WRONG_ID, _WRONG_NAME, _WRONG_SOCKET, _UNPATCHED = 0, 1, 2, 3, 4
 @compiled
 def judge_answer(snapshot, customers, buckets, key, cache, counts, hits, desk, path, length, choice):  # type: ignore[no-untyped-def]
     """A resolver's packet of `length` bytes in `work`, for one of the honest questions and with the lie that `choice` says."""
-    cells = path.cells
-    cells[FRESH] = 0
-    cells[COUNT] = 0
-    cells[LENGTH] = length
-    cells[CHOICE] = choice
+    cells = begin(path, length, choice)
     number = choice % path.asked.shape[0]
     lie = max(0, (choice >> 12 & 15) - 11)
     path.clock[0] += (choice >> 16 & 0xFF) * 20_000_000

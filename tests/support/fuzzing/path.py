@@ -115,13 +115,20 @@ before: the totals before the input; clock: ns of the monotonic clock.
 
 
 @compiled
-def judge_packet(snapshot, customers, buckets, key, cache, counts, hits, desk, path, length, choice):  # type: ignore[no-untyped-def]
-    """A client's packet of `length` bytes in `work`, from the source and at the moment that `choice` says."""
+def begin(path, length, choice):  # type: ignore[no-untyped-def]
+    """The cells, as they are before an input is judged."""
     cells = path.cells
     cells[FRESH] = 0
     cells[COUNT] = 0
     cells[LENGTH] = length
     cells[CHOICE] = choice
+    return cells
+
+
+@compiled
+def judge_packet(snapshot, customers, buckets, key, cache, counts, hits, desk, path, length, choice):  # type: ignore[no-untyped-def]
+    """A client's packet of `length` bytes in `work`, from the source and at the moment that `choice` says."""
+    cells = begin(path, length, choice)
     source = choice % path.sources.shape[0]
     row = (choice >> 8) % BATCH
     whole = choice >> 16 & 31 != 31
