@@ -22,7 +22,7 @@ from sekisho.model.words import counted, number
 def run(log_level: str | None, log_format: str | None) -> None:
     """Run both processes in the foreground.
 
-    The daemon decides and keeps the record, the plane answers; Ctrl-C ends both. No log has a
+    The daemon decides and keeps the record, the plane answers; Ctrl-C ends both. One that dies or hangs is started again. No log has a
     name that was asked for, at any level. SIGHUP reads the configuration again; SIGUSR2 replaces both
     processes by what is installed now, without a lost query.
 

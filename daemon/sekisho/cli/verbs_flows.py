@@ -36,7 +36,8 @@ def flows_show() -> None:
     """Show every exporter heard of since the start: records, gaps in its sequence, and bad packets by reason.
 
     LOST counts records (NetFlow v5, IPFIX) or packets (NetFlow v9) that were sent and did not arrive. EARLY counts sets of data
-    whose template had not come yet. Who talked to whom is nowhere: only sums of customers are kept.
+    whose template had not come yet. A line says what became of what NATs report, blocks of ports above all. Who talked to whom is
+    nowhere: only sums of customers are kept, and which ports a CGN gave to whom.
 
     \b
       sekisho flows show
